@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Python 3.11 or newer, make and a package index are all they need.
+PYTHON ?= python3
+VENV := .venv
+VENV2 := .venv-openai2
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench clean help
+
+help:            ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+demo: $(VENV)/.demo            ## run the main job on real recorded answers; writes promptguard-report.html
+	$(BIN)/promptguard demo $(DEMO_ARGS)
+
+test: $(VENV)/.test $(VENV2)/.test    ## run the whole suite, and the SDK part again with openai 2
+	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(VENV2)/bin/python -m pytest -m sdk $(TEST_ARGS)
+
+lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test           ## ratios, measured side by side
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+clean:           ## remove what make made
+	rm -rf $(VENV) $(VENV2) .promptguard promptguard-report.html
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV2)/bin/python: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV2)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the environment (about half a minute) ...'
+	$(BIN)/python $(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the test environment ...'
+	$(BIN)/python $(PIP) -e '.[test,lint]' 'openai>=3,<4'
+	@touch $@
+
+$(VENV2)/.test: pyproject.toml | $(VENV2)/bin/python
+	@echo 'building the second test environment (openai 2) ...'
+	$(VENV2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3'
+	@touch $@
