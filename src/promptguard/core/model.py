@@ -1,0 +1,105 @@
+"""The values that travel through a call: ours, so that no SDK or HTTP library type leaks past `http/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Raw header lines in wire order, names as sent."""
+
+Stream = Literal["candidate", "repeat", "replay", "canary"]
+
+BodyEnd = Literal["eof", "terminal", "closed", "cut"]
+"""How an answer's body ended: end of data; the protocol's terminal event; the caller closed early; the network cut it."""
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """Return the first value of header `name` (lower case), or None."""
+    return next((value for key, value in headers if key.lower() == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP attempt as the SDK built it."""
+
+    method: str
+    origin: str
+    """scheme://host[:port]"""
+    path: str
+    """path with query, as sent"""
+    headers: Headers
+    body: bytes
+    timeout: Mapping[str, float | None] = field(default_factory=dict)
+    """the caller's own limits in seconds, by httpx's names: connect, read, write, pool"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one protocol says about a request; made by `wire`, so that nothing else parses bodies."""
+
+    protocol: str
+    provider: str
+    """gen_ai.provider.name"""
+    operation: str
+    """gen_ai.operation.name"""
+    model: str
+    messages: tuple[Any, ...]
+    body: Mapping[str, Any]
+    streamed: bool
+    stateful: str | None = None
+    """why this call has side effects at the provider (`store`, `previous_response_id`, ...), or None"""
+    temperature: float | None = None
+    choices: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the provider says served a call; None means "not reported", which is a fact of its own."""
+
+    model: str | None = None
+    fingerprint: str | None = None
+    service_tier: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One answer as the protocol tells it, whatever its content; `complete` is judged by the terminal event."""
+
+    text: str
+    complete: bool
+    finish_reason: str | None = None
+    refusal: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    identity: Identity = Identity()
+    response_id: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """A response as the cache keeps it: the bytes the server sent, chunk by chunk, and whose answer it was.
+
+    `group`, `model` and `epoch` say under which verdict epoch the answer was given: after a confirmed drift the
+    epoch of (group, model) moves on and older entries are no longer served.
+    """
+
+    status: int
+    headers: Headers
+    chunks: tuple[bytes, ...]
+    stored_at: float
+    """seconds since the Unix epoch"""
+    group: str = ""
+    model: str = ""
+    epoch: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes this entry occupies, near enough to bound a cache by."""
+        return 256 + sum(map(len, self.chunks)) + sum(len(k) + len(v) for k, v in self.headers)
