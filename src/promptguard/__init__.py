@@ -1,3 +1,55 @@
-"""PromptGuard: notice when the model behind a prompt changes, before the product breaks."""
+"""PromptGuard: notice when the model behind a prompt changes, before the product breaks.
+
+Names are loaded when first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "wrap": "promptguard.wrapping",
+    "unwrap": "promptguard.wrapping",
+    "is_wrapped": "promptguard.wrapping",
+    "flush": "promptguard.wrapping",
+    "bypass": "promptguard.wrapping",
+    "verdicts": "promptguard.wrapping",
+    "prompts": "promptguard.templates.library:open_library",
+    "Shadow": "promptguard.core.options",
+    "Budget": "promptguard.core.options",
+    "Price": "promptguard.core.options",
+    "Replay": "promptguard.core.options",
+    "Drift": "promptguard.core.options",
+    "Cache": "promptguard.core.options",
+    "Warn": "promptguard.core.options",
+    "Raise": "promptguard.core.options",
+    "Route": "promptguard.core.options",
+    "PromptGuardError": "promptguard.errors",
+    "ConfigurationError": "promptguard.errors",
+    "DriftDetected": "promptguard.errors",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - names are text, gathered from the table above
+
+if TYPE_CHECKING:
+    from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
+    from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
+    from promptguard.templates.library import open_library as prompts
+    from promptguard.wrapping import bypass, flush, is_wrapped, unwrap, verdicts, wrap
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'promptguard' has no attribute {name!r}")
+    module, _, attribute = home.partition(":")
+    found = getattr(importlib.import_module(module), attribute or name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -48,6 +48,8 @@ class Facts:
     messages: tuple[Any, ...]
     body: Mapping[str, Any]
     streamed: bool
+    instructions: tuple[Any, ...] = ()
+    """system and developer messages and tools: what calls without a template are grouped by"""
     stateful: str | None = None
     """why this call has side effects at the provider (`store`, `previous_response_id`, ...), or None"""
     temperature: float | None = None

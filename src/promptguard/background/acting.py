@@ -1,0 +1,83 @@
+"""What a verdict changes: routes, cache epochs, warnings. Kept in the ledger, so that every process acts alike."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from promptguard.core.options import Action, Raise, Route, Warn
+from promptguard.core.policy import State
+from promptguard.ledger.store import Ledger
+
+log = logging.getLogger("promptguard")
+
+
+class Acting:
+    """Applies alarms to `state` and notes them; the state of a new process is rebuilt from what was noted."""
+
+    def __init__(self, ledger: Ledger, state: State, actions: tuple[Action, ...], wall: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._state = state
+        self._actions = actions
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._last_noted = 0
+        self._epochs: dict[str, int] = {}
+        self.alarmed: set[tuple[str, int, str]] = set()
+        """(stream, epoch, group) of every alarm noted so far"""
+        self.catch_up()
+
+    def epoch(self, stream: str) -> int:
+        """The epoch that a stream's next pair belongs to."""
+        return self._epochs.get(stream, 1)
+
+    def routed(self, group: str, asked: str) -> str | None:
+        """Where calls of (group, model asked) go instead, or None."""
+        return self._state.route(group, asked)
+
+    def catch_up(self) -> None:
+        """Apply what other processes, or this one before a restart, have noted since the last look."""
+        with self._lock:
+            for noted in self._ledger.occurrences_after(self._last_noted):
+                self._last_noted = noted["id"]
+                self._apply(noted)
+
+    def alarm(self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any], verdict: Any) -> None:
+        """An alarm rang: note it, act on it, and run the user's own callables.
+
+        A callable that raises is the caller's to count; what comes before it has been done.
+        """
+        at = self._wall()
+        self._ledger.note(at=at, call=call, kind="alarm", stream=stream, group=group, detail={"asked": asked, **summary})
+        for action in self._actions:
+            if isinstance(action, Route) and self._state.route(group, asked) is None and action.to != asked:
+                detail = {"asked": asked, "to": action.to}
+                self._ledger.note(at=at, call=call, kind="route", stream=stream, group=group, detail=detail)
+            elif isinstance(action, Raise):
+                message = f"{group}: the model behind {asked!r} changed ({stream} stream, {summary['pairs']} pairs)"
+                detail = {"asked": asked, "message": message}
+                self._ledger.note(at=at, call=call, kind="raise", stream=stream, group=group, detail=detail)
+        self.catch_up()
+        for action in self._actions:
+            if isinstance(action, Warn):
+                log.warning(
+                    "drift: the model behind %r changed for %s (%s stream, after %d pairs, log10 evidence %.1f)",
+                    asked, group, stream, summary["pairs"], summary["log10_evidence"],
+                )  # fmt: skip
+            elif callable(action):
+                action(verdict)
+
+    def _apply(self, noted: dict[str, Any]) -> None:
+        group, detail, state = noted["group"], noted["detail"], self._state
+        if noted["kind"] == "alarm":
+            self.alarmed.add((noted["stream"], detail["epoch"], group))
+            place = (group, detail["asked"])
+            state.epochs = {**state.epochs, place: state.epochs.get(place, 0) + 1}
+        elif noted["kind"] == "route":
+            state.routes = {**state.routes, (group, detail["asked"]): detail["to"]}
+            # From here on the application's answers no longer show the changed model: pairs of another kind follow.
+            self._epochs["candidate"] = self.epoch("candidate") + 1
+        elif noted["kind"] == "raise":
+            state.raising = {**state.raising, group: detail["message"]}

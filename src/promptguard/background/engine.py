@@ -1,0 +1,173 @@
+"""The lifetime of one ledger's background work in this process, and what the caller's path may ask of it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import uuid
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptguard.background.acting import Acting
+from promptguard.background.evaluating import Evaluator
+from promptguard.background.pairing import Pairing, Task
+from promptguard.background.replaying import Replaying
+from promptguard.core import events as ev
+from promptguard.core.effects import Forfeit, Job
+from promptguard.core.options import Action, Drift
+from promptguard.core.policy import State
+from promptguard.errors import ConfigurationError
+from promptguard.guard import Faults
+from promptguard.ledger.store import Ledger
+from promptguard.ledger.writer import Writer
+from promptguard.shadow.worker import Worker
+
+if TYPE_CHECKING:
+    from promptguard.guard import Guard
+
+EXIT_SECONDS = 1.0
+"""How long leaving the process may wait for pairs that are nearly done; calls in flight are given up."""
+
+_open: dict[Path, Background] = {}
+
+
+class Background:
+    """Worker, writer, evaluator and replays of one ledger; `state` is what verdicts have changed for later calls.
+
+    Raises ConfigurationError at construction when the directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        drift: Drift,
+        actions: tuple[Action, ...],
+        *,
+        record_content: bool | None,
+        queue: int,
+        threads: int,
+        wall: Callable[[], float],
+    ) -> None:
+        self.options = (drift, actions, record_content)
+        self.pid = os.getpid()
+        self.state = State()
+        self.faults = Faults()
+        self.wall = wall
+        self.listeners: list[Callable[[ev.Event], None]] = []
+        self.ledger = Ledger(directory)
+        self.acting = Acting(self.ledger, self.state, actions, wall)
+        self.evaluator = Evaluator(
+            self.ledger, drift, self.acting, holder=uuid.uuid4().hex, emit=self.emit, on_fault=self.faults.add, wall=wall
+        )
+        self.writer = Writer(self.ledger, self.evaluator.wake, self.faults.add)
+        self.pairing = Pairing(
+            self.ledger, self.writer, self.acting, emit=self.emit, record_content=record_content is True, wall=wall
+        )
+        self.worker: Worker[Task] = Worker(
+            self.pairing.handle, self.faults.add, size=queue, threads=threads, weigh=_task_bytes
+        )
+        self.replaying = Replaying(self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall)
+        self.evaluator.start()
+
+    @classmethod
+    def open(cls, directory: str | Path, drift: Drift, actions: tuple[Action, ...], **rest: object) -> Background:
+        """Return this process's Background of a directory, made on first use.
+
+        Raises ConfigurationError when another client of this process uses the ledger with other drift settings.
+        """
+        path = Path(directory).resolve()
+        known = _open.get(path)
+        if known is not None and known.pid == os.getpid():
+            if known.options != (drift, actions, rest.get("record_content")):
+                raise ConfigurationError(
+                    f"ledger={str(directory)!r} is in use here with other drift=, on_drift= or record_content=: "
+                    "give both clients the same, or each its own ledger"
+                )
+            return known
+        made = cls(Path(directory), drift, actions, **rest)  # type: ignore[arg-type]
+        _open[path] = made
+        atexit.register(_close_at_exit, weakref.ref(made))
+        return made
+
+    def open_ticket(self, stream: str) -> int:
+        """Give a sampled call its place in the order of a stream's pairs."""
+        return self.pairing.order(stream).open()
+
+    def offer(self, job: Job, guard: Guard) -> None:
+        """Take a sampled call for pairing; a full queue gives its places up, counted."""
+        reason = self.worker.offer(Task(guard=guard, job=job))
+        if reason is not None:
+            self.pairing.drop(job, reason)
+
+    def forfeit(self, effect: Forfeit) -> None:
+        """Give up the place of a sampled call that has no answer."""
+        self.pairing.forfeit(effect)
+
+    def emit(self, event: ev.Event) -> None:
+        """Tell everyone who listens (telemetry of the wrapped clients), and count."""
+        self.tally(event)
+        for listener in self.listeners:
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - telemetry must not end a background thread
+                self.faults.add("telemetry", error)
+
+    def tally(self, event: ev.Event) -> None:
+        """Add an event to the ledger's counters."""
+        if isinstance(event, ev.CacheLooked):
+            self.writer.count("cache", event.result if not event.reason else f"{event.result}: {event.reason}")
+            if event.result == "hit":
+                self.writer.count("cache saved tokens", f"{event.model}: input", event.input_tokens)
+                self.writer.count("cache saved tokens", f"{event.model}: output", event.output_tokens)
+        elif isinstance(event, ev.PairDone):
+            self.writer.count("pairs", f"{event.stream}: {event.outcome}")
+        elif isinstance(event, ev.Fault):
+            self.writer.count("faults", f"{event.operation}: {event.error}")
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until every offered call is paired, committed and judged; False after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        return (
+            self.worker.flush(timeout)
+            and self.writer.flush(max(0.0, deadline - time.monotonic()))
+            and self.evaluator.flush(max(0.0, deadline - time.monotonic()))
+        )
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Stop: commit what is paired, give the lease back, close files. Safe to call twice."""
+        self.replaying.close()
+        self.worker.close()
+        self.writer.close(timeout / 2)
+        self.evaluator.close(timeout / 2)
+        self.ledger.close()
+        for path, known in list(_open.items()):
+            if known is self:
+                del _open[path]
+
+
+def _close_at_exit(reference: weakref.ref[Background]) -> None:
+    background = reference()
+    if background is not None and background.pid == os.getpid():
+        background.close()
+
+
+def _forget_in_child() -> None:
+    # Threads, locks and connections of the parent are not the child's; a new Background is made on the next wrap().
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def _task_bytes(task: Task) -> int:
+    job = task.job
+    return 0 if job is None else len(job.request.body) + sum(map(len, job.body.chunks))
+
+
+def open_backgrounds() -> tuple[Background, ...]:
+    """Return every Background of this process."""
+    return tuple(background for background in _open.values() if background.pid == os.getpid())

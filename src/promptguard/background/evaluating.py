@@ -1,0 +1,178 @@
+"""The evaluator: verdicts are a fold over the ledger's pairs, in the order in which they were committed.
+
+One process a ledger folds, under a lease; the others learn of alarms from what it notes. A restart folds again from
+the first pair and arrives at the same state bit for bit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from promptguard.core.events import AlarmRang, Event, EvidenceMoved
+from promptguard.core.options import Drift
+from promptguard.drift import PairMonitor, PairVector
+from promptguard.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from promptguard.background.acting import Acting
+
+LEASE_SECONDS = 15.0
+POLL_SECONDS = 2.0
+WRITE_SECONDS = 1.0
+"""Verdicts are written at most this often, but for alarms and flushes: explaining costs more than folding."""
+SELF_TEST = "repeat"
+
+
+class Evaluator:
+    """Folds pairs into one monitor a stream and epoch; rings alarms through `acting`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        drift: Drift,
+        acting: Acting,
+        *,
+        holder: str,
+        emit: Callable[[Event], None],
+        on_fault: Callable[[str, BaseException], None],
+        wall: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._drift = drift
+        self._acting = acting
+        self._holder = holder
+        self._emit = emit
+        self._on_fault = on_fault
+        self._wall = wall
+        self._monitors: dict[tuple[str, int], PairMonitor] = {}
+        self._last_id = 0
+        self._dirty: set[tuple[str, int]] = set()
+        self._written = 0.0
+        self._held = False
+        self._closed = False
+        self._flushes = self._answered = 0
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="promptguard-evaluator", daemon=True)
+
+    def start(self) -> None:
+        """Begin folding."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There are new pairs."""
+        with self._wake:
+            self._wake.notify()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything committed is judged and written; False after `timeout` seconds."""
+        with self._wake:
+            wanted = self._flushes = self._flushes + 1
+            self._wake.notify_all()
+            done = self._wake.wait_for(lambda: self._answered >= wanted or self._closed, timeout)
+        return bool(done)
+
+    def close(self, timeout: float) -> None:
+        """Write what is known, give the lease back, end the thread."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._closed:
+            with self._wake:
+                asked = self._flushes
+            try:
+                self._turn(write=asked > self._answered)
+            except Exception as error:  # noqa: BLE001 - a locked ledger is an event, not the end of the thread
+                self._on_fault("evaluator", error)
+            with self._wake:
+                self._answered = asked
+                self._wake.notify_all()
+                if not self._closed and self._flushes == asked:
+                    self._wake.wait(WRITE_SECONDS if self._dirty else POLL_SECONDS)
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            if self._held:
+                self._fold(write=True)
+                self._ledger.drop_lease("evaluator", self._holder)
+        except Exception as error:  # noqa: BLE001 - leaving must not fail
+            self._on_fault("evaluator", error)
+
+    def _turn(self, *, write: bool) -> None:
+        # The lease lives by the real clock: a test's clock may jump hours.
+        self._held = self._ledger.take_lease("evaluator", self._holder, time.time(), LEASE_SECONDS)
+        if self._held:
+            self._fold(write=write)
+        else:
+            self._acting.catch_up()
+
+    def _fold(self, *, write: bool) -> None:
+        while rows := self._ledger.pairs_after(self._last_id):
+            for row in rows:
+                self._take(row)
+                self._last_id = row.id
+        if self._dirty and (write or time.monotonic() - self._written > WRITE_SECONDS):
+            self._write()
+
+    def _monitor(self, stream: str, epoch: int) -> PairMonitor:
+        place = (stream, epoch)
+        if place not in self._monitors:
+            # The self-test only gates, and is judged once over everything it has seen.
+            mode = "gate" if stream == SELF_TEST else self._drift.mode
+            self._monitors[place] = PairMonitor(
+                alpha=self._drift.alpha_of(stream),
+                mode=mode,
+                horizon=self._drift.horizon if mode == "monitor" else None,
+                stream=stream,
+            )
+        return self._monitors[place]
+
+    def _take(self, row: Any) -> None:
+        monitor = self._monitor(row.stream, row.epoch)
+        self._dirty.add((row.stream, row.epoch))
+        if row.outcome == "compared":
+            verdict = monitor.observe(PairVector.from_bytes(row.vector), group=row.group)
+            if verdict.status == "drift":
+                self._ring(row, monitor)
+        elif row.outcome in {"control_error", "candidate_error"}:
+            monitor.skip(row.outcome, group=row.group)
+
+    def _ring(self, row: Any, monitor: PairMonitor) -> None:
+        """Act on an alarm, once a group and epoch; the self-test's own alarm stops the others instead."""
+        if row.stream == SELF_TEST or self._self_test_failed():
+            return
+        for group in monitor.verdict().groups:
+            place = (row.stream, row.epoch, group.group)
+            if group.status != "drift" or place in self._acting.alarmed or group.group != row.group:
+                continue
+            summary = {"epoch": row.epoch, "pairs": group.pairs, "log10_evidence": group.log10_evidence, "pair_id": row.id}
+            self._emit(AlarmRang(row.stream, row.group, group.pairs, group.log10_evidence))
+            try:
+                self._acting.alarm(
+                    stream=row.stream, group=row.group, asked=row.asked, call=row.call, summary=summary, verdict=monitor.explain()
+                )
+            except Exception as error:  # noqa: BLE001 - a user's own action that raises is theirs, and counted
+                self._on_fault("action", error)
+
+    def _self_test_failed(self) -> bool:
+        monitor = self._monitors.get((SELF_TEST, self._acting.epoch(SELF_TEST)))
+        return monitor is not None and monitor.verdict().status == "drift"
+
+    def _write(self) -> None:
+        failed = self._self_test_failed()
+        for stream, epoch in sorted(self._dirty):
+            document = self._monitors[stream, epoch].explain().to_dict()
+            if failed and stream != SELF_TEST:
+                document.update(status="unmeasured", reason="failed self-test")
+            self._ledger.put_verdict(stream, epoch, self._wall(), self._last_id, document)
+            for group in document["groups"]:
+                self._emit(EvidenceMoved(stream, group["group"], group["log10_evidence"]))
+        self._dirty.clear()
+        self._written = time.monotonic()

@@ -1,0 +1,285 @@
+"""From a sampled call to a pair in the ledger: ask again, read both answers alike, compare, release in order."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from promptguard import wire
+from promptguard.core.effects import Forfeit, Job
+from promptguard.core.events import Event, PairDone
+from promptguard.core.key import meaningful_headers
+from promptguard.core.model import Facts, Reading, Request
+from promptguard.core.policy import EFFECT_PAIRS
+from promptguard.drift import Answer, LabelRule, vectorise
+from promptguard.ledger.store import Ledger
+from promptguard.ledger.writer import Writer
+from promptguard.templates.rendered import Rendered, recognise
+from promptguard.shadow.order import Order
+
+if TYPE_CHECKING:
+    from promptguard.background.acting import Acting
+    from promptguard.background.replaying import Banked
+    from promptguard.guard import Guard
+
+MAX_WAIT = 660.0
+"""Seconds after which a sampled call that never ended gives up its place; the SDKs wait 600 s for a read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of background work: a sampled call, or a stored one to be asked again."""
+
+    guard: Guard
+    job: Job | None = None
+    banked: Banked | None = None
+
+
+class Pairing:
+    """Makes pairs of all streams. Thread-safe; runs in the shadow threads."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        writer: Writer,
+        acting: Acting,
+        *,
+        emit: Callable[[Event], None],
+        record_content: bool,
+        wall: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._writer = writer
+        self._acting = acting
+        self._emit = emit
+        self._record_content = record_content
+        self._wall = wall
+        self._seed = ledger.seed
+        self._lock = threading.Lock()
+        self._in_flight: set[tuple[str, int, str]] = set()
+        self._effect_pairs: dict[str, int] = {}
+        self._rules: dict[str, LabelRule | None] = {}
+        self._orders: dict[str, Order[dict[str, Any]]] = {
+            stream: Order(self._release, time.monotonic) for stream in ("candidate", "repeat", "replay")
+        }
+
+    def order(self, stream: str) -> Order[dict[str, Any]]:
+        """Return the order of a stream's pairs."""
+        return self._orders[stream]
+
+    def epoch(self, stream: str) -> int:
+        """Return the epoch that a stream's next pair belongs to."""
+        return self._acting.epoch(stream)
+
+    def handle(self, task: Task) -> None:
+        """Do one piece of background work."""
+        for order in self._orders.values():
+            order.expire(MAX_WAIT, lambda: self.lost("candidate", "(unknown)", "control_error", "abandoned"))
+        if task.job is not None:
+            self._handle_job(task.job, task.guard)
+        elif task.banked is not None:
+            self._handle_banked(task.banked, task.guard)
+
+    def drop(self, job: Job, reason: str) -> None:
+        """Give up the places of a call that could not be taken."""
+        for stream, ticket in _tickets(job):
+            self.settle(stream, ticket, self.lost(stream, job.group, "dropped", reason))
+
+    def forfeit(self, effect: Forfeit) -> None:
+        """Give up the place of a sampled call whose control has no answer."""
+        self.settle(effect.stream, effect.ticket, self.lost(effect.stream, effect.group, "control_error", effect.reason))
+
+    def _handle_job(self, job: Job, guard: Guard) -> None:
+        control = read_control(job)
+        self._note_identity(job.routed_to or job.facts.model, control)
+        for stream, ticket in _tickets(job):
+            try:
+                row = self._row(stream, job, control, guard)
+            except Exception:
+                self.settle(stream, ticket, self.lost(stream, job.group, "dropped", "fault"))
+                raise
+            self.settle(stream, ticket, row)
+        if job.replay and job.routed_to is None and not control.error and guard.settings.replay is not None:
+            from promptguard.background.replaying import bank
+
+            bank(self._ledger, job, control, guard, self._wall())
+
+    def _row(self, stream: str, job: Job, control: Reading, guard: Guard) -> dict[str, Any]:
+        """Ask the other side and compare; every way this can end is an outcome with its reason."""
+        epoch = self._acting.epoch(stream)
+        if control.error:
+            return self.lost(stream, job.group, "control_error", control.error)
+        if not self.claim(stream, epoch, job.cluster):
+            return self.lost(stream, job.group, "not_paired", "this question was paired before")
+        if job.routed_to is not None and not self._wants_effect(stream, job.group):
+            return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured")
+        shadow = guard.settings.shadow
+        if shadow is None:
+            return self.lost(stream, job.group, "dropped", "no shadow")
+        asked = _other_model(stream, job, shadow.model)
+        reading, usd, latency = self.ask(guard, job.request, job.facts, asked, guard.spending)
+        if reading.error:
+            return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
+        theirs = _as_far_read(reading, control, job)
+        # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
+        sides = (theirs, control) if job.routed_to is not None else (control, theirs)
+        row = self.compared(stream, epoch, job.group, job.facts, *sides)
+        row["control_model"], row["candidate_model"] = (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
+        return {**row, "at": job.at, "call": job.call, "cluster": job.cluster, "usd": usd, "latency": latency}
+
+    def ask(self, guard: Guard, request: Request, facts: Facts, model: str, spending: Any) -> tuple[Reading, float, float]:
+        """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
+        protocol = wire.recognise(request)
+        assert protocol is not None  # noqa: S101 - it was recognised when the call was made
+        body = protocol.background_body(facts, model)
+        booking = spending.book(model, len(request.body), protocol.output_bound(body))
+        if isinstance(booking, str):
+            return Reading(text="", complete=False, error=f"not_asked: {booking}"), 0.0, 0.0
+        began = time.monotonic()
+        headers = dict(meaningful_headers(request))
+        asked = guard.twin.ask(request.origin + request.path, body, headers, request.timeout)
+        took = time.monotonic() - began
+        if asked.error is not None:
+            free = asked.error.startswith("status_")  # a refused call is not billed
+            usd = spending.settle(booking, 0, 0) if free else booking.usd
+            return Reading(text="", complete=False, error=asked.error), usd, took
+        reading: Reading = protocol.read_reply(asked.status, (), asked.body, streamed=False)
+        self._note_identity(model, reading)
+        return reading, spending.settle(booking, reading.input_tokens, reading.output_tokens), took
+
+    def compared(
+        self, stream: str, epoch: int, group: str, facts: Facts, control: Reading, candidate: Reading
+    ) -> dict[str, Any]:
+        """Return the row of a pair whose two answers are there."""
+        rendered = recognise(facts.messages)
+        vector = vectorise(
+            _answer(control),
+            _answer(candidate),
+            reference=rendered.reference if rendered else None,
+            seed=self._seed,
+            labels=self._rule(rendered),
+        )
+        row = self.lost(stream, group, "compared", "")
+        row.update(
+            epoch=epoch,
+            asked=facts.model,
+            control_model=facts.model,
+            candidate_model=facts.model,
+            control_served=control.identity.model or "",
+            candidate_served=candidate.identity.model or "",
+            vector=vector.to_bytes(),
+            input_tokens=candidate.input_tokens or 0,
+            output_tokens=candidate.output_tokens or 0,
+        )
+        if self._record_content:
+            row["content"] = {
+                "question": json.dumps(facts.messages).encode(),
+                "control": control.text.encode("utf-8", "surrogatepass"),
+                "candidate": candidate.text.encode("utf-8", "surrogatepass"),
+            }
+        return row
+
+    def lost(self, stream: str, group: str, outcome: str, reason: str) -> dict[str, Any]:
+        """Return the row of a pair that is missing a side."""
+        return {
+            "stream": stream, "epoch": self._acting.epoch(stream), "group": group, "at": self._wall(), "call": 0,
+            "outcome": outcome, "reason": reason, "asked": "", "control_model": "", "candidate_model": "",
+        }  # fmt: skip
+
+    def _rule(self, rendered: Rendered | None) -> LabelRule | None:
+        if rendered is None or not rendered.labels:
+            return None
+        name = f"{rendered.name}@{rendered.version}"
+        if name not in self._rules:
+            self._rules[name] = LabelRule(name, rendered.labels)
+        return self._rules[name]
+
+    def claim(self, stream: str, epoch: int, cluster: str | None) -> bool:
+        """Whether this question may be paired: equal questions at temperature 0 have dependent answers."""
+        if cluster is None:
+            return True
+        place = (stream, epoch, cluster)
+        with self._lock:
+            if place in self._in_flight:
+                return False
+            self._in_flight.add(place)
+        return not self._ledger.seen(stream, epoch, cluster)
+
+    def _wants_effect(self, stream: str, group: str) -> bool:
+        if stream != "candidate":
+            return False
+        with self._lock:
+            count = self._effect_pairs.get(group, 0)
+            self._effect_pairs[group] = count + 1
+        return count < EFFECT_PAIRS
+
+    def _note_identity(self, asked: str, reading: Reading) -> None:
+        served = reading.identity
+        if not reading.error:
+            who = (asked, served.model or "", served.fingerprint or "", served.service_tier or "", served.region or "")
+            self._writer.note_identity(who, self._wall())
+
+    def settle(self, stream: str, ticket: int, row: dict[str, Any]) -> None:
+        """Fill a place in a stream's order."""
+        self._orders[stream].settle(ticket, row)
+
+    def _release(self, row: dict[str, Any]) -> None:
+        self._writer.put_pair(row)
+        self._emit(
+            PairDone(row["stream"], row["group"], row["outcome"], row["reason"], row["candidate_model"], row.get("usd", 0.0))
+        )
+
+    def _handle_banked(self, banked: Banked, guard: Guard) -> None:
+        from promptguard.background.replaying import ask_again
+
+        ask_again(self, banked, guard)
+
+
+def read_control(job: Job) -> Reading:
+    """Read the answer that the application received."""
+    protocol = wire.recognise(job.request)
+    assert protocol is not None  # noqa: S101 - it was recognised when the call was made
+    reading: Reading = protocol.read_reply(
+        job.head.status, job.head.headers, b"".join(job.body.chunks), streamed=job.facts.streamed
+    )
+    return reading
+
+
+def _as_far_read(candidate: Reading, control: Reading, job: Job) -> Reading:
+    """Return the candidate's answer as far as the application read its own, when it closed the stream early.
+
+    Otherwise the control would always be the shorter one, and the two sides not exchangeable.
+    """
+    if job.body.end != "closed" or control.complete:
+        return candidate
+    return replace(candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls)
+
+
+def lost_outcome(reading: Reading) -> str:
+    """Tell a call that failed, which is missing on one side, from one that was never made, which is nobody's loss."""
+    return "dropped" if reading.error and reading.error.startswith("not_asked") else "candidate_error"
+
+
+def _tickets(job: Job) -> list[tuple[str, int]]:
+    places = (("candidate", job.candidate_ticket), ("repeat", job.repeat_ticket))
+    return [(stream, ticket) for stream, ticket in places if ticket is not None]
+
+
+def _other_model(stream: str, job: Job, shadow_model: str) -> str:
+    if job.routed_to is not None or stream == "repeat":
+        return job.facts.model  # the application's own model: unrouted, or once more
+    return shadow_model
+
+
+def _answer(reading: Reading) -> Answer:
+    return Answer(
+        reading.text,
+        finish_reason=reading.finish_reason,
+        tool_calls=reading.tool_calls,
+        refusal=reading.refusal,
+        output_tokens=reading.output_tokens,
+    )

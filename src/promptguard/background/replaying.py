@@ -1,0 +1,201 @@
+"""Requests kept with their answers, each asked once more after a while: the stream that shows a silent update.
+
+What is kept lies in the ledger's `banked` table (files 0600) until it is used, at most 30 days; headers that carry
+credentials are never kept. The process that asks again uses its own client's credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential_jitter
+
+from promptguard import wire
+from promptguard.core.effects import Job
+from promptguard.core.key import meaningful_headers, principal
+from promptguard.core.model import Facts, Identity, Reading, Request
+from promptguard.core.options import seconds
+from promptguard.ledger.store import Ledger
+from promptguard.shadow.worker import Worker
+
+if TYPE_CHECKING:
+    from promptguard.background.pairing import Pairing, Task
+    from promptguard.guard import Guard
+
+KEPT_SECONDS = 30 * 86400.0
+POLL_SECONDS = 5.0
+POLL_SECONDS_SIMULATED = 0.02
+"""With a clock of the test's own, which may move hours at once."""
+AT_ONCE = 32
+_BUSY = frozenset({"status_408", "status_409", "status_429", "connection", "timeout"})
+
+
+@dataclass(frozen=True, slots=True)
+class Banked:
+    """A stored request with its one unused answer, taken from the ledger to be asked again."""
+
+    ticket: int
+    group: str
+    cluster: str | None
+    at: float
+    call: int
+    request: Request
+    answer: Reading
+
+
+def source_of(request: Request, guard: Guard) -> str:
+    """Name who may ask a stored request again: the same server with the same credential."""
+    return f"{request.origin}|{principal(request, guard.settings.secret)[:16]}"
+
+
+def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -> None:
+    """Keep a request and its answer until they are due."""
+    options = guard.settings.replay
+    if options is None:
+        return
+    source = source_of(job.request, guard)
+    guard.sources.add(source)
+    question = {
+        "method": job.request.method,
+        "origin": job.request.origin,
+        "path": job.request.path,
+        "headers": [(k, v) for k, v in meaningful_headers(job.request) if "key" not in k and "token" not in k],
+        "timeout": dict(job.request.timeout),
+        "body": job.request.body.decode("utf-8", "surrogatepass"),
+    }
+    row = {
+        "group": job.group,
+        "cluster": job.cluster,
+        "at": job.at,
+        "due": job.at + seconds(options.after, "after"),
+        "call": job.call,
+        "source": source,
+        "question": json.dumps(question).encode(),
+        "answer": json.dumps(_answer_document(control)).encode(),
+    }
+    ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
+
+
+def _answer_document(reading: Reading) -> dict[str, Any]:
+    return {
+        "text": reading.text,
+        "finish_reason": reading.finish_reason,
+        "refusal": reading.refusal,
+        "tool_calls": list(reading.tool_calls),
+        "output_tokens": reading.output_tokens,
+        "served": reading.identity.model,
+    }
+
+
+def _restored(row: Any, ticket: int) -> Banked:
+    question, answer = json.loads(row.question), json.loads(row.answer)
+    request = Request(
+        method=question["method"],
+        origin=question["origin"],
+        path=question["path"],
+        headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in question["headers"]),
+        body=question["body"].encode("utf-8", "surrogatepass"),
+        timeout=question["timeout"],
+    )
+    reading = Reading(
+        text=answer["text"],
+        complete=True,
+        finish_reason=answer["finish_reason"],
+        refusal=answer["refusal"],
+        tool_calls=tuple(answer["tool_calls"]),
+        output_tokens=answer["output_tokens"],
+        identity=Identity(model=answer["served"]),
+    )
+    return Banked(ticket, row.group, row.cluster, row.at, row.call, request, reading)
+
+
+def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
+    """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
+    protocol = wire.recognise(banked.request)
+    facts: Facts | None = protocol.read_request(banked.request) if protocol else None
+    row = pairing.lost("replay", banked.group, "dropped", "unreadable")
+    try:
+        if facts is not None:
+            row = _replayed(pairing, banked, facts, guard)
+    finally:
+        pairing.settle("replay", banked.ticket, {**row, "banked_call": banked.call})
+
+
+def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
+    from promptguard.background.pairing import lost_outcome
+
+    epoch = pairing.epoch("replay")
+    if not pairing.claim("replay", epoch, banked.cluster):
+        return pairing.lost("replay", banked.group, "not_paired", "this question was paired before")
+    # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
+    patient = Retrying(
+        stop=stop_after_attempt(3),
+        wait=wait_exponential_jitter(initial=0.5, max=8.0),
+        retry=retry_if_result(lambda result: result[0].error in _BUSY),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+    )
+    reading, usd, latency = patient(pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending)
+    if reading.error:
+        return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
+    row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)
+    return {**row, "call": guard.calls, "cluster": banked.cluster, "usd": usd, "latency": latency}
+
+
+class Replaying:
+    """Finds what is due and gives it to the worker, for the clients of this process that may ask it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pairing: Pairing,
+        worker: Worker[Task],
+        *,
+        on_fault: Callable[[str, BaseException], None],
+        wall: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._pairing = pairing
+        self._worker = worker
+        self._on_fault = on_fault
+        self._wall = wall
+        self._guards: list[Guard] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def serve(self, guard: Guard) -> None:
+        """Ask again for this client's stored requests from now on."""
+        self._guards.append(guard)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="promptguard-replay", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        poll = POLL_SECONDS if self._wall is time.time else POLL_SECONDS_SIMULATED
+        while not self._stop.wait(poll):
+            for guard in self._guards:
+                try:
+                    self.offer_due(guard)
+                except Exception as error:  # noqa: BLE001 - a locked ledger is an event, not the end of the thread
+                    self._on_fault("replay", error)
+
+    def offer_due(self, guard: Guard) -> None:
+        """Give the worker what is due for one client, oldest first."""
+        from promptguard.background.pairing import Task
+
+        if not guard.sources:
+            return
+        for row in self._ledger.due(self._wall(), sorted(guard.sources), AT_ONCE):
+            ticket = self._pairing.order("replay").open()
+            reason = self._worker.offer(Task(guard, banked=_restored(row, ticket)))
+            if reason is not None:
+                lost = self._pairing.lost("replay", row.group, "dropped", reason)
+                self._pairing.settle("replay", ticket, {**lost, "banked_call": row.call})

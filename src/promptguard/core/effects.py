@@ -1,0 +1,128 @@
+"""What the flow of a call may ask of the world, and what it is told in return.
+
+The flow (flow.py) is a generator that yields these and is sent the answers; two short drivers in `http/transport`
+perform them, one for threads and one for asyncio. Every effect but `Send` returns at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptguard.core.events import Event
+from promptguard.core.model import BodyEnd, Facts, Headers, Request, StoredReply
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Answered with the StoredReply under `key`, or None; never raises."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send `request`, or the SDK's own request untouched when None; answered with a `Head`, or a `Lost`."""
+
+    request: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and header lines of an answer whose body has not been read."""
+
+    status: int
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No answer: the exception's type name. The driver raises the exception itself once the flow has seen this."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand the answer to the caller; the flow comes back with the `Body` when the caller is done with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An answer's body as the caller received it: raw chunks as they came, and how it ended."""
+
+    chunks: tuple[bytes, ...]
+    end: BodyEnd
+    clipped: bool = False
+    """only the first megabytes were kept; the caller got everything"""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Answer the caller from the cache, byte for byte; the flow ends here."""
+
+    reply: StoredReply
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Raise DriftDetected to the caller, who asked for it with `on_drift=Raise()`; the flow ends here."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Keep an answer under `key`."""
+
+    key: str
+    reply: StoredReply
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A sampled call, offered to the shadow engine when its answer is complete, whatever the answer says."""
+
+    request: Request
+    facts: Facts
+    group: str
+    cluster: str | None
+    """digest of the request where equal requests have equal answers (temperature 0): paired once an epoch"""
+    call: int
+    """which call of this process it was, counted from 1"""
+    at: float
+    """when the call was made, seconds since the Unix epoch"""
+    head: Head
+    body: Body
+    candidate_ticket: int | None = None
+    repeat_ticket: int | None = None
+    replay: bool = False
+    routed_to: str | None = None
+    latency: float = 0.0
+    """seconds from sending to the end of the body"""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Give a job to the shadow engine; never waits."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Forfeit:
+    """A sampled call that can not be paired: its place in the order of pairs is given up, with the reason."""
+
+    stream: str
+    ticket: int
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell telemetry and counters."""
+
+    event: Event
+
+
+Effect = Lookup | Send | Deliver | Serve | Refuse | Save | Offer | Forfeit | Emit

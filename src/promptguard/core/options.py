@@ -1,0 +1,186 @@
+"""What a user may say to wrap(): plain frozen values that pickle, checked when they are made.
+
+Every mistake raises `ConfigurationError` here, at set-up, and says what to write instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from promptguard.errors import ConfigurationError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(value: float | str, name: str) -> float:
+    """Return `value` in seconds: a number of seconds, or text such as "90s", "15m", "6h", "1d"."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ConfigurationError(f'{name}={value!r} is no duration: write seconds, or "90s", "15m", "6h", "1d"')
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _share(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        raise ConfigurationError(f"{name}={value!r} must be a share between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens, for models that the price list does not know."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The hard cap of everything PromptGuard asks in the background; reserved before a call is sent.
+
+    A USD cap needs a price: calls of a model without one are not made (counted as `price_unknown`) unless
+    `price` gives it.
+    """
+
+    usd_per_day: float | None = None
+    calls_per_day: int | None = None
+    calls_per_minute: int | None = 60
+    price: Price | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("usd_per_day", "calls_per_day", "calls_per_minute"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not value >= 0):
+                raise ConfigurationError(f"Budget({name}={value!r}) must be a number of at least 0, or None for no cap")
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """Ask a second model version the same question for a share of calls, in the background.
+
+    `sample` is the share of calls; `repeat` the share of those that ask the *same* model again instead, which
+    measures the noise floor and tests the instrument itself.
+    """
+
+    model: str
+    sample: float = 0.05
+    repeat: float = 0.1
+    budget: Budget = field(default_factory=Budget)
+    queue: int = 256
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise ConfigurationError('Shadow(model=...) must name the second model version, such as "gpt-4-0314"')
+        _share(self.sample, "Shadow(sample)")
+        _share(self.repeat, "Shadow(repeat)")
+        if not 1 <= self.queue <= 100_000 or not 1 <= self.workers <= 64:
+            raise ConfigurationError("Shadow(queue) must be 1 to 100,000 calls and Shadow(workers) 1 to 64 threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Keep a share of requests with their answers, and ask each once more after a while.
+
+    The only way to see a change behind a fixed name: stored answers are from before, new ones from after.
+    """
+
+    share: float = 0.02
+    after: float | str = "6h"
+    reservoir: int = 500
+    """stored requests a group, at most; the oldest give way"""
+    budget: Budget | None = None
+    """None: the shadow's budget is shared"""
+
+    def __post_init__(self) -> None:
+        _share(self.share, "Replay(share)")
+        seconds(self.after, "Replay(after)")
+        if self.reservoir < 1:
+            raise ConfigurationError("Replay(reservoir) must be at least 1 stored request a group")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How sure an alarm must be: at most `alpha` false alarms within any `horizon` pairs of a reset."""
+
+    alpha: float = 0.01
+    mode: Literal["gate", "monitor"] = "monitor"
+    horizon: int = 1000
+    split: Mapping[str, float] = field(default_factory=lambda: {"candidate": 0.4, "replay": 0.4, "canary": 0.2})
+    """how a group's alpha is divided between streams; `repeat` has its own and only gates"""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.alpha < 1.0:
+            raise ConfigurationError(f"Drift(alpha={self.alpha!r}) must lie between 0 and 1, both excluded")
+        if self.mode not in {"gate", "monitor"}:
+            raise ConfigurationError(f'Drift(mode={self.mode!r}) must be "gate" or "monitor"')
+        if self.horizon < 1:
+            raise ConfigurationError("Drift(horizon) must be at least 1 pair")
+        if any(part < 0 for part in self.split.values()) or sum(self.split.values()) > 1 + 1e-9:
+            raise ConfigurationError("Drift(split) must be shares of alpha that add up to at most 1")
+
+    def alpha_of(self, stream: str) -> float:
+        """The share of alpha that `stream` may spend; `repeat` gates and has the whole of its own."""
+        return self.alpha if stream == "repeat" else self.alpha * self.split.get(stream, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """On drift: one warning through the logger `promptguard`, and nothing else. The default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """On drift: the next call of the changed prompt raises `DriftDetected`. For tests and batch jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """On drift: send the changed model's calls to `to`, a pinned snapshot, until the alarm is acknowledged."""
+
+    to: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.to, str) or not self.to:
+            raise ConfigurationError('Route(to=...) must name a pinned model version, such as "gpt-4-0314"')
+
+
+Action = Warn | Raise | Route | Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Where equal requests are answered from, and for how long."""
+
+    kind: Literal["memory", "disk"] = "memory"
+    ttl: float | str | None = None
+    """None: until evicted, or until the model that answered is found to have changed"""
+    max_bytes: int = 64 * 1024 * 1024
+    sampled: bool = False
+    """also cache calls that ask for variety (temperature above 0 or n above 1)"""
+    tenant: str = ""
+    """separates entries of one API key, such as one customer of yours from another"""
+
+    def __post_init__(self) -> None:
+        if self.kind not in {"memory", "disk"}:
+            raise ConfigurationError(f'Cache(kind={self.kind!r}) must be "memory" or "disk"')
+        if self.ttl is not None:
+            seconds(self.ttl, "Cache(ttl)")
+        if self.max_bytes < 1:
+            raise ConfigurationError("Cache(max_bytes) must be at least 1")
+
+
+def cache_option(value: None | str | Cache) -> Cache | None:
+    """Read the `cache=` argument of wrap(): None, "memory", "disk" or a Cache."""
+    if value is None or isinstance(value, Cache):
+        return value
+    if value == "memory":
+        return Cache("memory")
+    if value == "disk":
+        return Cache("disk", max_bytes=1024**3)
+    raise ConfigurationError(f'cache={value!r} is not known: write None, "memory", "disk" or promptguard.Cache(...)')

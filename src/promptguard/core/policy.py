@@ -1,0 +1,104 @@
+"""What is done with a call: cached or not, paired or not, sent where. Pure decisions, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from promptguard.core.model import Facts, Reading
+from promptguard.core.options import Cache, Replay, Shadow, seconds
+
+ORDINARY_ENDS = frozenset({"stop", "tool_calls", "function_call"})
+"""Finish reasons of an answer that said what it had to say; `length` and `content_filter` are never cached."""
+
+EFFECT_PAIRS = 50
+"""Pairs of the unrouted alias after a Route, from which the size of the change is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What wrap() was told, as far as a call needs it."""
+
+    cache: Cache | None = None
+    shadow: Shadow | None = None
+    replay: Replay | None = None
+    secret: bytes = b""
+    """keys the digest of the principal; never leaves the process"""
+
+
+@dataclass(slots=True)
+class State:
+    """What verdicts have changed for later calls; written by the evaluator, read by every call.
+
+    Dictionaries are replaced, never mutated, so that a call sees one consistent state without a lock.
+    """
+
+    routes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(group, model asked) → model to ask instead"""
+    epochs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(group, model asked) → verdict epoch; cached answers of an older epoch are not served"""
+    raising: Mapping[str, str] = field(default_factory=dict)
+    """group → what DriftDetected says on its next call"""
+
+    def route(self, group: str, model: str) -> str | None:
+        return self.routes.get((group, model))
+
+    def epoch(self, group: str, model: str) -> int:
+        return self.epochs.get((group, model), 0)
+
+
+def cache_bypass(facts: Facts, cache: Cache) -> str | None:
+    """Why a call must not be answered from the cache, or None when it may be."""
+    if facts.stateful:
+        return f"stateful: {facts.stateful}"
+    if not cache.sampled and facts.temperature is not None and facts.temperature > 0:
+        return "temperature above 0"
+    if not cache.sampled and facts.choices > 1:
+        return "n above 1"
+    return None
+
+
+def unsaved(reading: Reading) -> str | None:
+    """Why an answer must not be kept, or None when it is complete and ordinary."""
+    if reading.error:
+        return reading.error
+    if not reading.complete:
+        return "incomplete"
+    if reading.refusal:
+        return "refusal"
+    if reading.finish_reason not in ORDINARY_ENDS:
+        return f"finish_reason {reading.finish_reason}"
+    return None
+
+
+def stale(stored_at: float, now: float, cache: Cache) -> bool:
+    """Whether an entry is older than the TTL; an age below zero means the clock jumped and is never trusted."""
+    if cache.ttl is None:
+        return False
+    return not 0.0 <= now - stored_at <= seconds(cache.ttl, "ttl")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Which background work a call was drawn for, before its answer is known."""
+
+    candidate: bool = False
+    repeat: bool = False
+    replay: bool = False
+
+    def __bool__(self) -> bool:
+        return self.candidate or self.repeat or self.replay
+
+
+NOT_SAMPLED = Sampled()
+
+
+def sample(settings: Settings, draws: tuple[float, float, float]) -> Sampled:
+    """Decide by three uniform draws from [0, 1); drawn before the answer, or the null is false (docs/explanation)."""
+    shadow, replay = settings.shadow, settings.replay
+    drawn = shadow is not None and draws[0] < shadow.sample
+    repeat = drawn and shadow is not None and draws[1] < shadow.repeat
+    banked = replay is not None and draws[2] < replay.share
+    if not drawn and not banked:
+        return NOT_SAMPLED
+    return Sampled(candidate=drawn and not repeat, repeat=repeat, replay=banked)

@@ -1,0 +1,177 @@
+"""One wrapped client: where its calls meet cache, shadow, verdicts and telemetry. All on the caller's path, so all brief."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from promptguard import wire
+from promptguard.core import effects as do
+from promptguard.core.canonical import digest
+from promptguard.core.events import Event, Fault
+from promptguard.core.flow import Flow, Surroundings, call
+from promptguard.core.model import Facts, Request, StoredReply
+from promptguard.core.policy import Settings, State
+
+if TYPE_CHECKING:
+    from promptguard.background import Background
+    from promptguard.telemetry.otel import Telemetry
+
+log = logging.getLogger("promptguard")
+
+BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
+
+
+class Faults:
+    """Counts faults of our own and warns once a minute at most for each kind."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._warned: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, operation: str, error: BaseException) -> None:
+        """Count one; never raises. The message names the exception's type only: its text may hold content."""
+        kind = f"{operation}:{type(error).__name__}"
+        with self._lock:
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            now = time.monotonic()
+            if now - self._warned.get(kind, -60.0) < 60.0:
+                return
+            self._warned[kind] = now
+        log.warning("%s failed (%s, %d so far); the application's calls are not affected", operation, kind, self.counts[kind])
+        log.debug("the fault in full", exc_info=error)
+
+
+class Guard:
+    """The ports of one wrapped client; `http.transport` calls begin, perform and fault on the caller's thread or loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        cache: Any,
+        background: Background | None,
+        telemetry: Telemetry | None,
+        make_twin: Callable[[], Any],
+        spending: Any = None,
+        replay_spending: Any = None,
+        is_recorded: Callable[[], bool] = lambda: False,
+        context: Callable[[], object] = lambda: None,
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.cache = cache
+        self.background = background
+        self.telemetry = telemetry
+        self.faults = background.faults if background else Faults()
+        self.spending = spending
+        self.replay_spending = replay_spending or spending
+        self.sources: set[str] = set()
+        """servers and credentials this client has used, as replaying names them"""
+        self.calls = 0
+        """attempts begun so far"""
+        self._make_twin = make_twin
+        self._is_recorded = is_recorded
+        self._context = context
+        self._wall = wall
+        self._draw = (rng or random.Random()).random
+        self._count = itertools.count(1)
+        self._perform: dict[type, Callable[[Any], Any]] = {
+            do.Lookup: self._lookup,
+            do.Save: self._save,
+            do.Offer: self._offer,
+            do.Forfeit: self._forfeit,
+            do.Emit: lambda effect: self.emit(effect.event),
+        }
+
+    def begin(self, request: Request) -> Flow | None:
+        """Start the flow of one attempt, or None for what no protocol recognises."""
+        protocol = wire.recognise(request)
+        if protocol is None:
+            return None
+        background = self.background
+        self.calls = next(self._count)
+        around = Surroundings(
+            settings=self.settings,
+            state=background.state if background else _NOTHING_CHANGED,
+            group_of=self._group_of,
+            open_ticket=background.open_ticket if background else _no_ticket,
+            clock=time.monotonic,
+            wall=self._wall,
+            draws=(self._draw(), self._draw(), self._draw()),
+            call=self.calls,
+            bypass=BYPASS.get(),
+            observed=self.telemetry is not None and self._is_recorded(),
+            context=self._context(),
+        )
+        return call(request, protocol, around)
+
+    @cached_property
+    def twin(self) -> Any:
+        """The unguarded copy of the client for background calls, made when first needed."""
+        return self._make_twin()
+
+    def perform(self, effect: do.Effect) -> Any:
+        """Perform an effect that returns at once."""
+        return self._perform[type(effect)](effect)
+
+    def fault(self, operation: str, error: BaseException) -> None:
+        """Count a fault of our own."""
+        self.faults.add(operation, error)
+        self.emit(Fault(operation, type(error).__name__))
+
+    def emit(self, event: Event) -> None:
+        """Tell counters and telemetry; a fault in telling is counted, never raised."""
+        try:
+            if self.background is not None:
+                self.background.tally(event)
+            if self.telemetry is not None:
+                self.telemetry.record(event)
+        except Exception as error:  # noqa: BLE001 - telemetry must not harm the call it tells about
+            self.faults.add("telemetry", error)
+
+    def _lookup(self, effect: do.Lookup) -> StoredReply | None:
+        try:
+            found: StoredReply | None = self.cache.get(effect.key)
+        except Exception as error:  # noqa: BLE001 - a dead cache is a miss
+            self.fault("cache lookup", error)
+            return None
+        return found
+
+    def _save(self, effect: do.Save) -> None:
+        try:
+            self.cache.put(effect.key, effect.reply)
+        except Exception as error:  # noqa: BLE001 - a dead cache keeps nothing
+            self.fault("cache save", error)
+
+    def _offer(self, effect: do.Offer) -> None:
+        if self.background is not None:
+            self.background.offer(effect.job, self)
+
+    def _forfeit(self, effect: do.Forfeit) -> None:
+        if self.background is not None:
+            self.background.forfeit(effect)
+
+    def _group_of(self, facts: Facts) -> str:
+        from promptguard.templates.rendered import recognise
+
+        rendered = recognise(facts.messages)
+        if rendered is not None:
+            return f"{rendered.name}@{rendered.version}"
+        return "system:" + digest(facts.instructions)[7:19] if facts.instructions else "(no template)"
+
+
+_NOTHING_CHANGED = State()
+
+
+def _no_ticket(_stream: str) -> int:
+    return 0

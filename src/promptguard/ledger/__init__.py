@@ -1,0 +1,1 @@
+"""Pairs, identities, verdicts, spending: append-only facts on SQLite (PostgreSQL follows), never on the caller's path."""

@@ -1,0 +1,139 @@
+"""The ledger's tables (SQLAlchemy Core); described for readers in docs/reference/ledger.md.
+
+Rule: text columns hold names and digests. Prompts and answers live in `content` and `banked` alone, as bytes, because
+model output contains NULs and lone surrogates that SQL text mangles (docs/decisions/0003-ledger.md).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+pair = Table(
+    "pair",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("stream", String, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("group", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("call", Integer, nullable=False),
+    Column("banked_call", Integer),
+    Column("cluster", String),
+    Column("outcome", String, nullable=False),
+    Column("reason", String, nullable=False, default=""),
+    Column("asked", String, nullable=False),
+    Column("control_model", String, nullable=False),
+    Column("candidate_model", String, nullable=False),
+    Column("control_served", String, nullable=False, default=""),
+    Column("candidate_served", String, nullable=False, default=""),
+    Column("vector", LargeBinary),
+    Column("usd", Float, nullable=False, default=0.0),
+    Column("input_tokens", Integer, nullable=False, default=0),
+    Column("output_tokens", Integer, nullable=False, default=0),
+    Column("latency", Float, nullable=False, default=0.0),
+    Index("pair_by_stream", "stream", "id"),
+    Index("pair_by_cluster", "stream", "epoch", "cluster"),
+)
+
+content = Table(
+    "content",
+    metadata,
+    Column("pair_id", Integer, ForeignKey("pair.id"), primary_key=True),
+    Column("question", LargeBinary, nullable=False),
+    Column("control", LargeBinary, nullable=False),
+    Column("candidate", LargeBinary, nullable=False),
+)
+
+banked = Table(
+    "banked",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("group", String, nullable=False),
+    Column("cluster", String),
+    Column("at", Float, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("call", Integer, nullable=False),
+    Column("source", String, nullable=False),
+    Column("question", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Index("banked_by_due", "due"),
+)
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("asked", String, nullable=False),
+    Column("served", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("service_tier", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("calls", Integer, nullable=False),
+    UniqueConstraint("asked", "served", "fingerprint", "service_tier", "region"),
+)
+
+occurrence = Table(
+    "occurrence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("call", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("stream", String, nullable=False),
+    Column("group", String, nullable=False),
+    Column("detail", LargeBinary, nullable=False),
+)
+"""Alarms, actions and acknowledgements, in the order in which they happened."""
+
+verdict = Table(
+    "verdict",
+    metadata,
+    Column("stream", String, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("last_pair", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("label", String, primary_key=True),
+    Column("value", Float, nullable=False),
+)
+
+spend = Table(
+    "spend",
+    metadata,
+    Column("day", String, primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+meta = Table("meta", metadata, Column("name", String, primary_key=True), Column("value", LargeBinary, nullable=False))

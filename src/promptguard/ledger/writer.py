@@ -1,0 +1,121 @@
+"""The batched background writer: whoever puts a row never waits, and never learns of a full disk.
+
+Rows are committed in batches by one daemon thread. While the store cannot be written the writer holds what fits its
+bound, drops the oldest beyond it, counts every drop and tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from promptguard.ledger.store import Ledger
+
+BATCH = 200
+BOUND = 20_000
+RETRY_SECONDS = 1.0
+
+
+class Writer:
+    """Commits pairs, counters and identities of one process; `on_commit` is told after each batch with pairs."""
+
+    def __init__(
+        self, ledger: Ledger, on_commit: Callable[[], None], on_fault: Callable[[str, BaseException], None]
+    ) -> None:
+        self._ledger = ledger
+        self._on_commit = on_commit
+        self._on_fault = on_fault
+        self._pairs: deque[dict[str, Any]] = deque()
+        self._counts: dict[tuple[str, str], float] = {}
+        self._identities: dict[tuple[str, str, str, str, str], tuple[float, float, int]] = {}
+        self._wake = threading.Condition()
+        self._busy = False
+        self._closed = False
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="promptguard-ledger", daemon=True)
+        self._thread.start()
+
+    def put_pair(self, row: dict[str, Any]) -> None:
+        """Queue one pair; beyond the bound the oldest is dropped and counted."""
+        with self._wake:
+            if len(self._pairs) >= BOUND:
+                self._pairs.popleft()
+                self.dropped += 1
+            self._pairs.append(row)
+            self._wake.notify()
+
+    def count(self, name: str, label: str, amount: float = 1.0) -> None:
+        """Add to a counter; written with the next batch."""
+        with self._wake:
+            self._counts[name, label] = self._counts.get((name, label), 0.0) + amount
+
+    def note_identity(self, who: tuple[str, str, str, str, str], at: float) -> None:
+        """Record that `who` served a call at a moment; written with the next batch."""
+        with self._wake:
+            first, _, calls = self._identities.get(who, (at, at, 0))
+            self._identities[who] = (first, at, calls + 1)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything put so far is committed; False when that took longer than `timeout` seconds."""
+        with self._wake:
+            self._wake.notify()
+            return self._wake.wait_for(lambda: not self._pending() and not self._busy, timeout)
+
+    def close(self, timeout: float) -> None:
+        """Commit what is there, for at most `timeout` seconds, and end the thread."""
+        self.flush(timeout)
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(timeout)
+
+    def _pending(self) -> bool:
+        return bool(self._pairs or self._counts or self._identities)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._pairs or self._closed, timeout=0.5)
+                if self._closed and not self._pending():
+                    return
+                if not self._pending():
+                    continue
+                batch = [self._pairs.popleft() for _ in range(min(BATCH, len(self._pairs)))]
+                counts, self._counts = self._counts, {}
+                identities, self._identities = self._identities, {}
+                self._busy = True
+            self._commit(batch, counts, identities)
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+
+    def _commit(self, batch: list[Any], counts: dict[Any, float], identities: dict[Any, Any]) -> None:
+        try:
+            if batch:
+                self._ledger.write_pairs([dict(row) for row in batch])
+                batch = []
+                self._on_commit()
+            if counts:
+                self._ledger.count(counts)
+                counts = {}
+            if identities:
+                self._ledger.note_identities(identities)
+        except Exception as error:  # noqa: BLE001 - a full disk is an event, not the end of the thread
+            self._on_fault("ledger", error)
+            self._keep_for_later(batch, counts)
+
+    def _keep_for_later(self, batch: list[Any], counts: dict[Any, float]) -> None:
+        with self._wake:
+            self._pairs.extendleft(reversed(batch))
+            for name, amount in counts.items():
+                self._counts[name] = self._counts.get(name, 0.0) + amount
+            if self._closed:
+                self.dropped += len(self._pairs)
+                self._pairs.clear()
+                self._counts.clear()
+                self._identities.clear()
+        if not self._closed:
+            time.sleep(RETRY_SECONDS)

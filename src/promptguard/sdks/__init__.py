@@ -1,0 +1,14 @@
+"""One module an SDK family: where its HTTP client lives, and how to ask again without the guard."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from promptguard.sdks import openai
+
+FAMILIES: tuple[ModuleType, ...] = (openai,)
+
+
+def family_of(client: object) -> ModuleType | None:
+    """Return the module that knows `client`, judged by its class, without importing any SDK."""
+    return next((family for family in FAMILIES if family.knows(client)), None)

@@ -1,0 +1,104 @@
+"""A bounded queue and daemon threads behind it. Offering never waits; every drop is the caller's to count.
+
+Daemon threads, because a ThreadPoolExecutor would hold up the interpreter's exit until the last slow answer.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Worker(Generic[T]):
+    """Runs `handle` on offered tasks in `threads` daemon threads, started with the first task.
+
+    Bounded by `size` tasks and by `max_bytes` as `weigh` counts them.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[T], None],
+        on_fault: Callable[[str, BaseException], None],
+        *,
+        size: int = 256,
+        threads: int = 2,
+        max_bytes: int = 64 * 1024 * 1024,
+        weigh: Callable[[T], int] = lambda _task: 0,
+    ) -> None:
+        self._handle = handle
+        self._on_fault = on_fault
+        self._queue: queue.Queue[tuple[T, int] | None] = queue.Queue(size)
+        self._threads = threads
+        self._max_bytes = max_bytes
+        self._weigh = weigh
+        self._held = 0
+        self._lock = threading.Lock()
+        self._started: list[threading.Thread] = []
+        self._closed = False
+
+    def offer(self, task: T) -> str | None:
+        """Take a task, or return why not: "queue_full", "queue_bytes", "closed"."""
+        if self._closed:
+            return "closed"
+        weight = self._weigh(task)
+        with self._lock:
+            if self._held + weight > self._max_bytes:
+                return "queue_bytes"
+            self._held += weight
+        try:
+            self._queue.put_nowait((task, weight))
+        except queue.Full:
+            self._let_go(weight)
+            return "queue_full"
+        if not self._started:
+            self._start()
+        return None
+
+    def _let_go(self, weight: int) -> None:
+        with self._lock:
+            self._held -= weight
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._started:
+                return
+            for number in range(self._threads):
+                thread = threading.Thread(target=self._run, name=f"promptguard-shadow-{number}", daemon=True)
+                thread.start()
+                self._started.append(thread)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            task, weight = item
+            try:
+                self._handle(task)
+            except Exception as error:  # noqa: BLE001 - one bad task must not end the thread
+                self._on_fault("shadow", error)
+            finally:
+                self._let_go(weight)
+                self._queue.task_done()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until every offered task is done; False when that took longer than `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._queue.all_tasks_done:
+            while self._queue.unfinished_tasks:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._queue.all_tasks_done.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Take no more tasks; threads end after what they are doing, and never hold up the exit."""
+        self._closed = True
+        for _ in self._started:
+            try:
+                self._queue.put_nowait(None)
+            except queue.Full:
+                return

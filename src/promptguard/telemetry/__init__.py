@@ -1,0 +1,1 @@
+"""Events to OpenTelemetry: spans and metrics without content. `opentelemetry-api` alone; a no-op where no SDK is set up."""

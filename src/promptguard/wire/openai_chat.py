@@ -1,0 +1,190 @@
+"""OpenAI chat completions, plain and streamed: the protocol most servers of open models speak as well.
+
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request
+from promptguard.wire.encoding import decoded
+from promptguard.wire.sse import events
+
+NAME = "openai_chat"
+
+_PROVIDERS = {"api.openai.com": "openai", "api.groq.com": "groq", "api.mistral.ai": "mistral_ai", "api.together.xyz": "together_ai"}
+_STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use")
+
+
+def speaks(method: str, path: str) -> bool:
+    """Whether method and path are this protocol's, whatever prefix the base URL has."""
+    return method == "POST" and path.partition("?")[0].endswith("/chat/completions")
+
+
+def read_request(request: Request) -> Facts | None:
+    """Read a request's body, or None when it is not what this protocol sends."""
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
+        return None
+    temperature = body.get("temperature")
+    return Facts(
+        protocol=NAME,
+        provider=_provider(request.origin),
+        operation="chat",
+        model=body["model"],
+        messages=tuple(body["messages"]),
+        body=body,
+        streamed=body.get("stream") is True,
+        instructions=_instructions(body),
+        stateful=_stateful(body),
+        temperature=float(temperature) if isinstance(temperature, (int, float)) else None,
+        choices=body["n"] if isinstance(body.get("n"), int) else 1,
+    )
+
+
+def _instructions(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    said = tuple(m for m in body["messages"] if isinstance(m, dict) and m.get("role") in {"system", "developer"})
+    return (*said, body["tools"]) if body.get("tools") else said
+
+
+def _provider(origin: str) -> str:
+    host = origin.partition("://")[2].partition(":")[0]
+    if host.endswith((".openai.azure.com", ".services.ai.azure.com")):
+        return "azure.ai.openai"
+    return _PROVIDERS.get(host, "openai")
+
+
+def _stateful(body: Mapping[str, Any]) -> str | None:
+    if body.get("store"):
+        return "store"
+    if "web_search_options" in body:
+        return "web_search_options"
+    for tool in body.get("tools") or ():
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(kind, str) and kind.startswith(_STATEFUL_TOOLS):
+            return f"hosted tool {kind}"
+    return None
+
+
+def with_model(request: Request, facts: Facts, model: str) -> Request:
+    """Return the request with another model named in its body, everything else as sent."""
+    body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    headers = tuple((k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers)
+    return Request(request.method, request.origin, request.path, headers, body, request.timeout)
+
+
+def background_body(facts: Facts, model: str) -> dict[str, Any]:
+    """Return the body of the same question for a background call: not streamed, nothing kept at the provider."""
+    dropped = {"stream", "stream_options", "store", "metadata", "user", "safety_identifier", "prompt_cache_key"}
+    return {**{k: v for k, v in facts.body.items() if k not in dropped}, "model": model}
+
+
+def output_bound(body: Mapping[str, Any]) -> int | None:
+    """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
+    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    choices = body["n"] if isinstance(body.get("n"), int) else 1
+    return limit * choices if isinstance(limit, int) else None
+
+
+def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
+    """Read an answer from its raw bytes; plain and streamed answers of equal content give equal readings."""
+    if status != 200:
+        return Reading(text="", complete=False, error=f"status_{status}")
+    plain = decoded(body, headers)
+    if plain is None:
+        return Reading(text="", complete=False, error="content_encoding")
+    try:
+        return _read_stream(plain) if streamed else _read_plain(plain)
+    except (ValueError, RecursionError, TypeError, AttributeError, KeyError):
+        return Reading(text="", complete=False, error="unreadable")
+
+
+def _read_plain(body: bytes) -> Reading:
+    answer = json.loads(body)
+    choice = answer["choices"][0]
+    message = choice["message"]
+    usage = answer.get("usage") or {}
+    return Reading(
+        text=message.get("content") or "",
+        complete=all(c.get("finish_reason") for c in answer["choices"]),
+        finish_reason=choice.get("finish_reason"),
+        refusal=message.get("refusal"),
+        tool_calls=tuple(_tool_call(call) for call in message.get("tool_calls") or ()),
+        identity=_identity(answer),
+        response_id=answer.get("id"),
+        input_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
+    )
+
+
+def _identity(answer: Mapping[str, Any]) -> Identity:
+    return Identity(answer.get("model"), answer.get("system_fingerprint"), answer.get("service_tier"))
+
+
+def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call.get("function") or {}
+    return {"name": function.get("name") or "", "arguments": function.get("arguments") or ""}
+
+
+def _read_stream(body: bytes) -> Reading:
+    gathered = _Gathered()
+    done = False
+    for data in events(body):
+        if data.startswith("[DONE]"):
+            done = True
+            break
+        gathered.add(json.loads(data))
+    return gathered.reading(done)
+
+
+class _Gathered:
+    """The chunks of one streamed answer, put together again."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.refusal: list[str] = []
+        self.calls: dict[int, dict[str, str]] = {}
+        self.finish: dict[int, str] = {}
+        self.choices: set[int] = set()
+        self.last: dict[str, Any] = {}
+        self.usage: Mapping[str, Any] = {}
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        if chunk.get("error"):
+            raise ValueError("the server reported an error within the stream")
+        self.usage = chunk.get("usage") or self.usage
+        self.last.update({k: chunk[k] for k in ("id", "model", "system_fingerprint", "service_tier") if chunk.get(k)})
+        for choice in chunk.get("choices") or ():
+            index = choice.get("index", 0)
+            self.choices.add(index)
+            if choice.get("finish_reason"):
+                self.finish[index] = choice["finish_reason"]
+            if index == 0:
+                self._add_delta(choice.get("delta") or {})
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        self.text.append(delta.get("content") or "")
+        self.refusal.append(delta.get("refusal") or "")
+        for call in delta.get("tool_calls") or ():
+            kept = self.calls.setdefault(call.get("index", 0), {"name": "", "arguments": ""})
+            for name, value in _tool_call(call).items():
+                kept[name] += value
+
+    def reading(self, done: bool) -> Reading:
+        return Reading(
+            text="".join(self.text),
+            complete=done and bool(self.choices) and all(index in self.finish for index in self.choices),
+            finish_reason=self.finish.get(0),
+            refusal="".join(self.refusal) or None,
+            tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
+            identity=_identity(self.last),
+            response_id=self.last.get("id"),
+            input_tokens=self.usage.get("prompt_tokens"),
+            output_tokens=self.usage.get("completion_tokens"),
+        )
