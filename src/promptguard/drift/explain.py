@@ -24,6 +24,7 @@ _NEAR_BEST = 2.0
 _LEVEL = 0.05
 _CORRELATED = 0.8
 _FLOOR = 0.02
+_SMALLEST = 0.01
 _LABEL_TIER = 3
 _UNITS = {"length": "characters", "lines": "lines", "words_per_line": "words a line"}
 
@@ -51,7 +52,7 @@ def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Cha
     before, since = history.split(onset.pair)
     ranked = _ranked(_contrasts(since, history.labels.names), since.pairs)
     recent = history.rows_from(onset.pair)
-    leaders = _grouped(ranked, recent)[:MOST_CHANGES]
+    leaders = _grouped(_plain_enough(ranked, since.pairs), recent)[:MOST_CHANGES]
     effect_rows = history.rows_from(effect_from)
     changes = tuple(_change(leader, related, before, since, effect_rows) for leader, related in leaders)
     return changes, _examples(leaders[0][0], recent) if leaders else ()
@@ -112,6 +113,12 @@ def _ranked(contrasts: list[Contrast], pairs: int) -> list[Contrast]:
         and contrast.totals[0] != contrast.totals[1]
     ]
     return sorted(kept, key=lambda contrast: (-contrast.strength, contrast.column))
+
+
+def _plain_enough(ranked: list[Contrast], pairs: int) -> list[Contrast]:
+    """Drop what is certain but too small to matter, unless nothing else is left."""
+    large = [c for c in ranked if abs(c.totals[1] - c.totals[0]) >= _SMALLEST * pairs]
+    return large or ranked[:1]
 
 
 def _with_strength(contrast: Contrast, pairs: int) -> Contrast:

@@ -48,7 +48,8 @@ _REFUSALS = (
     "i'm sorry", "i am sorry", "sorry, but", "i apologize", "i cannot", "i can't", "i can not", "i won't",
     "i will not", "i'm unable", "i am unable", "i'm not able", "i am not able", "unable to assist",
     "cannot assist", "can't assist", "cannot help with", "can't help with", "cannot fulfill", "can't fulfill",
-    "cannot comply", "not appropriate", "against my programming", "cannot provide", "can't provide", "must decline",
+    "cannot comply", "not appropriate", "against my programming", "cannot provide", "can't provide",
+    "must decline",
 )
 # fmt: on
 _AS_AN_AI = (
@@ -77,10 +78,11 @@ _REASONING = (
     "we can",
     "so, ",
 )
-_ENGLISH = frozenset(
-    "the of and to in is a that for it as was with be by on not he i this are or his from at which but have an had "
-    "they you were their one all we can her has there been if more when will would who so no".split()  # noqa: SIM905
+_COMMON = (
+    "the of and to in is a that for it as was with be by on not he i this are or his from at which but have "
+    "an had they you were their one all we can her has there been if more when will would who so no"
 )
+_ENGLISH = frozenset(_COMMON.split())
 _STOPPED = frozenset(("stop", "end_turn", "stop_sequence", "eos", "complete", "completed"))
 _CUT = frozenset(("length", "max_tokens", "max_output_tokens", "model_length", "incomplete"))
 _FILTERED = frozenset(

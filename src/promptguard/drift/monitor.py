@@ -14,13 +14,13 @@ from typing import Any
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer
 from promptguard.drift.catalogue import BINARY, SCHEMA
-from promptguard.drift.evidence import Mode, Process, Union
-from promptguard.drift.experts import Difference, SwapBet, difference
+from promptguard.drift.evidence import Mode, Union
+from promptguard.drift.experts import difference
 from promptguard.drift.explain import explain
 from promptguard.drift.frozen import freeze, thaw
-from promptguard.drift.history import History, Tally
+from promptguard.drift.group import Group
+from promptguard.drift.history import Tally
 from promptguard.drift.labels import LabelRule
-from promptguard.drift.losses import Losses
 from promptguard.drift.onset import find_onset
 from promptguard.drift.plan import largest_hidden
 from promptguard.drift.vector import PairVector, vectorise
@@ -29,45 +29,6 @@ from promptguard.drift.verdict import Status, Verdict
 STATE = 1
 _LN10 = math.log(10.0)
 _NO_GROUP = ""
-
-
-class _Group:
-    """What is known of one group, or of all groups together."""
-
-    __slots__ = ("history", "learner", "losses", "process")
-
-    def __init__(self, mode: Mode) -> None:
-        self.learner = SwapBet()
-        self.process = Process(mode)
-        self.history = History()
-        self.losses = Losses()
-
-    @property
-    def pairs(self) -> int:
-        return self.history.all.pairs
-
-    def bet(self, seen: Difference) -> float:
-        """Score the pair, then learn from it; return log e."""
-        payoff = self.learner.score_then_learn(seen)
-        self.process.pay(payoff)
-        return payoff
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "learner": self.learner.state_dict(),
-            "log": None if self.process.log == -math.inf else self.process.log,
-            "history": self.history.state_dict(),
-            "losses": self.losses.state_dict(),
-        }
-
-    @classmethod
-    def from_state(cls, mode: Mode, state: dict[str, Any]) -> _Group:
-        group = cls(mode)
-        group.learner = SwapBet.from_state(state["learner"])
-        group.process = Process(mode, -math.inf if state["log"] is None else state["log"])
-        group.history = History.from_state(state["history"])
-        group.losses = Losses(state["losses"])
-        return group
 
 
 class PairMonitor:
@@ -108,9 +69,9 @@ class PairMonitor:
         self._reset()
 
     def _reset(self) -> None:
-        self._all = _Group(self.mode)
+        self._all = Group(self.mode)
         # While there is one group it *is* the whole: one learner, one history. A second group makes a copy.
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, Group] = {}
         self._union = Union(self.mode)
 
     # -- taking pairs in
@@ -185,7 +146,7 @@ class PairMonitor:
         self._reset()
         return self._brief()
 
-    def _group(self, name: str) -> _Group:
+    def _group(self, name: str) -> Group:
         group = self._groups.get(name)
         if group is None:
             if not self._groups:
@@ -194,11 +155,11 @@ class PairMonitor:
                 if len(self._groups) == 1:
                     only = next(iter(self._groups))
                     self._groups[only] = copy.deepcopy(self._all)
-                group = _Group(self.mode)
+                group = Group(self.mode)
             self._groups[name] = group
         return group
 
-    def _ring(self, own: _Group) -> None:
+    def _ring(self, own: Group) -> None:
         whole = self._all.history
         if whole.alarm_at is None and self._union.log >= self._threshold():
             whole.alarm_at = whole.all.pairs
@@ -243,7 +204,7 @@ class PairMonitor:
         return self._state_of(self._all, None)
 
     def _told(
-        self, group: _Group, name: str | None, effect_from: int | None, groups: tuple[Verdict, ...] = ()
+        self, group: Group, name: str | None, effect_from: int | None, groups: tuple[Verdict, ...] = ()
     ) -> Verdict:
         brief = self._state_of(group, name)
         history = group.history
@@ -261,7 +222,7 @@ class PairMonitor:
         ability = measure_ability(since, history.labels.names, positive)
         return replace(brief, onset=onset, changes=changes, ability=ability, examples=examples, groups=groups)
 
-    def _state_of(self, group: _Group, name: str | None) -> Verdict:
+    def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all
         threshold = self._threshold() if whole else self._threshold(len(self._groups))
         log = self._union.log if whole else group.process.log
@@ -283,7 +244,7 @@ class PairMonitor:
             group=name,
         )
 
-    def _status(self, group: _Group, alarm_at: int | None, threshold: float) -> tuple[Status, str | None]:
+    def _status(self, group: Group, alarm_at: int | None, threshold: float) -> tuple[Status, str | None]:
         problem = group.losses.problem(group.pairs)
         if problem:
             return "unmeasured", problem
@@ -339,10 +300,10 @@ class PairMonitor:
                 seed=seed,
             )
             monitor.epoch = thawed["epoch"]
-            monitor._all = _Group.from_state(monitor.mode, thawed["all"])
+            monitor._all = Group.from_state(monitor.mode, thawed["all"])
             monitor._union = Union.from_state(monitor.mode, thawed["union"])
             monitor._groups = {
-                name: monitor._all if group is None else _Group.from_state(monitor.mode, group)
+                name: monitor._all if group is None else Group.from_state(monitor.mode, group)
                 for name, group in thawed["groups"]
             }
         except (KeyError, TypeError, AttributeError) as error:
