@@ -84,7 +84,7 @@ class Analysis:
         self._monitor("candidate", 1.0)  # wrong settings are told before the file is read
 
     def read(self, file: str) -> None:
-        """Read the whole file into one monitor a stream; alpha is split between the streams that are there."""
+        """Read the whole file, one monitor a stream; alpha is split between the streams there are."""
         from promptguard.cli.present import reading
         from promptguard.report.pairs_file import PairsFile
 

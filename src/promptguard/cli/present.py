@@ -83,7 +83,8 @@ def _heading(verdict: Verdict) -> RenderableType:
         facts.insert(0, verdict.reason)
     if verdict.alarm_at is not None:
         facts.append(f"alarm at pair {verdict.alarm_at}")
-    facts.append(f"evidence 10^{verdict.log10_evidence:.1f} (alarm at 10^{verdict.log10_threshold:.1f})")
+    evidence = round(verdict.log10_evidence, 1) + 0.0  # no minus zero
+    facts.append(f"evidence 10^{evidence:.1f} (alarm at 10^{verdict.log10_threshold:.1f})")
     if verdict.skipped:
         facts.append(
             "skipped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(verdict.skipped.items()))

@@ -47,9 +47,11 @@ class LabelRule:
             try:
                 self._compiled.append((label, re2.compile(pattern, options)))
             except re2.error as error:
+                cause = error.args[0] if error.args else error
+                said = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else cause
                 raise ValueError(
                     f"patterns[{label!r}] = {pattern!r} is no regular expression that re2 knows "
-                    f"(no look-around, no back-references): {error}"
+                    f"(no look-around, no back-references): {said}"
                 ) from None
 
     def label(self, text: str) -> str | None:

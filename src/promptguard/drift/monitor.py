@@ -193,34 +193,33 @@ class PairMonitor:
             isinstance(effect_from, bool) or not isinstance(effect_from, int) or effect_from < 1
         ):
             raise ValueError(f"effect_from must be a pair number of at least 1 or None, not {effect_from!r}")
+        told = self._told(self._all, None, effect_from)
         groups = tuple(
-            self._told(group, name, None)
+            replace(told, group=name) if group is self._all else self._told(group, name, None)
             for name, group in self._groups.items()
             if name != _NO_GROUP or len(self._groups) > 1
         )
-        return self._told(self._all, None, effect_from, groups)
+        return replace(told, groups=groups)
 
     def _brief(self) -> Verdict:
         return self._state_of(self._all, None)
 
-    def _told(
-        self, group: Group, name: str | None, effect_from: int | None, groups: tuple[Verdict, ...] = ()
-    ) -> Verdict:
+    def _told(self, group: Group, name: str | None, effect_from: int | None) -> Verdict:
         brief = self._state_of(group, name)
         history = group.history
         if brief.alarm_at is None:
             hidden = None
             if brief.status == "no_drift":
                 hidden = largest_hidden(brief.pairs, _noise(history.all), brief.log10_threshold * _LN10)
-            return replace(brief, largest_hidden_drift=hidden, groups=groups)
+            return replace(brief, largest_hidden_drift=hidden)
         onset = find_onset(history.window())
         if onset is None:
-            return replace(brief, groups=groups)
+            return brief
         changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)
         _, since = history.split(onset.pair)
         positive = next(iter(self.labels.patterns)) if self.labels else None
         ability = measure_ability(since, history.labels.names, positive)
-        return replace(brief, onset=onset, changes=changes, ability=ability, examples=examples, groups=groups)
+        return replace(brief, onset=onset, changes=changes, ability=ability, examples=examples)
 
     def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all

@@ -101,7 +101,7 @@ class Verdict:
             "pairs": self.pairs,
             "skipped": dict(self.skipped),
             "alarm_at": self.alarm_at,
-            "log10_evidence": round(self.log10_evidence, 4),
+            "log10_evidence": round(self.log10_evidence, 4) + 0.0,  # no minus zero
             "log10_threshold": round(self.log10_threshold, 4),
             "epoch": self.epoch,
             "horizon": self.horizon,

@@ -11,8 +11,9 @@ def sentence(verdict: Verdict) -> str:
     """Return one or two sentences that say what was found, since when and by how much."""
     if verdict.status == "unmeasured":
         lost = sum(verdict.skipped.values())
+        count = f"{verdict.pairs} pair{'' if verdict.pairs == 1 else 's'}"
         missing = f", {lost} skipped" if lost else ""
-        return f"Not measured: {verdict.reason} ({verdict.pairs} pairs{missing})."
+        return f"Not measured: {verdict.reason} ({count}{missing})."
     if verdict.status == "no_drift":
         return _quiet(verdict)
     start = f"The answers changed (alarm at pair {verdict.alarm_at})"

@@ -84,20 +84,7 @@ class PairsFile:
             found.add(stream)
         return found
 
-    def _from_start(self) -> Iterator[bytes]:
-        self._raw.seek(0)
-        packed = self._raw.peek(2)[:2] == _GZIP
-        count = 0
-        try:
-            for count, line in enumerate(gzip.GzipFile(fileobj=self._raw) if packed else self._raw, 1):  # noqa: B007
-                yield line
-        except (OSError, EOFError, zlib.error) as error:
-            where = f"{self.name}:{count + 1}"
-            raise InputFileError(
-                f"{where}: the data cannot be read on ({error}); write the file again"
-            ) from None
-
-    def __iter__(self) -> Iterator[PairLine]:
+    def _pairs(self) -> Iterator[PairLine]:
         for number, line in enumerate(self._from_start(), 1):
             self.lines = number
             if not line.strip():
@@ -109,7 +96,24 @@ class PairsFile:
                 continue
             self.pairs += 1
             yield pair
-        self._raw.close()
+
+    def _from_start(self) -> Iterator[bytes]:
+        self._raw.seek(0)
+        packed = self._raw.peek(2)[:2] == _GZIP
+        count = 0
+        try:
+            for count, line in enumerate(gzip.GzipFile(fileobj=self._raw) if packed else self._raw, 1):  # noqa: B007
+                yield line
+        except (OSError, EOFError, zlib.error) as error:
+            self._raw.close()
+            where = f"{self.name}:{count + 1}"
+            raise InputFileError(
+                f"{where}: the data cannot be read on ({error}); write the file again"
+            ) from None
+
+    def __iter__(self) -> Iterator[PairLine]:
+        with self._raw:
+            yield from self._pairs()
         if not self.lines:
             raise InputFileError(
                 f"{self.name}: the file is empty; it needs one JSON object a line (pairs.jsonl)"
@@ -124,8 +128,6 @@ def _open(source: str) -> tuple[io.BufferedReader, int]:
         return _held(sys.stdin.buffer.read())
     path = Path(source)
     try:
-        if path.is_dir():
-            raise InputFileError(f"{source}: is a directory; give the pairs.jsonl file inside it")
         opened = path.open("rb")
         if opened.seekable():
             return opened, path.stat().st_size
@@ -133,6 +135,8 @@ def _open(source: str) -> tuple[io.BufferedReader, int]:
             return _held(opened.read())
     except FileNotFoundError:
         raise InputFileError(f"{source}: no such file; give a pairs.jsonl, or - for standard input") from None
+    except IsADirectoryError:
+        raise InputFileError(f"{source}: is a directory; give the pairs.jsonl file inside it") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputFileError(f"{source}: cannot be read ({reason})") from None
