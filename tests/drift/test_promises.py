@@ -8,7 +8,7 @@ import pytest
 from promptguard.drift import Answer, LabelRule, PairMonitor, vectorise
 from promptguard.drift.evidence import Process, Union
 from promptguard.drift.experts import SwapBet, difference
-from tests.drift.recorded import FAMILIES, TASKS, pairs, same_model_vectors, vectors
+from tests.drift.recorded import FAMILIES, TASKS, pairs, same_model_answers, same_model_vectors, vectors
 
 
 def alarm(stream, alpha=0.01, threshold=None):
@@ -161,3 +161,53 @@ def test_table_of_chen_zaharia_zou_on_primes(family):
     if family == "gpt-4":
         length = next(change for change in verdict.changes if change.unit == "characters")
         assert (round(length.control_units), round(length.candidate_units)) == (638, 4)
+
+
+EDITS = {
+    "code_fence": (lambda text: Answer(f"```\n{text}\n```"), {"code_fence", "starts_with_fence"}),
+    "refusal": (lambda text: Answer("I'm sorry, but I can't help with that."), {"refusal"}),
+    "bold": (lambda text: Answer(f"**Answer** {text}"), {"bold"}),
+    "list": (lambda text: Answer("- " + text.replace(". ", ".\n- ")), {"list"}),
+    "language": (
+        lambda text: Answer("Das ist die Antwort auf Ihre Frage, weil es für uns sehr wichtig ist."),
+        {"english_words", "non_ascii"},
+    ),
+    "tool": (
+        lambda text: Answer("", tool_calls=[{"name": "f", "arguments": "{}"}]),
+        {"tool_call", "tool_name", "tool_arguments_valid"},
+    ),
+    "label": (lambda text: Answer("No.", label="no"), {"label:yes", "label:no"}),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_planted_change_amid_noise_is_named_and_dated(edit):
+    """From pair 101 on, 30 % of the candidate answers are edited; all are draws at temperature 0.7."""
+    rng = np.random.default_rng(41)
+    apply, names = EDITS[edit]
+    texts = list(same_model_answers().values())
+    monitor = PairMonitor()
+    label = "yes" if edit == "label" else None
+    for number in range(1, 401):
+        prompt = texts[rng.integers(len(texts))]
+        first, second = (Answer(prompt[i], label=label) for i in rng.choice(len(prompt), 2, replace=False))
+        monitor.update(first, apply(second.text) if number > 100 and rng.random() < 0.3 else second)
+    verdict = monitor.explain()
+    assert verdict.status == "drift"
+    assert verdict.changes[0].feature in names
+    assert abs(verdict.onset.pair - 101) <= 40
+    assert verdict.changes[0].before < 0.35 or edit in ("label", "language")
+
+
+def test_groups_that_change_are_found_and_named_among_many():
+    rng = np.random.default_rng(43)
+    changed, still = vectors("prime", "gpt-4"), same_model_vectors(rng)
+    monitor = PairMonitor()
+    for _ in range(25):
+        for group in range(12):
+            pool = changed if group == 7 else still
+            vector = pool[rng.integers(len(pool))]
+            monitor.observe(vector.swapped() if group != 7 and rng.integers(2) else vector, f"group {group}")
+    verdict = monitor.explain()
+    assert verdict.status == "drift"
+    assert [group.group for group in verdict.groups if group.status == "drift"] == ["group 7"]

@@ -22,15 +22,20 @@ ROW = np.dtype(
         ("candidate", "<u2", (COUNT,)),
         ("counts", "<u4", (2, 3)),
         ("codes", "<i2", (3,)),
+        ("correct", "i1", (3,)),
     ]
 )
-"""One remembered pair; `codes` are label codes of control, candidate and reference, -1 none, -2 unlisted."""
+"""One remembered pair; label `codes` of control, candidate and reference: -1 none, -2 unlisted.
+
+`correct`: whether there is a reference, and whether each side equals it.
+"""
 
 Rows = NDArray[Any]
 BEFORE_ALARM = 500
 ONSET_AFTER_ALARM = 100
 TAIL = 900
 _MOST_LABELS = 64
+_MOST_REFERENCES = 32
 NO_LABEL, UNLISTED = -1, -2
 
 
@@ -43,14 +48,14 @@ class Labels:
         self.names = list(names or ())
         self._codes = {name.casefold(): code for code, name in enumerate(self.names)}
 
-    def code(self, name: str | None) -> int:
-        """Return the code of `name`, learning it while there is room."""
+    def code(self, name: str | None, most: int = _MOST_LABELS) -> int:
+        """Return the code of `name`, learning it while fewer than `most` are known."""
         if name is None:
             return NO_LABEL
         key = name.casefold()
         code = self._codes.get(key)
         if code is None:
-            if len(self.names) >= _MOST_LABELS:
+            if len(self.names) >= most:
                 return UNLISTED
             code = self._codes[key] = len(self.names)
             self.names.append(name)
@@ -89,12 +94,10 @@ class Tally:
             self.labels[codes] = self.labels.get(codes, 0) + 1
 
     def add_row(self, row: Any) -> None:
-        """Count one remembered pair. An unlisted label is never equal to an unlisted reference here."""
-        codes = tuple(int(code) for code in row["codes"])
+        """Count one remembered pair."""
+        first, second, wanted = (int(code) for code in row["codes"])
         values = np.stack([row["control"], row["candidate"]]).astype(np.int64)
-        known = codes[2] != NO_LABEL
-        equal = [known, known and codes[0] == codes[2] >= 0, known and codes[1] == codes[2] >= 0]
-        self.add(values, row["counts"], (codes[0], codes[1], codes[2]), equal)
+        self.add(values, row["counts"], (first, second, wanted), row["correct"])
 
     def without(self, other: Tally) -> Tally:
         """Return the tally of the pairs that are here but not in `other`, a part of this one."""
@@ -147,12 +150,13 @@ class History:
         codes = (
             self.labels.code(vector.labels[0]),
             self.labels.code(vector.labels[1]),
-            self.labels.code(vector.reference),
+            # references may be free text, different each time: they leave room for labels
+            self.labels.code(vector.reference, _MOST_REFERENCES),
         )
         row["number"], row["control"], row["candidate"] = self.all.pairs + 1, vector.control, vector.candidate
-        row["counts"], row["codes"] = vector.counts, codes
+        row["counts"], row["codes"], row["correct"] = vector.counts, codes, _correct(vector)
         values = np.stack([vector.control, vector.candidate]).astype(np.int64)
-        self.all.add(values, vector.counts, codes, _correct(vector))
+        self.all.add(values, vector.counts, codes, row["correct"])
         if self.alarm_at is None:
             self.head.append(row.tobytes())
             if len(self.head) > BEFORE_ALARM:

@@ -305,7 +305,7 @@ class PairMonitor:
                 name: monitor._all if group is None else Group.from_state(monitor.mode, group)
                 for name, group in thawed["groups"]
             }
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"state is damaged: {error!r}") from error
         return monitor
 

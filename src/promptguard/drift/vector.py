@@ -136,20 +136,17 @@ def vectorise(
         raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
     if labels is not None and not isinstance(labels, LabelRule):
         raise ValueError(f"labels must be a LabelRule or None, not {type(labels).__name__}")
+    wanted = tidy(reference) or None
     if control == candidate:  # frequent at temperature 0: measure once
         label, measured = _side(control, labels)
         zeros = np.zeros(DIMENSIONS, dtype=np.int8)
         counts = (measured.counts, measured.counts)
-        return PairVector(
-            measured.values, measured.values, zeros, 0.0, counts, (label, label), tidy(reference)
-        )
+        return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted)
     first_label, first = _side(control, labels)
     second_label, second = _side(candidate, labels)
     hashed, scale = quantise(hash_text(first.data, seed), hash_text(second.data, seed))
-    names = (first_label, second_label)
-    return PairVector(
-        first.values, second.values, hashed, scale, (first.counts, second.counts), names, tidy(reference)
-    )
+    names, counts = (first_label, second_label), (first.counts, second.counts)
+    return PairVector(first.values, second.values, hashed, scale, counts, names, wanted)
 
 
 def _side(answer: Answer, labels: LabelRule | None) -> tuple[str | None, Measured]:
