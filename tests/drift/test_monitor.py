@@ -237,3 +237,11 @@ def test_signal_detection_has_no_infinite_values():
     assert perfect["d_prime"].value == pytest.approx(2 * 2.33, abs=0.02)
     assert perfect["criterion"].value == pytest.approx(0.0, abs=1e-12)
     assert all(math.isfinite(measure.low + measure.high) for measure in signal_detection(0, 0, 0, 0).values())
+
+
+def test_change_of_wording_alone_is_drift_without_named_changes():
+    monitor = PairMonitor()
+    feed(monitor, 40, Answer("red cat sat"), Answer("tan dog ran"))
+    verdict = monitor.explain()
+    assert (verdict.status, verdict.changes) == ("drift", ())
+    assert "wording" in verdict.sentence()

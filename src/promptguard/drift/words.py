@@ -20,9 +20,9 @@ def sentence(verdict: Verdict) -> str:
     if verdict.onset is not None:
         onset = verdict.onset
         span = "" if onset.low == onset.high else f" ({onset.low}-{onset.high})"
-        start = "From the first pair on" if onset.high == 1 else f"Since about pair {onset.pair}{span}"
+        start = f"Since about pair {onset.pair}{span}"
     if not verdict.changes:
-        return f"{start}." if start.startswith("The") else f"{start} the answers are not the same."
+        return f"{start}, in wording that no named feature describes."
     clauses = "; ".join(_clause(change) for change in verdict.changes[:_MOST_CLAUSES])
     return f"{start}: {clauses}.{_ability(verdict)}"
 
