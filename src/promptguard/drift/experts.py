@@ -11,6 +11,7 @@ unchanged.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,12 +100,12 @@ class SwapBet:
             return 0.0
         scaled = self._normalised(seen.features)
         payoffs, feature_grip, hash_grip = self._payoffs(seen, scaled)
-        payoff = float(np.sum(self.weights * payoffs))
+        payoff = float(np.add.reduce(self.weights * payoffs))
         # -- nothing above this line may depend on which side is which; nothing below it may reach back
         self.weights *= payoffs
         self._share(payoff)
         self._learn(seen, scaled, feature_grip, hash_grip)
-        return float(np.log(payoff))
+        return math.log(payoff)
 
     def _normalised(self, features: Floats) -> Floats:
         """Divide by the running root mean square, clip, scale to unit length.
@@ -113,23 +114,29 @@ class SwapBet:
         """
         self.square_sum += features * features
         scale = np.sqrt(self.square_sum / self.pairs)
-        scaled = np.clip(np.divide(features, scale, out=np.zeros(COUNT), where=scale > 0), -3.0, 3.0)
-        length = float(np.sqrt(np.sum(scaled * scaled)))
+        scaled = np.divide(features, scale, out=np.zeros(COUNT), where=scale > 0)
+        np.minimum(np.maximum(scaled, -3.0, out=scaled), 3.0, out=scaled)
+        length = math.sqrt(np.add.reduce(scaled * scaled))
         return scaled / length if length else scaled
 
     def _payoffs(self, seen: Difference, scaled: Floats) -> tuple[Floats, Floats, Floats]:
-        signs = 1.0 + seen.signs * (self.sign_sum / (self.sign_total + 2.0 * _SIGN_KAPPA))
+        payoffs = np.empty(EXPERTS)
+        signs, edges = payoffs[:_SIGN_COUNT].reshape(3, COUNT), payoffs[_SIGN_COUNT:]
+        np.divide(self.sign_sum, self.sign_total + 2.0 * _SIGN_KAPPA, out=signs)
+        signs *= seen.signs
         # sums of products, not BLAS: the same bits whatever the alignment, so that replay equals live
-        feature_edge = np.tanh(0.5 * np.sum(self.feature_weights * scaled, axis=1))
-        hash_edge = np.tanh(0.5 * np.sum(self.hash_weights * seen.hashed, axis=1))
-        limit = 1.0 - 2.0 * CLIP
-        edges = np.clip(np.concatenate([feature_edge, hash_edge]), -limit, limit)
+        np.add.reduce(self.feature_weights * scaled, axis=1, out=edges[:4])
+        np.add.reduce(self.hash_weights * seen.hashed, axis=1, out=edges[4:])
+        edges *= 0.5
+        np.tanh(edges, out=edges)
         # 2 p(truth) = 1 + tanh(z / 2); the step of a logistic learner is 1 - p = (1 - tanh(z / 2)) / 2
-        return (
-            np.concatenate([signs.ravel(), 1.0 + edges]),
-            0.5 * (1.0 - feature_edge) * _FEATURE_RATES,
-            0.5 * (1.0 - hash_edge) * _HASH_RATES,
+        feature_grip, hash_grip = (
+            0.5 * (1.0 - edges[:4]) * _FEATURE_RATES,
+            0.5 * (1.0 - edges[4:]) * _HASH_RATES,
         )
+        np.minimum(np.maximum(edges, 2.0 * CLIP - 1.0, out=edges), 1.0 - 2.0 * CLIP, out=edges)
+        payoffs += 1.0
+        return payoffs, feature_grip, hash_grip
 
     def _share(self, payoff: float) -> None:
         self.weights *= (1.0 - SHARE) / payoff

@@ -6,6 +6,7 @@ replays agree bit for bit. Memory is bounded: at most 500 rows before an alarm, 
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from typing import Any
 
@@ -30,6 +31,7 @@ ROW = np.dtype(
 `correct`: whether there is a reference, and whether each side equals it.
 """
 
+_NUMBER, _REST = struct.Struct("<Q"), struct.Struct("<6I3h3b")
 Rows = NDArray[Any]
 BEFORE_ALARM = 500
 ONSET_AFTER_ALARM = 100
@@ -146,25 +148,30 @@ class History:
 
     def add(self, vector: PairVector) -> None:
         """Remember one pair."""
-        row = np.zeros((), dtype=ROW)
         codes = (
             self.labels.code(vector.labels[0]),
             self.labels.code(vector.labels[1]),
             # references may be free text, different each time: they leave room for labels
             self.labels.code(vector.reference, _MOST_REFERENCES),
         )
-        row["number"], row["control"], row["candidate"] = self.all.pairs + 1, vector.control, vector.candidate
-        row["counts"], row["codes"], row["correct"] = vector.counts, codes, _correct(vector)
-        values = np.stack([vector.control, vector.candidate]).astype(np.int64)
-        self.all.add(values, vector.counts, codes, row["correct"])
+        values = np.array([vector.control, vector.candidate], dtype=np.int64)
+        correct = _correct(vector)
+        self.all.add(values, vector.counts, codes, correct)
+        # ROW, field by field: several times faster than filling a structured array
+        row = (
+            _NUMBER.pack(self.all.pairs)
+            + vector.control.astype("<u2", copy=False).tobytes()
+            + vector.candidate.astype("<u2", copy=False).tobytes()
+            + _REST.pack(*vector.counts[0], *vector.counts[1], *codes, *correct)
+        )
         if self.alarm_at is None:
-            self.head.append(row.tobytes())
+            self.head.append(row)
             if len(self.head) > BEFORE_ALARM:
                 self.dropped.add_row(np.frombuffer(self.head.popleft(), dtype=ROW)[0])
         elif self.all.pairs <= self.alarm_at + ONSET_AFTER_ALARM:
-            self.head.append(row.tobytes())
+            self.head.append(row)
         else:
-            self.tail.append(row.tobytes())
+            self.tail.append(row)
 
     def window(self) -> Rows:
         """Return the rows around the alarm, or the last ones: where the onset is looked for."""

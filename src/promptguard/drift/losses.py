@@ -37,6 +37,8 @@ class Losses:
 
     def problem(self, pairs: int) -> str | None:
         """Return why the pairs that are left cannot be judged, or None."""
+        if not self.by_reason:
+            return None
         control, candidate = self.of_side("control"), self.of_side("candidate")
         if _log_unfair(control, candidate) >= math.log(1.0 / ASYMMETRY):
             return "asymmetric loss"
