@@ -1,0 +1,185 @@
+"""Showing verdicts to people: rich on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from promptguard.drift import Ability, Change, Measure, Verdict
+    from promptguard.report.pairs_file import PairLine, PairsFile
+
+_PLAIN_WIDTH = 110
+_LARGE = 4_000_000
+_STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
+_SIGNAL = ("yes_rate", "sensitivity", "specificity", "d_prime", "criterion")
+
+
+def console() -> Console:
+    """Return a console for standard output; a fixed width and no colour when it is not a terminal."""
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
+
+
+@contextmanager
+def reading(pairs: PairsFile) -> Iterator[Iterator[PairLine]]:
+    """Yield the pairs, with a progress bar on standard error when the file is large and a person is there."""
+    if pairs.size < _LARGE or not sys.stderr.isatty():
+        yield iter(pairs)
+        return
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading pairs", total=pairs.size)
+
+        def counted() -> Iterator[PairLine]:
+            for number, pair in enumerate(pairs):
+                if not number % 100:
+                    progress.update(task, completed=pairs.read_bytes())
+                yield pair
+
+        yield counted()
+
+
+def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None = None) -> None:
+    """Print verdicts, a stream after the other.
+
+    `texts` holds (pair number, line, control, candidate) by stream.
+    """
+    out = console()
+    for place, verdict in enumerate(verdicts):
+        if place:
+            out.print()
+        for part in verdict_parts(verdict, (texts or {}).get(verdict.stream, ())):
+            out.print(part)
+
+
+def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:
+    """Return one verdict as things rich can print: heading, sentence, changes, ability, examples, groups."""
+    parts: list[RenderableType] = [_heading(verdict), Text(verdict.sentence())]
+    if verdict.changes:
+        parts.append(_changes(verdict.changes))
+    if verdict.ability is not None:
+        parts.append(_ability(verdict.ability))
+    parts.extend(_examples(verdict.examples[:2], texts))
+    if len(verdict.groups) > 1:
+        parts.append(_groups(verdict.groups))
+    return parts
+
+
+def _heading(verdict: Verdict) -> RenderableType:
+    heading = Text(verdict.status.upper(), style=_STYLES[verdict.status])
+    facts = [f"{verdict.stream} pairs: {verdict.pairs}", f"alpha {verdict.alpha:g}, {verdict.mode}"]
+    if verdict.reason:
+        facts.insert(0, verdict.reason)
+    if verdict.alarm_at is not None:
+        facts.append(f"alarm at pair {verdict.alarm_at}")
+    evidence = round(verdict.log10_evidence, 1) + 0.0  # no minus zero
+    facts.append(f"evidence 10^{evidence:.1f} (alarm at 10^{verdict.log10_threshold:.1f})")
+    if verdict.skipped:
+        facts.append(
+            "skipped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(verdict.skipped.items()))
+        )
+    return heading.append("  " + "; ".join(facts), style="default")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place == 0 else "right")
+    return table
+
+
+def _changes(changes: Sequence[Change]) -> Table:
+    table = _table(
+        "what changed", "kind", "control", "candidate", "difference", "95 % interval", "candidate before"
+    )
+    for change in changes:
+        interval = "pending" if change.low is None or change.high is None else _span(change.low, change.high)
+        before = "" if change.before is None else _share(change, change.before)
+        name = escape(change.feature if change.kind == "label" else change.phrase)
+        row = [name, change.kind, *_rates(change), f"{change.difference:+.2f}", interval, before]
+        table.add_row(*row)
+    return table
+
+
+def _rates(change: Change) -> tuple[str, str]:
+    first, second = _share(change, change.control), _share(change, change.candidate)
+    if change.unit is None or change.control_units is None or change.candidate_units is None:
+        return first, second
+    natural = f"{change.control_units:.0f} {change.unit}", f"{change.candidate_units:.0f}"
+    if not change.binary:
+        return natural
+    return f"{first} ({natural[0]})", f"{second} ({natural[1]})"
+
+
+def _share(change: Change, rate: float) -> str:
+    return f"{100 * rate:.1f} %" if change.binary else f"{rate:.2f}"
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:+.2f} to {high:+.2f}"
+
+
+def _ability(ability: Ability) -> Table:
+    table = _table("against the references", "control", "95 % interval", "candidate", "95 % interval")
+    for name in ("accuracy", *_SIGNAL):
+        first: Measure | None = getattr(ability.control, name)
+        second: Measure | None = getattr(ability.candidate, name)
+        if first is not None and second is not None:
+            shown = f'"{ability.positive}" rate' if name == "yes_rate" else name.replace("_prime", "'")
+            table.add_row(escape(shown), *_figures(first), *_figures(second))
+    return table
+
+
+def _figures(measure: Measure) -> tuple[str, str]:
+    return f"{measure.value:.3f}", f"{measure.low:.2f} to {measure.high:.2f}"
+
+
+def _examples(numbers: Sequence[int], texts: Any) -> list[RenderableType]:
+    kept = {entry[0]: entry for entry in texts}
+    parts: list[RenderableType] = []
+    for number in numbers:
+        if number in kept:
+            _, line, control, candidate = kept[number]
+            table = Table(
+                box=box.SIMPLE,
+                pad_edge=False,
+                expand=True,
+                title=f"pair {number}, line {line}",
+                title_justify="left",
+            )
+            table.add_column("control", ratio=1)
+            table.add_column("candidate", ratio=1)
+            table.add_row(_quoted(control), _quoted(candidate))
+            parts.append(Group(table))
+    return parts
+
+
+def _quoted(text: str) -> Text:
+    """Return an answer as text that cannot steer the terminal: control characters are shown, not sent."""
+    shown = text if len(text) <= 320 else text[:320].rstrip() + " ..."
+    safe = "".join(
+        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in shown
+    )
+    return Text(safe)
+
+
+def _groups(groups: Sequence[Verdict]) -> Table:
+    table = _table("group", "status", "pairs", "alarm at", "log10 evidence")
+    for group in groups:
+        alarm = "" if group.alarm_at is None else str(group.alarm_at)
+        status = group.status if group.reason is None else f"{group.status} ({group.reason})"
+        table.add_row(
+            _quoted(group.group or "(none)"), status, str(group.pairs), alarm, f"{group.log10_evidence:.1f}"
+        )
+    return table

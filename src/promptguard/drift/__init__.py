@@ -1,0 +1,32 @@
+"""The detector: whether the model behind a prompt changed, since when, what, and by how much.
+
+Pure: no clock, randomness, threads, files, network or logging; numpy and re2 only. Importing it loads numpy,
+so `promptguard` itself never imports it.
+"""
+
+from promptguard.drift.ability import Ability, Measure, SideAbility, signal_detection
+from promptguard.drift.answer import Answer
+from promptguard.drift.effects import betting_interval
+from promptguard.drift.labels import LabelRule
+from promptguard.drift.monitor import PairMonitor
+from promptguard.drift.plan import largest_hidden, pairs_needed
+from promptguard.drift.vector import PairVector, vectorise
+from promptguard.drift.verdict import Change, Onset, Verdict
+
+__all__ = [
+    "Ability",
+    "Answer",
+    "Change",
+    "LabelRule",
+    "Measure",
+    "Onset",
+    "PairMonitor",
+    "PairVector",
+    "SideAbility",
+    "Verdict",
+    "betting_interval",
+    "largest_hidden",
+    "pairs_needed",
+    "signal_detection",
+    "vectorise",
+]

@@ -1,0 +1,121 @@
+"""Evidence: what the pay-offs of single pairs add up to, for one group and for all groups together.
+
+Everything in logarithms.
+
+Gate (one comparison): the product M of the pay-offs is a test martingale under "nothing changed", so P(M ever
+reaches 1/alpha) <= alpha (Ville 1939). Monitor (watch for ever): R <- (R + 1) e; R_t - t is a martingale, so
+an alarm at R >= H/alpha comes within any H pairs of a reset with probability at most alpha, and the average
+run length is at least H/alpha (Shin, Ramdas, Rinaldo, arXiv 2203.03532).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+Mode = Literal["gate", "monitor"]
+
+
+def log_add(first: float, second: float) -> float:
+    """Return log(exp(first) + exp(second))."""
+    high, low = (first, second) if first >= second else (second, first)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+class Process:
+    """One gate product or one monitor statistic, as its logarithm."""
+
+    __slots__ = ("log", "mode")
+
+    def __init__(self, mode: Mode, log: float | None = None) -> None:
+        self.mode: Mode = mode
+        self.log = log if log is not None else (0.0 if mode == "gate" else -math.inf)
+
+    def pay(self, log_payoff: float) -> None:
+        """Take in one pair."""
+        self.log = (self.log if self.mode == "gate" else log_add(self.log, 0.0)) + log_payoff
+
+
+class Union:
+    """Evidence that *something* changed in *some* group.
+
+    It is the mean of three processes over one common order of pairs.
+
+    1. one learner over all pairs (finds what all groups share);
+    2. the interleaved product: each pair paid by its own group's learner (many groups changed, each in its
+       way);
+    3. the sum over groups: in a monitor of the groups' own R_j; in a gate of capital that is split anew,
+       before the pair is seen, whenever a new group appears: each of J groups then holds its part, and 1/J of
+       everybody's goes to the newcomer (few changed). Each is a martingale (minus t in a monitor) in the
+       filtration of the common order, hence so is their mean. With one group the three are the same process
+       and nothing is lost.
+    """
+
+    __slots__ = ("capital", "interleaved", "mode", "together")
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode: Mode = mode
+        self.together = Process(mode)
+        self.interleaved = Process(mode)
+        self.capital: dict[str, float] = {}
+        """log capital (gate) or log R_j (monitor) by group"""
+
+    def pay(self, group: str, log_together: float, log_group: float) -> None:
+        """Take in one pair of `group`, paid by the learner of all groups and by the group's own."""
+        if group not in self.capital:
+            self._admit(group)
+        self.together.pay(log_together)
+        self.interleaved.pay(log_group)
+        base = self.capital[group]
+        self.capital[group] = (base if self.mode == "gate" else log_add(base, 0.0)) + log_group
+
+    def _admit(self, group: str) -> None:
+        if self.mode == "monitor":
+            self.capital[group] = -math.inf
+            return
+        number = len(self.capital) + 1
+        total = _log_sum(self.capital.values()) if self.capital else 0.0
+        kept = math.log1p(-1.0 / number) if number > 1 else 0.0
+        for name in self.capital:
+            self.capital[name] += kept
+        self.capital[group] = total - math.log(number)
+
+    @property
+    def log(self) -> float:
+        """The logarithm of the mean of the three."""
+        if len(self.capital) <= 1:
+            return self.together.log
+        groups = _log_sum(self.capital.values())
+        return log_add(log_add(self.together.log, self.interleaved.log), groups) - math.log(3.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the three processes; minus infinity as None, for JSON."""
+        return {
+            "together": _finite(self.together.log),
+            "interleaved": _finite(self.interleaved.log),
+            "capital": [[name, _finite(value)] for name, value in self.capital.items()],
+        }
+
+    @classmethod
+    def from_state(cls, mode: Mode, state: dict[str, Any]) -> Union:
+        """Rebuild from `state_dict()`."""
+        union = cls(mode)
+        union.together.log = _restored(state["together"])
+        union.interleaved.log = _restored(state["interleaved"])
+        union.capital = {name: _restored(value) for name, value in state["capital"]}
+        return union
+
+
+def _log_sum(values: Any) -> float:
+    total = -math.inf
+    for value in values:
+        total = log_add(total, value)
+    return total
+
+
+def _finite(value: float) -> float | None:
+    return None if value == -math.inf else value
+
+
+def _restored(value: float | None) -> float:
+    return -math.inf if value is None else value

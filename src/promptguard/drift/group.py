@@ -1,0 +1,53 @@
+"""What is known of one group: its learner, its evidence, its past and its losses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from promptguard.drift.evidence import Mode, Process
+from promptguard.drift.experts import Difference, SwapBet
+from promptguard.drift.history import History
+from promptguard.drift.losses import Losses
+
+
+class Group:
+    """What is known of one group, or of all groups together."""
+
+    __slots__ = ("history", "learner", "losses", "process")
+
+    def __init__(self, mode: Mode) -> None:
+        self.learner = SwapBet()
+        self.process = Process(mode)
+        self.history = History()
+        self.losses = Losses()
+
+    @property
+    def pairs(self) -> int:
+        """Pairs measured in this epoch."""
+        return self.history.all.pairs
+
+    def bet(self, seen: Difference) -> float:
+        """Score the pair, then learn from it; return log e."""
+        payoff = self.learner.score_then_learn(seen)
+        self.process.pay(payoff)
+        return payoff
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return learner, evidence, past and losses."""
+        return {
+            "learner": self.learner.state_dict(),
+            "log": None if self.process.log == -math.inf else self.process.log,
+            "history": self.history.state_dict(),
+            "losses": self.losses.state_dict(),
+        }
+
+    @classmethod
+    def from_state(cls, mode: Mode, state: dict[str, Any]) -> Group:
+        """Rebuild a group."""
+        group = cls(mode)
+        group.learner = SwapBet.from_state(state["learner"])
+        group.process = Process(mode, -math.inf if state["log"] is None else state["log"])
+        group.history = History.from_state(state["history"])
+        group.losses = Losses(state["losses"])
+        return group

@@ -1,0 +1,65 @@
+"""Missing answers: counted by reason, judged by a rule that treats the sides alike.
+
+Pairs lost on one side more than on the other are no longer exchangeable (dropping when the control failed:
+.975 false alarms at .01), so such a loss takes the verdict away whatever the evidence says.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MOST_LOST = 0.2
+"""share of offered pairs that may be missing"""
+FEWEST_OFFERED = 20
+ASYMMETRY = 0.01
+"""level of the sequential test that losses fall on both sides alike"""
+
+
+class Losses:
+    """Skipped pairs by reason.
+
+    `control_...` and `candidate_...` are losses of one side; other reasons are symmetric.
+    """
+
+    __slots__ = ("by_reason",)
+
+    def __init__(self, by_reason: dict[str, int] | None = None) -> None:
+        self.by_reason = dict(by_reason or {})
+
+    def count(self, reason: str) -> None:
+        """Count one skipped pair."""
+        self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
+
+    def of_side(self, side: str) -> int:
+        """Return the pairs lost because this side alone was missing."""
+        return sum(number for reason, number in self.by_reason.items() if reason.startswith(f"{side}_"))
+
+    def problem(self, pairs: int) -> str | None:
+        """Return why the pairs that are left cannot be judged, or None."""
+        if not self.by_reason:
+            return None
+        control, candidate = self.of_side("control"), self.of_side("candidate")
+        if _log_unfair(control, candidate) >= math.log(1.0 / ASYMMETRY):
+            return "asymmetric loss"
+        missing = control + candidate + self.of_side("both")
+        offered = pairs + missing
+        if offered >= FEWEST_OFFERED and missing > MOST_LOST * offered:
+            return "too many losses"
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        return dict(self.by_reason)
+
+
+def _log_unfair(first: int, second: int) -> float:
+    """Return the log of the Krichevsky-Trofimov e-value against a fair coin: valid whenever one looks."""
+    total = first + second
+    return (
+        total * math.log(2.0)
+        + math.lgamma(first + 0.5)
+        + math.lgamma(second + 0.5)
+        - math.lgamma(total + 1.0)
+        - math.log(math.pi)
+    )

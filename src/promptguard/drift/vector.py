@@ -1,0 +1,157 @@
+"""A pair as the ledger keeps it: quantised features of both sides and a hashed difference, no text.
+
+Everything the detector ever learns of a pair is in here, so that a verdict is a fold over stored vectors:
+replaying them gives the same evidence bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptguard.drift.answer import Answer
+from promptguard.drift.catalogue import COUNT, SCHEMA
+from promptguard.drift.features import Measured, measure
+from promptguard.drift.hashing import DIMENSIONS, hash_text, quantise
+from promptguard.drift.labels import LabelRule, free_slot, tidy
+
+_HEADER = struct.Struct("<3sBHHf6I3B")
+_MAGIC = b"PGV"
+_ABSENT = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairVector:
+    """One pair, quantised. About 0.75 KB as bytes.
+
+    `control`, `candidate`: uint16, shape (COUNT,), features times 65,535. `hashed`: int8, shape (512,), the
+    difference candidate - control in units of `scale` / 127. `counts`: (characters, lines, words) of each
+    side. `labels`: of each side, or None.
+    """
+
+    control: NDArray[np.uint16]
+    candidate: NDArray[np.uint16]
+    hashed: NDArray[np.int8]
+    scale: float
+    counts: tuple[tuple[int, int, int], tuple[int, int, int]]
+    labels: tuple[str | None, str | None] = (None, None)
+    reference: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PairVector) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+    def swapped(self) -> PairVector:
+        """Return the pair with its sides exchanged; differences are negated exactly."""
+        return replace(
+            self,
+            control=self.candidate,
+            candidate=self.control,
+            hashed=-self.hashed,
+            counts=(self.counts[1], self.counts[0]),
+            labels=(self.labels[1], self.labels[0]),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return a compact versioned form; `from_bytes` reads it back exactly."""
+        names = [None if name is None else name.encode() for name in (*self.labels, self.reference)]
+        lengths = [_ABSENT if name is None else len(name) for name in names]
+        header = _HEADER.pack(
+            _MAGIC, SCHEMA, COUNT, DIMENSIONS, self.scale, *self.counts[0], *self.counts[1], *lengths
+        )
+        arrays = (
+            self.control.astype("<u2").tobytes()
+            + self.candidate.astype("<u2").tobytes()
+            + self.hashed.tobytes()
+        )
+        return header + arrays + b"".join(name or b"" for name in names)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PairVector:
+        """Read `to_bytes()` back.
+
+        ValueError for anything else: other version, wrong size, impossible values.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise ValueError(f"data must be bytes, not {type(data).__name__}")
+        raw = bytes(data)
+        if len(raw) < _HEADER.size:
+            raise ValueError("data is too short to be a pair vector")
+        magic, schema, count, dimensions, scale, *rest = _HEADER.unpack_from(raw)
+        if magic != _MAGIC:
+            raise ValueError("data is no pair vector")
+        if (schema, count, dimensions) != (SCHEMA, COUNT, DIMENSIONS):
+            raise ValueError(f"data is a pair vector of schema {schema}; this version reads {SCHEMA}")
+        lengths = [None if length == _ABSENT else length for length in rest[6:]]
+        arrays_end = _HEADER.size + 4 * COUNT + DIMENSIONS
+        if len(raw) != arrays_end + sum(length or 0 for length in lengths):
+            raise ValueError("data is a pair vector of the wrong size")
+        values = np.frombuffer(raw, dtype="<u2", count=2 * COUNT, offset=_HEADER.size).astype(np.uint16)
+        hashed = np.frombuffer(raw, dtype=np.int8, count=DIMENSIONS, offset=_HEADER.size + 4 * COUNT)
+        if not math.isfinite(scale) or not 0.0 <= scale <= 2.0 or int(hashed.min()) == -128:
+            raise ValueError("data is a pair vector with impossible values")
+        names: list[str | None] = []
+        place = arrays_end
+        for length in lengths:
+            # UnicodeDecodeError is a ValueError
+            names.append(None if length is None else raw[place : place + length].decode())
+            place += length or 0
+        first, second = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
+        return cls(
+            values[:COUNT], values[COUNT:], hashed, scale, (first, second), (names[0], names[1]), names[2]
+        )
+
+
+def vectorise(
+    control: Answer,
+    candidate: Answer,
+    *,
+    prompt: str | None = None,
+    reference: str | None = None,
+    seed: bytes = b"",
+    labels: LabelRule | None = None,
+) -> PairVector:
+    """Return the quantised pair; each side goes through the same code, which is not told the side.
+
+    `prompt` is accepted for features that look at the request (none does yet) and is never kept. `seed` keys
+    the hash: the same for every pair of a stream. `labels` reads a label off answers that carry none.
+    ValueError names a wrong argument; a missing answer (`error`) belongs to `PairMonitor.update` or `.skip`,
+    not here.
+    """
+    for name, answer in (("control", control), ("candidate", candidate)):
+        if not isinstance(answer, Answer):
+            raise ValueError(f"{name} must be an Answer, not {type(answer).__name__}")
+        if answer.error is not None:
+            raise ValueError(f"{name} is missing ({answer.error!r}); count it with skip() instead")
+    for name, value in (("prompt", prompt), ("reference", reference)):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} must be a string or None, not {type(value).__name__}")
+    if not isinstance(seed, bytes):
+        raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
+    if labels is not None and not isinstance(labels, LabelRule):
+        raise ValueError(f"labels must be a LabelRule or None, not {type(labels).__name__}")
+    wanted = tidy(reference) or None
+    if control == candidate:  # frequent at temperature 0: measure once
+        label, measured = _side(control, labels)
+        zeros = np.zeros(DIMENSIONS, dtype=np.int8)
+        counts = (measured.counts, measured.counts)
+        return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted)
+    first_label, first = _side(control, labels)
+    second_label, second = _side(candidate, labels)
+    hashed, scale = quantise(hash_text(first.data, seed), hash_text(second.data, seed))
+    names, counts = (first_label, second_label), (first.counts, second.counts)
+    return PairVector(first.values, second.values, hashed, scale, counts, names, wanted)
+
+
+def _side(answer: Answer, labels: LabelRule | None) -> tuple[str | None, Measured]:
+    label = answer.label if answer.label is not None or labels is None else labels.label(answer.text)
+    label = tidy(label)
+    if not label:
+        return None, measure(answer, None)
+    return label, measure(answer, free_slot(label) if labels is None else labels.slot(label))

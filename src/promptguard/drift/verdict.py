@@ -1,0 +1,137 @@
+"""What the detector says, as values: frozen, and ready for JSON in the shape of verdict.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from promptguard.drift.ability import Ability
+
+Status = Literal["drift", "no_drift", "unmeasured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """The first changed pair, counted from 1 within the epoch, and the hull of its 90 % set."""
+
+    pair: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that changed. Rates are means of a feature in [0, 1] over the pairs from the onset on.
+
+    `low` and `high` bound the mean difference at 95 %, at any time, from pairs after the alarm only; None
+    while those are fewer than 30 (`pending`). `before` is the candidate side's rate before the onset, None
+    when there is no before. `unit` names what `control_units` and `candidate_units` count, where people have
+    a natural unit. `related` are by-products: features that move with this.
+    """
+
+    feature: str
+    kind: str
+    control: float
+    candidate: float
+    difference: float
+    low: float | None
+    high: float | None
+    phrase: str
+    binary: bool
+    strength: float
+    effect_pairs: int
+    control_interval: tuple[float, float]
+    candidate_interval: tuple[float, float]
+    before: float | None = None
+    before_interval: tuple[float, float] | None = None
+    unit: str | None = None
+    control_units: float | None = None
+    candidate_units: float | None = None
+    related: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether the interval waits for more pairs after the alarm."""
+        return self.low is None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of one stream, or of one group in it.
+
+    `status` latches at `drift` until acknowledged. `pairs` counts what was measured in this epoch, `skipped`
+    what was not, by reason. `alarm_at` is the number of pairs seen when the alarm rang. `log10_evidence` is
+    that of the e-value (gate) or of the e-detector (monitor) now; the alarm is at `log10_threshold`.
+    `changes`, `onset`, `ability`, `examples` (pair numbers) and `largest_hidden_drift` are filled by
+    `explain()` and `verdict()`, not by `update()` and `observe()`.
+    """
+
+    status: Status
+    reason: str | None
+    stream: str
+    mode: str
+    alpha: float
+    pairs: int
+    skipped: Mapping[str, int]
+    alarm_at: int | None
+    log10_evidence: float
+    log10_threshold: float
+    epoch: int = 1
+    horizon: int | None = None
+    group: str | None = None
+    onset: Onset | None = None
+    changes: tuple[Change, ...] = ()
+    ability: Ability | None = None
+    examples: tuple[int, ...] = ()
+    largest_hidden_drift: float | None = None
+    groups: tuple[Verdict, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return verdict.json (docs/reference/verdict.schema.json)."""
+        head = {} if self.group is None else {"group": self.group}
+        return {
+            **head,
+            "status": self.status,
+            "reason": self.reason,
+            "stream": self.stream,
+            "mode": self.mode,
+            "alpha": self.alpha,
+            "pairs": self.pairs,
+            "skipped": dict(self.skipped),
+            "alarm_at": self.alarm_at,
+            "log10_evidence": round(self.log10_evidence, 4) + 0.0,  # no minus zero
+            "log10_threshold": round(self.log10_threshold, 4),
+            "epoch": self.epoch,
+            "horizon": self.horizon,
+            "onset": None if self.onset is None else asdict(self.onset),
+            "changes": [_plain(asdict(change)) for change in self.changes],
+            "ability": None if self.ability is None else _plain(self.ability.to_dict()),
+            "examples": list(self.examples),
+            "largest_hidden_drift": _rounded(self.largest_hidden_drift),
+            "sentence": self.sentence(),
+            "groups": [group.to_dict() for group in self.groups],
+        }
+
+    def sentence(self) -> str:
+        """Return the verdict in plain words."""
+        from promptguard.drift.words import sentence
+
+        return sentence(self)
+
+    def unmeasured(self, reason: str) -> Verdict:
+        """Return the verdict taken away for `reason`, a failed self-test say; its figures stay to be seen."""
+        return replace(self, status="unmeasured", reason=reason)
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return _rounded(value)

@@ -1,0 +1,84 @@
+"""The verdict in plain words, from its own figures."""
+
+from __future__ import annotations
+
+from promptguard.drift.verdict import Change, Verdict
+
+_MOST_CLAUSES = 3
+
+
+def sentence(verdict: Verdict) -> str:
+    """Return one or two sentences that say what was found, since when and by how much."""
+    if verdict.status == "unmeasured":
+        lost = sum(verdict.skipped.values())
+        count = f"{verdict.pairs} pair{'' if verdict.pairs == 1 else 's'}"
+        missing = f", {lost} skipped" if lost else ""
+        return f"Not measured: {verdict.reason} ({count}{missing})."
+    if verdict.status == "no_drift":
+        return _quiet(verdict)
+    start = f"The answers changed (alarm at pair {verdict.alarm_at})"
+    if verdict.onset is not None:
+        onset = verdict.onset
+        span = "" if onset.low == onset.high else f" ({onset.low}-{onset.high})"
+        start = f"Since about pair {onset.pair}{span}"
+    if not verdict.changes:
+        return f"{start}, in wording that no named feature describes."
+    clauses = "; ".join(_clause(change) for change in verdict.changes[:_MOST_CLAUSES])
+    return f"{start}: {clauses}.{_ability(verdict)}"
+
+
+def _quiet(verdict: Verdict) -> str:
+    hidden = verdict.largest_hidden_drift
+    if hidden is None:
+        return f"No drift in {verdict.pairs} pairs."
+    if hidden >= 1.0:
+        return f"No drift in {verdict.pairs} pairs; too few to exclude more than a change of every answer."
+    share = _percent(hidden)
+    return f"No drift in {verdict.pairs} pairs; a change of under about {share} of the answers could hide."
+
+
+_OWN_UNITS = frozenset(("length", "lines", "words_per_line"))
+
+
+def _clause(change: Change) -> str:
+    if change.unit is None or change.control_units is None or change.candidate_units is None:
+        return _plain_clause(change)
+    figures = f"{_number(change.control_units)} -> {_number(change.candidate_units)} {change.unit}"
+    if change.feature not in _OWN_UNITS:
+        return f"{_plain_clause(change)} ({figures})"
+    return f"{change.phrase} {'up' if change.difference > 0 else 'down'}, {figures}"
+
+
+def _plain_clause(change: Change) -> str:
+    if change.kind == "label":
+        return f"{change.phrase} {_percent(change.control)} -> {_percent(change.candidate)}"
+    if change.binary:
+        return f"answers with {change.phrase} {_percent(change.control)} -> {_percent(change.candidate)}"
+    direction = "more" if change.difference > 0 else "less"
+    if change.kind == "reasoning":
+        lost = change.candidate < 0.1 * change.control
+        return "answers lost their reasoning" if lost else f"{direction} reasoning"
+    rising = "up" if change.difference > 0 else "down"
+    return f"{change.phrase} {rising} ({change.control:.2f} -> {change.candidate:.2f})"
+
+
+def _ability(verdict: Verdict) -> str:
+    ability = verdict.ability
+    if ability is None:
+        return ""
+    first, second = ability.control, ability.candidate
+    text = f" Accuracy {_percent(first.accuracy.value)} -> {_percent(second.accuracy.value)}"
+    if first.d_prime is None or second.d_prime is None:
+        return text + "."
+    fell = second.d_prime.high < first.d_prime.low
+    rose = second.d_prime.low > first.d_prime.high
+    what = "ability fell too" if fell else "ability rose" if rose else "no clear change of ability"
+    return f"{text}; {what}, d' {first.d_prime.value:.1f} -> {second.d_prime.value:.1f}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.1f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"

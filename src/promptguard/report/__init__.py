@@ -1,0 +1,1 @@
+"""Read models shared by command line and report: files and ledgers in, plain values out."""
