@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 
 from promptguard.core.model import StoredReply
@@ -25,3 +27,8 @@ def until(condition, seconds=10.0):
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.005)
+
+
+def edit(place, statement, *values):
+    with contextlib.closing(sqlite3.connect(place / "cache.db", timeout=10)) as connection, connection:
+        assert connection.execute(statement, values).rowcount > 0, "nothing was edited"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 
+import pytest
 from replies import reply
 
 from promptguard.cache.memory import MemoryCache
@@ -59,6 +60,7 @@ def test_threads_never_lose_count():
     assert cache.size == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # 3.12: the fork is the point
 def test_a_child_forked_while_the_lock_is_held_does_not_hang():
     cache = MemoryCache()
     cache.put("a", reply())

@@ -47,6 +47,7 @@ ESCAPES = [
 BOMBS = [
     "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "{% for a in range(999) %}{% for b in range(999) %}{{ 1 }}{% endfor %}{% endfor %}",
+    "{% for a in range(40000) %}" + "{% if a %}{% endif %}" * 4000 + "{% endfor %}",
     "{{ range(10 ** 9) }}",
     "{{ range(10 ** 9)|list|length }}",
     "{{ 'a' * 10 ** 9 }}",
