@@ -1,0 +1,68 @@
+"""The bounded queue between callers and the thread that writes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from promptguard.core.model import StoredReply
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing for the writer to do."""
+
+    kind: Literal["write", "clear", "probe", "stop"]
+    key: str = ""
+    reply: StoredReply | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds."""
+        return 0 if self.reply is None else self.reply.size
+
+
+class Backlog:
+    """Jobs in order, at most `max_jobs` and `max_bytes` of them; adding never waits."""
+
+    def __init__(self, max_jobs: int = 512, max_bytes: int = 32 * 2**20) -> None:
+        self._max_jobs = max_jobs
+        self._max_bytes = max_bytes
+        self._jobs: deque[Job] = deque()
+        self._bytes = 0
+        self._unfinished = 0
+        self._changed = threading.Condition()
+
+    def add(self, job: Job) -> bool:
+        """Queue `job`; returns False when there is no room (only writes are ever refused)."""
+        with self._changed:
+            full = len(self._jobs) >= self._max_jobs or self._bytes + job.size > self._max_bytes
+            if full and job.kind == "write":
+                return False
+            self._jobs.append(job)
+            self._bytes += job.size
+            self._unfinished += 1
+            self._changed.notify_all()
+            return True
+
+    def take(self) -> Job:
+        """Wait for the next job; `done` must follow."""
+        with self._changed:
+            while not self._jobs:
+                self._changed.wait()
+            job = self._jobs.popleft()
+            self._bytes -= job.size
+            return job
+
+    def done(self) -> None:
+        """Note that a job taken is finished."""
+        with self._changed:
+            self._unfinished -= 1
+            self._changed.notify_all()
+
+    def drained(self, timeout_s: float) -> bool:
+        """Wait until everything queued so far is finished; returns whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._unfinished == 0, timeout_s)

@@ -1,0 +1,95 @@
+"""What every cache offers, how it counts, and how it lives through a fork."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from promptguard.core.model import StoredReply
+
+OnEvent = Callable[[str, str], None]
+"""Called with a kind of event and a short reason, never with content; what it raises is ignored."""
+
+Counter = Literal["hits", "misses", "stores", "dropped", "tampered", "errors"]
+
+
+class ReplyCache(Protocol):
+    """A cache of replies: thread-safe, and silent about its own faults once it is made."""
+
+    @property
+    def stats(self) -> CacheStats:
+        """What happened so far."""
+
+    def get(self, key: str) -> StoredReply | None:
+        """Return the reply kept under `key`, or None."""
+
+    def put(self, key: str, reply: StoredReply) -> None:
+        """Keep `reply` under `key`, sooner or later or never; does not wait."""
+
+    def clear(self) -> None:
+        """Forget every entry."""
+
+    def close(self) -> None:
+        """Give back what is held open; the cache is empty from then on."""
+
+
+@dataclass
+class CacheStats:
+    """Counts since the cache was made, in this process."""
+
+    hits: int = 0
+    misses: int = 0
+    stores: int = 0
+    """entries kept"""
+    dropped: int = 0
+    """entries not kept: the queue was full, the entry too large, the disk away"""
+    tampered: int = 0
+    """entries that were not as they had been written: a miss, never served"""
+    errors: int = 0
+    """faults of the store: locked, corrupt, I/O; each a miss"""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def count(self, counter: Counter, by: int = 1) -> None:
+        """Add `by` to one counter (`+=` alone loses counts between threads)."""
+        with self._lock:
+            setattr(self, counter, getattr(self, counter) + by)
+
+    def after_fork(self) -> None:
+        """Replace the lock, which another thread may have held at the fork."""
+        self._lock = threading.Lock()
+
+
+def tell(on_event: OnEvent | None, kind: str, reason: str) -> None:
+    """Report an event; a fault of the receiver stays there."""
+    if on_event is not None:
+        with contextlib.suppress(Exception):
+            on_event(kind, reason)
+
+
+class Forkable(Protocol):
+    """Something with locks, threads or connections that a child process must not inherit."""
+
+    def after_fork(self) -> None:
+        """Make new locks; forget threads and connections. Runs in the child, before anything else."""
+
+
+_LIVING: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def survive_fork(this: Forkable) -> None:
+    """Have `this.after_fork()` called in every child process, for as long as `this` lives."""
+    _LIVING.add(this)
+
+
+def _after_fork() -> None:
+    for each in list(_LIVING):
+        each.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,69 @@
+"""The secret that cache entries are authenticated with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+
+from promptguard.cache.entry import MIN_MAC_KEY_BYTES
+from promptguard.errors import ConfigurationError
+
+VARIABLE = "PROMPTGUARD_CACHE_KEY"
+FILENAME = "cache.key"
+
+
+def load_mac_key(state_dir: Path) -> bytes:
+    """Return the secret: from PROMPTGUARD_CACHE_KEY, or from a 0600 file in `state_dir`, made if missing.
+
+    `state_dir` must not be the cache directory: who can edit the entries must not find the secret beside
+    them. Raises ConfigurationError when the secret is too short, readable by others, or cannot be kept.
+    """
+    given = os.environ.get(VARIABLE)
+    if given is not None:
+        key = os.fsencode(given)
+        if len(key) < MIN_MAC_KEY_BYTES:
+            raise ConfigurationError(
+                f"{VARIABLE} must have at least {MIN_MAC_KEY_BYTES} bytes; make one with: "
+                'python -c "import secrets; print(secrets.token_hex(32))"'
+            )
+        return key
+    path = Path(state_dir) / FILENAME
+    try:
+        if not os.path.lexists(path):
+            _make(path)
+        return _read(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the secret of the cache cannot be kept here ({error.strerror}); set {VARIABLE} instead"
+        ) from None
+
+
+def _make(path: Path) -> None:
+    """Write the file beside its place and link it there: nobody ever reads half a secret, and one wins."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".key-", dir=path.parent)  # mode 0600, whatever the umask
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+        path.hardlink_to(name)
+    except FileExistsError:
+        pass  # another process was first, and its secret is the one
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as stream:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ConfigurationError(f"{path} is not a regular file")
+        if os.name == "posix" and facts.st_mode & 0o077:
+            raise ConfigurationError(f"{path} can be read by other users; run: chmod 600 {path}")
+        key = stream.read(1_024)
+    if len(key) < MIN_MAC_KEY_BYTES:
+        raise ConfigurationError(f"{path} holds no secret ({len(key)} bytes); delete it for a new one")
+    return key

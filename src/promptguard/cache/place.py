@@ -1,0 +1,72 @@
+"""The cache's directory: 0700, its files 0600, whatever the umask; checked without opening SQLite."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+from promptguard.errors import ConfigurationError
+
+FILES = ("cache.db", "cache.db-wal", "cache.db-shm")
+
+
+def prepare(directory: Path) -> None:
+    """Make `directory` ready for a cache of this user alone; raises ConfigurationError saying what to do."""
+    if "$" in str(directory) or "~" in str(directory):
+        raise ConfigurationError(f"write the cache directory {directory} out, without $ and ~")
+    try:
+        _make_private(directory)
+        _make_files_private(directory)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigurationError(
+            f"the cache directory {directory} cannot be used: {reason}; choose one this user can write to"
+        ) from None
+
+
+def _make_private(directory: Path) -> None:
+    missing = [directory]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+    facts = directory.stat()
+    if os.name != "posix":
+        return
+    if facts.st_uid != os.geteuid():
+        raise ConfigurationError(f"the cache directory {directory} is another user's; choose another")
+    if stat.S_IMODE(facts.st_mode) != 0o700:
+        names = os.listdir(directory)  # noqa: PTH208 - names are all that is needed
+        if names and FILES[0] not in names:
+            raise ConfigurationError(
+                f"{directory} holds other files and is open to others; give the cache a directory of its own"
+            )
+        directory.chmod(0o700)
+
+
+def _make_files_private(directory: Path) -> None:
+    """Make the database's file before SQLite does: -wal and -shm files take over its mode."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    for name in FILES:
+        try:
+            handle = os.open(directory / name, flags | (os.O_CREAT if name == FILES[0] else 0), 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+
+
+def set_aside(directory: Path) -> str:
+    """Rename a corrupt database, so that a new one can be made; return the name. Nothing is deleted."""
+    mark = f".corrupt-{int(time.time())}"
+    for name in FILES:
+        path = directory / name
+        if path.exists():
+            path.rename(directory / f"{name}{mark}")
+    _make_files_private(directory)
+    return f"{FILES[0]}{mark}"

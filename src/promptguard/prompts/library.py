@@ -1,0 +1,179 @@
+"""A folder of prompts: names, versions, labels, and the lock that keeps a used version as it was.
+
+::
+
+    prompts/
+        triage/1.prompty  triage/2.prompty      versions of the prompt `triage`
+        mail/reply/1.prompty                    a name may have parts
+        labels.jsonl                            append-only: {"name": ..., "label": ..., "to": "2", ...}
+        lock.json                               digest of every version that was used
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
+from promptguard.prompts.lock import Lock
+from promptguard.prompts.prompt import Prompt
+from promptguard.prompts.promptfile import parse
+from promptguard.prompts.sandbox import Sandbox
+
+SUFFIX = ".prompty"
+MAX_FILE_BYTES = 1_000_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*")
+_VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){0,3}")
+_LABEL = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def open_library(directory: str | Path) -> PromptLibrary:
+    """Open the folder of prompts at `directory`; raises ConfigurationError when there is none."""
+    return PromptLibrary(directory)
+
+
+class PromptLibrary:
+    """The prompts below one directory; thread-safe. New versions and labels are seen at once."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        if not self.directory.is_dir():
+            example = self.directory / "triage" / f"1{SUFFIX}"
+            raise ConfigurationError(
+                f"{self.directory} is no directory of prompts; make one with a file {example}"
+            )
+        self._root = self.directory.resolve()
+        self._sandbox = Sandbox()
+        self._lock = Lock(self.directory / "lock.json")
+        self._loaded: dict[tuple[str, str], Prompt] = {}
+        self._loading = threading.Lock()
+
+    @property
+    def compiled(self) -> int:
+        """Templates compiled so far; rendering never moves it."""
+        return self._sandbox.compiled
+
+    def get(self, reference: str) -> Prompt:
+        """Return a prompt by `name@version`, `name@label`, or `name` for its highest version.
+
+        Raises UnknownPrompt (saying what there is), PromptSyntaxError, or PromptChanged for a version that
+        was used before with other content.
+        """
+        name, at, wanted = reference.partition("@")
+        versions = self.versions(name)
+        if not versions:
+            known = ", ".join(self.names()) or "none"
+            raise UnknownPrompt(f"there is no prompt {name!r} in {self.directory}; there are: {known}")
+        version = self._version(name, wanted, versions) if at else versions[-1]
+        with self._loading:
+            prompt = self._loaded.get((name, version))
+            if prompt is None:
+                prompt = self._loaded[name, version] = self._load(name, version)
+        return prompt
+
+    def names(self) -> list[str]:
+        """Return the names of all prompts, sorted."""
+        found = {
+            path.parent.relative_to(self.directory).as_posix() for path in self.directory.rglob(f"*{SUFFIX}")
+        }
+        return sorted(name for name in found if _NAME.fullmatch(name) and self.versions(name))
+
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of a prompt, lowest first; empty when there is no such prompt."""
+        if not _NAME.fullmatch(name):
+            return []
+        try:
+            stems = [path.stem for path in (self.directory / name).iterdir() if path.suffix == SUFFIX]
+        except OSError:
+            return []
+        return sorted((stem for stem in stems if _VERSION.fullmatch(stem)), key=_order)
+
+    def labels(self, name: str) -> Mapping[str, str]:
+        """Return label -> version of a prompt, as the last lines of labels.jsonl have it."""
+        path = self.directory / "labels.jsonl"
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptSyntaxError(f"{path}: the labels cannot be read: {error}") from None
+        moves = [
+            _label_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()
+        ]
+        return {label: version for of, label, version in moves if of == name}
+
+    def _version(self, name: str, wanted: str, versions: list[str]) -> str:
+        if wanted in versions:
+            return wanted
+        labels = self.labels(name)
+        version = labels.get(wanted)
+        if version is None:
+            there = ", ".join(versions) + (f"; labels: {', '.join(sorted(labels))}" if labels else "")
+            raise UnknownPrompt(
+                f"{name} in {self.directory} has no version or label {wanted!r}; versions: {there}"
+            )
+        if version not in versions:
+            raise UnknownPrompt(
+                f"{name}@{wanted} stands for version {version}, which is not in {self.directory / name}"
+            )
+        return version
+
+    def _load(self, name: str, version: str) -> Prompt:
+        path = self.directory / name / f"{version}{SUFFIX}"
+        file = parse(self._read(path), str(path))
+        stated = file.front.metadata.get("version")
+        if stated is not None and str(stated) != version:
+            raise PromptSyntaxError(
+                f"{path}: metadata.version is {stated}, but the file is named {version}{SUFFIX}"
+            )
+        if file.front.name not in ("", name):
+            raise PromptSyntaxError(f"{path}: name is {file.front.name}, but the folder says {name}")
+        key = f"{name}@{version}"
+        self._lock.verify(key, file.digest, path)
+        return Prompt(file, name, version, self._sandbox, lambda: self._lock.record(key, file.digest, path))
+
+    def _read(self, path: Path) -> str:
+        """Read a regular file that really lies below the root (no symlink may lead out)."""
+        try:
+            real = path.resolve(strict=True)
+            if not real.is_relative_to(self._root):
+                raise PromptError(
+                    f"{path} leads out of {self.directory}; a prompt must lie inside its library"
+                )
+            if not stat.S_ISREG(real.stat().st_mode):
+                raise PromptError(f"{path} is not a regular file")
+            with real.open("rb") as stream:
+                data = stream.read(MAX_FILE_BYTES + 1)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symlinks
+            raise PromptError(f"{path} cannot be read: {error}") from None
+        if len(data) > MAX_FILE_BYTES:
+            raise PromptSyntaxError(f"{path}: a prompt file has at most {MAX_FILE_BYTES} bytes")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise PromptSyntaxError(f"{path}:{line}: the file is not UTF-8") from None
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _label_line(line: str, where: str) -> tuple[str, str, str]:
+    try:
+        move: Any = json.loads(line)
+        name, label, version = move["name"], move["label"], str(move["to"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise PromptSyntaxError(
+            f'{where}: not a label; a line is {{"name": ..., "label": ..., "to": ...}}'
+        ) from None
+    if not isinstance(name, str) or not isinstance(label, str) or not _LABEL.fullmatch(label):
+        raise PromptSyntaxError(
+            f"{where}: a label begins with a letter and has letters, digits, - and _ only"
+        )
+    return name, label, version

@@ -1,0 +1,129 @@
+"""A prompt in memory, and one rendering of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError
+from promptguard.prompts.promptfile import Input, PromptFile
+from promptguard.prompts.rendered import PROCESS, Rendered
+from promptguard.prompts.sandbox import Sandbox, plain
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One rendering: what to send, and which prompt it came from."""
+
+    messages: list[dict[str, str]]
+    """plain JSON, as the chat completions protocol takes it"""
+    name: str
+    version: str
+    """such as `triage@3`"""
+    digest: str
+    """digest of the prompt's content"""
+    model: str | None
+    _key: str = field(repr=False)
+    _rendered: Rendered = field(repr=False)
+
+    def expect(self, reference: str) -> Call:
+        """Say the true answer to this call, where the application knows it, and return the call itself."""
+        PROCESS.expect(self._key, self._rendered, reference)
+        return self
+
+
+class Prompt:
+    """One version of a prompt; immutable, safe to share between threads."""
+
+    def __init__(
+        self, file: PromptFile, name: str, version: str, sandbox: Sandbox, used: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.digest = file.digest
+        self.filename = file.filename
+        self.description = file.front.description
+        self.labels: Mapping[str, str] = MappingProxyType(dict(file.front.labels))
+        """label -> regular expression, in the order they are tried on an answer"""
+        self.cases: tuple[Any, ...] = tuple(file.front.cases)
+        self.models: tuple[str, ...] = tuple(file.front.models)
+        """globs of the models this variant was written for; empty: all"""
+        self._used = used
+        self._templates = tuple(
+            (role, sandbox.template(text, file.filename, line)) for role, text, line in file.messages
+        )
+        read = frozenset().union(*(template.variables for _, template in self._templates))
+        self.inputs: Mapping[str, Input] = MappingProxyType(self._schema(file.front.inputs, read))
+        self._defaults = {
+            name: plain(each.default, name) for name, each in self.inputs.items() if each.has_default
+        }
+        self._required = tuple(name for name, each in self.inputs.items() if each.is_required)
+        self._rendered = Rendered(name, version, self.digest, label_rule=self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"
+
+    def render(self, /, model: str | None = None, **variables: Any) -> Call:
+        """Fill in the variables and return the messages to send.
+
+        `model` is the model the call is meant for. Every variable that the prompt names must be given or have
+        a default, and none beside them; values are text, numbers, booleans, lists and mappings. The request
+        made from `Call.messages` is recognised by the transport without more code.
+        """
+        values = self._checked(variables)
+        messages = [{"role": role, "content": template.render(values)} for role, template in self._templates]
+        self._used()
+        key = PROCESS.remember(messages, self._rendered)
+        return Call(messages, self.name, self._rendered.group, self.digest, model, key, self._rendered)
+
+    def _checked(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        for name in variables:
+            if name not in self.inputs:
+                known = ", ".join(self.inputs) or "none"
+                raise PromptError(f"{self._place}: there is no variable {name!r}; its variables are: {known}")
+        for name in self._required:
+            if name not in variables:
+                raise MissingVariable(
+                    f"{self._place}: variable {name!r} is missing; write render({name}=...)"
+                )
+        values = dict(self._defaults)
+        for name, value in variables.items():
+            copied = plain(value, f"{self._place}: variable {name!r}")
+            self._check_kind(name, copied)
+            values[name] = copied
+        return values
+
+    def _check_kind(self, name: str, value: Any) -> None:
+        kind = self.inputs[name].kind
+        if kind == "any":
+            return
+        if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+            raise PromptError(
+                f"{self._place}: variable {name!r} must be of kind {kind}, not {type(value).__name__}"
+            )
+
+    @property
+    def _place(self) -> str:
+        return f"{self.name}@{self.version} ({self.filename})"
+
+    def _schema(self, stated: Mapping[str, Input] | None, read: frozenset[str]) -> dict[str, Input]:
+        """Return the inputs the file states, or, where it states none, those its templates read."""
+        if stated is None:
+            return {name: Input() for name in sorted(read)}
+        unknown = sorted(read - stated.keys())
+        if unknown:
+            raise PromptSyntaxError(
+                f"{self.filename}: the text uses {unknown[0]!r}, which is not among its inputs"
+            )
+        return dict(stated)

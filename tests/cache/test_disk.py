@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from replies import SECRET, edit, reply, until
+
+from promptguard.cache.disk import _INHERITED, DiskCache
+from promptguard.errors import ConfigurationError
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_entries_come_back_exactly_and_outlive_the_process_object(make):
+    cache = make()
+    for number in range(50):
+        cache.put(f"key{number}", reply(b"x" * number * 100, epoch=number))
+    assert cache.flush(10)
+    assert [cache.get(f"key{n}") for n in range(50)] == [reply(b"x" * n * 100, epoch=n) for n in range(50)]
+    assert cache.get("other") is None
+    cache.close()
+    again = make()
+    assert again.get("key7") == reply(b"x" * 700, epoch=7)
+    assert (cache.stats.hits, cache.stats.misses, cache.stats.stores, cache.stats.errors) == (50, 1, 50, 0)
+
+
+def test_what_was_put_is_served_at_once_from_memory(place):
+    cache = DiskCache(place, SECRET)
+    cache.put("key", reply())
+    assert cache.get("key") == reply()  # the store is not even open yet
+    cache.close()
+    assert cache.get("key") is None
+    cache.put("key", reply())  # closed: nothing, and no error
+
+
+def test_two_caches_share_a_directory(make):
+    first, second = make(), make()
+    first.put("a", reply(b"from first"))
+    second.put("b", reply(b"from second"))
+    assert first.flush(10)
+    assert second.flush(10)
+    assert second.get("a") == reply(b"from first")
+    assert first.get("b") == reply(b"from second")
+    assert make(secret=b"another secret of some length").get("a") is None
+
+
+def test_directory_and_files_are_private_whatever_the_umask(place, make):
+    before = os.umask(0)
+    try:
+        cache = make(place / "deep" / "cache")
+        cache.put("key", reply())
+        assert cache.flush(10)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [*place.rglob("*"), place]}
+    assert modes == {
+        "cache": 0o700,
+        "deep": 0o700,
+        "cache.db": 0o600,
+        "cache.db-wal": 0o600,
+        "cache.db-shm": 0o600,
+    }
+
+
+def test_an_open_directory_of_ours_is_closed_and_one_of_others_refused(place, tmp_path, make):
+    make().close()
+    place.chmod(0o755)
+    (place / "cache.db").chmod(0o644)
+    make().close()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (place, place / "cache.db")] == [0o700, 0o600]
+    home = tmp_path / "home"
+    home.mkdir(0o755)
+    (home / "work.txt").touch()
+    with pytest.raises(
+        ConfigurationError, match=r"holds other files .*; give the cache a directory of its own"
+    ):
+        DiskCache(home, SECRET)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_cannot_be_used_is_said_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    for impossible in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none/cache")):
+        with pytest.raises(
+            ConfigurationError, match=f"cache directory {impossible} cannot be used: .*; choose one"
+        ):
+            DiskCache(impossible, SECRET)
+    (tmp_path / "linked").mkdir(0o700)
+    (tmp_path / "linked" / "cache.db").symlink_to(tmp_path / "file")
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        DiskCache(tmp_path / "linked", SECRET)
+    with pytest.raises(ConfigurationError, match="at least 16 bytes"):
+        DiskCache(tmp_path / "cache", b"short")
+
+
+def test_without_diskcache_the_command_is_named(tmp_path):
+    program = """
+import sys
+sys.modules["diskcache"] = None
+import promptguard.cache.memory, promptguard.cache.disk
+from promptguard.errors import MissingExtra
+try: promptguard.cache.disk.DiskCache(sys.argv[1], b"k" * 32)
+except MissingExtra as error: print(error)
+"""
+    command = [sys.executable, "-c", program, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    assert 'pip install "diskcache>=5.6.3,<6"' in done.stdout
+
+
+def test_a_locked_store_never_makes_a_caller_wait(make, place):
+    cache = make()
+    cache.put("key", reply())
+    assert cache.flush(10)
+    with contextlib.closing(sqlite3.connect(place / "cache.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.perf_counter()
+        for number in range(20):
+            cache.put(f"key{number}", reply())
+            assert cache.get("key") == reply()
+        assert time.perf_counter() - started < 0.5
+        fresh = DiskCache(place, SECRET, memory_bytes=0)  # opens while the lock is held
+        started = time.perf_counter()
+        assert fresh.get("key") is None
+        fresh.put("new", reply())
+        assert time.perf_counter() - started < 0.1
+        until(lambda: cache.stats.dropped)
+        other.execute("ROLLBACK")
+    assert fresh.flush(10)
+    assert fresh.get("new") == reply()
+    fresh.close()
+
+
+def test_a_full_queue_drops_and_counts(make, place):
+    cache = make()
+    with contextlib.closing(sqlite3.connect(place / "cache.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.perf_counter()
+        for number in range(1_000):
+            cache.put(f"key{number}", reply())
+        assert time.perf_counter() - started < 0.4
+        assert cache.stats.dropped >= 480
+        assert ("cache_dropped", "queue_full") in cache.events
+        other.execute("ROLLBACK")
+    cache.put("large", reply(b"x" * 17 * 2**20))
+    assert ("cache_dropped", "entry_too_large") in cache.events
+
+
+def test_a_store_that_breaks_is_left_alone_and_tried_again(make, place):
+    clock = Clock()
+    cache = make(clock=clock)
+    cache.put("key", reply())
+    assert cache.flush(10)
+    cache._reading._con.close()  # every further read fails, as on a vanished disk
+    for _ in range(3):
+        assert cache.get("key") is None
+    assert cache.stats.errors == 3
+    assert cache.events[-1] == ("cache_unavailable", "read: ProgrammingError")
+    assert cache.get("key") is None
+    cache.put("other", reply())
+    assert cache.flush(10)
+    assert (cache.stats.errors, cache.stats.dropped) == (3, 1)  # nothing is tried for 30 s
+    clock.now += 31
+    assert cache.get("key") is None  # the probe runs in the background
+    until(lambda: cache.events[-1][0] == "cache_recovered")
+    assert cache.get("key") == reply()
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 1_000, b"SQLite format 3\0" + b"\xff" * 9_000])
+def test_a_corrupt_file_is_set_aside_and_replaced(make, place, content):
+    place.mkdir(0o700)
+    (place / "cache.db").write_bytes(content)
+    cache = make()
+    assert [kind for kind, _ in cache.events] == ["cache_replaced"]
+    cache.put("key", reply())
+    assert cache.flush(10)
+    assert cache.get("key") == reply()
+    (kept,) = place.glob("cache.db.corrupt-*")
+    assert kept.read_bytes() == content
+
+
+def test_damage_in_the_middle_is_found_by_the_probe(make, place):
+    clock = Clock()
+    cache = make(clock=clock)
+    for number in range(200):
+        cache.put(f"key{number}", reply(b"x" * 3_000))
+    assert cache.flush(10)
+    cache._writing._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    size = (place / "cache.db").stat().st_size
+    with (place / "cache.db").open("r+b") as file:
+        file.seek(size // 8 * 7)
+        file.write(os.urandom(size // 8))
+    fresh = make(clock=clock)
+    answers = [fresh.get(f"key{number}") for number in range(200)]
+    assert set(answers) <= {None, reply(b"x" * 3_000)}
+    assert len(set(answers)) == 2
+    assert fresh.events[-1][0] == "cache_unavailable"
+    clock.now += 31
+    fresh.get("key1")
+    until(lambda: fresh._circuit.closed)
+    assert "cache_replaced" in [kind for kind, _ in fresh.events]
+    fresh.put("key", reply())
+    assert fresh.flush(10)
+    assert fresh.get("key") == reply()
+
+
+def test_the_directory_may_vanish(make, place):
+    cache = make()
+    for path in place.iterdir():
+        path.unlink()
+    place.rmdir()
+    for number in range(10):
+        cache.put(f"key{number}", reply())
+        cache.get(f"key{number}")
+    assert cache.flush(10)
+
+
+def test_clear_hides_at_once_and_owes_what_it_could_not_do(make, place):
+    clock = Clock()
+    cache = make(clock=clock)
+    cache.put("key", reply())
+    assert cache.flush(10)
+    with contextlib.closing(sqlite3.connect(place / "cache.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        cache.clear(0)
+        assert cache.get("key") is None
+        assert cache.flush(10)
+        other.execute("ROLLBACK")
+    assert cache.get("key") is None
+    clock.now += 31
+    cache.get("key")
+    until(lambda: cache._circuit.closed)
+    assert cache.get("key") is None
+    cache.put("key", reply(b"new"))
+    assert cache.flush(10)
+    assert cache.get("key") == reply(b"new")
+    assert cache.clear(10)
+    assert make().get("key") is None
+
+
+def test_the_size_is_bounded(make, place):
+    cache = make(max_bytes=500_000)
+    for number in range(300):
+        cache.put(f"key{number}", reply(os.urandom(20_000)))
+        if number % 50 == 0:
+            assert cache.flush(10)
+    assert cache.flush(10)
+    assert cache.get("key299") is not None
+    assert cache.get("key0") is None
+    assert cache._writing.volume() < 700_000
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # 3.12: the fork is the point
+def test_a_child_process_begins_anew(make):
+    cache = make(memory_bytes=2**20)
+    cache.put("parent", reply(b"parent"))
+    assert cache.flush(10)
+    with cache._read_lock, cache._start_lock, cache._memory._lock, cache._backlog._changed:
+        child = os.fork()
+        if child == 0:
+            cache.get("parent")  # starts the child's own thread
+            cache.put("child", reply(b"child"))
+            right = len(_INHERITED) == 2  # kept, neither used nor closed
+            right = right and cache.flush(10) and cache._from_disk("parent") == reply(b"parent")
+            os._exit(0 if right else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert cache.get("child") == reply(b"child")
+    assert cache.get("parent") == reply(b"parent")
+
+
+def test_the_thread_never_delays_exit(place):
+    make_and_leave = f"""
+import sqlite3, time
+from promptguard.cache.disk import _INHERITED, DiskCache
+from promptguard.core.model import StoredReply
+cache = DiskCache({str(place)!r}, b"k" * 32)
+cache.flush(10)
+other = sqlite3.connect({str(place / "cache.db")!r}, isolation_level=None)
+other.execute("BEGIN EXCLUSIVE")
+for n in range(400):
+    cache.put(str(n), StoredReply(200, (), (b"x" * 5000,), 0.0))
+print(time.time(), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", make_and_leave], capture_output=True, text=True, check=True)  # noqa: S603
+    assert time.time() - float(done.stdout) < 1
+    assert done.stderr == ""
+
+
+def test_many_threads_read_and_write(make):
+    cache, wrong = make(memory_bytes=10_000), []
+
+    def run(number):
+        for at in range(100):
+            key = f"{(number + at) % 40}"
+            cache.put(key, reply(key.encode() * 50))
+            found = cache.get(key)
+            if found is not None and found != reply(key.encode() * 50):
+                wrong.append(key)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    [each.start() for each in threads]
+    [each.join() for each in threads]
+    assert cache.flush(20)
+    assert not wrong
+    assert (cache.stats.errors, cache.stats.tampered) == (0, 0)
+    assert cache.stats.stores + cache.stats.dropped == 800
+
+
+def test_an_event_receiver_that_raises_is_ignored(make, place):
+    cache = make(on_event=lambda *_: 1 / 0)
+    cache.put("large", reply(b"x" * 17 * 2**20))
+    cache.put("key", reply())
+    assert cache.flush(10)
+    edit(place, "UPDATE Cache SET mode = 4")
+    assert cache.get("key") is None

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import contextlib
+import enum
+import itertools
+import resource
+import threading
+import time
+
+import pytest
+from corpus import BOMBS, ESCAPES
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, RenderLimit
+from promptguard.prompts.sandbox import Sandbox, plain
+
+CONTEXT = {"x": "text", "l": [1, 2], "d": {"a": 1}}
+
+
+def render(source, **variables):
+    return Sandbox().template(source, "t.prompty").render({**CONTEXT, **variables})
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_an_escape_is_refused(source):
+    with pytest.raises(PromptError):
+        render(source)
+
+
+@pytest.mark.parametrize("source", BOMBS, ids=[f"{i}: {b[:50]}" for i, b in enumerate(BOMBS)])
+def test_a_bomb_is_refused_in_time(source):
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(PromptError):
+        render(source)
+    assert time.process_time() - started < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+PIECES = """
+ns.s~ns.s [ns.s,ns.s] ns.s*9 ns.s|string ns.s|tojson ns.s|list ns.s|join(ns.s) {'a':ns.s} ns.s|upper
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(PIECES, PIECES)))
+def test_generated_growth_is_bounded(first, second):
+    body = "{% set ns.s = A %}{% set ns.s = B %}"
+    source = "{% set ns = namespace(s='ab') %}{% for i in range(40) %}" + body + "{% endfor %}{{ ns.s }}"
+    started = time.process_time()
+    with contextlib.suppress(PromptError):
+        assert len(render(source.replace("A", first).replace("B", second))) <= 4_000_000
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% for k, v in d.items() if v > 0 %}{{ loop.index }}{{ k }}={{ v }}{% endfor %}", "1a=1"),
+        ("{% for i in l %}{{ i }}{{ ', ' if not loop.last }}{% else %}none{% endfor %}", "1, 2"),
+        ("{% for i in l|reverse %}{{ loop.length }}{{ i }}{% endfor %}", "2221"),
+        (
+            "{% set n = namespace(t=0) %}{% for i in l %}{% set n.t = n.t + i %}{% endfor %}{{ n.t }}",
+            "3",
+        ),
+        ("{% set a, b = (1, 2) %}{{ a }}{{ b }}", "12"),
+        ("{% with y = x ~ 1 %}{{ y[1:3] }}{% endwith %}", "ex"),
+        ("{{ rows|map(attribute='a')|join('/') }}", "1/2"),
+        ("{{ rows|selectattr('a', 'gt', 1)|list|tojson }}", '[{"a": 2}]'),
+        ("{{ rows|sum(attribute='a') }} {{ 2.345|round(2) }} {{ -3|abs }}", "3 2.35 3"),
+        (
+            "{{ '<é&>'|tojson }} {{ '-' * 3 }} {{ 7 // 2 }} {{ 2 ** 10 }} {{ 'a' in 'abc' }}",
+            '"<é&>" --- 3 1024 True',
+        ),
+        ("{{ nope|default('d') }}{{ nope is defined }}{{ x.upper().replace('T', 'b') }}", "dFalsebEXb"),
+        ("{{ ', '.join(['a', 'b']) }} {{ [1] + l }} {{ d.get('z', 'q') }}", "a, b [1, 1, 2] q"),
+        ("tail \n\n", "tail \n\n"),
+    ],
+)
+def test_ordinary_templates_render_as_in_jinja(source, expected):
+    assert render(source, rows=[{"a": 1}, {"a": 2}]) == expected
+
+
+def test_a_big_document_passes():
+    document = "é" * 3_000_000
+    assert render("<doc>{{ x }}</doc>", x=document) == f"<doc>{document}</doc>"
+
+
+def test_a_variable_is_never_rendered_again():
+    assert render("{{ x }}", x="{{ 7 * 7 }}{% raw %}") == "{{ 7 * 7 }}{% raw %}"
+
+
+def test_missing_names_are_named():
+    with pytest.raises(MissingVariable, match="'topic' is undefined"):
+        render("{{ topic }}")
+    with pytest.raises(MissingVariable, match="no attribute 'nmae'"):
+        render("{{ d.nmae }}")
+
+
+def test_a_syntax_error_names_file_and_line():
+    with pytest.raises(PromptSyntaxError, match=r"^t\.prompty:12: "):
+        Sandbox().template("fine\n{{ a", "t.prompty", first_line=11)
+    with pytest.raises(PromptSyntaxError, match=r"^t\.prompty:1: No filter named 'center'"):
+        Sandbox().template("{{ 'a'|center }}", "t.prompty")
+
+
+def test_rendering_compiles_nothing():
+    sandbox = Sandbox()
+    template = sandbox.template("{% for i in l %}{{ i }}{% endfor %}", "t.prompty")
+    assert sandbox.compiled == 1
+    for _ in range(50):
+        template.render(CONTEXT)
+    assert sandbox.compiled == 1
+
+
+def test_one_template_in_many_threads():
+    template = Sandbox().template("{% for i in range(n) %}{{ i }},{% endfor %}", "t.prompty")
+    right = []
+
+    def run(n):
+        for _ in range(100):
+            assert template.render({"n": n}) == "".join(f"{i}," for i in range(n))
+        right.append(n)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert sorted(right) == list(range(8))
+
+
+def test_the_purse_is_per_render_not_per_process():
+    template = Sandbox().template("{% set a = 'x' * 3000000 %}{{ a|length }}", "t.prompty")
+    for _ in range(5):
+        assert template.render({}) == "3000000"
+    with pytest.raises(RenderLimit, match=r"t\.prompty: more than"):
+        render("{% set a = 'x' * 3000000 %}{{ a }}{{ a }}{{ a }}")
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Loud(str):
+    def __str__(self):
+        return "LOUD"
+
+    @property
+    def api_key(self):
+        return "secret"
+
+
+@pytest.mark.parametrize("value", [object(), {1: 2}, {"a": [b""]}, {1}, float("nan"), iter([1]), lambda: 1])
+def test_only_plain_values_enter(value):
+    with pytest.raises(PromptError, match=r"^ticket"):
+        plain(value, "ticket")
+
+
+def test_subclasses_become_plain():
+    copy = plain({"c": Colour.RED, "l": Loud("quiet"), "t": (1, True, None)}, "v")
+    assert copy == {"c": "red", "l": "quiet", "t": [1, True, None]}
+    assert {type(each) for each in copy.values()} == {str, list}
+
+
+def test_endless_nesting_is_refused():
+    loop: list = []
+    loop.append(loop)
+    with pytest.raises(PromptError, match="nested deeper"):
+        plain(loop, "v")
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+JSON = st.recursive(SCALARS, lambda c: st.lists(c) | st.dictionaries(st.text(), c), max_leaves=10)
+
+
+@given(JSON)
+def test_plain_keeps_json_and_copies_it(value):
+    copy = plain(value, "v")
+    assert copy == value
+    assert copy is not value or not isinstance(value, list | dict)
