@@ -166,8 +166,8 @@ class Guard:
 
         rendered = recognise(facts.messages)
         if rendered is not None:
-            return f"{rendered.name}@{rendered.version}"
-        return "system:" + digest(facts.instructions)[7:19] if facts.instructions else "(no template)"
+            return rendered.group
+        return "system:" + digest("instructions", facts.instructions)[7:19] if facts.instructions else "(no template)"
 
 
 _NOTHING_CHANGED = State()

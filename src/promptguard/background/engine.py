@@ -106,6 +106,13 @@ class Background:
         """Give up the place of a sampled call that has no answer."""
         self.pairing.forfeit(effect)
 
+    def serve(self, guard: Guard) -> None:
+        """Tell this client's telemetry what happens from now on, and ask its stored requests again."""
+        if guard.telemetry is not None:
+            self.listeners.append(guard.telemetry.record)
+        if guard.settings.replay is not None:
+            self.replaying.serve(guard)
+
     def emit(self, event: ev.Event) -> None:
         """Tell everyone who listens (telemetry of the wrapped clients), and count."""
         self.tally(event)

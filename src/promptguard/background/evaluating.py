@@ -148,27 +148,32 @@ class Evaluator:
         """Act on an alarm, once a group and epoch; the self-test's own alarm stops the others instead."""
         if row.stream == SELF_TEST or self._self_test_failed():
             return
-        for group in monitor.verdict().groups:
-            place = (row.stream, row.epoch, group.group)
-            if group.status != "drift" or place in self._acting.alarmed or group.group != row.group:
-                continue
-            summary = {"epoch": row.epoch, "pairs": group.pairs, "log10_evidence": group.log10_evidence, "pair_id": row.id}
-            self._emit(AlarmRang(row.stream, row.group, group.pairs, group.log10_evidence))
-            try:
-                self._acting.alarm(
-                    stream=row.stream, group=row.group, asked=row.asked, call=row.call, summary=summary, verdict=monitor.explain()
-                )
-            except Exception as error:  # noqa: BLE001 - a user's own action that raises is theirs, and counted
-                self._on_fault("action", error)
+        told = monitor.brief(row.group)
+        if told.status != "drift" or (row.stream, row.epoch, row.group) in self._acting.alarmed:
+            return
+        summary = {"epoch": row.epoch, "pairs": told.pairs, "log10_evidence": told.log10_evidence, "pair_id": row.id}
+        self._emit(AlarmRang(row.stream, row.group, told.pairs, told.log10_evidence))
+        try:
+            self._acting.alarm(
+                stream=row.stream,
+                group=row.group,
+                asked=row.asked,
+                call=row.call,
+                summary=summary,
+                verdict=monitor.explain(),
+            )
+        except Exception as error:  # noqa: BLE001 - a user's own action that raises is theirs, and counted
+            self._on_fault("action", error)
 
     def _self_test_failed(self) -> bool:
         monitor = self._monitors.get((SELF_TEST, self._acting.epoch(SELF_TEST)))
-        return monitor is not None and monitor.verdict().status == "drift"
+        return monitor is not None and monitor.brief().status == "drift"
 
     def _write(self) -> None:
         failed = self._self_test_failed()
         for stream, epoch in sorted(self._dirty):
-            document = self._monitors[stream, epoch].explain().to_dict()
+            # A later candidate epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
+            document = self._monitors[stream, epoch].explain(effect_from=1 if epoch > 1 else None).to_dict()
             if failed and stream != SELF_TEST:
                 document.update(status="unmeasured", reason="failed self-test")
             self._ledger.put_verdict(stream, epoch, self._wall(), self._last_id, document)

@@ -62,7 +62,7 @@ class Pairing:
         self._lock = threading.Lock()
         self._in_flight: set[tuple[str, int, str]] = set()
         self._effect_pairs: dict[str, int] = {}
-        self._rules: dict[str, LabelRule | None] = {}
+        self._rules: dict[str, LabelRule] = {}
         self._orders: dict[str, Order[dict[str, Any]]] = {
             stream: Order(self._release, time.monotonic) for stream in ("candidate", "repeat", "replay")
         }
@@ -191,12 +191,11 @@ class Pairing:
         }  # fmt: skip
 
     def _rule(self, rendered: Rendered | None) -> LabelRule | None:
-        if rendered is None or not rendered.labels:
+        if rendered is None or not rendered.label_rule:
             return None
-        name = f"{rendered.name}@{rendered.version}"
-        if name not in self._rules:
-            self._rules[name] = LabelRule(name, rendered.labels)
-        return self._rules[name]
+        if rendered.digest not in self._rules:
+            self._rules[rendered.digest] = LabelRule(rendered.name, rendered.version, rendered.label_rule)
+        return self._rules[rendered.digest]
 
     def claim(self, stream: str, epoch: int, cluster: str | None) -> bool:
         """Whether this question may be paired: equal questions at temperature 0 have dependent answers."""

@@ -8,6 +8,7 @@ log-linear correction of Hautus 1995).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,6 +52,20 @@ class Ability:
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Ability:
+        """Rebuild what `to_dict` told."""
+        sides = {
+            name: SideAbility(
+                **{
+                    key: Measure(**value) if isinstance(value, Mapping) else value
+                    for key, value in told[name].items()
+                }
+            )
+            for name in ("control", "candidate")
+        }
+        return cls(told["positive"], **sides)
 
 
 def signal_detection(hits: int, misses: int, false_alarms: int, rejections: int) -> dict[str, Measure]:

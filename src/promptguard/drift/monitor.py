@@ -137,6 +137,17 @@ class PairMonitor:
             own.losses.count(side_reason)
         return self._brief()
 
+    def brief(self, group: str | None = None) -> Verdict:
+        """Return the verdict of all pairs, or of one group, without explanation; costs microseconds.
+
+        Raises ValueError for a group of which nothing has been seen.
+        """
+        if group is None:
+            return self._brief()
+        if group not in self._groups:
+            raise ValueError(f"group {group!r} has no pairs")
+        return self._state_of(self._groups[group], group)
+
     def acknowledge(self) -> Verdict:
         """Begin a new epoch: evidence, learners and counts start again, and the promise with them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -114,6 +114,22 @@ class Verdict:
             "groups": [group.to_dict() for group in self.groups],
         }
 
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Verdict:
+        """Rebuild a verdict from what `to_dict` told; figures are as rounded there."""
+        from promptguard.drift.ability import Ability
+
+        names = {known.name for known in fields(cls)}
+        values = {name: value for name, value in told.items() if name in names}
+        if told.get("onset"):
+            values["onset"] = Onset(**told["onset"])
+        values["changes"] = tuple(Change(**_tupled(change)) for change in told["changes"])
+        if told.get("ability"):
+            values["ability"] = Ability.from_dict(told["ability"])
+        values["examples"] = tuple(told["examples"])
+        values["groups"] = tuple(cls.from_dict(group) for group in told["groups"])
+        return cls(**values)
+
     def sentence(self) -> str:
         """Return the verdict in plain words."""
         from promptguard.drift.words import sentence
@@ -123,6 +139,10 @@ class Verdict:
     def unmeasured(self, reason: str) -> Verdict:
         """Return the verdict taken away for `reason`, a failed self-test say; its figures stay to be seen."""
         return replace(self, status="unmeasured", reason=reason)
+
+
+def _tupled(change: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in change.items()}
 
 
 def _rounded(value: Any) -> Any:

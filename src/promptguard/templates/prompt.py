@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError
-from promptguard.prompts.promptfile import Input, PromptFile
-from promptguard.prompts.rendered import PROCESS, Rendered
-from promptguard.prompts.sandbox import Sandbox, plain
+from promptguard.templates.promptfile import Input, PromptFile
+from promptguard.templates.rendered import PROCESS, Rendered
+from promptguard.templates.sandbox import Sandbox, plain
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),

@@ -18,8 +18,8 @@ from promptguard.errors import (
     PromptSyntaxError,
     UnknownPrompt,
 )
-from promptguard.prompts.library import open_library
-from promptguard.prompts.rendered import PROCESS, recognise
+from promptguard.templates.library import open_library
+from promptguard.templates.rendered import PROCESS, recognise
 
 TRIAGE = """---
 name: triage
@@ -222,7 +222,7 @@ def test_a_damaged_lock_is_an_error_and_not_a_silent_pass(folder):
 def test_a_library_that_cannot_be_written_is_used_all_the_same(folder):
     program = f"""
 import resource
-from promptguard.prompts.library import open_library
+from promptguard.templates.library import open_library
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # every write fails, for root as well
 print(open_library({str(folder)!r}).get("triage").render(ticket="x").version)
 """
@@ -309,7 +309,7 @@ def test_a_huge_and_a_binary_file_are_refused(folder):
 def test_scalars_are_those_of_yaml_1_2(folder):
     front = "metadata: {a: yes, b: 010, c: 1:30, d: 2026-01-01, e: true, f: 7, g: 1.5, h: ~, i: 0x10}"
     write(folder, "triage", "1", body("user:\nhi", front))
-    from promptguard.prompts.promptfile import parse
+    from promptguard.templates.promptfile import parse
 
     metadata = parse((folder / "triage" / "1.prompty").read_text(), "f").front.metadata
     assert metadata == {"a": "yes", "b": "010", "c": "1:30", "d": "2026-01-01", "e": True, "f": 7, "g": 1.5, "h": None, "i": "0x10"}  # fmt: skip  # noqa: E501
@@ -368,7 +368,7 @@ def test_the_demo_prompts_are_locked_and_labelled():
 def test_the_memory_of_renderings_is_light_and_bounded():
     program = """
 import sys
-from promptguard.prompts.rendered import Recognition, Rendered
+from promptguard.templates.rendered import Recognition, Rendered
 memory = Recognition(capacity=3)
 for n in range(5):
     memory.remember([{"content": n}], Rendered("p", str(n), "d"))

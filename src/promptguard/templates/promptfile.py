@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from promptguard.core.canonical import digest
 from promptguard.errors import PromptSyntaxError
-from promptguard.prompts import safeyaml
+from promptguard.templates import safeyaml
 
 Kind = Literal["string", "integer", "number", "boolean", "array", "object", "any"]
 

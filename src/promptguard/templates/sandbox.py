@@ -24,8 +24,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, RenderLimit
-from promptguard.prompts import filters, limits
-from promptguard.prompts.filters import CURRENT, purse, settled
+from promptguard.templates import filters, limits
+from promptguard.templates.filters import CURRENT, purse, settled
 
 _ALLOWED_NODES = """
     Template Output TemplateData For If With Scope Assign Const Name NSRef List Tuple Dict Pair Keyword

@@ -19,7 +19,7 @@ from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 
 from promptguard.errors import RenderLimit
-from promptguard.prompts.limits import Purse
+from promptguard.templates.limits import Purse
 
 Function = Callable[..., Any]
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
-from promptguard.prompts.lock import Lock
-from promptguard.prompts.prompt import Prompt
-from promptguard.prompts.promptfile import parse
-from promptguard.prompts.sandbox import Sandbox
+from promptguard.templates.lock import Lock
+from promptguard.templates.prompt import Prompt
+from promptguard.templates.promptfile import parse
+from promptguard.templates.sandbox import Sandbox
 
 SUFFIX = ".prompty"
 MAX_FILE_BYTES = 1_000_000

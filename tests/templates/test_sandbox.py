@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, RenderLimit
-from promptguard.prompts.sandbox import Sandbox, plain
+from promptguard.templates.sandbox import Sandbox, plain
 
 CONTEXT = {"x": "text", "l": [1, 2], "d": {"a": 1}}
 
