@@ -32,7 +32,28 @@ _HOMES = {
     "DriftDetected": "promptguard.errors",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - names are text, gathered from the table above
+__all__ = [
+    "Budget",
+    "Cache",
+    "ConfigurationError",
+    "Drift",
+    "DriftDetected",
+    "Price",
+    "PromptGuardError",
+    "Raise",
+    "Replay",
+    "Route",
+    "Shadow",
+    "Warn",
+    "__version__",
+    "bypass",
+    "flush",
+    "is_wrapped",
+    "prompts",
+    "unwrap",
+    "verdicts",
+    "wrap",
+]
 
 if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn

@@ -1,4 +1,4 @@
-"""One wrapped client: where its calls meet cache, shadow, verdicts and telemetry. All on the caller's path, so all brief."""
+"""One wrapped client: where its calls meet cache, shadow, verdicts and telemetry, all on the caller's path."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ class Faults:
             if now - self._warned.get(kind, -60.0) < 60.0:
                 return
             self._warned[kind] = now
-        log.warning("%s failed (%s, %d so far); the application's calls are not affected", operation, kind, self.counts[kind])
+        log.warning(
+            "%s failed (%s, %d so far); the application's calls are not affected",
+            operation,
+            kind,
+            self.counts[kind],
+        )
         log.debug("the fault in full", exc_info=error)
 
 
@@ -167,7 +172,11 @@ class Guard:
         rendered = recognise(facts.messages)
         if rendered is not None:
             return rendered.group
-        return "system:" + digest("instructions", facts.instructions)[7:19] if facts.instructions else "(no template)"
+        return (
+            "system:" + digest("instructions", facts.instructions)[7:19]
+            if facts.instructions
+            else "(no template)"
+        )
 
 
 _NOTHING_CHANGED = State()

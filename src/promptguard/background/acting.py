@@ -17,7 +17,9 @@ log = logging.getLogger("promptguard")
 class Acting:
     """Applies alarms to `state` and notes them; the state of a new process is rebuilt from what was noted."""
 
-    def __init__(self, ledger: Ledger, state: State, actions: tuple[Action, ...], wall: Callable[[], float]) -> None:
+    def __init__(
+        self, ledger: Ledger, state: State, actions: tuple[Action, ...], wall: Callable[[], float]
+    ) -> None:
         self._ledger = ledger
         self._state = state
         self._actions = actions
@@ -30,7 +32,7 @@ class Acting:
         self.catch_up()
 
     def epoch(self, stream: str) -> int:
-        """The epoch that a stream's next pair belongs to."""
+        """Return the epoch that a stream's next pair belongs to."""
         return self._epochs.get(stream, 1)
 
     def routed(self, group: str, asked: str) -> str | None:
@@ -44,19 +46,25 @@ class Acting:
                 self._last_noted = noted["id"]
                 self._apply(noted)
 
-    def alarm(self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any], verdict: Any) -> None:
-        """An alarm rang: note it, act on it, and run the user's own callables.
+    def alarm(
+        self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any], verdict: Any
+    ) -> None:
+        """Note an alarm, act on it, and run the user's own callables.
 
         A callable that raises is the caller's to count; what comes before it has been done.
         """
         at = self._wall()
-        self._ledger.note(at=at, call=call, kind="alarm", stream=stream, group=group, detail={"asked": asked, **summary})
+        self._ledger.note(
+            at=at, call=call, kind="alarm", stream=stream, group=group, detail={"asked": asked, **summary}
+        )
         for action in self._actions:
             if isinstance(action, Route) and self._state.route(group, asked) is None and action.to != asked:
                 detail = {"asked": asked, "to": action.to}
                 self._ledger.note(at=at, call=call, kind="route", stream=stream, group=group, detail=detail)
             elif isinstance(action, Raise):
-                message = f"{group}: the model behind {asked!r} changed ({stream} stream, {summary['pairs']} pairs)"
+                message = (
+                    f"{group}: the model behind {asked!r} changed ({stream} stream, {summary['pairs']} pairs)"
+                )
                 detail = {"asked": asked, "message": message}
                 self._ledger.note(at=at, call=call, kind="raise", stream=stream, group=group, detail=detail)
         self.catch_up()

@@ -151,7 +151,12 @@ class Evaluator:
         told = monitor.brief(row.group)
         if told.status != "drift" or (row.stream, row.epoch, row.group) in self._acting.alarmed:
             return
-        summary = {"epoch": row.epoch, "pairs": told.pairs, "log10_evidence": told.log10_evidence, "pair_id": row.id}
+        summary = {
+            "epoch": row.epoch,
+            "pairs": told.pairs,
+            "log10_evidence": told.log10_evidence,
+            "pair_id": row.id,
+        }
         self._emit(AlarmRang(row.stream, row.group, told.pairs, told.log10_evidence))
         try:
             self._acting.alarm(
@@ -174,6 +179,7 @@ class Evaluator:
         for stream, epoch in sorted(self._dirty):
             # A later candidate epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
             document = self._monitors[stream, epoch].explain(effect_from=1 if epoch > 1 else None).to_dict()
+            document["epoch"] = epoch
             if failed and stream != SELF_TEST:
                 document.update(status="unmeasured", reason="failed self-test")
             self._ledger.put_verdict(stream, epoch, self._wall(), self._last_id, document)

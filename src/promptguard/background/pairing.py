@@ -18,8 +18,8 @@ from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import Answer, LabelRule, vectorise
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
-from promptguard.templates.rendered import Rendered, recognise
 from promptguard.shadow.order import Order
+from promptguard.templates.rendered import Rendered, recognise
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
@@ -91,7 +91,11 @@ class Pairing:
 
     def forfeit(self, effect: Forfeit) -> None:
         """Give up the place of a sampled call whose control has no answer."""
-        self.settle(effect.stream, effect.ticket, self.lost(effect.stream, effect.group, "control_error", effect.reason))
+        self.settle(
+            effect.stream,
+            effect.ticket,
+            self.lost(effect.stream, effect.group, "control_error", effect.reason),
+        )
 
     def _handle_job(self, job: Job, guard: Guard) -> None:
         control = read_control(job)
@@ -128,10 +132,14 @@ class Pairing:
         # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
         sides = (theirs, control) if job.routed_to is not None else (control, theirs)
         row = self.compared(stream, epoch, job.group, job.facts, *sides)
-        row["control_model"], row["candidate_model"] = (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
+        row["control_model"], row["candidate_model"] = (
+            (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
+        )
         return {**row, "at": job.at, "call": job.call, "cluster": job.cluster, "usd": usd, "latency": latency}
 
-    def ask(self, guard: Guard, request: Request, facts: Facts, model: str, spending: Any) -> tuple[Reading, float, float]:
+    def ask(
+        self, guard: Guard, request: Request, facts: Facts, model: str, spending: Any
+    ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
         protocol = wire.recognise(request)
         assert protocol is not None  # noqa: S101 - it was recognised when the call was made
@@ -219,7 +227,13 @@ class Pairing:
     def _note_identity(self, asked: str, reading: Reading) -> None:
         served = reading.identity
         if not reading.error:
-            who = (asked, served.model or "", served.fingerprint or "", served.service_tier or "", served.region or "")
+            who = (
+                asked,
+                served.model or "",
+                served.fingerprint or "",
+                served.service_tier or "",
+                served.region or "",
+            )
             self._writer.note_identity(who, self._wall())
 
     def settle(self, stream: str, ticket: int, row: dict[str, Any]) -> None:
@@ -229,7 +243,14 @@ class Pairing:
     def _release(self, row: dict[str, Any]) -> None:
         self._writer.put_pair(row)
         self._emit(
-            PairDone(row["stream"], row["group"], row["outcome"], row["reason"], row["candidate_model"], row.get("usd", 0.0))
+            PairDone(
+                row["stream"],
+                row["group"],
+                row["outcome"],
+                row["reason"],
+                row["candidate_model"],
+                row.get("usd", 0.0),
+            )
         )
 
     def _handle_banked(self, banked: Banked, guard: Guard) -> None:
@@ -255,7 +276,9 @@ def _as_far_read(candidate: Reading, control: Reading, job: Job) -> Reading:
     """
     if job.body.end != "closed" or control.complete:
         return candidate
-    return replace(candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls)
+    return replace(
+        candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls
+    )
 
 
 def lost_outcome(reading: Reading) -> str:

@@ -64,7 +64,9 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "method": job.request.method,
         "origin": job.request.origin,
         "path": job.request.path,
-        "headers": [(k, v) for k, v in meaningful_headers(job.request) if "key" not in k and "token" not in k],
+        "headers": [
+            (k, v) for k, v in meaningful_headers(job.request) if "key" not in k and "token" not in k
+        ],
         "timeout": dict(job.request.timeout),
         "body": job.request.body.decode("utf-8", "surrogatepass"),
     }
@@ -139,7 +141,9 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
         retry=retry_if_result(lambda result: result[0].error in _BUSY),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
-    reading, usd, latency = patient(pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending)
+    reading, usd, latency = patient(
+        pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending
+    )
     if reading.error:
         return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
     row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)

@@ -28,7 +28,7 @@ _EXAMPLE_LENGTH = 600
 _BAD_LINES_SHOWN = 20
 
 
-def run(  # noqa: PLR0917 - typer reads parameters, names and all
+def run(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="pairs.jsonl, plain or gzip; - for standard input")
     ],

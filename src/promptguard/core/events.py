@@ -7,6 +7,7 @@ from typing import Literal
 
 from promptguard.core.model import Identity
 
+NOT_REPORTED = Identity()
 CacheResult = Literal["hit", "miss", "bypass", "error"]
 
 
@@ -24,7 +25,7 @@ class CallMade:
     status: int | None
     routed_to: str | None = None
     error: str | None = None
-    identity: Identity = Identity()
+    identity: Identity = NOT_REPORTED
     response_id: str | None = None
     finish_reason: str | None = None
     input_tokens: int | None = None

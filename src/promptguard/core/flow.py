@@ -15,8 +15,17 @@ from typing import Any, Protocol
 from promptguard.core import effects as do
 from promptguard.core.events import CacheLooked, CallMade
 from promptguard.core.key import cache_key, request_digest, unambiguous
-from promptguard.core.model import Facts, Reading, Request, StoredReply
-from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State, cache_bypass, sample, stale, unsaved
+from promptguard.core.model import Facts, Headers, Reading, Request, StoredReply
+from promptguard.core.policy import (
+    NOT_SAMPLED,
+    Sampled,
+    Settings,
+    State,
+    cache_bypass,
+    sample,
+    stale,
+    unsaved,
+)
 
 Flow = Generator[do.Effect, Any, None]
 
@@ -26,9 +35,14 @@ _ROUTE_KEPT = frozenset({408, 409, 429})  # the SDK retries these; they are not 
 class WireProtocol(Protocol):
     """What the flow needs of a module in `wire`."""
 
-    def read_request(self, request: Request) -> Facts | None: ...
-    def read_reply(self, status: int, headers: Any, body: bytes, *, streamed: bool) -> Reading: ...
-    def with_model(self, request: Request, facts: Facts, model: str) -> Request: ...
+    def read_request(self, request: Request) -> Facts | None:
+        """Read a request, or None when it is not what the protocol sends."""
+
+    def read_reply(self, status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
+        """Read an answer's raw bytes; never raises."""
+
+    def with_model(self, request: Request, facts: Facts, model: str) -> Request:
+        """Return the request with another model named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,7 @@ def is_idle(settings: Settings, state: State, sampled: Sampled) -> bool:
 
 
 def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow:
-    """Run one attempt. Yields effects, is sent their answers; ends after `Serve` or `Refuse`, or when the body is dealt with."""
+    """Run one attempt. Ends after `Serve` or `Refuse`, or when the body is dealt with."""
     sampled = sample(around.settings, around.draws)
     idle = not around.observed and is_idle(around.settings, around.state, sampled)
     facts = None if idle else protocol.read_request(request)
@@ -96,7 +110,9 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
         return
     if not facts.stateful:
         this.sampled = sampled
-        this.tickets = {name: around.open_ticket(name) for name in ("candidate", "repeat") if getattr(sampled, name)}
+        this.tickets = {
+            name: around.open_ticket(name) for name in ("candidate", "repeat") if getattr(sampled, name)
+        }
     head = yield from _send(this, protocol, around)
     if head is None:
         return
@@ -131,11 +147,18 @@ def _from_cache(this: _Call, around: Surroundings) -> Generator[do.Effect, Any, 
     return True
 
 
-def _send(this: _Call, protocol: WireProtocol, around: Surroundings) -> Generator[do.Effect, Any, do.Head | None]:
+def _send(
+    this: _Call, protocol: WireProtocol, around: Surroundings
+) -> Generator[do.Effect, Any, do.Head | None]:
     """Send, routed where a verdict says so; a routed request that the provider refuses is sent once as it was."""
     routed = protocol.with_model(this.request, this.facts, this.routed_to) if this.routed_to else None
     head = yield do.Send(routed)
-    if routed is not None and isinstance(head, do.Head) and 400 <= head.status < 500 and head.status not in _ROUTE_KEPT:
+    if (
+        routed is not None
+        and isinstance(head, do.Head)
+        and 400 <= head.status < 500
+        and head.status not in _ROUTE_KEPT
+    ):
         this.routed_to = this.key = None  # what comes now is not the answer the key stands for
         head = yield do.Send()
     if isinstance(head, do.Head) and head.status < 400:
@@ -154,13 +177,15 @@ def _failed(this: _Call, around: Surroundings, head: do.Head | do.Lost) -> Flow:
 
 
 def _settle(this: _Call, protocol: WireProtocol, around: Surroundings, head: do.Head, body: do.Body) -> Flow:
-    """The caller has the answer: keep it, offer the call for pairing, tell telemetry."""
+    """Deal with what the caller has received: keep it, offer the call for pairing, tell telemetry."""
     ended = around.clock()
     if this.sampled:
         yield do.Offer(_job(this, around, head, body, latency=ended - this.started))
     if this.key is None and not around.observed:
         return
-    reading = protocol.read_reply(head.status, head.headers, b"".join(body.chunks), streamed=this.facts.streamed)
+    reading = protocol.read_reply(
+        head.status, head.headers, b"".join(body.chunks), streamed=this.facts.streamed
+    )
     if this.key is not None:
         reason = "clipped" if body.clipped else "cut" if body.end == "cut" else unsaved(reading)
         if reason is None:
@@ -205,8 +230,14 @@ def _entry(this: _Call, around: Surroundings, head: do.Head, body: do.Body, read
 
 
 def _call_made(
-    this: _Call, around: Surroundings, *, status: int | None, error: str | None = None, reading: Reading | None = None
+    this: _Call,
+    around: Surroundings,
+    *,
+    status: int | None,
+    error: str | None = None,
+    reading: Reading | None = None,
 ) -> CallMade:
+    said = reading or Reading(text="", complete=False)
     return CallMade(
         provider=this.facts.provider,
         operation=this.facts.operation,
@@ -217,17 +248,11 @@ def _call_made(
         ended=around.clock(),
         status=status,
         routed_to=this.routed_to,
-        error=error or (reading.error if reading else None),
+        error=error or said.error,
         context=around.context,
-        **(
-            {
-                "identity": reading.identity,
-                "response_id": reading.response_id,
-                "finish_reason": reading.finish_reason,
-                "input_tokens": reading.input_tokens,
-                "output_tokens": reading.output_tokens,
-            }
-            if reading
-            else {}
-        ),
+        identity=said.identity,
+        response_id=said.response_id,
+        finish_reason=said.finish_reason,
+        input_tokens=said.input_tokens,
+        output_tokens=said.output_tokens,
     )

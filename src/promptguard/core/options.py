@@ -22,7 +22,9 @@ def seconds(value: float | str, name: str) -> float:
         return float(value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise ConfigurationError(f'{name}={value!r} is no duration: write seconds, or "90s", "15m", "6h", "1d"')
+        raise ConfigurationError(
+            f'{name}={value!r} is no duration: write seconds, or "90s", "15m", "6h", "1d"'
+        )
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -56,7 +58,9 @@ class Budget:
         for name in ("usd_per_day", "calls_per_day", "calls_per_minute"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not value >= 0):
-                raise ConfigurationError(f"Budget({name}={value!r}) must be a number of at least 0, or None for no cap")
+                raise ConfigurationError(
+                    f"Budget({name}={value!r}) must be a number of at least 0, or None for no cap"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,15 @@ class Shadow:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
-            raise ConfigurationError('Shadow(model=...) must name the second model version, such as "gpt-4-0314"')
+            raise ConfigurationError(
+                'Shadow(model=...) must name the second model version, such as "gpt-4-0314"'
+            )
         _share(self.sample, "Shadow(sample)")
         _share(self.repeat, "Shadow(repeat)")
         if not 1 <= self.queue <= 100_000 or not 1 <= self.workers <= 64:
-            raise ConfigurationError("Shadow(queue) must be 1 to 100,000 calls and Shadow(workers) 1 to 64 threads")
+            raise ConfigurationError(
+                "Shadow(queue) must be 1 to 100,000 calls and Shadow(workers) 1 to 64 threads"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,9 @@ class Drift:
     alpha: float = 0.01
     mode: Literal["gate", "monitor"] = "monitor"
     horizon: int = 1000
-    split: Mapping[str, float] = field(default_factory=lambda: {"candidate": 0.4, "replay": 0.4, "canary": 0.2})
+    split: Mapping[str, float] = field(
+        default_factory=lambda: {"candidate": 0.4, "replay": 0.4, "canary": 0.2}
+    )
     """how a group's alpha is divided between streams; `repeat` has its own and only gates"""
 
     def __post_init__(self) -> None:
@@ -125,7 +135,7 @@ class Drift:
             raise ConfigurationError("Drift(split) must be shares of alpha that add up to at most 1")
 
     def alpha_of(self, stream: str) -> float:
-        """The share of alpha that `stream` may spend; `repeat` gates and has the whole of its own."""
+        """Return the share of alpha that `stream` may spend; `repeat` gates and has the whole of its own."""
         return self.alpha if stream == "repeat" else self.alpha * self.split.get(stream, 0.0)
 
 
@@ -175,7 +185,7 @@ class Cache:
             raise ConfigurationError("Cache(max_bytes) must be at least 1")
 
 
-def cache_option(value: None | str | Cache) -> Cache | None:
+def cache_option(value: str | Cache | None) -> Cache | None:
     """Read the `cache=` argument of wrap(): None, "memory", "disk" or a Cache."""
     if value is None or isinstance(value, Cache):
         return value
@@ -183,4 +193,6 @@ def cache_option(value: None | str | Cache) -> Cache | None:
         return Cache("memory")
     if value == "disk":
         return Cache("disk", max_bytes=1024**3)
-    raise ConfigurationError(f'cache={value!r} is not known: write None, "memory", "disk" or promptguard.Cache(...)')
+    raise ConfigurationError(
+        f'cache={value!r} is not known: write None, "memory", "disk" or promptguard.Cache(...)'
+    )

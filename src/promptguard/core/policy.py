@@ -41,9 +41,11 @@ class State:
     """group → what DriftDetected says on its next call"""
 
     def route(self, group: str, model: str) -> str | None:
+        """Return the model to ask instead, or None."""
         return self.routes.get((group, model))
 
     def epoch(self, group: str, model: str) -> int:
+        """Return the verdict epoch that fresh answers belong to."""
         return self.epochs.get((group, model), 0)
 
 

@@ -53,15 +53,19 @@ class Ability:
         """Return it as JSON values."""
         return asdict(self)
 
+    def turned(self) -> Ability:
+        """Return the same with its sides exchanged."""
+        return Ability(self.positive, control=self.candidate, candidate=self.control)
+
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Ability:
         """Rebuild what `to_dict` told."""
-        sides = {
+        sides: dict[str, Any] = {
             name: SideAbility(
-                **{
-                    key: Measure(**value) if isinstance(value, Mapping) else value
+                **dict[str, Any](
+                    (key, Measure(**value) if isinstance(value, Mapping) else value)
                     for key, value in told[name].items()
-                }
+                )
             )
             for name in ("control", "candidate")
         }

@@ -56,6 +56,22 @@ class Change:
         """Whether the interval waits for more pairs after the alarm."""
         return self.low is None
 
+    def turned(self) -> Change:
+        """Return the same change with its sides exchanged."""
+        bounded = self.low is not None and self.high is not None
+        return replace(
+            self,
+            control=self.candidate,
+            candidate=self.control,
+            difference=-self.difference,
+            low=-self.high if bounded and self.high is not None else None,
+            high=-self.low if bounded and self.low is not None else None,
+            control_interval=self.candidate_interval,
+            candidate_interval=self.control_interval,
+            control_units=self.candidate_units,
+            candidate_units=self.control_units,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -135,6 +151,26 @@ class Verdict:
         from promptguard.drift.words import sentence
 
         return sentence(self)
+
+    @property
+    def control_moved(self) -> bool:
+        """Whether the control left what both sides were before the onset, and the candidate stayed.
+
+        So it is when an alias moved away from the pinned snapshot it is compared with. Judged by the most
+        telling change; False where there was no before.
+        """
+        first = self.changes[0] if self.changes else None
+        if first is None or first.before is None:
+            return False
+        return abs(first.control - first.before) > abs(first.candidate - first.before)
+
+    def told_forward(self) -> Verdict:
+        """Return the verdict with the side that moved as the candidate, so that figures read before -> after."""
+        if not self.control_moved:
+            return self
+        turned = tuple(change.turned() for change in self.changes)
+        ability = None if self.ability is None else self.ability.turned()
+        return replace(self, changes=turned, ability=ability)
 
     def unmeasured(self, reason: str) -> Verdict:
         """Return the verdict taken away for `reason`, a failed self-test say; its figures stay to be seen."""

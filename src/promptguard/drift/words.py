@@ -8,7 +8,11 @@ _MOST_CLAUSES = 3
 
 
 def sentence(verdict: Verdict) -> str:
-    """Return one or two sentences that say what was found, since when and by how much."""
+    """Return one or two sentences that say what was found, since when and by how much.
+
+    Figures read before -> after where one side is known to have moved, else control -> candidate.
+    """
+    verdict = verdict.told_forward()
     if verdict.status == "unmeasured":
         lost = sum(verdict.skipped.values())
         count = f"{verdict.pairs} pair{'' if verdict.pairs == 1 else 's'}"

@@ -31,9 +31,12 @@ def background_client(client: Any) -> Any:
     assert family is not None  # noqa: S101 - wrap() has checked
     cls = family.AsyncClient if is_async(original) else family.Client
     mounts = {
-        pattern.pattern: None if inner is None else _bounded(family, inner) for pattern, inner in original._mounts.items()
+        pattern.pattern: None if inner is None else _bounded(family, inner)
+        for pattern, inner in original._mounts.items()
     }
-    made = cls(transport=_bounded(family, _own_pool(family, original._transport)), mounts=mounts, trust_env=False)
+    made = cls(
+        transport=_bounded(family, _own_pool(family, original._transport)), mounts=mounts, trust_env=False
+    )
     made.headers = {**dict(original.headers), "accept-encoding": "identity"}
     made.cookies = original.cookies
     made.auth = original.auth
@@ -58,7 +61,7 @@ def _bounded(family: ModuleType, inner: Any) -> Any:
 
 
 @functools.cache
-def _bounded_class(family: ModuleType) -> Any:
+def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes that need their family
     class BoundedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[name-defined,misc]
         """Passes an answer on until it is too long or too slow."""
 
@@ -71,9 +74,13 @@ def _bounded_class(family: ModuleType) -> Any:
         def _admit(self, chunk: bytes) -> bytes:
             self._size += len(chunk)
             if self._size > MAX_ANSWER:
-                raise family.ReadError("the answer is longer than a background call accepts", request=self._request)
+                raise family.ReadError(
+                    "the answer is longer than a background call accepts", request=self._request
+                )
             if time.monotonic() > self._until:
-                raise family.ReadTimeout("the answer took longer than a background call waits", request=self._request)
+                raise family.ReadTimeout(
+                    "the answer took longer than a background call waits", request=self._request
+                )
             return chunk
 
         def __iter__(self) -> Iterator[bytes]:
@@ -98,7 +105,9 @@ def _bounded_class(family: ModuleType) -> Any:
             response = self._inner.handle_request(request)
             if _is_encoded(response):
                 response.close()
-                raise family.DecodingError("the server encoded an answer that was asked for plain", request=request)
+                raise family.DecodingError(
+                    "the server encoded an answer that was asked for plain", request=request
+                )
             response.stream = BoundedStream(response.stream, request)
             return response
 
@@ -106,7 +115,9 @@ def _bounded_class(family: ModuleType) -> Any:
             response = await self._inner.handle_async_request(request)
             if _is_encoded(response):
                 await response.aclose()
-                raise family.DecodingError("the server encoded an answer that was asked for plain", request=request)
+                raise family.DecodingError(
+                    "the server encoded an answer that was asked for plain", request=request
+                )
             response.stream = BoundedStream(response.stream, request)
             return response
 

@@ -45,7 +45,7 @@ class Recorder:
 
 
 @functools.cache
-def recorded_stream_class(family: ModuleType) -> Any:
+def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class that needs its family
     """Return the class of recording streams for one family; instances take (inner stream, Recorder)."""
 
     class RecordedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[name-defined,misc]

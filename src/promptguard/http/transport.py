@@ -27,9 +27,14 @@ CACHE_MARK = (b"x-promptguard-cache", b"hit")
 class Ports(Protocol):
     """What the drivers need from the rest: begin a call's flow, perform effects that return at once, count faults."""
 
-    def begin(self, request: Request) -> Flow | None: ...
-    def perform(self, effect: do.Effect) -> Any: ...
-    def fault(self, operation: str, error: BaseException) -> None: ...
+    def begin(self, request: Request) -> Flow | None:
+        """Return the flow of a request, or None for one that is none of ours."""
+
+    def perform(self, effect: do.Effect) -> Any:
+        """Perform an effect that returns at once; never raises."""
+
+    def fault(self, operation: str, error: BaseException) -> None:
+        """Count a fault of our own; never raises."""
 
 
 def guarded(client: Any, ports: Ports) -> Any:
@@ -37,11 +42,14 @@ def guarded(client: Any, ports: Ports) -> Any:
     family = family_of(client)
     assert family is not None  # noqa: S101 - callers check is_client first
     clone = copy.copy(client)
-    clone.__class__ = _clone_class(type(client))
+    cls: Any = type(client)
+    clone.__class__ = _clone_class(cls)
     guard = _guard_async if is_async(client) else _guard_sync
     clone._promptguard_original = client  # kept alive: default clients close the shared pool when collected
     clone._transport = guard(client._transport, ports)
-    clone._mounts = {pattern: None if inner is None else guard(inner, ports) for pattern, inner in client._mounts.items()}
+    clone._mounts = {
+        pattern: None if inner is None else guard(inner, ports) for pattern, inner in client._mounts.items()
+    }
     return clone
 
 
@@ -65,21 +73,27 @@ def _clone_class(cls: type) -> type:
         await self._promptguard_original.aclose()
         await cls.aclose(self)  # type: ignore[attr-defined]
 
-    members: dict[str, Any] = {"__del__": __del__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    members: dict[str, Any] = {
+        "__del__": __del__,
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+    }
     members.update({"close": close} if hasattr(cls, "close") else {"aclose": aclose})
     return type(cls.__name__, (cls,), members)
 
 
 def _guard_sync(inner: Any, ports: Ports) -> Any:
-    return _as_guard(inner, _sync_guard_class(type(inner)), ports)
+    cls: Any = type(inner)
+    return _as_guard(inner, _sync_guard_class(cls), ports)
 
 
 def _guard_async(inner: Any, ports: Ports) -> Any:
-    return _as_guard(inner, _async_guard_class(type(inner)), ports)
+    cls: Any = type(inner)
+    return _as_guard(inner, _async_guard_class(cls), ports)
 
 
 def _as_guard(inner: Any, guard_class: type, ports: Ports) -> Any:
-    guard = object.__new__(guard_class)
+    guard: Any = object.__new__(guard_class)
     guard.__dict__.update(getattr(inner, "__dict__", {}))
     guard.__dict__["_promptguard_inner"] = inner
     guard.__dict__["_promptguard_ports"] = ports
@@ -94,7 +108,9 @@ def _sync_guard_class(cls: type) -> type:
     def close(self: Any) -> None:
         self._promptguard_inner.close()
 
-    return type(cls.__name__, (cls,), {"handle_request": handle_request, "close": close, "__module__": cls.__module__})
+    return type(
+        cls.__name__, (cls,), {"handle_request": handle_request, "close": close, "__module__": cls.__module__}
+    )
 
 
 @functools.cache
@@ -210,7 +226,9 @@ class _Run:
                 return _rebuilt(self.effect.reply, family_of_request(self._request))
             if isinstance(self.effect, do.Deliver):
                 recorder = Recorder(self._advance)
-                response.stream = recorded_stream_class(family_of_request(self._request))(response.stream, recorder)
+                response.stream = recorded_stream_class(family_of_request(self._request))(
+                    response.stream, recorder
+                )
         except Exception as error:  # noqa: BLE001 - the law above
             self._ports.fault("deliver", error)
         return response
@@ -242,7 +260,11 @@ def _to_ours(request: Any) -> Request | None:
 def _to_theirs(ours: Request, original: Any) -> Any:
     family = family_of_request(original)
     return family.Request(
-        ours.method, original.url, headers=list(ours.headers), content=ours.body, extensions=dict(original.extensions)
+        ours.method,
+        original.url,
+        headers=list(ours.headers),
+        content=ours.body,
+        extensions=dict(original.extensions),
     )
 
 
@@ -250,7 +272,9 @@ def _rebuilt(reply: StoredReply, family: ModuleType) -> Any:
     """Build a response from stored bytes, in the chunks in which they came."""
     stream = replayed_stream_class(family)(reply.chunks)
     headers = [*_storable(reply.headers), CACHE_MARK]
-    return family.Response(reply.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"})
+    return family.Response(
+        reply.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"}
+    )
 
 
 _CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"set-cookie", b"date"})
@@ -259,5 +283,3 @@ _CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encodi
 def _storable(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the headers that are about the answer, not about the connection it came over."""
     return [(name, value) for name, value in headers if name.lower() not in _CONNECTION_HEADERS]
-
-

@@ -136,4 +136,6 @@ lease = Table(
     Column("expires", Float, nullable=False),
 )
 
-meta = Table("meta", metadata, Column("name", String, primary_key=True), Column("value", LargeBinary, nullable=False))
+meta = Table(
+    "meta", metadata, Column("name", String, primary_key=True), Column("value", LargeBinary, nullable=False)
+)

@@ -32,7 +32,9 @@ class Ledger:
 
     def __init__(self, directory: str | Path) -> None:
         if "://" in str(directory):
-            raise ConfigurationError(f"ledger={directory!r}: only directories (SQLite) work in this version; give a path")
+            raise ConfigurationError(
+                f"ledger={directory!r}: only directories (SQLite) work in this version; give a path"
+            )
         self.directory = Path(directory)
         self.path = self.directory / FILE_NAME
         _prepare_directory(self.directory)
@@ -54,7 +56,9 @@ class Ledger:
         """Return the stored value of `name`, storing `value` if there is none yet; safe between processes."""
         with self.engine.begin() as connection:
             connection.execute(upsert(schema.meta).values(name=name, value=value).on_conflict_do_nothing())
-            stored = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar_one()
+            stored = connection.execute(
+                select(schema.meta.c.value).where(schema.meta.c.name == name)
+            ).scalar_one()
         return bytes(stored)
 
     @property
@@ -67,9 +71,9 @@ class Ledger:
         with self.engine.begin() as connection:
             for row in rows:
                 texts = row.pop("content", None)
-                result = connection.execute(insert(schema.pair).values(**row))
+                inserted = connection.execute(insert(schema.pair).values(**row).returning(schema.pair.c.id))
                 if texts is not None:
-                    connection.execute(insert(schema.content).values(pair_id=result.inserted_primary_key[0], **texts))
+                    connection.execute(insert(schema.content).values(pair_id=inserted.scalar_one(), **texts))
 
     def pairs_after(self, last_id: int, limit: int = 500) -> list[Any]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
@@ -80,7 +84,9 @@ class Ledger:
     def seen(self, stream: str, epoch: int, cluster: str) -> bool:
         """Whether this question has already been paired in this stream and epoch."""
         table = schema.pair
-        query = select(table.c.id).where(table.c.stream == stream, table.c.epoch == epoch, table.c.cluster == cluster)
+        query = select(table.c.id).where(
+            table.c.stream == stream, table.c.epoch == epoch, table.c.cluster == cluster
+        )
         with self._reads.connect() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
@@ -94,14 +100,18 @@ class Ledger:
             room.append(table.c.calls + 1 <= cap_calls)
         with self.engine.begin() as connection:
             connection.execute(upsert(table).values(day=day, calls=0, usd=0.0).on_conflict_do_nothing())
-            booked = connection.execute(update(table).where(*room).values(calls=table.c.calls + 1, usd=table.c.usd + usd))
+            booked = connection.execute(
+                update(table).where(*room).values(calls=table.c.calls + 1, usd=table.c.usd + usd)
+            )
         return bool(booked.rowcount == 1)
 
     def settle(self, day: str, difference: float) -> None:
         """Correct a reservation to what the call did cost (`difference` in USD, usually below zero)."""
         with self.engine.begin() as connection:
             connection.execute(
-                update(schema.spend).where(schema.spend.c.day == day).values(usd=schema.spend.c.usd + difference)
+                update(schema.spend)
+                .where(schema.spend.c.day == day)
+                .values(usd=schema.spend.c.usd + difference)
             )
 
     def count(self, amounts: dict[tuple[str, str], float]) -> None:
@@ -121,14 +131,18 @@ class Ledger:
         with self.engine.begin() as connection:
             for who, (first, last, calls) in seen.items():
                 values = dict(zip(names, who, strict=True))
-                statement = upsert(schema.identity).values(**values, first_at=first, last_at=last, calls=calls)
+                statement = upsert(schema.identity).values(
+                    **values, first_at=first, last_at=last, calls=calls
+                )
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=names, set_={"last_at": last, "calls": schema.identity.c.calls + calls}
                     )
                 )
 
-    def note(self, *, at: float, call: int, kind: str, stream: str, group: str, detail: dict[str, Any]) -> None:
+    def note(
+        self, *, at: float, call: int, kind: str, stream: str, group: str, detail: dict[str, Any]
+    ) -> None:
         """Record an alarm, an action or an acknowledgement."""
         row = {"at": at, "call": call, "kind": kind, "stream": stream, "group": group}
         with self.engine.begin() as connection:
@@ -136,22 +150,30 @@ class Ledger:
 
     def occurrences_after(self, last_id: int) -> list[dict[str, Any]]:
         """Return everything that was noted after `last_id`, oldest first."""
-        query = select(schema.occurrence).where(schema.occurrence.c.id > last_id).order_by(schema.occurrence.c.id)
+        query = (
+            select(schema.occurrence).where(schema.occurrence.c.id > last_id).order_by(schema.occurrence.c.id)
+        )
         with self._reads.connect() as connection:
             return [{**row._mapping, "detail": json.loads(row.detail)} for row in connection.execute(query)]
 
-    def put_verdict(self, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]) -> None:
+    def put_verdict(
+        self, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]
+    ) -> None:
         """Keep the newest verdict of a stream's epoch, for readers; the pairs remain the truth."""
         values = {"at": at, "last_pair": last_pair, "document": json.dumps(document).encode()}
         statement = upsert(schema.verdict).values(stream=stream, epoch=epoch, **values)
         with self.engine.begin() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["stream", "epoch"], set_=values))
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["stream", "epoch"], set_=values)
+            )
 
     def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
         """Become, or stay, the one holder of `name` for `seconds`; False while another process holds it."""
         table = schema.lease
         with self.engine.begin() as connection:
-            connection.execute(upsert(table).values(name=name, holder=holder, expires=now).on_conflict_do_nothing())
+            connection.execute(
+                upsert(table).values(name=name, holder=holder, expires=now).on_conflict_do_nothing()
+            )
             taken = connection.execute(
                 update(table)
                 .where(table.c.name == name, (table.c.holder == holder) | (table.c.expires <= now))
@@ -171,7 +193,12 @@ class Ledger:
         with self.engine.begin() as connection:
             connection.execute(delete(table).where(table.c.at < oldest))
             connection.execute(insert(table).values(**row))
-            kept = select(table.c.id).where(table.c.group == row["group"]).order_by(table.c.id.desc()).limit(reservoir)
+            kept = (
+                select(table.c.id)
+                .where(table.c.group == row["group"])
+                .order_by(table.c.id.desc())
+                .limit(reservoir)
+            )
             connection.execute(delete(table).where(table.c.group == row["group"], table.c.id.not_in(kept)))
 
     def due(self, now: float, sources: Sequence[str], limit: int) -> list[Any]:
@@ -202,7 +229,9 @@ def _prepare_directory(directory: Path) -> None:
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError("not writable")
     except OSError as error:
-        raise ConfigurationError(f"ledger={str(directory)!r} cannot be used ({error}): give a directory that is writable") from error
+        raise ConfigurationError(
+            f"ledger={str(directory)!r} cannot be used ({error}): give a directory that is writable"
+        ) from error
 
 
 def _writing_engine(path: Path) -> Engine:
@@ -219,7 +248,9 @@ def _writing_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes", True) else "BEGIN")
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes", True) else "BEGIN"
+        )
 
     return engine
 
@@ -229,7 +260,9 @@ def reading(directory: str | Path) -> Iterator[Connection]:
     """Open a ledger for reading only. Raises InputFileError when there is none."""
     path = Path(directory) / FILE_NAME
     if not path.is_file():
-        raise InputFileError(f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first")
+        raise InputFileError(
+            f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
+        )
     engine = create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", poolclass=NullPool)
     try:
         with engine.connect() as connection:

@@ -21,8 +21,11 @@ DEFAULT_OUTPUT_TOKENS = 4096
 class Purse(Protocol):
     """Where bookings are kept, so that restarts and other processes see them."""
 
-    def reserve(self, day: str, usd: float, cap_usd: float | None, cap_calls: int | None) -> bool: ...
-    def settle(self, day: str, difference: float) -> None: ...
+    def reserve(self, day: str, usd: float, cap_usd: float | None, cap_calls: int | None) -> bool:
+        """Book one call of at most `usd`; False when a cap would be passed."""
+
+    def settle(self, day: str, difference: float) -> None:
+        """Correct a booking by `difference` USD."""
 
 
 class Booking:
@@ -39,7 +42,13 @@ class Booking:
 class Spending:
     """Books calls against one Budget. Thread-safe."""
 
-    def __init__(self, budget: Budget, purse: Purse, wall: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        purse: Purse,
+        wall: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._budget = budget
         self._purse = purse
         self._wall = wall

@@ -52,14 +52,20 @@ class Telemetry:
         genai = metrics.get_meter(name.SCOPE_GENAI, version, schema_url=name.SCHEMA_URL)
         meter = metrics.get_meter(name.SCOPE, version)
         self._duration = genai.create_histogram(
-            name.OPERATION_DURATION, "s", "duration of calls", explicit_bucket_boundaries_advisory=name.DURATION_BUCKETS
+            name.OPERATION_DURATION,
+            "s",
+            "duration of calls",
+            explicit_bucket_boundaries_advisory=name.DURATION_BUCKETS,
         )
         self._tokens = genai.create_histogram(
             name.TOKEN_USAGE, "{token}", "tokens used", explicit_bucket_boundaries_advisory=name.TOKEN_BUCKETS
         )
         self._lookups = meter.create_counter(name.CACHE_LOOKUPS, "{lookup}", "response cache lookups")
         self._lookup_time = meter.create_histogram(
-            name.CACHE_DURATION, "s", "time of one lookup", explicit_bucket_boundaries_advisory=name.LOOKUP_BUCKETS
+            name.CACHE_DURATION,
+            "s",
+            "time of one lookup",
+            explicit_bucket_boundaries_advisory=name.LOOKUP_BUCKETS,
         )
         self._pairs = meter.create_counter(name.PAIRS, "{pair}", "pairs by outcome")
         self._evidence = meter.create_gauge(name.EVIDENCE, "{log10}", "evidence that the model changed")
@@ -131,9 +137,14 @@ class Telemetry:
 
     def _pair_done(self, event: ev.PairDone) -> None:
         prompt = self._prompt(event.group)
-        self._pairs.add(1, {name.PAIR_OUTCOME: event.outcome, name.STREAM: event.stream, name.PROMPT_NAME: prompt})
+        self._pairs.add(
+            1, {name.PAIR_OUTCOME: event.outcome, name.STREAM: event.stream, name.PROMPT_NAME: prompt}
+        )
         if event.usd:
-            self._cost.add(event.usd, {name.REQUEST_MODEL: event.model, name.ROLE: event.stream, name.PROMPT_NAME: prompt})
+            self._cost.add(
+                event.usd,
+                {name.REQUEST_MODEL: event.model, name.ROLE: event.stream, name.PROMPT_NAME: prompt},
+            )
 
     def _alarm_rang(self, event: ev.AlarmRang) -> None:
         self._alarms.add(1, {name.STREAM: event.stream, name.PROMPT_NAME: self._prompt(event.group)})

@@ -13,6 +13,7 @@ class FakeClock:
         self._lock = threading.Lock()
 
     def __call__(self) -> float:
+        """Return the time as it was last set."""
         return self._now
 
     def advance(self, seconds: float) -> float:

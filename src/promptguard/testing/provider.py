@@ -1,7 +1,7 @@
 """A model provider on loopback that speaks OpenAI chat completions, plain and streamed, over real HTTP.
 
-    with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
-        client = OpenAI(base_url=provider.url, api_key="test")
+with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
+    client = OpenAI(base_url=provider.url, api_key="test")
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class FakeProvider:
         self._ids = itertools.count(1)
         self._server = _Server(("127.0.0.1", 0), _Conversation)
         self._server.provider = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="fake-provider", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="fake-provider", daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -146,7 +148,9 @@ class _Conversation(BaseHTTPRequestHandler):
         provider.received.append(Received(self.path, headers, raw, model, body.get("stream") is True))
         answerer = provider.models.get(model)
         if answerer is None:
-            self._send_error(404, f"The model `{model}` does not exist or you do not have access to it.", "model_not_found")
+            self._send_error(
+                404, f"The model `{model}` does not exist or you do not have access to it.", "model_not_found"
+            )
             return
         answer = answerer(Question(model, messages, body, headers))
         if isinstance(answer, Fault):
@@ -174,10 +178,16 @@ class _Conversation(BaseHTTPRequestHandler):
         if served.tool_calls:
             message["tool_calls"] = list(served.tool_calls)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
-        answer = {**self._head(served, model, "chat.completion"), "choices": [choice], "usage": _usage(served, messages)}
+        answer = {
+            **self._head(served, model, "chat.completion"),
+            "choices": [choice],
+            "usage": _usage(served, messages),
+        }
         self._send(200, json.dumps(answer).encode())
 
-    def _send_stream(self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]) -> None:
+    def _send_stream(
+        self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
+    ) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
@@ -192,7 +202,9 @@ class _Conversation(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # the caller went away, which is their right
 
-    def _events(self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]) -> Iterator[str]:
+    def _events(
+        self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
+    ) -> Iterator[str]:
         head = self._head(served, model, "chat.completion.chunk")
 
         def chunk(delta: Mapping[str, Any], finish: str | None = None) -> str:
@@ -219,7 +231,10 @@ class _Conversation(BaseHTTPRequestHandler):
             if fault.kind == "hang":
                 self.server.provider.stopping.wait(fault.seconds)
             if fault.kind == "cut":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n" + b'{"id": ')
+                self.wfile.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n"
+                    b'{"id": '
+                )
             self._drop()
 
     def _drop(self) -> None:
@@ -229,7 +244,9 @@ class _Conversation(BaseHTTPRequestHandler):
         except OSError:
             return  # already gone
 
-    def _send_error(self, status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> None:
+    def _send_error(
+        self, status: int, message: str, code: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         error = {"error": {"message": message, "type": code, "param": None, "code": code}}
         self._send(status, json.dumps(error).encode(), headers)
 
