@@ -72,8 +72,9 @@ class Ledger:
             for row in rows:
                 texts = row.pop("content", None)
                 inserted = connection.execute(insert(schema.pair).values(**row).returning(schema.pair.c.id))
+                number = inserted.scalar_one()  # read at once: SQLite commits nothing over an open statement
                 if texts is not None:
-                    connection.execute(insert(schema.content).values(pair_id=inserted.scalar_one(), **texts))
+                    connection.execute(insert(schema.content).values(pair_id=number, **texts))
 
     def pairs_after(self, last_id: int, limit: int = 500) -> list[Any]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from promptguard.ledger.store import Ledger
 
 BATCH = 200
@@ -95,7 +97,7 @@ class Writer:
     def _commit(self, batch: list[Any], counts: dict[Any, float], identities: dict[Any, Any]) -> None:
         try:
             if batch:
-                self._ledger.write_pairs([dict(row) for row in batch])
+                self._write(batch)
                 batch = []
                 self._on_commit()
             if counts:
@@ -106,6 +108,25 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - a full disk is an event, not the end of the thread
             self._on_fault("ledger", error)
             self._keep_for_later(batch, counts)
+
+    def _write(self, batch: list[Any]) -> None:
+        """Write a batch; one that the store refuses, though it is well, is written row by row without the bad ones."""
+        try:
+            self._ledger.write_pairs([dict(row) for row in batch])
+        except OperationalError:
+            raise  # locked, full, read-only: the rows are fine and wait
+        except Exception as error:  # noqa: BLE001 - a single bad row must not hold up all that follow
+            self._on_fault("ledger", error)
+            while batch:  # emptied as it goes: what is written must not be kept for later as well
+                row = batch[0]
+                try:
+                    self._ledger.write_pairs([dict(row)])
+                except OperationalError:
+                    raise
+                except Exception as refused:  # noqa: BLE001 - counted, and dropped
+                    self.dropped += 1
+                    self._on_fault("ledger row", refused)
+                del batch[0]
 
     def _keep_for_later(self, batch: list[Any], counts: dict[Any, float]) -> None:
         with self._wake:

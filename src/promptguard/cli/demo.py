@@ -1,0 +1,77 @@
+"""`promptguard demo`: the main job on real recorded answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptguard.cli import exits
+
+
+def run(
+    task: Annotated[str, typer.Option(help="prime, sensitive or leetcode")] = "prime",
+    family: Annotated[str, typer.Option(help="gpt-4 or gpt-3.5")] = "gpt-4",
+    seed: Annotated[int, typer.Option(help="order of questions, sampling and the moment of the change")] = 1,
+    no_switch: Annotated[bool, typer.Option("--no-switch", help="the provider changes nothing")] = False,
+    ledger: Annotated[Path, typer.Option(help="directory, made anew each time")] = Path("promptguard-demo"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="the report page")] = Path(
+        "promptguard-report.html"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
+) -> None:
+    """Watch GPT-4 of March 2023 become GPT-4 of June 2023 behind one name, on real recorded answers.
+
+    Exit codes: 0 the story came out as told, 1 it did not, 2 wrong use.
+    """
+    import logging
+
+    from promptguard.cli.present import console
+    from promptguard.demo.story import Options
+    from promptguard.demo.story import run as play
+    from promptguard.demo.telling import examples, page, tell
+
+    options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
+    out = console()
+    logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
+    outcome = _watched(play, options, quiet=as_json)
+    told = tell(outcome)
+    output.write_text(page(told, ledger), encoding="utf-8")
+    if as_json:
+        json.dump({**told, "report": str(output)}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        from promptguard.demo.show import show
+
+        show(told, out, examples(ledger))
+        _closing(out, told, ledger, output)
+    raise typer.Exit(exits.NO_DRIFT if told["as_told"] else exits.DRIFT)
+
+
+def _watched(play, options, *, quiet):  # type: ignore[no-untyped-def]
+    """Run the story with a progress bar on standard error when a person is there to see it."""
+    if quiet or not sys.stderr.isatty():
+        return play(options)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("calls", total=None)
+        return play(
+            options, lambda done, all_of_them: progress.update(bar, completed=done, total=all_of_them)
+        )
+
+
+def _closing(out, told, ledger, output):  # type: ignore[no-untyped-def]
+    out.print()
+    out.print(
+        "the story came out as told" if told["as_told"] else "the story did NOT come out as told",
+        style="bold",
+    )
+    out.print(f"  page:    {output}")
+    out.print(f"  look on: promptguard status --ledger {ledger}")
+    out.print(f"           promptguard report --ledger {ledger} -o report.html")
