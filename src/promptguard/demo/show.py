@@ -212,14 +212,12 @@ def _spent(told: Mapping[str, Any]) -> Group:
         )
         table.add_row(f"  {stream} calls", *figures)
     cache, latency = told["cache"], told["latency_ms"]
-    return Group(
-        table,
-        Text(
-            f"  the cache answered {cache['hits']} of {cache['calls']} calls: saved {cache['saved_output_tokens']} output tokens,"
-            f" {cache['saved_usd']:.2f} USD; {cache['bypassed_because_the_model_changed']} answers of the changed model were not served"
-        ),
-        Text(
-            f"  added to a call: median {latency['added_median']:.2f} ms, 95th percentile {latency['added_p95']:.2f} ms, over a bare"
-            f" call of {latency['bare_median']:.2f} ms on loopback, application, provider and shadow sharing one process"
-        ),
+    lines = (
+        f"  the cache answered {cache['hits']} of {cache['calls']} calls: saved {cache['saved_output_tokens']}",
+        f" output tokens, {cache['saved_usd']:.2f} USD;",
+        f" {cache['bypassed_because_the_model_changed']} answers of the changed model were not served",
+        f"\n  added to a call: median {latency['added_median']:.2f} ms, 95th percentile",
+        f" {latency['added_p95']:.2f} ms, over a bare call of {latency['bare_median']:.2f} ms on loopback;",
+        " application, provider and shadow share this process",
     )
+    return Group(table, Text("".join(lines)))
