@@ -6,7 +6,7 @@ VENV2 := .venv-openai2
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint bench soak clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -27,8 +27,11 @@ lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 bench: $(VENV)/.test           ## ratios, measured side by side
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
+soak: $(VENV)/.test            ## long checks: 20 seeds of the demo, 20 quiet ones, a real model that did not change
+	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
+
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) .promptguard promptguard-report.html
+	rm -rf $(VENV) $(VENV2) promptguard-demo promptguard-report.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
