@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cached_property
@@ -55,6 +57,18 @@ class Faults:
         log.debug("the fault in full", exc_info=error)
 
 
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+def _forget_parents() -> None:
+    for guard in list(_guards):
+        guard.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
+
+
 class Guard:
     """The ports of one wrapped client; `http.transport` calls begin, perform and fault on the caller's thread or loop."""
 
@@ -63,11 +77,9 @@ class Guard:
         settings: Settings,
         *,
         cache: Any,
-        background: Background | None,
         telemetry: Telemetry | None,
         make_twin: Callable[[], Any],
-        spending: Any = None,
-        replay_spending: Any = None,
+        open_background: Callable[[Guard], None] | None = None,
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
         wall: Callable[[], float] = time.time,
@@ -75,11 +87,11 @@ class Guard:
     ) -> None:
         self.settings = settings
         self.cache = cache
-        self.background = background
+        self.background: Background | None = None
         self.telemetry = telemetry
-        self.faults = background.faults if background else Faults()
-        self.spending = spending
-        self.replay_spending = replay_spending or spending
+        self.faults = Faults()
+        self.spending: Any = None
+        self.replay_spending: Any = None
         self.sources: set[str] = set()
         """servers and credentials this client has used, as replaying names them"""
         self.calls = 0
@@ -87,7 +99,10 @@ class Guard:
         self._make_twin = make_twin
         self._is_recorded = is_recorded
         self._context = context
-        self._wall = wall
+        self.wall = wall
+        self._open_background = open_background
+        _guards.add(self)
+        self._reopening = False
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
         self._perform: dict[type, Callable[[Any], Any]] = {
@@ -104,6 +119,8 @@ class Guard:
         if protocol is None:
             return None
         background = self.background
+        if self._reopening:
+            self._reopen_later()
         self.calls = next(self._count)
         around = Surroundings(
             settings=self.settings,
@@ -111,7 +128,7 @@ class Guard:
             group_of=self._group_of,
             open_ticket=background.open_ticket if background else _no_ticket,
             clock=time.monotonic,
-            wall=self._wall,
+            wall=self.wall,
             draws=(self._draw(), self._draw(), self._draw()),
             call=self.calls,
             bypass=BYPASS.get(),
@@ -124,6 +141,24 @@ class Guard:
     def twin(self) -> Any:
         """The unguarded copy of the client for background calls, made when first needed."""
         return self._make_twin()
+
+    def forget_parent(self) -> None:
+        """Let go of what a fork has left here: threads, locks and connections of the parent are not the child's."""
+        self._reopening = self.background is not None
+        self.background = None
+        self.__dict__.pop("twin", None)
+
+    def _reopen_later(self) -> None:
+        """Open the child's own background off the caller's path; until it is there, calls are not sampled."""
+        self._reopening = False
+        threading.Thread(target=self._reopen, name="promptguard-reopen", daemon=True).start()
+
+    def _reopen(self) -> None:
+        try:
+            if self._open_background is not None:
+                self._open_background(self)
+        except Exception as error:  # noqa: BLE001 - the child goes on without shadow calls
+            self.fault("reopen after fork", error)
 
     def perform(self, effect: do.Effect) -> Any:
         """Perform an effect that returns at once."""

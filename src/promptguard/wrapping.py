@@ -7,6 +7,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,15 +76,24 @@ def wrap(
     if http.is_closed:
         raise ConfigurationError("this client is closed already: wrap a fresh one")
     actions = _actions(on_drift)
+    if not family.names_model_in_body(client) and (
+        shadow is not None or any(isinstance(action, Route) for action in actions)
+    ):
+        raise ConfigurationError(
+            f"{type(client).__qualname__} names the model in its URL, where shadow= and Route cannot change it yet; "
+            "use replay= and Warn()"
+        )
     _check(replay=replay, record_content=record_content, prompts=prompts)
     directory = Path(ledger) if "://" not in str(ledger) else _no_database(ledger)
     settings = Settings(
         cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32)
     )
-    background = None
+    open_background = None
     if shadow is not None or replay is not None:
-        background = _background(directory, drift or Drift(), actions, settings, record_content, clock)
-    guard = _guard(client, family, settings, directory, background, clock, seed)
+        open_background = partial(
+            _background, directory, drift or Drift(), actions, settings, record_content, clock
+        )
+    guard = _guard(client, family, settings, directory, open_background, clock, seed)
     family.set_http_client(client, guarded(http, guard))
     return client
 
@@ -141,47 +152,56 @@ def _guard(
     family: Any,
     settings: Settings,
     directory: Path,
-    background: Background | None,
+    open_background: Callable[[], Background] | None,
     clock: Callable[[], float],
     seed: int | None,
 ) -> Guard:
     from promptguard.http.background import background_client
     from promptguard.http.family import family_of
-    from promptguard.shadow.spending import Spending
     from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 
     http = family.http_client(client)
-    telemetry = Telemetry(__version__)
-    spending = replay_spending = None
-    if background is not None:
-        budget = settings.shadow.budget if settings.shadow else Budget()
-        spending = Spending(budget, background.ledger, clock)
-        if settings.replay and settings.replay.budget:
-            replay_spending = Spending(settings.replay.budget, background.ledger, clock)
-    cache, settings = _cache(settings, directory)
+    cache, settings = _cache(settings, directory, persistent=open_background is not None)
     guard = Guard(
         settings,
         cache=cache,
-        background=background,
-        telemetry=telemetry,
+        telemetry=Telemetry(__version__),
         make_twin=lambda: family.twin(client, background_client(http), family_of(http).Response),  # type: ignore[union-attr]
-        spending=spending,
-        replay_spending=replay_spending,
+        open_background=open_background and partial(_attach, open_background),
         is_recorded=is_recorded,
         context=current_context,
         wall=clock,
         rng=random.Random(seed) if seed is not None else None,
     )
-    if background is not None:
-        background.serve(guard)
+    if open_background is not None:
+        _attach(open_background, guard)
     return guard
 
 
-def _cache(settings: Settings, directory: Path) -> tuple[Any, Settings]:
-    """Return the response cache and the settings with the secret that keys its principals."""
-    from dataclasses import replace
+def _attach(open_background: Callable[[], Background], guard: Guard) -> None:
+    """Give a guard its background work: at wrap(), and again in a forked child."""
+    from promptguard.shadow.spending import Spending
+
+    background = open_background()
+    shadow, replay = guard.settings.shadow, guard.settings.replay
+    budget = shadow.budget if shadow else Budget()
+    guard.spending = guard.replay_spending = Spending(budget, background.ledger, guard.wall)
+    if replay and replay.budget:
+        guard.replay_spending = Spending(replay.budget, background.ledger, guard.wall)
+    background.serve(guard)
+    guard.background, guard.faults = background, background.faults
+
+
+def _cache(settings: Settings, directory: Path, *, persistent: bool) -> tuple[Any, Settings]:
+    """Return the response cache, and the settings with the secret that keys digests of credentials.
+
+    What outlives the process (entries on disk, stored requests) needs the same secret next time.
+    """
+    from promptguard.cache.mackey import load_mac_key
 
     option = settings.cache
+    if persistent or (option is not None and option.kind == "disk"):
+        settings = replace(settings, secret=load_mac_key(directory / KEY_FILE))
     if option is None:
         return None, settings
     if option.kind == "memory":
@@ -189,11 +209,8 @@ def _cache(settings: Settings, directory: Path) -> tuple[Any, Settings]:
 
         return MemoryCache(option.max_bytes), settings
     from promptguard.cache.disk import DiskCache
-    from promptguard.cache.mackey import load_mac_key
 
-    # Entries outlive the process, so the principal's digest must be keyed alike next time.
-    key = load_mac_key(directory / KEY_FILE)
-    return DiskCache(directory / "cache", key, max_bytes=option.max_bytes), replace(settings, secret=key)
+    return DiskCache(directory / "cache", settings.secret, max_bytes=option.max_bytes), settings
 
 
 def unwrap(client: C) -> C:

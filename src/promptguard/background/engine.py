@@ -123,7 +123,9 @@ class Background:
 
     def serve(self, guard: Guard) -> None:
         """Tell this client's telemetry what happens from now on, and ask its stored requests again."""
-        if guard.telemetry is not None:
+        if (
+            guard.telemetry is not None and not self.listeners
+        ):  # one is enough: instruments are the process's own
             self.listeners.append(guard.telemetry.record)
         if guard.settings.replay is not None:
             self.replaying.serve(guard)

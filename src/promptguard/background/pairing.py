@@ -77,8 +77,9 @@ class Pairing:
 
     def handle(self, task: Task) -> None:
         """Do one piece of background work."""
-        for order in self._orders.values():
-            order.expire(MAX_WAIT, lambda: self.lost("candidate", "(unknown)", "control_error", "abandoned"))
+        for stream, order in self._orders.items():
+            abandoned = self.lost(stream, "(unknown)", "control_error", "abandoned")
+            order.expire(MAX_WAIT, abandoned)
         if task.job is not None:
             self._handle_job(task.job, task.guard)
         elif task.banked is not None:

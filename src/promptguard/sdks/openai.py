@@ -38,6 +38,11 @@ def knows(client: object) -> bool:
     )
 
 
+def names_model_in_body(client: object) -> bool:
+    """Whether the model is named in the body; Azure names a deployment in the URL."""
+    return not any("Azure" in base.__name__ for base in type(client).__mro__)
+
+
 def http_client(client: Any) -> Any:
     """Return the HTTP client inside."""
     return client._client

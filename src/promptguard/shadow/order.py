@@ -48,13 +48,13 @@ class Order(Generic[T]):
                 self._waiting[ticket] = outcome
                 self._release_front()
 
-    def expire(self, age: float, outcome: Callable[[], T]) -> None:
+    def expire(self, age: float, outcome: T) -> None:
         """Fill places opened more than `age` seconds ago, so that one abandoned call does not hold up the rest."""
         with self._lock:
             limit = self._clock() - age
             for ticket, place in self._waiting.items():
                 if isinstance(place, _Open) and place.opened < limit:
-                    self._waiting[ticket] = outcome()
+                    self._waiting[ticket] = outcome
             self._release_front()
 
     @property

@@ -1,0 +1,27 @@
+"""`--no-skips`: on the CI machine everything a test needs is installed, so a skipped test is a failure."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="fail when a test was skipped")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (
+        session.config.getoption("--no-skips")
+        and session.config.stash.get(_SKIPPED, 0)
+        and not session.exitstatus
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+_SKIPPED = pytest.StashKey[int]()
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        config.stash[_SKIPPED] = config.stash.get(_SKIPPED, 0) + 1
