@@ -17,6 +17,7 @@ from collections.abc import Callable
 from openai import OpenAI
 
 import promptguard
+from promptguard.background.engine import open_backgrounds
 
 SERVER = """
 import sys
@@ -93,6 +94,8 @@ def main() -> None:
                 (f"{name}: memory hit", ratio(call, made(), hit)[0]),
             ]
         promptguard.flush()
+        for background in open_backgrounds():
+            background.close()
     rows.append(
         ("import promptguard / import openai", imported("import promptguard") / imported("import openai"))
     )

@@ -18,9 +18,9 @@ from promptguard import wire
 from promptguard.core import effects as do
 from promptguard.core.canonical import digest
 from promptguard.core.events import Event, Fault
-from promptguard.core.flow import Flow, Surroundings, call
+from promptguard.core.flow import Flow, Surroundings, call, is_idle
 from promptguard.core.model import Facts, Request, StoredReply
-from promptguard.core.policy import Settings, State
+from promptguard.core.policy import Settings, State, sample
 
 if TYPE_CHECKING:
     from promptguard.background import Background
@@ -113,26 +113,32 @@ class Guard:
             do.Emit: lambda effect: self.emit(effect.event),
         }
 
-    def begin(self, request: Request) -> Flow | None:
-        """Start the flow of one attempt, or None for what no protocol recognises."""
-        protocol = wire.recognise(request)
-        if protocol is None:
-            return None
+    def begin(self, read: Callable[[], Request | None]) -> Flow | None:
+        """Start the flow of one attempt, or None where nothing is to be done with it."""
         background = self.background
         if self._reopening:
             self._reopen_later()
         self.calls = next(self._count)
+        draws = (self._draw(), self._draw(), self._draw())
+        state = background.state if background else _NOTHING_CHANGED
+        observed = self.telemetry is not None and self._is_recorded()
+        if not observed and is_idle(self.settings, state, sample(self.settings, draws)):
+            return None
+        request = read()
+        protocol = None if request is None else wire.recognise(request)
+        if request is None or protocol is None:
+            return None
         around = Surroundings(
             settings=self.settings,
-            state=background.state if background else _NOTHING_CHANGED,
+            state=state,
             group_of=self._group_of,
             open_ticket=background.open_ticket if background else _no_ticket,
             clock=time.monotonic,
             wall=self.wall,
-            draws=(self._draw(), self._draw(), self._draw()),
+            draws=draws,
             call=self.calls,
             bypass=BYPASS.get(),
-            observed=self.telemetry is not None and self._is_recorded(),
+            observed=observed,
             context=self._context(),
         )
         return call(request, protocol, around)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -27,8 +28,11 @@ CACHE_MARK = (b"x-promptguard-cache", b"hit")
 class Ports(Protocol):
     """What the drivers need from the rest: begin a call's flow, perform effects that return at once, count faults."""
 
-    def begin(self, request: Request) -> Flow | None:
-        """Return the flow of a request, or None for one that is none of ours."""
+    def begin(self, read: Callable[[], Request | None]) -> Flow | None:
+        """Return the flow of the request that `read` gives, or None for one that needs nothing of ours.
+
+        Most calls of an application that only samples are such; their requests are not even read.
+        """
 
     def perform(self, effect: do.Effect) -> Any:
         """Perform an effect that returns at once; never raises."""
@@ -164,8 +168,7 @@ async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
 def _begin(request: Any, ports: Ports) -> _Run | None:
     """Start the flow of a request that a protocol recognises; None for everything else, untouched."""
     try:
-        ours = _to_ours(request)
-        flow = None if ours is None else ports.begin(ours)
+        flow = ports.begin(functools.partial(_to_ours, request))
         return None if flow is None else _Run(flow, request, ports)
     except Exception as error:  # noqa: BLE001 - the law above
         ports.fault("begin", error)
