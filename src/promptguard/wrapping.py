@@ -62,10 +62,13 @@ def wrap(
     _check(actions, replay=replay, record_content=record_content, prompts=prompts)
     directory = Path(ledger) if "://" not in str(ledger) else _no_database(ledger)
     settings = Settings(cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32))
-    background = None
-    if shadow is not None or replay is not None:
-        background = _background(directory, drift or Drift(), actions, settings, record_content, clock)
-    guard = _guard(client, family, settings, directory, background, clock, seed)
+
+    def open_background() -> Background | None:
+        if shadow is None and replay is None:
+            return None
+        return _background(directory, drift or Drift(), actions, settings, record_content, clock)
+
+    guard = _guard(client, family, settings, directory, open_background, clock, seed)
     family.set_http_client(client, guarded(http, guard))
     return client
 
@@ -116,40 +119,46 @@ def _guard(
     family: Any,
     settings: Settings,
     directory: Path,
-    background: Background | None,
+    open_background: Callable[[], Background | None],
     clock: Callable[[], float],
     seed: int | None,
 ) -> Guard:
     from promptguard.http.background import background_client
     from promptguard.http.family import family_of
-    from promptguard.shadow.spending import Spending
     from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 
     http = family.http_client(client)
     telemetry = Telemetry(__version__)
-    spending = replay_spending = None
-    if background is not None:
-        budget = settings.shadow.budget if settings.shadow else Budget()
-        spending = Spending(budget, background.ledger, clock)
-        if settings.replay and settings.replay.budget:
-            replay_spending = Spending(settings.replay.budget, background.ledger, clock)
     cache, settings = _cache(settings, directory)
     guard = Guard(
         settings,
         cache=cache,
-        background=background,
+        background=None,
         telemetry=telemetry,
         make_twin=lambda: family.twin(client, background_client(http), family_of(http).Response),  # type: ignore[union-attr]
-        spending=spending,
-        replay_spending=replay_spending,
         is_recorded=is_recorded,
         context=current_context,
         wall=clock,
         rng=random.Random(seed) if seed is not None else None,
+        renew=lambda guard: _serve(guard, open_background(), clock),
     )
-    if background is not None:
-        background.serve(guard)
+    _serve(guard, open_background(), clock)
     return guard
+
+
+def _serve(guard: Guard, background: Background | None, clock: Callable[[], float]) -> None:
+    """Connect a guard to its background work: at wrap(), and once more in each forked child."""
+    from promptguard.shadow.spending import Spending
+
+    if background is None:
+        return
+    shadow, replay = guard.settings.shadow, guard.settings.replay
+    guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
+    own = replay.budget if replay else None
+    guard.replay_spending = guard.spending if own is None else Spending(own, background.ledger, clock)
+    guard.faults = background.faults
+    guard.background = background
+    background.serve(guard)
 
 
 def _cache(settings: Settings, directory: Path) -> tuple[Any, Settings]:
@@ -196,6 +205,7 @@ def flush(timeout: float = 2.0) -> bool:
     engine = sys.modules.get("promptguard.background.engine")
     if engine is None:
         return True
+    sys.modules["promptguard.http.streams"].finish_abandoned()
     deadline = time.monotonic() + timeout
     return all(known.flush(max(0.0, deadline - time.monotonic())) for known in engine.open_backgrounds())
 

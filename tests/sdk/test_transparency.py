@@ -149,7 +149,7 @@ def gzipped_stream(client):
 
 def models_list(client):
     try:
-        return client.models.list()
+        return client.with_options(max_retries=0).models.list()
     except Exception as error:
         return type(error)
 
