@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -48,13 +49,9 @@ class Faults:
             if now - self._warned.get(kind, -60.0) < 60.0:
                 return
             self._warned[kind] = now
-        log.warning(
-            "%s failed (%s, %d so far); the application's calls are not affected",
-            operation,
-            kind,
-            self.counts[kind],
-        )
-        log.debug("the fault in full", exc_info=error)
+        with contextlib.suppress(Exception):  # a filter of the application's may raise
+            log.warning("%s failed (%s, %d so far); the application's calls are not affected", operation, kind, self.counts[kind])
+            log.debug("the fault in full", exc_info=error)
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -84,6 +81,7 @@ class Guard:
         context: Callable[[], object] = lambda: None,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
+        renew: Callable[[Guard], None] | None = None,
     ) -> None:
         self.settings = settings
         self.cache = cache
@@ -96,6 +94,8 @@ class Guard:
         """servers and credentials this client has used, as replaying names them"""
         self.calls = 0
         """attempts begun so far"""
+        self._renew = renew
+        self._forked = False
         self._make_twin = make_twin
         self._is_recorded = is_recorded
         self._context = context
@@ -112,9 +112,15 @@ class Guard:
             do.Forfeit: self._forfeit,
             do.Emit: lambda effect: self.emit(effect.event),
         }
+        _LIVING.add(self)
 
-    def begin(self, read: Callable[[], Request | None]) -> Flow | None:
-        """Start the flow of one attempt, or None where nothing is to be done with it."""
+    def begin(self, request: Request) -> Flow | None:
+        """Start the flow of one attempt, or None for what no protocol recognises."""
+        protocol = wire.recognise(request)
+        if protocol is None:
+            return None
+        if self._forked:
+            self._begin_in_child()
         background = self.background
         if self._reopening:
             self._reopen_later()
@@ -148,23 +154,23 @@ class Guard:
         """The unguarded copy of the client for background calls, made when first needed."""
         return self._make_twin()
 
-    def forget_parent(self) -> None:
-        """Let go of what a fork has left here: threads, locks and connections of the parent are not the child's."""
-        self._reopening = self.background is not None
+    def close_twin(self) -> None:
+        """Give the connections of background calls back."""
+        twin = self.__dict__.pop("twin", None)
+        if twin is not None:
+            twin.close()
+
+    def after_fork(self) -> None:
+        """Leave the parent's threads, locks and connections alone; runs in the child before anything else."""
+        self.faults = Faults()
         self.background = None
-        self.__dict__.pop("twin", None)
+        _INHERITED.append(self.__dict__.pop("twin", None))
+        self._forked = True
 
-    def _reopen_later(self) -> None:
-        """Open the child's own background off the caller's path; until it is there, calls are not sampled."""
-        self._reopening = False
-        threading.Thread(target=self._reopen, name="promptguard-reopen", daemon=True).start()
-
-    def _reopen(self) -> None:
-        try:
-            if self._open_background is not None:
-                self._open_background(self)
-        except Exception as error:  # noqa: BLE001 - the child goes on without shadow calls
-            self.fault("reopen after fork", error)
+    def _begin_in_child(self) -> None:
+        self._forked = False
+        if self._renew is not None:
+            self._renew(self)
 
     def perform(self, effect: do.Effect) -> Any:
         """Perform an effect that returns at once."""
@@ -221,6 +227,19 @@ class Guard:
 
 
 _NOTHING_CHANGED = State()
+
+_LIVING: weakref.WeakSet[Guard] = weakref.WeakSet()
+_INHERITED: list[object] = []
+"""Connections that came through a fork: kept, because closing them would be a use of them."""
+
+
+def _after_fork() -> None:
+    for guard in list(_LIVING):
+        guard.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _no_ticket(_stream: str) -> int:

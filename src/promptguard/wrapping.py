@@ -85,14 +85,13 @@ def wrap(
         )
     _check(replay=replay, record_content=record_content, prompts=prompts)
     directory = Path(ledger) if "://" not in str(ledger) else _no_database(ledger)
-    settings = Settings(
-        cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32)
-    )
-    open_background = None
-    if shadow is not None or replay is not None:
-        open_background = partial(
-            _background, directory, drift or Drift(), actions, settings, record_content, clock
-        )
+    settings = Settings(cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32))
+
+    def open_background() -> Background | None:
+        if shadow is None and replay is None:
+            return None
+        return _background(directory, drift or Drift(), actions, settings, record_content, clock)
+
     guard = _guard(client, family, settings, directory, open_background, clock, seed)
     family.set_http_client(client, guarded(http, guard))
     return client
@@ -152,7 +151,7 @@ def _guard(
     family: Any,
     settings: Settings,
     directory: Path,
-    open_background: Callable[[], Background] | None,
+    open_background: Callable[[], Background | None],
     clock: Callable[[], float],
     seed: int | None,
 ) -> Guard:
@@ -161,43 +160,42 @@ def _guard(
     from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 
     http = family.http_client(client)
-    cache, settings = _cache(settings, directory, persistent=open_background is not None)
+    telemetry = Telemetry(__version__)
+    cache, settings = _cache(settings, directory)
     guard = Guard(
         settings,
         cache=cache,
-        telemetry=Telemetry(__version__),
+        background=None,
+        telemetry=telemetry,
         make_twin=lambda: family.twin(client, background_client(http), family_of(http).Response),  # type: ignore[union-attr]
-        open_background=open_background and partial(_attach, open_background),
         is_recorded=is_recorded,
         context=current_context,
         wall=clock,
         rng=random.Random(seed) if seed is not None else None,
+        renew=lambda guard: _serve(guard, open_background(), clock),
     )
-    if open_background is not None:
-        _attach(open_background, guard)
+    _serve(guard, open_background(), clock)
     return guard
 
 
-def _attach(open_background: Callable[[], Background], guard: Guard) -> None:
-    """Give a guard its background work: at wrap(), and again in a forked child."""
+def _serve(guard: Guard, background: Background | None, clock: Callable[[], float]) -> None:
+    """Connect a guard to its background work: at wrap(), and once more in each forked child."""
     from promptguard.shadow.spending import Spending
 
-    background = open_background()
+    if background is None:
+        return
     shadow, replay = guard.settings.shadow, guard.settings.replay
-    budget = shadow.budget if shadow else Budget()
-    guard.spending = guard.replay_spending = Spending(budget, background.ledger, guard.wall)
-    if replay and replay.budget:
-        guard.replay_spending = Spending(replay.budget, background.ledger, guard.wall)
+    guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
+    own = replay.budget if replay else None
+    guard.replay_spending = guard.spending if own is None else Spending(own, background.ledger, clock)
+    guard.faults = background.faults
+    guard.background = background
     background.serve(guard)
-    guard.background, guard.faults = background, background.faults
 
 
-def _cache(settings: Settings, directory: Path, *, persistent: bool) -> tuple[Any, Settings]:
-    """Return the response cache, and the settings with the secret that keys digests of credentials.
-
-    What outlives the process (entries on disk, stored requests) needs the same secret next time.
-    """
-    from promptguard.cache.mackey import load_mac_key
+def _cache(settings: Settings, directory: Path) -> tuple[Any, Settings]:
+    """Return the response cache and the settings with the secret that keys its principals."""
+    from dataclasses import replace
 
     option = settings.cache
     if persistent or (option is not None and option.kind == "disk"):
@@ -238,6 +236,7 @@ def flush(timeout: float = 2.0) -> bool:
     engine = sys.modules.get("promptguard.background.engine")
     if engine is None:
         return True
+    sys.modules["promptguard.http.streams"].finish_abandoned()
     deadline = time.monotonic() + timeout
     return all(known.flush(max(0.0, deadline - time.monotonic())) for known in engine.open_backgrounds())
 

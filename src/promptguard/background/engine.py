@@ -57,6 +57,7 @@ class Background:
         self.faults = Faults()
         self.wall = wall
         self.listeners: list[Callable[[ev.Event], None]] = []
+        self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self.ledger = Ledger(directory)
         self.acting = Acting(self.ledger, self.state, actions, wall)
         self.evaluator = Evaluator(
@@ -123,9 +124,8 @@ class Background:
 
     def serve(self, guard: Guard) -> None:
         """Tell this client's telemetry what happens from now on, and ask its stored requests again."""
-        if (
-            guard.telemetry is not None and not self.listeners
-        ):  # one is enough: instruments are the process's own
+        self._guards.add(guard)
+        if guard.telemetry is not None and not self.listeners:  # one is enough: all record with the same providers
             self.listeners.append(guard.telemetry.record)
         if guard.settings.replay is not None:
             self.replaying.serve(guard)
@@ -169,6 +169,11 @@ class Background:
         self.writer.close(timeout / 2)
         self.evaluator.close(timeout / 2)
         self.ledger.close()
+        for guard in list(self._guards):
+            try:
+                guard.close_twin()
+            except Exception as error:  # noqa: BLE001 - leaving must not fail
+                self.faults.add("close", error)
         for path, known in list(_open.items()):
             if known is self:
                 del _open[path]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
@@ -78,8 +79,7 @@ class Pairing:
     def handle(self, task: Task) -> None:
         """Do one piece of background work."""
         for stream, order in self._orders.items():
-            abandoned = self.lost(stream, "(unknown)", "control_error", "abandoned")
-            order.expire(MAX_WAIT, abandoned)
+            order.expire(MAX_WAIT, partial(self.lost, stream, "(unknown)", "control_error", "abandoned"))
         if task.job is not None:
             self._handle_job(task.job, task.guard)
         elif task.banked is not None:
@@ -99,8 +99,12 @@ class Pairing:
         )
 
     def _handle_job(self, job: Job, guard: Guard) -> None:
-        control = read_control(job)
-        self._note_identity(job.routed_to or job.facts.model, control)
+        try:
+            control = read_control(job)
+            self._note_identity(job.routed_to or job.facts.model, control)
+        except Exception:
+            self.drop(job, "fault")  # or the pairs behind it would wait for minutes
+            raise
         for stream, ticket in _tickets(job):
             try:
                 row = self._row(stream, job, control, guard)

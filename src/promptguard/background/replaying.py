@@ -7,6 +7,7 @@ credentials are never kept. The process that asks again uses its own client's cr
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ POLL_SECONDS = 5.0
 POLL_SECONDS_SIMULATED = 0.02
 """With a clock of the test's own, which may move hours at once."""
 AT_ONCE = 32
+_CREDENTIAL = re.compile("auth|cookie|cred|key|pass|secret|session|signature|token")
+"""In the names of headers that may carry one: none of them is ever written."""
 _BUSY = frozenset({"status_408", "status_409", "status_429", "connection", "timeout"})
 
 
@@ -64,9 +67,7 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "method": job.request.method,
         "origin": job.request.origin,
         "path": job.request.path,
-        "headers": [
-            (k, v) for k, v in meaningful_headers(job.request) if "key" not in k and "token" not in k
-        ],
+        "headers": [(k, v) for k, v in meaningful_headers(job.request) if not _CREDENTIAL.search(k)],
         "timeout": dict(job.request.timeout),
         "body": job.request.body.decode("utf-8", "surrogatepass"),
     }

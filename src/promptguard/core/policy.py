@@ -11,6 +11,8 @@ from promptguard.core.options import Cache, Replay, Shadow, seconds
 ORDINARY_ENDS = frozenset({"stop", "tool_calls", "function_call"})
 """Finish reasons of an answer that said what it had to say; `length` and `content_filter` are never cached."""
 
+_OTHER_ENDS = frozenset({"length", "content_filter"})
+
 EFFECT_PAIRS = 50
 """Pairs of the unrouted alias after a Route, from which the size of the change is measured."""
 
@@ -69,7 +71,8 @@ def unsaved(reading: Reading) -> str | None:
     if reading.refusal:
         return "refusal"
     if reading.finish_reason not in ORDINARY_ENDS:
-        return f"finish_reason {reading.finish_reason}"
+        # Only known words: reasons become counters, and a provider may say anything here.
+        return f"finish_reason {reading.finish_reason if reading.finish_reason in _OTHER_ENDS else 'unknown'}"
     return None
 
 

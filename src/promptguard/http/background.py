@@ -31,12 +31,12 @@ def background_client(client: Any) -> Any:
     assert family is not None  # noqa: S101 - wrap() has checked
     cls = family.AsyncClient if is_async(original) else family.Client
     mounts = {
-        pattern.pattern: None if inner is None else _bounded(family, inner)
+        pattern.pattern: None if inner is None else _bounded(family, inner, owned=False)
         for pattern, inner in original._mounts.items()
     }
-    made = cls(
-        transport=_bounded(family, _own_pool(family, original._transport)), mounts=mounts, trust_env=False
-    )
+    transport = _own_pool(family, original._transport)
+    bounded = _bounded(family, transport, owned=transport is not original._transport)
+    made = cls(transport=bounded, mounts=mounts, trust_env=False)
     made.headers = {**dict(original.headers), "accept-encoding": "identity"}
     made.cookies = original.cookies
     made.auth = original.auth
@@ -56,8 +56,9 @@ def _own_pool(family: ModuleType, transport: Any) -> Any:
     return type(transport)(verify=context, limits=limits, http2=getattr(pool, "_http2", False))
 
 
-def _bounded(family: ModuleType, inner: Any) -> Any:
-    return _bounded_class(family)(inner)
+def _bounded(family: ModuleType, inner: Any, *, owned: bool) -> Any:
+    """Wrap `inner`; what the application shares with us (not `owned`) is never closed by us."""
+    return _bounded_class(family)(inner, owned)
 
 
 @functools.cache
@@ -98,8 +99,9 @@ def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes
             await self._inner.aclose()
 
     class BoundedTransport(family.BaseTransport, family.AsyncBaseTransport):  # type: ignore[name-defined,misc]
-        def __init__(self, inner: Any) -> None:
+        def __init__(self, inner: Any, owned: bool) -> None:
             self._inner = inner
+            self._owned = owned
 
         def handle_request(self, request: Any) -> Any:
             response = self._inner.handle_request(request)
@@ -122,10 +124,12 @@ def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes
             return response
 
         def close(self) -> None:
-            self._inner.close()
+            if self._owned:
+                self._inner.close()
 
         async def aclose(self) -> None:
-            await self._inner.aclose()
+            if self._owned:
+                await self._inner.aclose()
 
     return BoundedTransport
 

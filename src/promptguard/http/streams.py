@@ -7,6 +7,7 @@ are made once a family, as the libraries check `isinstance` of their own SyncByt
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,23 @@ from promptguard.core.model import BodyEnd
 
 MAX_RECORDED = 8 * 1024 * 1024
 """Bytes of one answer that are kept for caching and comparing; what comes after passes unrecorded."""
+
+
+_ABANDONED: deque[Recorder] = deque()
+
+
+def finish_abandoned() -> None:
+    """Finish the answers whose streams were dropped without being closed.
+
+    Not done where they are collected: that can happen within any allocation, also one made while holding a lock that
+    finishing would take.
+    """
+    while _ABANDONED:
+        try:
+            recorder = _ABANDONED.popleft()
+        except IndexError:
+            return  # another thread was first
+        recorder.finish("closed")
 
 
 class Recorder:
@@ -36,6 +54,11 @@ class Recorder:
         if chunk:
             self._size += len(chunk)
             self._chunks.append(chunk)
+
+    @property
+    def finished(self) -> bool:
+        """Whether `done` has been told."""
+        return self._done is None
 
     def finish(self, end: BodyEnd) -> None:
         """Tell `done` how the body ended; only the first call counts."""
@@ -98,8 +121,8 @@ def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class 
         def __del__(self) -> None:
             # A stream that nobody closes is an outcome too; interpreter shutdown may have taken the rest away.
             recorder = getattr(self, "_recorder", None)
-            if recorder is not None:
-                recorder.finish("closed")
+            if recorder is not None and not recorder.finished:
+                _ABANDONED.append(recorder)
 
     return RecordedStream
 

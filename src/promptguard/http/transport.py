@@ -20,7 +20,7 @@ from promptguard.core.flow import Flow
 from promptguard.core.model import Headers, Request, StoredReply
 from promptguard.errors import DriftDetected
 from promptguard.http.family import family_of, is_async
-from promptguard.http.streams import Recorder, recorded_stream_class, replayed_stream_class
+from promptguard.http.streams import Recorder, finish_abandoned, recorded_stream_class, replayed_stream_class
 
 CACHE_MARK = (b"x-promptguard-cache", b"hit")
 
@@ -64,26 +64,25 @@ def original_of(client: Any) -> Any | None:
 
 @functools.cache
 def _clone_class(cls: type) -> type:
-    """Return a subclass of `cls` that leaves the shared pool alone when collected and closes the original when closed."""
+    """Return a subclass of `cls` that leaves the shared pool alone when collected; open and closed as the original is."""
 
-    def __del__(self: Any) -> None:  # noqa: N807
-        """Do nothing: the SDKs' default clients would close the pool that the original still uses."""
+    def get_state(self: Any) -> Any:
+        return self._promptguard_original._state
 
-    def close(self: Any) -> None:
-        self._promptguard_original.close()
-        cls.close(self)  # type: ignore[attr-defined]
-
-    async def aclose(self: Any) -> None:
-        await self._promptguard_original.aclose()
-        await cls.aclose(self)  # type: ignore[attr-defined]
+    def set_state(self: Any, state: Any) -> None:
+        self._promptguard_original._state = state
 
     members: dict[str, Any] = {
-        "__del__": __del__,
+        "__del__": _do_nothing,
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
+        "_state": property(get_state, set_state),
     }
-    members.update({"close": close} if hasattr(cls, "close") else {"aclose": aclose})
     return type(cls.__name__, (cls,), members)
+
+
+def _do_nothing(_self: Any) -> None:
+    """Stand in for a `__del__`, which would close the pool that the original still uses."""
 
 
 def _guard_sync(inner: Any, ports: Ports) -> Any:
@@ -112,9 +111,7 @@ def _sync_guard_class(cls: type) -> type:
     def close(self: Any) -> None:
         self._promptguard_inner.close()
 
-    return type(
-        cls.__name__, (cls,), {"handle_request": handle_request, "close": close, "__module__": cls.__module__}
-    )
+    return type(cls.__name__, (cls,), _members(cls, handle_request=handle_request, close=close))
 
 
 @functools.cache
@@ -125,8 +122,11 @@ def _async_guard_class(cls: type) -> type:
     async def aclose(self: Any) -> None:
         await self._promptguard_inner.aclose()
 
-    members = {"handle_async_request": handle_async_request, "aclose": aclose, "__module__": cls.__module__}
-    return type(cls.__name__, (cls,), members)
+    return type(cls.__name__, (cls,), _members(cls, handle_async_request=handle_async_request, aclose=aclose))
+
+
+def _members(cls: type, **methods: Any) -> dict[str, Any]:
+    return {"__del__": _do_nothing, "__module__": cls.__module__, "__qualname__": cls.__qualname__, **methods}
 
 
 def _drive(request: Any, inner: Any, ports: Ports) -> Any:
@@ -168,7 +168,9 @@ async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
 def _begin(request: Any, ports: Ports) -> _Run | None:
     """Start the flow of a request that a protocol recognises; None for everything else, untouched."""
     try:
-        flow = ports.begin(functools.partial(_to_ours, request))
+        finish_abandoned()
+        ours = _to_ours(request)
+        flow = None if ours is None else ports.begin(ours)
         return None if flow is None else _Run(flow, request, ports)
     except Exception as error:  # noqa: BLE001 - the law above
         ports.fault("begin", error)
@@ -227,7 +229,10 @@ class _Run:
         try:
             if isinstance(self.effect, do.Serve):
                 return _rebuilt(self.effect.reply, family_of_request(self._request))
-            if isinstance(self.effect, do.Deliver):
+            if isinstance(self.effect, do.Deliver) and hasattr(response, "_content"):
+                # A transport in memory (a mock, a cache) gives the body whole: the library will not read it again.
+                self._advance(do.Body(tuple(response.stream), "eof"))
+            elif isinstance(self.effect, do.Deliver):
                 recorder = Recorder(self._advance)
                 response.stream = recorded_stream_class(family_of_request(self._request))(
                     response.stream, recorder

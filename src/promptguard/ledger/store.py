@@ -71,8 +71,8 @@ class Ledger:
         with self.engine.begin() as connection:
             for row in rows:
                 texts = row.pop("content", None)
-                inserted = connection.execute(insert(schema.pair).values(**row).returning(schema.pair.c.id))
-                number = inserted.scalar_one()  # read at once: SQLite commits nothing over an open statement
+                plain = {name: _storable(value) for name, value in row.items()}
+                result = connection.execute(insert(schema.pair).values(**plain))
                 if texts is not None:
                     connection.execute(insert(schema.content).values(pair_id=number, **texts))
 
@@ -119,7 +119,7 @@ class Ledger:
         """Add to the counters by (name, label)."""
         with self.engine.begin() as connection:
             for (name, label), amount in amounts.items():
-                statement = upsert(schema.counter).values(name=name, label=label, value=amount)
+                statement = upsert(schema.counter).values(name=name, label=_storable(label), value=amount)
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["name", "label"], set_={"value": schema.counter.c.value + amount}
@@ -131,10 +131,8 @@ class Ledger:
         names = ("asked", "served", "fingerprint", "service_tier", "region")
         with self.engine.begin() as connection:
             for who, (first, last, calls) in seen.items():
-                values = dict(zip(names, who, strict=True))
-                statement = upsert(schema.identity).values(
-                    **values, first_at=first, last_at=last, calls=calls
-                )
+                values = dict(zip(names, map(_storable, who), strict=True))
+                statement = upsert(schema.identity).values(**values, first_at=first, last_at=last, calls=calls)
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=names, set_={"last_at": last, "calls": schema.identity.c.calls + calls}
@@ -224,6 +222,11 @@ class Ledger:
         self.engine.dispose()
 
 
+def _storable(value: Any) -> Any:
+    """Return text without lone surrogates: SQLite refuses them, and one such row would hold up all that follow."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
 def _prepare_directory(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -237,7 +240,8 @@ def _prepare_directory(directory: Path) -> None:
 
 def _writing_engine(path: Path) -> Engine:
     # A connection a transaction: nothing is inherited across fork, and no lock outlives a thread. It costs 60 µs.
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0})
+    # Parameters are hidden from error texts, which end up in logs: they hold questions and answers.
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _on_connect(raw: Any, _record: Any) -> None:

@@ -35,6 +35,7 @@ class Writer:
         self._identities: dict[tuple[str, str, str, str, str], tuple[float, float, int]] = {}
         self._wake = threading.Condition()
         self._busy = False
+        self._hurry = False
         self._closed = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="promptguard-ledger", daemon=True)
@@ -63,7 +64,8 @@ class Writer:
     def flush(self, timeout: float) -> bool:
         """Wait until everything put so far is committed; False when that took longer than `timeout` seconds."""
         with self._wake:
-            self._wake.notify()
+            self._hurry = True
+            self._wake.notify_all()
             return self._wake.wait_for(lambda: not self._pending() and not self._busy, timeout)
 
     def close(self, timeout: float) -> None:
@@ -80,7 +82,8 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._pairs or self._closed, timeout=0.5)
+                self._wake.wait_for(lambda: self._pairs or self._closed or self._hurry, timeout=0.5)
+                self._hurry = False
                 if self._closed and not self._pending():
                     return
                 if not self._pending():

@@ -7,6 +7,7 @@ the copy signs, authenticates and builds URLs as the SDK does, has its own pool 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,6 +96,13 @@ class Twin:
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises is a lost answer with its reason
             return Asked(error=_reason(error))
 
+    def close(self) -> None:
+        """Give its connections back; the client it was copied from keeps its own."""
+        if self._loop is None:
+            self._client.close()
+        else:
+            self._loop.close(self._client.close())
+
 
 def _reason(error: BaseException) -> str:
     status = getattr(error, "status_code", None)
@@ -110,6 +118,7 @@ class _LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def result_of(self, coroutine: Any, timeout: float | None) -> Any:
         """Run a coroutine to its end, for at most a little longer than its own time limit in seconds."""
@@ -120,9 +129,25 @@ class _LoopThread:
             future.cancel()
             raise
 
+    def close(self, last: Any) -> None:
+        """Run a last coroutine and end the loop; without waiting for questions that hang."""
+        loop = self._running()
+
+        async def finish() -> None:
+            with contextlib.suppress(Exception):
+                await last
+            loop.stop()
+
+        asyncio.run_coroutine_threadsafe(finish(), loop)
+        if self._thread is not None:
+            self._thread.join(0.3)
+            if not self._thread.is_alive():
+                loop.close()
+
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="promptguard-loop", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="promptguard-loop", daemon=True)
+                self._thread.start()
             return self._loop

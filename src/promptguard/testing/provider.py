@@ -6,11 +6,13 @@ with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,6 +49,10 @@ class Served:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     delay: float = 0.0
     """seconds before the first byte"""
+    chunk_delay: float = 0.0
+    """seconds before each event of a stream"""
+    gzip: bool = False
+    """compressed, as providers answer when the request accepts it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +184,12 @@ class _Conversation(BaseHTTPRequestHandler):
         if served.tool_calls:
             message["tool_calls"] = list(served.tool_calls)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
-        answer = {
-            **self._head(served, model, "chat.completion"),
-            "choices": [choice],
-            "usage": _usage(served, messages),
-        }
-        self._send(200, json.dumps(answer).encode())
+        answer = {**self._head(served, model, "chat.completion"), "choices": [choice], "usage": _usage(served, messages)}
+        body = json.dumps(answer).encode()
+        if served.gzip:
+            self._send(200, gzip.compress(body, mtime=0), {"content-encoding": "gzip"})
+        else:
+            self._send(200, body)
 
     def _send_stream(
         self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
@@ -191,20 +197,30 @@ class _Conversation(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
+        if served.gzip:
+            self.send_header("content-encoding", "gzip")
         self.send_header("x-request-id", self.server.provider.next_id())
         self.end_headers()
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if served.gzip else None
         try:
             for event in self._events(served, model, body, messages):
+                if served.chunk_delay:
+                    self.server.provider.stopping.wait(served.chunk_delay)
                 data = f"data: {event}\n\n".encode()
-                self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-                self.wfile.flush()
+                if packer is not None:
+                    data = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+                self._send_chunk(data)
+            if packer is not None:
+                self._send_chunk(packer.flush())
             self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.close_connection = True  # the caller went away, which is their right
 
-    def _events(
-        self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
-    ) -> Iterator[str]:
+    def _send_chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+    def _events(self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]) -> Iterator[str]:
         head = self._head(served, model, "chat.completion.chunk")
 
         def chunk(delta: Mapping[str, Any], finish: str | None = None) -> str:

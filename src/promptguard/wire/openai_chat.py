@@ -112,7 +112,7 @@ def output_bound(body: Mapping[str, Any]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     choices = body["n"] if isinstance(body.get("n"), int) else 1
-    return limit * choices if isinstance(limit, int) else None
+    return limit * choices if isinstance(limit, int) and limit > 0 and choices > 0 else None
 
 
 def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
@@ -124,7 +124,7 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
         return Reading(text="", complete=False, error="content_encoding")
     try:
         return _read_stream(plain) if streamed else _read_plain(plain)
-    except (ValueError, RecursionError, TypeError, AttributeError, KeyError):
+    except (ValueError, RecursionError, TypeError, AttributeError, LookupError):
         return Reading(text="", complete=False, error="unreadable")
 
 
@@ -134,25 +134,38 @@ def _read_plain(body: bytes) -> Reading:
     message = choice["message"]
     usage = answer.get("usage") or {}
     return Reading(
-        text=message.get("content") or "",
-        complete=all(c.get("finish_reason") for c in answer["choices"]),
-        finish_reason=choice.get("finish_reason"),
-        refusal=message.get("refusal"),
+        text=_text(message.get("content")) or "",
+        complete=all(_text(c.get("finish_reason")) for c in answer["choices"]),
+        finish_reason=_text(choice.get("finish_reason")),
+        refusal=_text(message.get("refusal")) or None,
         tool_calls=tuple(_tool_call(call) for call in message.get("tool_calls") or ()),
         identity=_identity(answer),
-        response_id=answer.get("id"),
-        input_tokens=usage.get("prompt_tokens"),
-        output_tokens=usage.get("completion_tokens"),
+        response_id=_text(answer.get("id")),
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
     )
 
 
+def _text(value: Any) -> str | None:
+    """Return text or None; anything else is no answer of this protocol, and must not travel on as if it were text."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError("text expected")
+
+
+def _count(value: Any) -> int | None:
+    """Return a number of tokens; None for what cannot be one, so that no server can lower what was spent."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+
+
 def _identity(answer: Mapping[str, Any]) -> Identity:
-    return Identity(answer.get("model"), answer.get("system_fingerprint"), answer.get("service_tier"))
+    names = (answer.get("model"), answer.get("system_fingerprint"), answer.get("service_tier"))
+    return Identity(*(name if isinstance(name, str) else None for name in names))
 
 
 def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function") or {}
-    return {"name": function.get("name") or "", "arguments": function.get("arguments") or ""}
+    return {"name": _text(function.get("name")) or "", "arguments": _text(function.get("arguments")) or ""}
 
 
 def _read_stream(body: bytes) -> Reading:
@@ -189,13 +202,13 @@ class _Gathered:
             index = choice.get("index", 0)
             self.choices.add(index)
             if choice.get("finish_reason"):
-                self.finish[index] = choice["finish_reason"]
+                self.finish[index] = _text(choice["finish_reason"]) or ""
             if index == 0:
                 self._add_delta(choice.get("delta") or {})
 
     def _add_delta(self, delta: Mapping[str, Any]) -> None:
-        self.text.append(delta.get("content") or "")
-        self.refusal.append(delta.get("refusal") or "")
+        self.text.append(_text(delta.get("content")) or "")
+        self.refusal.append(_text(delta.get("refusal")) or "")
         for call in delta.get("tool_calls") or ():
             kept = self.calls.setdefault(call.get("index", 0), {"name": "", "arguments": ""})
             for name, value in _tool_call(call).items():
@@ -209,7 +222,7 @@ class _Gathered:
             refusal="".join(self.refusal) or None,
             tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
             identity=_identity(self.last),
-            response_id=self.last.get("id"),
-            input_tokens=self.usage.get("prompt_tokens"),
-            output_tokens=self.usage.get("completion_tokens"),
+            response_id=_text(self.last.get("id")),
+            input_tokens=_count(self.usage.get("prompt_tokens")),
+            output_tokens=_count(self.usage.get("completion_tokens")),
         )

@@ -1,0 +1,22 @@
+"""Fixtures for tests that make calls: a provider on loopback, a ledger of their own, nothing left running."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """The ledger directory of one test; its background work is closed when the test is done."""
+    yield tmp_path / "ledger"
+    close_backgrounds()
+
+
+def close_backgrounds():
+    engine = sys.modules.get("promptguard.background.engine")
+    for background in engine.open_backgrounds() if engine else ():
+        background.close(2.0)
+    gc.collect()
