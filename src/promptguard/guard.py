@@ -50,20 +50,13 @@ class Faults:
                 return
             self._warned[kind] = now
         with contextlib.suppress(Exception):  # a filter of the application's may raise
-            log.warning("%s failed (%s, %d so far); the application's calls are not affected", operation, kind, self.counts[kind])
+            log.warning(
+                "%s failed (%s, %d so far); the application's calls are not affected",
+                operation,
+                kind,
+                self.counts[kind],
+            )
             log.debug("the fault in full", exc_info=error)
-
-
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
-
-
-def _forget_parents() -> None:
-    for guard in list(_guards):
-        guard.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)
 
 
 class Guard:
@@ -76,7 +69,6 @@ class Guard:
         cache: Any,
         telemetry: Telemetry | None,
         make_twin: Callable[[], Any],
-        open_background: Callable[[Guard], None] | None = None,
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
         wall: Callable[[], float] = time.time,
@@ -100,9 +92,6 @@ class Guard:
         self._is_recorded = is_recorded
         self._context = context
         self.wall = wall
-        self._open_background = open_background
-        _guards.add(self)
-        self._reopening = False
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
         self._perform: dict[type, Callable[[Any], Any]] = {
@@ -114,16 +103,11 @@ class Guard:
         }
         _LIVING.add(self)
 
-    def begin(self, request: Request) -> Flow | None:
-        """Start the flow of one attempt, or None for what no protocol recognises."""
-        protocol = wire.recognise(request)
-        if protocol is None:
-            return None
+    def begin(self, read: Callable[[], Request | None]) -> Flow | None:
+        """Start the flow of one attempt, or None where nothing is to be done with it."""
         if self._forked:
             self._begin_in_child()
         background = self.background
-        if self._reopening:
-            self._reopen_later()
         self.calls = next(self._count)
         draws = (self._draw(), self._draw(), self._draw())
         state = background.state if background else _NOTHING_CHANGED

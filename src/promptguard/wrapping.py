@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,7 +84,9 @@ def wrap(
         )
     _check(replay=replay, record_content=record_content, prompts=prompts)
     directory = Path(ledger) if "://" not in str(ledger) else _no_database(ledger)
-    settings = Settings(cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32))
+    settings = Settings(
+        cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32)
+    )
 
     def open_background() -> Background | None:
         if shadow is None and replay is None:
@@ -161,11 +162,11 @@ def _guard(
 
     http = family.http_client(client)
     telemetry = Telemetry(__version__)
-    cache, settings = _cache(settings, directory)
+    persistent = settings.shadow is not None or settings.replay is not None
+    cache, settings = _cache(settings, directory, persistent=persistent)
     guard = Guard(
         settings,
         cache=cache,
-        background=None,
         telemetry=telemetry,
         make_twin=lambda: family.twin(client, background_client(http), family_of(http).Response),  # type: ignore[union-attr]
         is_recorded=is_recorded,
@@ -193,9 +194,12 @@ def _serve(guard: Guard, background: Background | None, clock: Callable[[], floa
     background.serve(guard)
 
 
-def _cache(settings: Settings, directory: Path) -> tuple[Any, Settings]:
-    """Return the response cache and the settings with the secret that keys its principals."""
-    from dataclasses import replace
+def _cache(settings: Settings, directory: Path, *, persistent: bool) -> tuple[Any, Settings]:
+    """Return the response cache, and the settings with the secret that keys digests of credentials.
+
+    What outlives the process (entries on disk, stored requests) needs the same secret next time.
+    """
+    from promptguard.cache.mackey import load_mac_key
 
     option = settings.cache
     if persistent or (option is not None and option.kind == "disk"):

@@ -125,7 +125,9 @@ class Background:
     def serve(self, guard: Guard) -> None:
         """Tell this client's telemetry what happens from now on, and ask its stored requests again."""
         self._guards.add(guard)
-        if guard.telemetry is not None and not self.listeners:  # one is enough: all record with the same providers
+        if (
+            guard.telemetry is not None and not self.listeners
+        ):  # one is enough: all record with the same providers
             self.listeners.append(guard.telemetry.record)
         if guard.settings.replay is not None:
             self.replaying.serve(guard)

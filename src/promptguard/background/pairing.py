@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
@@ -79,7 +78,7 @@ class Pairing:
     def handle(self, task: Task) -> None:
         """Do one piece of background work."""
         for stream, order in self._orders.items():
-            order.expire(MAX_WAIT, partial(self.lost, stream, "(unknown)", "control_error", "abandoned"))
+            order.expire(MAX_WAIT, self.lost(stream, "(unknown)", "control_error", "abandoned"))
         if task.job is not None:
             self._handle_job(task.job, task.guard)
         elif task.banked is not None:

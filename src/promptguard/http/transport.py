@@ -169,8 +169,7 @@ def _begin(request: Any, ports: Ports) -> _Run | None:
     """Start the flow of a request that a protocol recognises; None for everything else, untouched."""
     try:
         finish_abandoned()
-        ours = _to_ours(request)
-        flow = None if ours is None else ports.begin(ours)
+        flow = ports.begin(functools.partial(_to_ours, request))
         return None if flow is None else _Run(flow, request, ports)
     except Exception as error:  # noqa: BLE001 - the law above
         ports.fault("begin", error)

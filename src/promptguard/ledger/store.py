@@ -72,7 +72,8 @@ class Ledger:
             for row in rows:
                 texts = row.pop("content", None)
                 plain = {name: _storable(value) for name, value in row.items()}
-                result = connection.execute(insert(schema.pair).values(**plain))
+                inserted = connection.execute(insert(schema.pair).values(**plain).returning(schema.pair.c.id))
+                number = inserted.scalar_one()  # read at once: SQLite commits nothing over an open statement
                 if texts is not None:
                     connection.execute(insert(schema.content).values(pair_id=number, **texts))
 
@@ -132,7 +133,9 @@ class Ledger:
         with self.engine.begin() as connection:
             for who, (first, last, calls) in seen.items():
                 values = dict(zip(names, map(_storable, who), strict=True))
-                statement = upsert(schema.identity).values(**values, first_at=first, last_at=last, calls=calls)
+                statement = upsert(schema.identity).values(
+                    **values, first_at=first, last_at=last, calls=calls
+                )
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=names, set_={"last_at": last, "calls": schema.identity.c.calls + calls}
@@ -241,7 +244,9 @@ def _prepare_directory(directory: Path) -> None:
 def _writing_engine(path: Path) -> Engine:
     # A connection a transaction: nothing is inherited across fork, and no lock outlives a thread. It costs 60 µs.
     # Parameters are hidden from error texts, which end up in logs: they hold questions and answers.
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0}, hide_parameters=True)
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(raw: Any, _record: Any) -> None:

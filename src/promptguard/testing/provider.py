@@ -184,7 +184,11 @@ class _Conversation(BaseHTTPRequestHandler):
         if served.tool_calls:
             message["tool_calls"] = list(served.tool_calls)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
-        answer = {**self._head(served, model, "chat.completion"), "choices": [choice], "usage": _usage(served, messages)}
+        answer = {
+            **self._head(served, model, "chat.completion"),
+            "choices": [choice],
+            "usage": _usage(served, messages),
+        }
         body = json.dumps(answer).encode()
         if served.gzip:
             self._send(200, gzip.compress(body, mtime=0), {"content-encoding": "gzip"})
@@ -220,7 +224,9 @@ class _Conversation(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _events(self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]) -> Iterator[str]:
+    def _events(
+        self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
+    ) -> Iterator[str]:
         head = self._head(served, model, "chat.completion.chunk")
 
         def chunk(delta: Mapping[str, Any], finish: str | None = None) -> str:
