@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptguard.cli import exits
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from promptguard.demo.story import Options, Outcome
 
 
 def run(
@@ -30,29 +35,33 @@ def run(
     import logging
 
     from promptguard.cli.present import console
+    from promptguard.dashboard.page import render_report
     from promptguard.demo.story import Options
-    from promptguard.demo.story import run as play
-    from promptguard.demo.telling import examples, page, tell
+    from promptguard.demo.telling import examples, sections, tell
+    from promptguard.reporting import full_report
 
     options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
-    out = console()
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
-    outcome = _watched(play, options, quiet=as_json)
-    told = tell(outcome)
-    output.write_text(page(told, ledger), encoding="utf-8")
+    outcome = _played(options, quiet=as_json)
+    report = full_report(ledger)
+    told = tell(outcome, report)
+    output.write_text(render_report(report, extra=sections(told)), encoding="utf-8")
     if as_json:
         json.dump({**told, "report": str(output)}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         from promptguard.demo.show import show
 
-        show(told, out, examples(ledger))
-        _closing(out, told, ledger, output)
+        out = console()
+        show(told, out, examples(report))
+        _close(out, told, output)
     raise typer.Exit(exits.NO_DRIFT if told["as_told"] else exits.DRIFT)
 
 
-def _watched(play, options, *, quiet):  # type: ignore[no-untyped-def]
-    """Run the story with a progress bar on standard error when a person is there to see it."""
+def _played(options: Options, *, quiet: bool) -> Outcome:
+    """Run the story, with a progress bar on standard error when a person is there to see it."""
+    from promptguard.demo.story import run as play
+
     if quiet or not sys.stderr.isatty():
         return play(options)
     from rich.console import Console
@@ -61,17 +70,16 @@ def _watched(play, options, *, quiet):  # type: ignore[no-untyped-def]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("calls", total=None)
-        return play(
-            options, lambda done, all_of_them: progress.update(bar, completed=done, total=all_of_them)
-        )
+        return play(options, lambda done, total: progress.update(bar, completed=done, total=total))
 
 
-def _closing(out, told, ledger, output):  # type: ignore[no-untyped-def]
+def _close(out: Console, told: dict[str, Any], output: Path) -> None:
     out.print()
-    out.print(
-        "the story came out as told" if told["as_told"] else "the story did NOT come out as told",
-        style="bold",
-    )
-    out.print(f"  page:    {output}")
-    out.print(f"  look on: promptguard status --ledger {ledger}")
-    out.print(f"           promptguard report --ledger {ledger} -o report.html")
+    ending = "came out as told" if told["as_told"] else "did NOT come out as told"
+    out.print(f"the story {ending}", style="bold")
+    for label, line in (
+        ("page", str(output)),
+        ("look on", f"promptguard status --ledger {told['ledger']}"),
+        ("", f"promptguard report --ledger {told['ledger']} -o report.html"),
+    ):
+        out.print(f"  {label:8s} {line}", highlight=False)

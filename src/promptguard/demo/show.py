@@ -115,7 +115,7 @@ def _changes(stream: Mapping[str, Any]) -> Table:
         sides = ("candidate", "control") if turned else ("control", "candidate")
         cells = []
         for side in sides:
-            cells += [_rate(change, side), _span(change[f"{side}_interval"], percent=change["binary"])]
+            cells += [_rate(change, side), _interval(change, side)]
         table.add_row("  " + change["phrase"], *cells)
     return table
 
@@ -125,6 +125,13 @@ def _rate(change: Mapping[str, Any], side: str) -> str:
     if change["unit"] and units is not None and not change["binary"]:
         return f"{units:.0f} {change['unit']}"
     return f"{100 * change[side]:.0f} %" if change["binary"] else f"{change[side]:.2f}"
+
+
+def _interval(change: Mapping[str, Any], side: str) -> str:
+    """Return the 95 % interval of a rate; none where the rate is shown in units that the interval is not in."""
+    if change["unit"] and change[f"{side}_units"] is not None and not change["binary"]:
+        return ""
+    return _span(change[f"{side}_interval"], percent=change["binary"])
 
 
 def _span(interval: Sequence[float], *, percent: bool = False) -> str:
@@ -160,10 +167,15 @@ def _effect(stream: Mapping[str, Any], told: Mapping[str, Any]) -> Group:
             f"{change['difference']:+.2f}",
             bounds,
         )
+    heading = Text(
+        f"{_SYMBOLS[stream['status']]} {stream['status'].upper()}", style=_STYLES[stream["status"]]
+    )
+    heading.append("  the effect: " + _when(stream, told), style="default")
     parts: list[RenderableType] = [
         Text(),
         Text(f"→ routed {route['asked']} to {route['to']} at call {route.get('call', '?')}", style="bold"),
         Text(text),
+        Text("  ").append_text(heading),
     ]
     if stream["changes"]:
         parts.append(table)
@@ -205,7 +217,7 @@ def _spent(told: Mapping[str, Any]) -> Group:
     table = _table("  what it cost", "calls", "input tokens", "output tokens", "USD at list price")
     for stream, cost in told["shadow"].items():
         figures = (
-            f"{cost['calls']:.0f}",
+            f"{cost['pairs']:.0f}",
             f"{cost['input_tokens']:.0f}",
             f"{cost['output_tokens']:.0f}",
             f"{cost['usd']:.2f}",
@@ -215,7 +227,7 @@ def _spent(told: Mapping[str, Any]) -> Group:
     lines = (
         f"  the cache answered {cache['hits']} of {cache['calls']} calls: saved {cache['saved_output_tokens']}",
         f" output tokens, {cache['saved_usd']:.2f} USD;",
-        f" {cache['bypassed_because_the_model_changed']} answers of the changed model were not served",
+        f" {cache['not_served_because_the_model_changed']} answers of the changed model were not served",
         f"\n  added to a call: median {latency['added_median']:.2f} ms, 95th percentile",
         f" {latency['added_p95']:.2f} ms, over a bare call of {latency['bare_median']:.2f} ms on loopback;",
         " application, provider and shadow share this process",

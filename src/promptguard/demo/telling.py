@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from promptguard.demo.story import Outcome
-from promptguard.ledger.store import Ledger
-from promptguard.report.read import read_counters, read_verdicts
-from promptguard.shadow.spending import list_price
+from promptguard.report.model import Report, StreamReport
 
 
-def tell(outcome: Outcome) -> dict[str, Any]:
+def tell(outcome: Outcome, report: Report) -> dict[str, Any]:
     """Return everything the demo says, ready for JSON."""
-    directory = outcome.options.ledger
-    pairs, noted = _facts(directory)
-    streams = [_stream(document, pairs, noted, outcome) for document in read_verdicts(directory)]
+    streams = [_stream(stream, outcome) for stream in report.streams]
     alias, before, after = outcome.model
     return {
         "task": outcome.options.task,
@@ -27,100 +22,109 @@ def tell(outcome: Outcome) -> dict[str, Any]:
         "calls": outcome.calls,
         "switch_call": outcome.switch_call,
         "streams": streams,
-        "route": next(({"call": n["call"], **n["detail"]} for n in noted if n["kind"] == "route"), None),
+        "route": next(({"call": a.call, **a.detail} for a in report.actions if a.kind == "route"), None),
         "usable": {phase: asdict(tally) for phase, tally in outcome.phases.items()},
-        "shadow": _cost(pairs),
-        "cache": _cache(directory, outcome),
+        "shadow": {spent.stream: asdict(spent) for spent in report.spent},
+        "cache": _cache(report, outcome),
         "latency_ms": {
             "bare_median": round(outcome.bare_ms, 3),
             "added_median": round(outcome.added_ms[0], 3),
             "added_p95": round(outcome.added_ms[1], 3),
         },
         "faults": outcome.faults,
-        "ledger": str(directory),
+        "ledger": report.ledger,
         "as_told": _as_told(streams, outcome),
     }
 
 
-def _facts(directory: Path) -> tuple[list[Any], list[dict[str, Any]]]:
-    ledger = Ledger(directory)
-    try:
-        rows: list[Any] = []
-        while more := ledger.pairs_after(rows[-1].id if rows else 0):
-            rows += more
-        return rows, ledger.occurrences_after(0)
-    finally:
-        ledger.close()
-
-
-def _stream(
-    document: dict[str, Any], pairs: list[Any], noted: list[dict[str, Any]], outcome: Outcome
-) -> dict[str, Any]:
+def _stream(stream: StreamReport, outcome: Outcome) -> dict[str, Any]:
     """Return one stream's verdict with its pair numbers turned into the application's calls."""
-    stream, epoch = document["stream"], document["epoch"]
-    mine = [row for row in pairs if row.stream == stream and row.epoch == epoch and row.outcome == "compared"]
-    calls = [row.call for row in mine]
-    told = {**document, "alarm": None, "onset_call": None}
-    alarm = next(
-        (n for n in noted if n["kind"] == "alarm" and (n["stream"], n["detail"]["epoch"]) == (stream, epoch)),
-        None,
-    )
-    if alarm is not None:
+    told: dict[str, Any] = {
+        **stream.document,
+        "control_model": stream.control,
+        "candidate_model": stream.candidate,
+    }
+    told.update(alarm=None, onset_call=None)
+    calls = [point.call for point in stream.curve]
+    if stream.alarm is not None:
+        after = [call for call in calls[: stream.alarm.pair] if call >= (outcome.switch_call or 0)]
         told["alarm"] = {
-            "call": alarm["call"],
-            "pair": alarm["detail"]["pairs"],
-            "pairs_after_switch": sum(
-                1
-                for row in mine
-                if row.call >= (outcome.switch_call or 0) and row.id <= alarm["detail"]["pair_id"]
-            ),
+            "call": stream.alarm.call,
+            "pair": stream.alarm.pair,
+            "pairs_after_switch": len(after),
         }
-    if document["onset"]:
+    onset = stream.document["onset"]
+    if onset and calls:
         # The change lies after the last pair that was still alike, and not after the first that was not.
-        pair, low, high = (document["onset"][name] for name in ("pair", "low", "high"))
-        earliest = calls[low - 2] + 1 if low >= 2 else 1
-        told["onset_call"] = {"call": calls[pair - 1], "low": earliest, "high": calls[high - 1]}
+        earliest = calls[onset["low"] - 2] + 1 if onset["low"] >= 2 else 1
+        told["onset_call"] = {
+            "call": calls[onset["pair"] - 1],
+            "low": earliest,
+            "high": calls[onset["high"] - 1],
+        }
     return told
 
 
-def _cost(pairs: list[Any]) -> dict[str, dict[str, float]]:
-    """Return what the background asked, by stream: calls, tokens and USD at list price."""
-    found: dict[str, dict[str, float]] = {}
-    for row in pairs:
-        if row.outcome == "compared":
-            cost = found.setdefault(row.stream, Counter())  # type: ignore[arg-type]
-            for name, amount in (
-                ("calls", 1),
-                ("input_tokens", row.input_tokens),
-                ("output_tokens", row.output_tokens),
-                ("usd", row.usd),
-            ):
-                cost[name] += amount
-    return {stream: dict(cost) for stream, cost in sorted(found.items())}
-
-
-def _cache(directory: Path, outcome: Outcome) -> dict[str, Any]:
-    counters = read_counters(directory)
-    saved = {"input": 0.0, "output": 0.0}
-    usd = 0.0
-    for label, tokens in counters.get("cache saved tokens", {}).items():
-        model, _, side = label.rpartition(": ")
-        saved[side] += tokens
-        price = list_price(model)
-        usd += 0.0 if price is None else tokens * (price.input if side == "input" else price.output) / 1e6
-    results = Counter[str]()
-    for label, count in counters.get("cache", {}).items():
-        results[label.partition(":")[0]] += int(count)
+def _cache(report: Report, outcome: Outcome) -> dict[str, Any]:
+    use = report.cache
     return {
-        "hits": results["hit"],
-        "misses": results["miss"],
-        "bypassed": results["bypass"],
-        "bypassed_because_the_model_changed": int(counters.get("cache", {}).get("bypass: model changed", 0)),
-        "saved_input_tokens": int(saved["input"]),
-        "saved_output_tokens": int(saved["output"]),
-        "saved_usd": usd,
+        "hits": use.hits,
+        "misses": use.misses,
+        "other": dict(use.other),
+        "saved_input_tokens": sum(asked for asked, _ in use.saved_tokens.values()),
+        "saved_output_tokens": sum(answered for _, answered in use.saved_tokens.values()),
+        "saved_usd": use.saved_usd,
+        "not_served_because_the_model_changed": sum(
+            count for reason, count in use.other.items() if "model changed" in reason
+        ),
         "calls": outcome.calls,
     }
+
+
+def examples(report: Report) -> list[tuple[str, str, str]]:
+    """Return two pairs as (question, what the old model said, what the changed one said)."""
+    for stream in report.streams:
+        if stream.status != "drift" or not stream.examples:
+            continue
+        turned = stream.stream == "candidate"  # there the control is the alias, which moved
+        sides = [
+            (e.candidate, e.control) if turned else (e.control, e.candidate) for e in stream.examples[:2]
+        ]
+        return [(e.question, *side) for e, side in zip(stream.examples, sides, strict=False)]
+    return []
+
+
+def sections(told: dict[str, Any]) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
+    """Return what only the demo knows, as titled rows for the page."""
+    usable = []
+    names = {
+        "before": "before the change",
+        "after": "after it, not yet noticed",
+        "acted": "after PromptGuard acted",
+    }
+    for phase, shown in names.items():
+        tally = told["usable"][phase]
+        if tally["calls"]:
+            share, without = (100 * tally[name] / tally["calls"] for name in ("usable", "usable_without"))
+            usable.append(
+                (shown, f"{share:.0f} % of {tally['calls']} calls; without PromptGuard {without:.0f} %")
+            )
+    switch, models = told["switch_call"], told["models"]
+    secret = (
+        f"from call {switch} on, {models['alias']} was served by {models['after']} under the same name and fingerprint"
+        if switch
+        else "nothing changed"
+    )
+    latency = told["latency_ms"]
+    added = (
+        f"median {latency['added_median']:.2f} ms, 95th percentile {latency['added_p95']:.2f} ms, over a bare call of "
+        f"{latency['bare_median']:.2f} ms on loopback; application, provider and shadow share one process"
+    )
+    return [
+        ("What the provider kept secret", [("the change", secret)]),
+        ("Usable answers", usable),
+        ("Added to a call", [("latency", added)]),
+    ]
 
 
 def _as_told(streams: list[dict[str, Any]], outcome: Outcome) -> bool:

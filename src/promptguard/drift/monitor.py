@@ -223,7 +223,7 @@ class PairMonitor:
             if brief.status == "no_drift":
                 hidden = largest_hidden(brief.pairs, _noise(history.all), brief.log10_threshold * _LN10)
             return replace(brief, largest_hidden_drift=hidden)
-        onset = find_onset(history.window())
+        onset = find_onset(history.window(), brief.alarm_at)
         if onset is None:
             return brief
         changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)

@@ -35,8 +35,11 @@ def log_kt(ones: NDArray[np.int64], zeros: NDArray[np.int64]) -> NDArray[np.floa
     return result
 
 
-def find_onset(rows: Rows) -> Onset | None:
-    """Return the most probable first changed pair with the hull of its 90 % set; None without rows."""
+def find_onset(rows: Rows, latest: int | None = None) -> Onset | None:
+    """Return the most probable first changed pair with the hull of its 90 % set; None without rows.
+
+    `latest` is the number of the last pair it can be: what rang an alarm began before it rang.
+    """
     if not len(rows):
         return None
     signs = np.sign(rows["candidate"].astype(np.int32) - rows["control"].astype(np.int32))
@@ -55,12 +58,14 @@ def find_onset(rows: Rows) -> Onset | None:
         + log_kt(moved_before, ties_before)
         - log_kt(moved[:1], ties[:1])
     )
+    numbers = rows["number"]
+    if latest is not None and bool((numbers <= latest).any()):
+        score[numbers > latest] = -np.inf
     peak = score.max()
     posterior = np.exp(score - peak).sum(axis=1)
     posterior /= posterior.sum()
     order = np.argsort(-posterior, kind="stable")
     inside = order[: int(np.searchsorted(np.cumsum(posterior[order]), MASS)) + 1]
-    numbers = rows["number"]
     return Onset(pair=int(numbers[order[0]]), low=int(numbers[inside.min()]), high=int(numbers[inside.max()]))
 
 

@@ -10,6 +10,7 @@ import gzip
 import itertools
 import json
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -131,6 +132,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
     provider: FakeProvider
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent about clients that go away; print everything else, as a test wants to know."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Conversation(BaseHTTPRequestHandler):
