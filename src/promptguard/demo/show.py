@@ -170,7 +170,11 @@ def _effect(stream: Mapping[str, Any], told: Mapping[str, Any]) -> Group:
     heading = Text(
         f"{_SYMBOLS[stream['status']]} {stream['status'].upper()}", style=_STYLES[stream["status"]]
     )
-    heading.append("  the effect: " + _when(stream, told), style="default")
+    alarm = stream["alarm"]
+    seen = f"; alarm at call {alarm['call']}" if alarm else ""
+    heading.append(
+        f"  evidence 10^{stream['log10_evidence']:.1f} in these pairs alone{seen}", style="default"
+    )
     parts: list[RenderableType] = [
         Text(),
         Text(f"→ routed {route['asked']} to {route['to']} at call {route.get('call', '?')}", style="bold"),
