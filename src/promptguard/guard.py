@@ -50,7 +50,12 @@ class Faults:
                 return
             self._warned[kind] = now
         with contextlib.suppress(Exception):  # a filter of the application's may raise
-            log.warning("%s failed (%s, %d so far); the application's calls are not affected", operation, kind, self.counts[kind])
+            log.warning(
+                "%s failed (%s, %d so far); the application's calls are not affected",
+                operation,
+                kind,
+                self.counts[kind],
+            )
             log.debug("the fault in full", exc_info=error)
 
 
@@ -195,7 +200,11 @@ class Guard:
         rendered = recognise(facts.messages)
         if rendered is not None:
             return rendered.group
-        return "system:" + digest("instructions", facts.instructions)[7:19] if facts.instructions else "(no template)"
+        return (
+            "system:" + digest("instructions", facts.instructions)[7:19]
+            if facts.instructions
+            else "(no template)"
+        )
 
 
 _NOTHING_CHANGED = State()

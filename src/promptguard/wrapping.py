@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import __version__, sdks
-from promptguard.core.options import Action, Budget, Cache, Drift, Raise, Replay, Route, Shadow, Warn, cache_option
+from promptguard.core.options import (
+    Action,
+    Budget,
+    Cache,
+    Drift,
+    Raise,
+    Replay,
+    Route,
+    Shadow,
+    Warn,
+    cache_option,
+)
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError, UnknownClient
 from promptguard.guard import BYPASS, Guard
@@ -29,7 +40,7 @@ def wrap(
     client: C,
     *,
     ledger: str | Path = ".promptguard",
-    cache: None | str | Cache = None,
+    cache: str | Cache | None = None,
     shadow: Shadow | None = None,
     replay: Replay | None = None,
     drift: Drift | None = None,
@@ -52,16 +63,22 @@ def wrap(
     family = sdks.family_of(client)
     if family is None:
         known = ", ".join(module.NAME for module in sdks.FAMILIES)
-        raise UnknownClient(f"cannot wrap a {type(client).__module__}.{type(client).__qualname__}: give a client of: {known}")
+        raise UnknownClient(
+            f"cannot wrap a {type(client).__module__}.{type(client).__qualname__}: give a client of: {known}"
+        )
     http = original_of(family.http_client(client)) or family.http_client(client)
     if not is_client(http):
-        raise UnknownClient(f"this {type(client).__qualname__} talks through {type(http).__qualname__}, not through httpx or httpx2")
+        raise UnknownClient(
+            f"this {type(client).__qualname__} talks through {type(http).__qualname__}, not through httpx or httpx2"
+        )
     if http.is_closed:
         raise ConfigurationError("this client is closed already: wrap a fresh one")
     actions = _actions(on_drift)
     _check(actions, replay=replay, record_content=record_content, prompts=prompts)
     directory = Path(ledger) if "://" not in str(ledger) else _no_database(ledger)
-    settings = Settings(cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32))
+    settings = Settings(
+        cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32)
+    )
 
     def open_background() -> Background | None:
         if shadow is None and replay is None:
@@ -77,19 +94,29 @@ def _actions(on_drift: Action | Sequence[Action]) -> tuple[Action, ...]:
     actions = tuple(on_drift) if isinstance(on_drift, Sequence) else (on_drift,)
     for action in actions:
         if not isinstance(action, (Warn, Raise, Route)) and not callable(action):
-            raise ConfigurationError(f"on_drift={action!r}: give promptguard.Warn(), Route(to=...), Raise() or a callable")
+            raise ConfigurationError(
+                f"on_drift={action!r}: give promptguard.Warn(), Route(to=...), Raise() or a callable"
+            )
     return actions
 
 
-def _check(actions: tuple[Action, ...], *, replay: Replay | None, record_content: bool | None, prompts: Any) -> None:
+def _check(
+    actions: tuple[Action, ...], *, replay: Replay | None, record_content: bool | None, prompts: Any
+) -> None:
     if replay is not None and record_content is False:
-        raise ConfigurationError("replay= keeps requests until they are asked again, and record_content=False forbids it: drop one of the two")
+        raise ConfigurationError(
+            "replay= keeps requests until they are asked again, and record_content=False forbids it: drop one of the two"
+        )
     if prompts is not None and not hasattr(prompts, "get"):
-        raise ConfigurationError("prompts= takes a prompt library, as promptguard.prompts(directory) returns it")
+        raise ConfigurationError(
+            "prompts= takes a prompt library, as promptguard.prompts(directory) returns it"
+        )
 
 
 def _no_database(ledger: str | Path) -> Path:
-    raise ConfigurationError(f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path")
+    raise ConfigurationError(
+        f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path"
+    )
 
 
 def _background(

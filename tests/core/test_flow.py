@@ -20,7 +20,9 @@ SHADOWED = Settings(shadow=Shadow(model="other", sample=1.0, repeat=0.0))
 
 def request(**more):
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}], **more}
-    return Request("POST", "http://x", "/v1/chat/completions", ((b"Authorization", b"k"),), json.dumps(body).encode())
+    return Request(
+        "POST", "http://x", "/v1/chat/completions", ((b"Authorization", b"k"),), json.dumps(body).encode()
+    )
 
 
 def body(finish="stop", end="eof"):
@@ -94,19 +96,38 @@ def test_routed_calls_ask_the_pinned_model_and_are_kept_under_it():
 
 def test_a_refused_route_falls_back_once_to_the_request_as_it_was_and_keeps_nothing():
     for status in (400, 404, 422):
-        seen = run(begin(CACHED, State(routes={(GROUP, "gpt-4"): "gone"})), None, None, do.Head(status, ()), OK, body())
+        seen = run(
+            begin(CACHED, State(routes={(GROUP, "gpt-4"): "gone"})),
+            None,
+            None,
+            do.Head(status, ()),
+            OK,
+            body(),
+        )
         assert kinds(seen) == ["Lookup", "Emit", "Send", "Send", "Deliver", "NoneType"]
         assert seen[3].request is None
     for status in (429, 500):
-        seen = run(begin(CACHED, State(routes={(GROUP, "gpt-4"): "busy"})), None, None, do.Head(status, ()), None)
+        seen = run(
+            begin(CACHED, State(routes={(GROUP, "gpt-4"): "busy"})), None, None, do.Head(status, ()), None
+        )
         assert kinds(seen) == ["Lookup", "Emit", "Send", "Emit", "NoneType"]
 
 
 def test_a_sampled_call_is_offered_whatever_its_answer():
-    for finish, end in (("stop", "eof"), ("length", "eof"), ("content_filter", "eof"), (None, "closed"), (None, "cut")):
+    for finish, end in (
+        ("stop", "eof"),
+        ("length", "eof"),
+        ("content_filter", "eof"),
+        (None, "closed"),
+        (None, "cut"),
+    ):
         seen = run(begin(SHADOWED), OK, body(finish, end), None)
         assert kinds(seen) == ["Send", "Deliver", "Offer", "NoneType"]
-        assert (seen[2].job.candidate_ticket, seen[2].job.repeat_ticket, seen[2].job.body.end) == (0, None, end)
+        assert (seen[2].job.candidate_ticket, seen[2].job.repeat_ticket, seen[2].job.body.end) == (
+            0,
+            None,
+            end,
+        )
 
 
 def test_a_sampled_call_that_fails_gives_its_place_up():
@@ -127,7 +148,12 @@ def test_a_call_with_side_effects_is_neither_cached_nor_repeated():
 
 def test_calls_that_ask_for_variety_are_not_cached():
     for more in ({"temperature": 0.1}, {"n": 2}):
-        assert kinds(run(begin(CACHED, asked=request(**more)), None, OK, body())) == ["Emit", "Send", "Deliver", "NoneType"]
+        assert kinds(run(begin(CACHED, asked=request(**more)), None, OK, body())) == [
+            "Emit",
+            "Send",
+            "Deliver",
+            "NoneType",
+        ]
     assert kinds(run(begin(CACHED, bypass=True), None))[0] == "Emit"
 
 

@@ -16,12 +16,22 @@ from promptguard.core.model import Request
 SECRET = b"secret"
 GOLDEN = Path(__file__).with_name("golden_keys.json")
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
 BODIES = st.dictionaries(st.text(max_size=8), VALUES, min_size=1, max_size=5)
-BASE = Request("POST", "https://api.openai.com", "/v1/chat/completions", ((b"Authorization", b"Bearer k"), (b"X-A", b"b")), b"")
+BASE = Request(
+    "POST",
+    "https://api.openai.com",
+    "/v1/chat/completions",
+    ((b"Authorization", b"Bearer k"), (b"X-A", b"b")),
+    b"",
+)
 
 
 def key(request, body, tenant=""):
@@ -67,7 +77,17 @@ CHANGED = [
     replace(BASE, headers=((b"Authorization", b"Bearer other"), (b"X-A", b"b"))),
     replace(BASE, headers=((b"X-A", b"b"),)),
     replace(BASE, headers=((b"Authorization", b"Bearer k"), (b"X-A", b"c"))),
-    *(with_header(n, b"v") for n in (b"OpenAI-Organization", b"OpenAI-Project", b"OpenAI-Beta", b"api-key", b"x-api-key", b"X-New")),
+    *(
+        with_header(n, b"v")
+        for n in (
+            b"OpenAI-Organization",
+            b"OpenAI-Project",
+            b"OpenAI-Beta",
+            b"api-key",
+            b"x-api-key",
+            b"X-New",
+        )
+    ),
 ]
 
 
@@ -77,7 +97,10 @@ def test_method_origin_path_credential_and_unknown_headers_are_part_of_it():
     assert key(BASE, {"a": 1}, tenant="t") not in keys
 
 
-@pytest.mark.parametrize("name", sorted(set(EXCLUDED_HEADERS) - {"authorization", "api-key", "x-api-key"}) + ["x-stainless-retry-count"])
+@pytest.mark.parametrize(
+    "name",
+    sorted(set(EXCLUDED_HEADERS) - {"authorization", "api-key", "x-api-key"}) + ["x-stainless-retry-count"],
+)
 def test_headers_about_the_connection_are_not(name):
     assert key(with_header(name.encode(), b"anything"), {"a": 1}) == key(BASE, {"a": 1})
 
@@ -93,7 +116,9 @@ def test_the_credential_is_not_in_the_digest_in_the_clear():
     assert principal(BASE, SECRET) != principal(BASE, b"another")
 
 
-@pytest.mark.parametrize(("body", "expected"), [(b'{"a":1,"a":2}', False), (b'{"a":[{"b":1,"b":1}]}', False), (b'{"a":1}', True)])
+@pytest.mark.parametrize(
+    ("body", "expected"), [(b'{"a":1,"a":2}', False), (b'{"a":[{"b":1,"b":1}]}', False), (b'{"a":1}', True)]
+)
 def test_repeated_members_are_ambiguous(body, expected):
     assert unambiguous(body) is expected
 

@@ -12,7 +12,11 @@ VARIANTS = ("plain", "memory", "shadow")
 
 def answer(question):
     if "tool" in question.text:
-        call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Kiel"}'}}
+        call = {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "weather", "arguments": '{"city": "Kiel"}'},
+        }
         return Served("", finish_reason="tool_calls", tool_calls=(call,))
     return Served(f"You asked: {question.text}. Ünïcödé \u2028 and more words to make several chunks.")
 

@@ -127,7 +127,9 @@ def test_answers_of_a_transport_in_memory_are_cached_as_well(guarded):
         return family.Response(200, json=body)
 
     http = family.Client(transport=family.MockTransport(answer))
-    client = promptguard.wrap(OpenAI(base_url="http://x/v1", api_key="k", http_client=http), ledger=guarded, cache="memory")
+    client = promptguard.wrap(
+        OpenAI(base_url="http://x/v1", api_key="k", http_client=http), ledger=guarded, cache="memory"
+    )
     assert ask(client).model_dump() == ask(client).model_dump()
     assert len(asked) == 1
     client.close()

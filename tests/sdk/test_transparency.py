@@ -16,7 +16,9 @@ from tests.sdk.conftest import VARIANTS, answer, wrapped
 pytestmark = pytest.mark.sdk
 
 ASK = [{"role": "user", "content": "hello there"}]
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+]
 
 
 class City(BaseModel):
@@ -33,7 +35,13 @@ def create_twice(client):
 
 def unusual_parameters(client):
     done = client.chat.completions.create(
-        model="gpt-4", messages=ASK, temperature=0, n=1, seed=3, extra_body={"x": [1, None]}, extra_headers={"X-A": "b"}
+        model="gpt-4",
+        messages=ASK,
+        temperature=0,
+        n=1,
+        seed=3,
+        extra_body={"x": [1, None]},
+        extra_headers={"X-A": "b"},
     )
     return done.model_dump_json()
 
@@ -88,11 +96,20 @@ def parse(client):
 def raw_response(client):
     got = client.chat.completions.with_raw_response.create(model="gpt-4", messages=ASK)
     names = sorted(k for k in got.headers if k not in {"date", "x-promptguard-cache"})
-    return got.status_code, got.http_version, names, got.headers["content-length"], got.content, got.retries_taken
+    return (
+        got.status_code,
+        got.http_version,
+        names,
+        got.headers["content-length"],
+        got.content,
+        got.retries_taken,
+    )
 
 
 def streaming_response(client):
-    with client.chat.completions.with_streaming_response.create(model="gpt-4", messages=ASK, stream=True) as got:
+    with client.chat.completions.with_streaming_response.create(
+        model="gpt-4", messages=ASK, stream=True
+    ) as got:
         return got.status_code, b"".join(got.iter_bytes())
 
 
@@ -115,7 +132,9 @@ def error_type(client, model):
 
 
 def errors(client):
-    return [error_type(client, f"status-{status}") for status in (400, 401, 403, 404, 409, 422, 429, 500, 503)]
+    return [
+        error_type(client, f"status-{status}") for status in (400, 401, 403, 404, 409, 422, 429, 500, 503)
+    ]
 
 
 def cut(client):
@@ -135,7 +154,11 @@ def timeout(client):
 
 
 def busy_then_fine(client):
-    return client.with_options(max_retries=3).chat.completions.create(model="busy", messages=ASK).model_dump_json()
+    return (
+        client.with_options(max_retries=3)
+        .chat.completions.create(model="busy", messages=ASK)
+        .model_dump_json()
+    )
 
 
 def gzipped(client):
@@ -167,12 +190,16 @@ def prepare(provider):
 
     def busy_twice(question):
         status = next(busy, None)
-        return answer(question) if status is None else Fault("status", status, headers={"retry-after-ms": "5"})
+        return (
+            answer(question) if status is None else Fault("status", status, headers={"retry-after-ms": "5"})
+        )
 
     def asked(question):
         return '{"city": "Kiel"}' if question.text == "json" else answer(question)
 
-    provider.models.update({f"status-{s}": lambda _, s=s: Fault("status", s) for s in (400, 401, 403, 409, 422, 429, 500, 503)})
+    provider.models.update(
+        {f"status-{s}": lambda _, s=s: Fault("status", s) for s in (400, 401, 403, 409, 422, 429, 500, 503)}
+    )
     for kind in ("cut", "refuse", "garbage"):
         provider.models[kind] = lambda _, kind=kind: Fault(kind)
     provider.models["hang"] = lambda _: Fault("hang", seconds=0.5)
@@ -198,7 +225,9 @@ def without_time(value):
 
 
 def arrived(provider, cached):
-    seen = [r for name in {r.model for r in provider.received} - {"gpt-4-other"} for r in provider.asked_of(name)]
+    seen = [
+        r for name in {r.model for r in provider.received} - {"gpt-4-other"} for r in provider.asked_of(name)
+    ]
     # A case that asks one question twice is answered once by the cache; every distinct request is still there.
     distinct = {json.dumps([path, headers, raw.decode()], sort_keys=True) for path, headers, raw in seen}
     return distinct if cached else sorted(json.dumps([p, h, r.decode()], sort_keys=True) for p, h, r in seen)
@@ -250,7 +279,10 @@ def test_connection_refused_is_the_same_error(guarded):
 
 
 def test_types_are_the_sdks_own(guarded):
-    sync, asynchronous = OpenAI(base_url="http://x/v1", api_key="k"), AsyncOpenAI(base_url="http://x/v1", api_key="k")
+    sync, asynchronous = (
+        OpenAI(base_url="http://x/v1", api_key="k"),
+        AsyncOpenAI(base_url="http://x/v1", api_key="k"),
+    )
     http = type(sync._client)
     assert promptguard.wrap(sync, ledger=guarded) is sync
     assert type(sync) is OpenAI

@@ -15,7 +15,19 @@ from promptguard.wire.sse import events
 
 HEAD = {"id": "chatcmpl-1", "model": "gpt-4", "system_fingerprint": "fp_1"}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 7}
-NAMES = ["choices", "message", "delta", "content", "tool_calls", "index", "usage", "finish_reason", "model", "id", "messages"]
+NAMES = [
+    "choices",
+    "message",
+    "delta",
+    "content",
+    "tool_calls",
+    "index",
+    "usage",
+    "finish_reason",
+    "model",
+    "id",
+    "messages",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
@@ -36,7 +48,10 @@ def streamed(pieces, finish="stop", calls=(), refusal=None):
     chunks = [{**HEAD, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
     chunks.append({**HEAD, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     chunks.append({**HEAD, "choices": [], "usage": USAGE})
-    return "".join(f"data: {json.dumps(c, ensure_ascii=False)}\n\n" for c in chunks).encode() + b"data: [DONE]\n\n"
+    return (
+        "".join(f"data: {json.dumps(c, ensure_ascii=False)}\n\n" for c in chunks).encode()
+        + b"data: [DONE]\n\n"
+    )
 
 
 def read(body, *, stream, status=200, headers=()):
@@ -46,7 +61,10 @@ def read(body, *, stream, status=200, headers=()):
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=6), st.sampled_from(["stop", "length"]))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=6),
+    st.sampled_from(["stop", "length"]),
+)
 def test_plain_and_streamed_answers_of_equal_content_read_alike(pieces, finish):
     for calls, refusal in (((), None), ((CALL, CALL), None), ((), "no")):
         whole = read(plain("".join(pieces), finish, calls, refusal), stream=False)
@@ -87,12 +105,19 @@ def test_a_stream_without_any_one_of_its_last_events_is_not_complete():
         assert not read(b"".join(p + b"\n\n" for p in kept), stream=True).complete
 
 
-@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()), st.booleans(), st.sampled_from([b"gzip", b"br", b""]))
+@given(
+    st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()),
+    st.booleans(),
+    st.sampled_from([b"gzip", b"br", b""]),
+)
 def test_garbage_never_raises_and_what_is_read_is_text_and_counts(body, stream, coding):
     body = b"data: " + body + b"\n\ndata: [DONE]\n\n" if stream else body
     got = read(body, stream=stream, headers=((b"Content-Encoding", coding),))
     assert isinstance(got.text, str)
-    assert all(isinstance(v, str) or v is None for v in (got.finish_reason, got.refusal, got.response_id, got.identity.model))
+    assert all(
+        isinstance(v, str) or v is None
+        for v in (got.finish_reason, got.refusal, got.response_id, got.identity.model)
+    )
     assert all(v is None or (isinstance(v, int) and v >= 0) for v in (got.input_tokens, got.output_tokens))
 
 

@@ -61,20 +61,35 @@ class Background:
         self.ledger = Ledger(directory)
         self.acting = Acting(self.ledger, self.state, actions, wall)
         self.evaluator = Evaluator(
-            self.ledger, drift, self.acting, holder=uuid.uuid4().hex, emit=self.emit, on_fault=self.faults.add, wall=wall
+            self.ledger,
+            drift,
+            self.acting,
+            holder=uuid.uuid4().hex,
+            emit=self.emit,
+            on_fault=self.faults.add,
+            wall=wall,
         )
         self.writer = Writer(self.ledger, self.evaluator.wake, self.faults.add)
         self.pairing = Pairing(
-            self.ledger, self.writer, self.acting, emit=self.emit, record_content=record_content is True, wall=wall
+            self.ledger,
+            self.writer,
+            self.acting,
+            emit=self.emit,
+            record_content=record_content is True,
+            wall=wall,
         )
         self.worker: Worker[Task] = Worker(
             self.pairing.handle, self.faults.add, size=queue, threads=threads, weigh=_task_bytes
         )
-        self.replaying = Replaying(self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall)
+        self.replaying = Replaying(
+            self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall
+        )
         self.evaluator.start()
 
     @classmethod
-    def open(cls, directory: str | Path, drift: Drift, actions: tuple[Action, ...], **rest: object) -> Background:
+    def open(
+        cls, directory: str | Path, drift: Drift, actions: tuple[Action, ...], **rest: object
+    ) -> Background:
         """Return this process's Background of a directory, made on first use.
 
         Raises ConfigurationError when another client of this process uses the ledger with other drift settings.
@@ -110,7 +125,9 @@ class Background:
     def serve(self, guard: Guard) -> None:
         """Tell this client's telemetry what happens from now on, and ask its stored requests again."""
         self._guards.add(guard)
-        if guard.telemetry is not None and not self.listeners:  # one is enough: all record with the same providers
+        if (
+            guard.telemetry is not None and not self.listeners
+        ):  # one is enough: all record with the same providers
             self.listeners.append(guard.telemetry.record)
         if guard.settings.replay is not None:
             self.replaying.serve(guard)
@@ -127,7 +144,9 @@ class Background:
     def tally(self, event: ev.Event) -> None:
         """Add an event to the ledger's counters."""
         if isinstance(event, ev.CacheLooked):
-            self.writer.count("cache", event.result if not event.reason else f"{event.result}: {event.reason}")
+            self.writer.count(
+                "cache", event.result if not event.reason else f"{event.result}: {event.reason}"
+            )
             if event.result == "hit":
                 self.writer.count("cache saved tokens", f"{event.model}: input", event.input_tokens)
                 self.writer.count("cache saved tokens", f"{event.model}: output", event.output_tokens)

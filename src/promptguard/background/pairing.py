@@ -19,8 +19,8 @@ from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import Answer, LabelRule, vectorise
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
-from promptguard.templates.rendered import Rendered, recognise
 from promptguard.shadow.order import Order
+from promptguard.templates.rendered import Rendered, recognise
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting

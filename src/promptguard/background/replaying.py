@@ -142,7 +142,9 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
         retry=retry_if_result(lambda result: result[0].error in _BUSY),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
-    reading, usd, latency = patient(pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending)
+    reading, usd, latency = patient(
+        pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending
+    )
     if reading.error:
         return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
     row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)

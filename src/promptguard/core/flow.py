@@ -16,7 +16,16 @@ from promptguard.core import effects as do
 from promptguard.core.events import CacheLooked, CallMade
 from promptguard.core.key import cache_key, request_digest, unambiguous
 from promptguard.core.model import Facts, Reading, Request, StoredReply
-from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State, cache_bypass, sample, stale, unsaved
+from promptguard.core.policy import (
+    NOT_SAMPLED,
+    Sampled,
+    Settings,
+    State,
+    cache_bypass,
+    sample,
+    stale,
+    unsaved,
+)
 
 Flow = Generator[do.Effect, Any, None]
 

@@ -175,7 +175,7 @@ class Cache:
             raise ConfigurationError("Cache(max_bytes) must be at least 1")
 
 
-def cache_option(value: None | str | Cache) -> Cache | None:
+def cache_option(value: str | Cache | None) -> Cache | None:
     """Read the `cache=` argument of wrap(): None, "memory", "disk" or a Cache."""
     if value is None or isinstance(value, Cache):
         return value

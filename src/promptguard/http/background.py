@@ -75,9 +75,13 @@ def _bounded_class(family: ModuleType) -> Any:
         def _admit(self, chunk: bytes) -> bytes:
             self._size += len(chunk)
             if self._size > MAX_ANSWER:
-                raise family.ReadError("the answer is longer than a background call accepts", request=self._request)
+                raise family.ReadError(
+                    "the answer is longer than a background call accepts", request=self._request
+                )
             if time.monotonic() > self._until:
-                raise family.ReadTimeout("the answer took longer than a background call waits", request=self._request)
+                raise family.ReadTimeout(
+                    "the answer took longer than a background call waits", request=self._request
+                )
             return chunk
 
         def __iter__(self) -> Iterator[bytes]:
@@ -103,7 +107,9 @@ def _bounded_class(family: ModuleType) -> Any:
             response = self._inner.handle_request(request)
             if _is_encoded(response):
                 response.close()
-                raise family.DecodingError("the server encoded an answer that was asked for plain", request=request)
+                raise family.DecodingError(
+                    "the server encoded an answer that was asked for plain", request=request
+                )
             response.stream = BoundedStream(response.stream, request)
             return response
 
@@ -111,7 +117,9 @@ def _bounded_class(family: ModuleType) -> Any:
             response = await self._inner.handle_async_request(request)
             if _is_encoded(response):
                 await response.aclose()
-                raise family.DecodingError("the server encoded an answer that was asked for plain", request=request)
+                raise family.DecodingError(
+                    "the server encoded an answer that was asked for plain", request=request
+                )
             response.stream = BoundedStream(response.stream, request)
             return response
 

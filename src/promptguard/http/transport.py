@@ -41,7 +41,9 @@ def guarded(client: Any, ports: Ports) -> Any:
     guard = _guard_async if is_async(client) else _guard_sync
     clone._promptguard_original = client  # kept alive: default clients close the shared pool when collected
     clone._transport = guard(client._transport, ports)
-    clone._mounts = {pattern: None if inner is None else guard(inner, ports) for pattern, inner in client._mounts.items()}
+    clone._mounts = {
+        pattern: None if inner is None else guard(inner, ports) for pattern, inner in client._mounts.items()
+    }
     return clone
 
 
@@ -220,7 +222,9 @@ class _Run:
                 self._advance(do.Body(tuple(response.stream), "eof"))
             elif isinstance(self.effect, do.Deliver):
                 recorder = Recorder(self._advance)
-                response.stream = recorded_stream_class(family_of_request(self._request))(response.stream, recorder)
+                response.stream = recorded_stream_class(family_of_request(self._request))(
+                    response.stream, recorder
+                )
         except Exception as error:  # noqa: BLE001 - the law above
             self._ports.fault("deliver", error)
         return response
@@ -252,7 +256,11 @@ def _to_ours(request: Any) -> Request | None:
 def _to_theirs(ours: Request, original: Any) -> Any:
     family = family_of_request(original)
     return family.Request(
-        ours.method, original.url, headers=list(ours.headers), content=ours.body, extensions=dict(original.extensions)
+        ours.method,
+        original.url,
+        headers=list(ours.headers),
+        content=ours.body,
+        extensions=dict(original.extensions),
     )
 
 
@@ -260,7 +268,9 @@ def _rebuilt(reply: StoredReply, family: ModuleType) -> Any:
     """Build a response from stored bytes, in the chunks in which they came."""
     stream = replayed_stream_class(family)(reply.chunks)
     headers = [*_storable(reply.headers), CACHE_MARK]
-    return family.Response(reply.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"})
+    return family.Response(
+        reply.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"}
+    )
 
 
 _CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"set-cookie", b"date"})
@@ -269,5 +279,3 @@ _CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encodi
 def _storable(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the headers that are about the answer, not about the connection it came over."""
     return [(name, value) for name, value in headers if name.lower() not in _CONNECTION_HEADERS]
-
-

@@ -33,7 +33,10 @@ class Asked:
 
 def knows(client: object) -> bool:
     """Whether `client` is an OpenAI or AsyncOpenAI, or a subclass such as AzureOpenAI."""
-    return any(base.__name__ in _CLIENTS and base.__module__.partition(".")[0] == "openai" for base in type(client).__mro__)
+    return any(
+        base.__name__ in _CLIENTS and base.__module__.partition(".")[0] == "openai"
+        for base in type(client).__mro__
+    )
 
 
 def http_client(client: Any) -> Any:
@@ -61,11 +64,21 @@ class Twin:
         self._response_class = response_class
         self._loop = loop
 
-    def ask(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str], timeout: Mapping[str, float | None]) -> Asked:
+    def ask(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        timeout: Mapping[str, float | None],
+    ) -> Asked:
         """POST `body` to `url`; errors come back as reasons, never as exceptions."""
         path, _, query = url.partition("?")
         options: dict[str, Any] = {
-            "headers": {k: v for k, v in headers.items() if k not in _NOT_FORWARDED and not k.startswith("x-stainless-")},
+            "headers": {
+                k: v
+                for k, v in headers.items()
+                if k not in _NOT_FORWARDED and not k.startswith("x-stainless-")
+            },
             "params": dict(parse_qsl(query, keep_blank_values=True)),
         }
         limit = timeout.get("read")
@@ -130,6 +143,8 @@ class _LoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="promptguard-loop", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="promptguard-loop", daemon=True
+                )
                 self._thread.start()
             return self._loop

@@ -1,7 +1,7 @@
 """A model provider on loopback that speaks OpenAI chat completions, plain and streamed, over real HTTP.
 
-    with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
-        client = OpenAI(base_url=provider.url, api_key="test")
+with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
+client = OpenAI(base_url=provider.url, api_key="test")
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ def decoded(body: bytes, headers: Headers) -> bytes | None:
         return body
     if coding not in {b"gzip", b"x-gzip", b"deflate"}:
         return None
-    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # raw deflate comes without its zlib header from some servers
+    for window in (
+        zlib.MAX_WBITS | 32,
+        -zlib.MAX_WBITS,
+    ):  # raw deflate comes without its zlib header from some servers
         try:
             return zlib.decompressobj(window).decompress(body, MAX_DECODED)
         except zlib.error:

@@ -15,7 +15,12 @@ from promptguard.wire.sse import events
 
 NAME = "openai_chat"
 
-_PROVIDERS = {"api.openai.com": "openai", "api.groq.com": "groq", "api.mistral.ai": "mistral_ai", "api.together.xyz": "together_ai"}
+_PROVIDERS = {
+    "api.openai.com": "openai",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.together.xyz": "together_ai",
+}
 _STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use")
 
 
@@ -30,7 +35,11 @@ def read_request(request: Request) -> Facts | None:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
+    if (
+        not isinstance(body, dict)
+        or not isinstance(body.get("model"), str)
+        or not isinstance(body.get("messages"), list)
+    ):
         return None
     temperature = body.get("temperature")
     return Facts(
@@ -49,7 +58,9 @@ def read_request(request: Request) -> Facts | None:
 
 
 def _instructions(body: Mapping[str, Any]) -> tuple[Any, ...]:
-    said = tuple(m for m in body["messages"] if isinstance(m, dict) and m.get("role") in {"system", "developer"})
+    said = tuple(
+        m for m in body["messages"] if isinstance(m, dict) and m.get("role") in {"system", "developer"}
+    )
     return (*said, body["tools"]) if body.get("tools") else said
 
 
@@ -74,14 +85,26 @@ def _stateful(body: Mapping[str, Any]) -> str | None:
 
 def with_model(request: Request, facts: Facts, model: str) -> Request:
     """Return the request with another model named in its body, everything else as sent."""
-    body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    headers = tuple((k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers)
+    body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+    headers = tuple(
+        (k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers
+    )
     return Request(request.method, request.origin, request.path, headers, body, request.timeout)
 
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:
     """Return the body of the same question for a background call: not streamed, nothing kept at the provider."""
-    dropped = {"stream", "stream_options", "store", "metadata", "user", "safety_identifier", "prompt_cache_key"}
+    dropped = {
+        "stream",
+        "stream_options",
+        "store",
+        "metadata",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+    }
     return {**{k: v for k, v in facts.body.items() if k not in dropped}, "model": model}
 
 
@@ -172,7 +195,9 @@ class _Gathered:
         if chunk.get("error"):
             raise ValueError("the server reported an error within the stream")
         self.usage = chunk.get("usage") or self.usage
-        self.last.update({k: chunk[k] for k in ("id", "model", "system_fingerprint", "service_tier") if chunk.get(k)})
+        self.last.update(
+            {k: chunk[k] for k in ("id", "model", "system_fingerprint", "service_tier") if chunk.get(k)}
+        )
         for choice in chunk.get("choices") or ():
             index = choice.get("index", 0)
             self.choices.add(index)
