@@ -106,7 +106,7 @@ def test_a_forked_child_answers_pairs_and_exits(guarded):
             shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)
             promptguard.wrap(client, ledger={str(guarded)!r}, shadow=shadow, cache="memory")
             ask = lambda n: client.chat.completions.create(model="gpt-4", messages=[{{"role": "user", "content": n}}])
-            ask("parent"), ask("parent 2")
+            ask("parent"), ask("parent 2"), promptguard.flush(5.0)
             child = os.fork()
             if child == 0:
                 ask("child")
