@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_WAIT = 660.0
 """Seconds after which a sampled call that never ended gives up its place; the SDKs wait 600 s for a read."""
 
+CLAIMS_KEPT = 10_000
+"""Questions remembered as paired before the ledger shows them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -60,7 +63,7 @@ class Pairing:
         self._wall = wall
         self._seed = ledger.seed
         self._lock = threading.Lock()
-        self._in_flight: set[tuple[str, int, str]] = set()
+        self._claimed: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._rules: dict[str, LabelRule] = {}
         self._orders: dict[str, Order[dict[str, Any]]] = {
@@ -215,9 +218,11 @@ class Pairing:
             return True
         place = (stream, epoch, cluster)
         with self._lock:
-            if place in self._in_flight:
+            if place in self._claimed:
                 return False
-            self._in_flight.add(place)
+            self._claimed[place] = None
+            if len(self._claimed) > CLAIMS_KEPT:  # the ledger knows the older ones by now
+                del self._claimed[next(iter(self._claimed))]
         return not self._ledger.seen(stream, epoch, cluster)
 
     def _wants_effect(self, stream: str, group: str) -> bool:

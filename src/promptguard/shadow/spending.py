@@ -6,6 +6,7 @@ Prices come from `genai-prices`; a model it does not know has no price, and a US
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 import time
 from collections.abc import Callable
@@ -49,6 +50,8 @@ class Spending:
         wall: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        # Imported here, not by the first background call: a fork amid that import would leave its lock to the child.
+        importlib.import_module("genai_prices")
         self._budget = budget
         self._purse = purse
         self._wall = wall

@@ -1,0 +1,180 @@
+"""A call's decisions, driven by hand: each effect is answered and the next one looked at."""
+
+from __future__ import annotations
+
+import json
+
+from promptguard.core import effects as do
+from promptguard.core.events import CacheLooked, CallMade
+from promptguard.core.flow import Surroundings, call
+from promptguard.core.model import Request, StoredReply
+from promptguard.core.options import Cache, Replay, Shadow
+from promptguard.core.policy import Settings, State
+from promptguard.wire import openai_chat
+
+GROUP = "prime@1"
+OK = do.Head(200, ())
+CACHED = Settings(cache=Cache(), secret=b"s")
+SHADOWED = Settings(shadow=Shadow(model="other", sample=1.0, repeat=0.0))
+
+
+def request(**more):
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}], **more}
+    return Request(
+        "POST", "http://x", "/v1/chat/completions", ((b"Authorization", b"k"),), json.dumps(body).encode()
+    )
+
+
+def body(finish="stop", end="eof"):
+    choice = {"message": {"content": "a"}, "finish_reason": finish}
+    return do.Body((json.dumps({"choices": [choice]}).encode(),), end)
+
+
+def begin(settings, state=None, asked=None, **more):
+    tickets = iter(range(10))
+    around = Surroundings(
+        settings=settings, state=state or State(), group_of=lambda _: GROUP, open_ticket=lambda _: next(tickets),
+        clock=lambda: 1.0, wall=lambda: 100.0, draws=(0.0, 0.5, 0.0), **more,
+    )  # fmt: skip
+    return call(asked or request(), openai_chat, around)
+
+
+def run(flow, *answers):
+    """Send each answer in turn; return the effects, the last of them None when the flow has ended."""
+    seen = [next(flow)]
+    for answer in answers:
+        try:
+            seen.append(flow.send(answer))
+        except StopIteration:
+            seen.append(None)
+    return seen
+
+
+def kinds(seen):
+    return [type(effect).__name__ for effect in seen]
+
+
+def test_a_call_that_nothing_looks_at_is_only_sent():
+    assert kinds(run(begin(Settings()), OK)) == ["Send", "NoneType"]
+
+
+def test_hit():
+    entry = StoredReply(200, (), (b"x",), 50.0, GROUP, "gpt-4", 0, 3, 4)
+    seen = run(begin(CACHED), entry, None, None)
+    assert kinds(seen) == ["Lookup", "Emit", "Serve", "NoneType"]
+    assert seen[1].event == CacheLooked("hit", GROUP, "gpt-4", "", 3, 4, 0.0)
+    assert seen[2].reply is entry
+
+
+def test_miss_is_sent_delivered_and_saved_under_the_key_looked_up():
+    seen = run(begin(CACHED), None, None, OK, body(), None)
+    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save", "NoneType"]
+    assert seen[4].key == seen[0].key
+    assert (seen[4].reply.stored_at, seen[4].reply.group, seen[4].reply.epoch) == (100.0, GROUP, 0)
+
+
+def test_an_answer_from_before_the_alarm_is_not_served_and_is_replaced():
+    state = State(epochs={(GROUP, "gpt-4"): 1})
+    seen = run(begin(CACHED, state), StoredReply(200, (), (b"x",), 50.0, GROUP, "gpt-4", 0), None, OK, body())
+    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save"]
+    assert seen[1].event.reason == "model changed"
+    assert seen[4].reply.epoch == 1
+
+
+def test_an_entry_older_than_its_ttl_or_from_the_future_is_a_miss():
+    for stored_at in (39.0, 101.0):
+        entry = StoredReply(200, (), (b"x",), stored_at)
+        assert kinds(run(begin(Settings(cache=Cache(ttl=60))), entry, None))[1:] == ["Emit", "Send"]
+
+
+def test_routed_calls_ask_the_pinned_model_and_are_kept_under_it():
+    seen = run(begin(CACHED, State(routes={(GROUP, "gpt-4"): "pinned"})), None, None, OK, body())
+    assert json.loads(seen[2].request.body)["model"] == "pinned"
+    assert seen[4].reply.model == "pinned"
+    assert seen[0].key == run(begin(CACHED, asked=request(model="pinned")))[0].key
+
+
+def test_a_refused_route_falls_back_once_to_the_request_as_it_was_and_keeps_nothing():
+    for status in (400, 404, 422):
+        seen = run(
+            begin(CACHED, State(routes={(GROUP, "gpt-4"): "gone"})),
+            None,
+            None,
+            do.Head(status, ()),
+            OK,
+            body(),
+        )
+        assert kinds(seen) == ["Lookup", "Emit", "Send", "Send", "Deliver", "NoneType"]
+        assert seen[3].request is None
+    for status in (429, 500):
+        seen = run(
+            begin(CACHED, State(routes={(GROUP, "gpt-4"): "busy"})), None, None, do.Head(status, ()), None
+        )
+        assert kinds(seen) == ["Lookup", "Emit", "Send", "Emit", "NoneType"]
+
+
+def test_a_sampled_call_is_offered_whatever_its_answer():
+    for finish, end in (
+        ("stop", "eof"),
+        ("length", "eof"),
+        ("content_filter", "eof"),
+        (None, "closed"),
+        (None, "cut"),
+    ):
+        seen = run(begin(SHADOWED), OK, body(finish, end), None)
+        assert kinds(seen) == ["Send", "Deliver", "Offer", "NoneType"]
+        assert (seen[2].job.candidate_ticket, seen[2].job.repeat_ticket, seen[2].job.body.end) == (
+            0,
+            None,
+            end,
+        )
+
+
+def test_a_sampled_call_that_fails_gives_its_place_up():
+    for answer, reason in ((do.Lost("ConnectError"), "ConnectError"), (do.Head(500, ()), "status_500")):
+        seen = run(begin(SHADOWED), answer, None, None)
+        assert kinds(seen) == ["Send", "Forfeit", "Emit", "NoneType"]
+        assert seen[1] == do.Forfeit("candidate", 0, GROUP, reason)
+        assert seen[2].event.error == reason
+
+
+def test_a_call_with_side_effects_is_neither_cached_nor_repeated():
+    for more in ({"store": True}, {"tools": [{"type": "mcp"}]}, {"web_search_options": {}}):
+        settings = Settings(cache=Cache(), shadow=SHADOWED.shadow, replay=Replay(share=1.0))
+        seen = run(begin(settings, asked=request(**more)), None, OK, body())
+        assert kinds(seen) == ["Emit", "Send", "Deliver", "NoneType"]
+        assert seen[0].event.result == "bypass"
+
+
+def test_calls_that_ask_for_variety_are_not_cached():
+    for more in ({"temperature": 0.1}, {"n": 2}):
+        assert kinds(run(begin(CACHED, asked=request(**more)), None, OK, body())) == [
+            "Emit",
+            "Send",
+            "Deliver",
+            "NoneType",
+        ]
+    assert kinds(run(begin(CACHED, bypass=True), None))[0] == "Emit"
+
+
+def test_answers_that_are_cut_or_not_ordinary_are_not_kept():
+    ends = [body("length"), body("content_filter"), body(None), body("stop", "cut"), do.Body((b"{",), "eof")]
+    for end in (*ends, do.Body(body().chunks, "eof", clipped=True), do.Body((), "closed")):
+        seen = run(begin(CACHED), None, None, OK, end, None)
+        assert kinds(seen)[4:] == ["Emit", "NoneType"]
+        assert seen[4].event.reason.startswith("not saved: ")
+
+
+def test_reasons_are_words_of_ours_whatever_the_provider_says():
+    seen = run(begin(CACHED), None, None, OK, body("my secret is 42"))
+    assert seen[4].event.reason == "not saved: finish_reason unknown"
+
+
+def test_an_alarm_that_raises_refuses_the_call_before_anything_is_sent():
+    assert run(begin(Settings(), State(raising={GROUP: "changed"}))) == [do.Refuse("changed")]
+
+
+def test_an_early_close_is_told_to_telemetry_with_what_was_read():
+    seen = run(begin(Settings(), observed=True), OK, do.Body((), "closed"), None)
+    assert kinds(seen) == ["Send", "Deliver", "Emit", "NoneType"]
+    assert isinstance(seen[2].event, CallMade)
