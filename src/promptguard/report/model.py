@@ -1,0 +1,171 @@
+"""What a page or a command shows of a ledger: frozen values, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a pair lies in the application's life: its call number and time (seconds since 1970).
+
+    `banked_call` is the call whose stored answer a replay compares with, None for other pairs.
+    """
+
+    pair: int
+    call: int
+    at: float
+    banked_call: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The evidence after one pair."""
+
+    pair: int
+    call: int
+    log10_evidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Both answers of one pair, as recorded."""
+
+    moment: Moment
+    question: str
+    control: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One verdict with what the ledger knows around it; `groups` are the same for each group of the stream.
+
+    `document` is verdict.json. `control` and `candidate` are the models asked for the two sides: after a route
+    the control is the model the application asked for, the candidate the one its calls are sent to.
+    """
+
+    stream: str
+    epoch: int
+    group: str | None
+    document: Mapping[str, Any]
+    control: str
+    candidate: str
+    routed: bool
+    alarm: Moment | None = None
+    onset: Moment | None = None
+    onset_low: Moment | None = None
+    onset_high: Moment | None = None
+    last: Moment | None = None
+    curve: tuple[Point, ...] = ()
+    examples: tuple[Example, ...] = ()
+    groups: tuple[StreamReport, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """`drift`, `no_drift` or `unmeasured`."""
+        return str(self.document["status"])
+
+    @property
+    def pairs(self) -> int:
+        """Pairs compared in this epoch."""
+        return int(self.document["pairs"])
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Pairs that were not made: how it ended, and why."""
+
+    stream: str
+    outcome: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one stream's background calls cost; tokens are those of its candidate side."""
+
+    stream: str
+    pairs: int
+    usd: float
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What one day's background calls cost, UTC."""
+
+    day: str
+    calls: int
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeenIdentity:
+    """Who answered, by the provider's own word."""
+
+    asked: str
+    served: str
+    fingerprint: str
+    service_tier: str
+    region: str
+    first_at: float
+    last_at: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An alarm or an action, in the order in which they happened."""
+
+    at: float
+    call: int
+    kind: str
+    stream: str
+    group: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What the response cache did. `saved_usd` is None when a model has no list price or nobody asked for it."""
+
+    hits: int = 0
+    misses: int = 0
+    other: Mapping[str, int] = field(default_factory=dict)
+    """bypasses and errors, by reason"""
+    saved_tokens: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """(input, output) by model"""
+    saved_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything there is to show of one ledger at one moment."""
+
+    ledger: str
+    status: str
+    streams: tuple[StreamReport, ...]
+    actions: tuple[Noted, ...]
+    losses: tuple[Loss, ...]
+    identities: tuple[SeenIdentity, ...]
+    cache: CacheUse
+    days: tuple[Day, ...]
+    spent: tuple[Spent, ...]
+    recorded_content: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @property
+    def judging(self) -> tuple[StreamReport, ...]:
+        """The streams that can speak of a change: all but the self-test."""
+        return tuple(stream for stream in self.streams if stream.stream != SELF_TEST)
+
+
+SELF_TEST = "repeat"

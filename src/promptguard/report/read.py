@@ -1,0 +1,214 @@
+"""Read models over a ledger. Nothing here writes: the connection is opened read-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from promptguard.ledger import schema
+from promptguard.ledger.store import reading
+from promptguard.report.model import (
+    SELF_TEST,
+    CacheUse,
+    Day,
+    Example,
+    Loss,
+    Moment,
+    Noted,
+    Report,
+    SeenIdentity,
+    Spent,
+    StreamReport,
+)
+
+Document = dict[str, Any]
+_ORDER = ("candidate", "replay", "canary", SELF_TEST)
+_EXAMPLES = 2
+_COMPARED = schema.pair.c.outcome == "compared"
+
+
+def read_verdicts(ledger: str | Path) -> list[Document]:
+    """Return verdict.json of every stream and epoch, the streams that judge first. Raises InputFileError without a ledger."""
+    with reading(ledger) as connection:
+        return _documents(connection)
+
+
+def standing(documents: Sequence[Document]) -> list[Document]:
+    """Return the one verdict that stands for each stream and group.
+
+    A drift stays until acknowledged, so the first epoch that drifted stands (later ones measure the effect of
+    what was done about it); without one, the newest.
+    """
+    found: dict[tuple[str, str | None], Document] = {}
+    for document in documents:
+        for told in document["groups"] or [document]:
+            place = (told["stream"], told.get("group"))
+            if found.get(place, {}).get("status") != "drift":
+                found[place] = told
+    return list(found.values())
+
+
+def overall(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Return one status: drift if any judging stream ever drifted, else unmeasured if any group's is, else no_drift."""
+    found = {told["status"] for told in documents if told["stream"] != SELF_TEST}
+    return next((status for status in ("drift", "unmeasured", "no_drift") if status in found), "unmeasured")
+
+
+def read_report(ledger: str | Path) -> Report:
+    """Return all there is to show, but for what needs the detector or a price list (promptguard.reporting adds these).
+
+    Raises InputFileError when there is no ledger.
+    """
+    with reading(ledger) as connection:
+        documents = _documents(connection)
+        actions = _actions(connection)
+        routed = any(noted.kind == "route" for noted in actions)
+        return Report(
+            ledger=str(ledger),
+            status=overall(standing(documents)),
+            streams=tuple(_stream(connection, told, None, routed=routed) for told in documents),
+            actions=actions,
+            losses=_losses(connection),
+            identities=_identities(connection),
+            cache=_cache(connection),
+            days=tuple(Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))),
+            spent=_spent(connection),
+            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first() is not None,
+        )
+
+
+def read_vectors(ledger: str | Path, stream: str, epoch: int) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (group, call, quantised vector) of a stream's compared pairs, in the order in which they were judged."""
+    table = schema.pair
+    query = select(table.c.group, table.c.call, table.c.vector)
+    query = query.where(table.c.stream == stream, table.c.epoch == epoch, _COMPARED).order_by(table.c.id)
+    with reading(ledger) as connection:
+        for row in connection.execute(query):
+            yield row.group, row.call, row.vector
+
+
+def _documents(connection: Connection) -> list[Document]:
+    table = schema.verdict
+    rows = connection.execute(select(table.c.stream, table.c.epoch, table.c.document)).all()
+    place = {stream: number for number, stream in enumerate(_ORDER)}
+    rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
+    # Each epoch has a monitor of its own, which counts its epochs from 1: the ledger's number is the true one.
+    documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
+    failed = any(told["stream"] == SELF_TEST and told["status"] == "drift" for told in documents)
+    for told in documents:
+        told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
+        if failed and told["stream"] != SELF_TEST:
+            # A verdict written before the self-test failed would still speak.
+            for each in (told, *told["groups"]):
+                each.update(status="unmeasured", reason="failed self-test")
+    return documents
+
+
+def _stream(connection: Connection, told: Document, group: str | None, *, routed: bool) -> StreamReport:
+    stream, epoch = told["stream"], told["epoch"]
+    onset = told["onset"] or {}
+    first = _row(connection, stream, epoch, group, 1)
+    examples = () if group else _examples(connection, told)
+
+    def moment(number: int | None) -> Moment | None:
+        row = _row(connection, stream, epoch, group, number) if number else None
+        return Moment(number, row.call, row.at, row.banked_call) if row is not None and number else None
+
+    return StreamReport(
+        stream=stream,
+        epoch=epoch,
+        group=group,
+        document=told,
+        control=first.control_model if first else "",
+        candidate=first.candidate_model if first else "",
+        routed=routed and stream == "candidate" and epoch > 1,
+        alarm=moment(told["alarm_at"]),
+        onset=moment(onset.get("pair")),
+        onset_low=moment(onset.get("low")),
+        onset_high=moment(onset.get("high")),
+        last=moment(told["pairs"]),
+        examples=examples,
+        groups=tuple(_stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group),
+    )
+
+
+def _row(connection: Connection, stream: str, epoch: int, group: str | None, number: int) -> Any:
+    """Return the n-th compared pair, as the detector counted them."""
+    table = schema.pair
+    query = select(table).where(table.c.stream == stream, table.c.epoch == epoch, _COMPARED)
+    if group is not None:
+        query = query.where(table.c.group == group)
+    return connection.execute(query.order_by(table.c.id).limit(1).offset(number - 1)).first()
+
+
+def _examples(connection: Connection, told: Document) -> tuple[Example, ...]:
+    found = []
+    for number in told["examples"]:
+        row = _row(connection, told["stream"], told["epoch"], None, number)
+        texts = row and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
+        if texts:
+            moment = Moment(number, row.call, row.at, row.banked_call)
+            found.append(Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate)))
+    return tuple(found[:_EXAMPLES])
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def _question(raw: bytes) -> str:
+    """Return the messages as a person reads them; content that is no text is told by its kind."""
+    messages = json.loads(raw)
+    return "\n\n".join(f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages)
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)
+
+
+def _actions(connection: Connection) -> tuple[Noted, ...]:
+    table = schema.occurrence
+    rows = connection.execute(select(table).order_by(table.c.id))
+    return tuple(Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows)
+
+
+def _losses(connection: Connection) -> tuple[Loss, ...]:
+    table = schema.pair
+    place = (table.c.stream, table.c.outcome, table.c.reason)
+    query = select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
+    return tuple(Loss(*row) for row in connection.execute(query))
+
+
+def _identities(connection: Connection) -> tuple[SeenIdentity, ...]:
+    table = schema.identity
+    query = select(*table.c[1:]).order_by(table.c.asked, table.c.first_at)
+    return tuple(SeenIdentity(*row) for row in connection.execute(query))
+
+
+def _spent(connection: Connection) -> tuple[Spent, ...]:
+    table = schema.pair
+    sums = (func.sum(table.c.usd), func.sum(table.c.input_tokens), func.sum(table.c.output_tokens))
+    query = select(table.c.stream, func.count(table.c.vector), *sums).group_by(table.c.stream).order_by(table.c.stream)
+    return tuple(Spent(*row) for row in connection.execute(query))
+
+
+def _cache(connection: Connection) -> CacheUse:
+    table = schema.counter
+    rows = connection.execute(select(table).where(table.c.name.in_(("cache", "cache saved tokens"))))
+    decisions: dict[str, int] = {}
+    tokens: dict[str, list[int]] = {}
+    for row in rows:
+        if row.name == "cache":
+            decisions[row.label] = int(row.value)
+        else:
+            # "<model>: input"; a model's own name may hold a colon
+            model, _, side = row.label.rpartition(": ")
+            tokens.setdefault(model, [0, 0])[side == "output"] = int(row.value)
+    hits, misses = decisions.pop("hit", 0), decisions.pop("miss", 0)
+    return CacheUse(hits, misses, decisions, {model: (both[0], both[1]) for model, both in tokens.items()})
