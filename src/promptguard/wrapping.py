@@ -256,12 +256,12 @@ def bypass() -> Iterator[None]:
 
 
 def verdicts(ledger: str | Path = ".promptguard") -> Iterator[Verdict]:
-    """Yield the newest verdict of every stream and group in a ledger.
+    """Yield the verdict that stands for every stream and group in a ledger: a drift until acknowledged, else the newest.
 
     Raises InputFileError when there is no ledger.
     """
     from promptguard.drift import Verdict
-    from promptguard.report.read import read_verdicts
+    from promptguard.report.read import read_verdicts, standing
 
-    for document in read_verdicts(ledger):
+    for document in standing(read_verdicts(ledger)):
         yield Verdict.from_dict(document)

@@ -18,7 +18,7 @@ from promptguard.errors import PromptGuardError
 if TYPE_CHECKING:
     import typer
 
-COMMANDS = ("demo", "analyze")
+COMMANDS = ("analyze", "status", "report")
 DEBUG = "PROMPTGUARD_DEBUG"
 
 

@@ -32,7 +32,7 @@ _COMPARED = schema.pair.c.outcome == "compared"
 
 
 def read_verdicts(ledger: str | Path) -> list[Document]:
-    """Return verdict.json of every stream and epoch, the judging streams first. Raises InputFileError without a ledger."""
+    """Return verdict.json of every stream and epoch, the streams that judge first. Raises InputFileError without a ledger."""
     with reading(ledger) as connection:
         return _documents(connection)
 
@@ -75,12 +75,9 @@ def read_report(ledger: str | Path) -> Report:
             losses=_losses(connection),
             identities=_identities(connection),
             cache=_cache(connection),
-            days=tuple(
-                Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
-            ),
+            days=tuple(Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))),
             spent=_spent(connection),
-            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first()
-            is not None,
+            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first() is not None,
         )
 
 
@@ -116,13 +113,11 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
     onset = told["onset"] or {}
     first = _row(connection, stream, epoch, group, 1)
     examples = () if group else _examples(connection, told)
-    numbers = {
-        "alarm": told["alarm_at"],
-        "onset": onset.get("pair"),
-        "onset_low": onset.get("low"),
-        "onset_high": onset.get("high"),
-        "last": told["pairs"] or None,
-    }
+
+    def moment(number: int | None) -> Moment | None:
+        row = _row(connection, stream, epoch, group, number) if number else None
+        return Moment(number, row.call, row.at, row.banked_call) if row is not None and number else None
+
     return StreamReport(
         stream=stream,
         epoch=epoch,
@@ -131,11 +126,13 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
         control=first.control_model if first else "",
         candidate=first.candidate_model if first else "",
         routed=routed and stream == "candidate" and epoch > 1,
-        **{name: _moment(connection, stream, epoch, group, number) for name, number in numbers.items()},
+        alarm=moment(told["alarm_at"]),
+        onset=moment(onset.get("pair")),
+        onset_low=moment(onset.get("low")),
+        onset_high=moment(onset.get("high")),
+        last=moment(told["pairs"]),
         examples=examples,
-        groups=tuple(
-            _stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group
-        ),
+        groups=tuple(_stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group),
     )
 
 
@@ -148,26 +145,14 @@ def _row(connection: Connection, stream: str, epoch: int, group: str | None, num
     return connection.execute(query.order_by(table.c.id).limit(1).offset(number - 1)).first()
 
 
-def _moment(
-    connection: Connection, stream: str, epoch: int, group: str | None, number: int | None
-) -> Moment | None:
-    row = _row(connection, stream, epoch, group, number) if number else None
-    return Moment(number, row.call, row.at, row.banked_call) if row is not None and number else None
-
-
 def _examples(connection: Connection, told: Document) -> tuple[Example, ...]:
     found = []
     for number in told["examples"]:
         row = _row(connection, told["stream"], told["epoch"], None, number)
-        texts = (
-            row
-            and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
-        )
+        texts = row and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
         if texts:
             moment = Moment(number, row.call, row.at, row.banked_call)
-            found.append(
-                Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate))
-            )
+            found.append(Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate)))
     return tuple(found[:_EXAMPLES])
 
 
@@ -178,33 +163,25 @@ def _text(raw: bytes) -> str:
 def _question(raw: bytes) -> str:
     """Return the messages as a person reads them; content that is no text is told by its kind."""
     messages = json.loads(raw)
-    return "\n\n".join(
-        f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages
-    )
+    return "\n\n".join(f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages)
 
 
 def _content(content: Any) -> str:
     if isinstance(content, list):
-        return " ".join(
-            str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict)
-        )
+        return " ".join(str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict))
     return "" if content is None else str(content)
 
 
 def _actions(connection: Connection) -> tuple[Noted, ...]:
     table = schema.occurrence
     rows = connection.execute(select(table).order_by(table.c.id))
-    return tuple(
-        Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows
-    )
+    return tuple(Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows)
 
 
 def _losses(connection: Connection) -> tuple[Loss, ...]:
     table = schema.pair
     place = (table.c.stream, table.c.outcome, table.c.reason)
-    query = (
-        select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
-    )
+    query = select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
     return tuple(Loss(*row) for row in connection.execute(query))
 
 
@@ -217,11 +194,7 @@ def _identities(connection: Connection) -> tuple[SeenIdentity, ...]:
 def _spent(connection: Connection) -> tuple[Spent, ...]:
     table = schema.pair
     sums = (func.sum(table.c.usd), func.sum(table.c.input_tokens), func.sum(table.c.output_tokens))
-    query = (
-        select(table.c.stream, func.count(table.c.vector), *sums)
-        .group_by(table.c.stream)
-        .order_by(table.c.stream)
-    )
+    query = select(table.c.stream, func.count(table.c.vector), *sums).group_by(table.c.stream).order_by(table.c.stream)
     return tuple(Spent(*row) for row in connection.execute(query))
 
 

@@ -1,0 +1,110 @@
+"""`promptguard status`: where every stream and group stands now."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptguard.cli import exits
+
+if TYPE_CHECKING:
+    from promptguard.report.model import Report, StreamReport
+
+
+def run(
+    ledger: Annotated[str, typer.Option(help="ledger directory")] = ".promptguard",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Tell where every stream and group of a ledger stands, and what was done about a change.
+
+    Exit codes: 0 no drift, 1 drift, 2 wrong use, 3 unmeasured.
+    """
+    from promptguard.report.read import read_report
+
+    report = read_report(ledger)
+    told = summary(report, time.strftime("%Y-%m-%d", time.gmtime()))
+    if as_json:
+        json.dump(told, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _show(told)
+    raise typer.Exit(exits.of_status(report.status))
+
+
+def summary(report: Report, today: str) -> dict[str, Any]:
+    """Return what the command tells; `today` is the UTC day whose spending is meant."""
+    spent = next((day for day in report.days if day.day == today), None)
+    rows = [row for stream in report.streams for row in stream.groups or (stream,)]
+    return {
+        "status": report.status,
+        "rows": [_row(row) for row in rows],
+        "done": _done(report),
+        "today": {"calls": spent.calls if spent else 0, "usd": spent.usd if spent else 0.0},
+        "total_usd": sum(day.usd for day in report.days),
+        "cache": {"hits": report.cache.hits, "misses": report.cache.misses},
+    }
+
+
+def _row(row: StreamReport) -> dict[str, Any]:
+    told = row.document
+    return {
+        "stream": row.stream,
+        "epoch": row.epoch,
+        "group": row.group,
+        "status": row.status,
+        "reason": told["reason"],
+        "routed": row.routed,
+        "pairs": row.pairs,
+        "alarm_call": row.alarm.call if row.alarm else None,
+        "onset_call": row.onset.call if row.onset else None,
+        "log10_evidence": told["log10_evidence"],
+        "log10_threshold": told["log10_threshold"],
+        "sentence": told["sentence"],
+    }
+
+
+def _done(report: Report) -> list[str]:
+    """Return what was done about alarms, one line an action."""
+    lines = []
+    for noted in report.actions:
+        place = f"{noted.group}, call {noted.call}"
+        if noted.kind == "route":
+            lines.append(f"{place}: calls for {noted.detail['asked']} go to {noted.detail['to']} since then")
+        elif noted.kind == "raise":
+            lines.append(f"{place}: calls raise since then ({noted.detail['message']})")
+    if report.status == "drift" and not lines:
+        lines.append("nothing was done but to warn: calls still go to the same model")
+    return lines
+
+
+def _show(told: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    from promptguard.cli.present import _quoted, _table, console
+
+    out = console()
+    out.print(Text(told["status"].upper(), style="bold"))
+    table = _table("stream", "group", "status", "pairs", "alarm", "change began", "evidence")
+    for row in told["rows"]:
+        status = row["status"] if row["reason"] is None else f"{row['status']} ({row['reason']})"
+        table.add_row(
+            row["stream"] + (" (after route)" if row["routed"] else ""),
+            _quoted(row["group"] or "(all)"),
+            status,
+            str(row["pairs"]),
+            "" if row["alarm_call"] is None else f"call {row['alarm_call']}",
+            "" if row["onset_call"] is None else f"call {row['onset_call']}",
+            f"10^{row['log10_evidence'] + 0.0:.1f} (alarm at 10^{row['log10_threshold']:.1f})",
+        )
+    out.print(table)
+    for line in told["done"]:
+        out.print(_quoted(line))
+    today, cache = told["today"], told["cache"]
+    out.print(
+        f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "
+        f"cache: {cache['hits']} hits, {cache['misses']} misses"
+    )
