@@ -21,7 +21,10 @@ _Scale = Callable[[float], float]
 
 def both(draw: Callable[[int], Markup]) -> Markup:
     """Return a chart in both widths."""
-    parts = (Markup('<div class="{}">{}</div>').format(name, draw(width)) for name, width in (("wide", WIDE), ("narrow", NARROW)))
+    parts = (
+        Markup('<div class="{}">{}</div>').format(name, draw(width))
+        for name, width in (("wide", WIDE), ("narrow", NARROW))
+    )
     return Markup("").join(parts)
 
 
@@ -31,7 +34,11 @@ def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = N
     threshold = float(stream.document["log10_threshold"])
     levels = [point.log10_evidence for point in points]
     y_ticks = _ticks(min(0.0, *levels), max(threshold * 1.1, *levels), 5)
-    x_ticks = [tick for tick in _ticks(1, points[-1].pair, 6 if width > NARROW else 4) if 1 <= tick <= points[-1].pair]
+    x_ticks = [
+        tick
+        for tick in _ticks(1, points[-1].pair, 6 if width > NARROW else 4)
+        if 1 <= tick <= points[-1].pair
+    ]
     span = max(1, points[-1].pair - 1)
 
     def x(pair: float) -> float:
@@ -40,9 +47,16 @@ def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = N
     def y(level: float) -> float:
         return height - bottom - (level - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (height - top - bottom)
 
-    parts = [_line(left, y(tick), width - right, y(tick), "grid") + _text(left - 6, y(tick) + 4, f"{tick:g}", "end") for tick in y_ticks]
+    parts = [
+        _line(left, y(tick), width - right, y(tick), "grid")
+        + _text(left - 6, y(tick) + 4, f"{tick:g}", "end")
+        for tick in y_ticks
+    ]
     parts += [_text(x(tick), height - bottom + 16, f"{tick:g}", "middle") for tick in x_ticks]
-    parts += [_text(left, 14, "log10 evidence", "start"), _text((left + width - right) / 2, height - 4, "pair number", "middle")]
+    parts += [
+        _text(left, 14, "log10 evidence", "start"),
+        _text((left + width - right) / 2, height - 4, "pair number", "middle"),
+    ]
     parts.append(_line(left, y(threshold), width - right, y(threshold), "threshold"))
     parts.append(_text(left + 6, y(threshold) - 6, f"alarm line: evidence 10^{threshold:.1f}", "start"))
     parts.append(_path([(x(point.pair), y(point.log10_evidence)) for point in _thinned(points)]))
@@ -51,7 +65,9 @@ def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = N
     return _svg(width, height, name, parts)
 
 
-def _marks(stream: StreamReport, true_switch: int | None, x: _Scale, y: _Scale, top: float, bottom: float) -> list[Markup]:
+def _marks(
+    stream: StreamReport, true_switch: int | None, x: _Scale, y: _Scale, top: float, bottom: float
+) -> list[Markup]:
     """Return the vertical marks; their words are in the legend under the chart, so that they cannot overlap."""
     parts: list[Markup] = []
     told = stream.document
@@ -60,7 +76,14 @@ def _marks(stream: StreamReport, true_switch: int | None, x: _Scale, y: _Scale, 
         box = '<rect class="onset-span" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
         parts.append(Markup(box).format(low - 1, top, high - low + 2, bottom - top))
         parts.append(_line(x(told["onset"]["pair"]), top, x(told["onset"]["pair"]), bottom, "onset"))
-        parts.append(_text(x(told["onset"]["pair"]) - 4, top - 4, "onset ▾", "end" if x(told["onset"]["pair"]) > 200 else "start"))
+        parts.append(
+            _text(
+                x(told["onset"]["pair"]) - 4,
+                top - 4,
+                "onset ▾",
+                "end" if x(told["onset"]["pair"]) > 200 else "start",
+            )
+        )
     if told["alarm_at"] and told["alarm_at"] <= len(stream.curve):
         level = stream.curve[told["alarm_at"] - 1].log10_evidence
         place = '<circle class="alarm" cx="{:.1f}" cy="{:.1f}" r="5"/>'
@@ -82,7 +105,8 @@ def changes_chart(changes: Sequence[Any], names: tuple[str, str], width: int) ->
 
     parts = [_line(x(tick), top, x(tick), height - 18, "grid") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
     parts += [
-        _text(x(tick), height - 4, f"{tick:g}", place) for tick, place in ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+        _text(x(tick), height - 4, f"{tick:g}", place)
+        for tick, place in ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
     ]
     parts.append(Markup('<circle class="control" cx="14" cy="10" r="5"/>') + _text(24, 14, names[0], "start"))
     second = 24 + 7.2 * len(names[0]) + 22
@@ -94,7 +118,9 @@ def changes_chart(changes: Sequence[Any], names: tuple[str, str], width: int) ->
             low, high = change[f"{side}_interval"]
             parts.append(_line(x(low), base + offset, x(high), base + offset, f"{side}-bar"))
             here = x(change[side])
-            dot = Markup('<circle class="control" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(here, base + offset)
+            dot = Markup('<circle class="control" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(
+                here, base + offset
+            )
             parts.append(dot if side == "control" else _diamond(here, base + offset))
     return _svg(width, height, f"What changed: {names[0]} against {names[1]}, figures in the table", parts)
 
@@ -110,7 +136,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(kind, x, y, anchor, escape(text))
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        kind, x, y, anchor, escape(text)
+    )
 
 
 def _diamond(x: float, y: float) -> Markup:

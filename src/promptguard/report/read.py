@@ -75,9 +75,12 @@ def read_report(ledger: str | Path) -> Report:
             losses=_losses(connection),
             identities=_identities(connection),
             cache=_cache(connection),
-            days=tuple(Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))),
+            days=tuple(
+                Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
+            ),
             spent=_spent(connection),
-            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first() is not None,
+            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first()
+            is not None,
         )
 
 
@@ -132,7 +135,9 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
         onset_high=moment(onset.get("high")),
         last=moment(told["pairs"]),
         examples=examples,
-        groups=tuple(_stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group),
+        groups=tuple(
+            _stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group
+        ),
     )
 
 
@@ -149,10 +154,15 @@ def _examples(connection: Connection, told: Document) -> tuple[Example, ...]:
     found = []
     for number in told["examples"]:
         row = _row(connection, told["stream"], told["epoch"], None, number)
-        texts = row and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
+        texts = (
+            row
+            and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
+        )
         if texts:
             moment = Moment(number, row.call, row.at, row.banked_call)
-            found.append(Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate)))
+            found.append(
+                Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate))
+            )
     return tuple(found[:_EXAMPLES])
 
 
@@ -163,25 +173,33 @@ def _text(raw: bytes) -> str:
 def _question(raw: bytes) -> str:
     """Return the messages as a person reads them; content that is no text is told by its kind."""
     messages = json.loads(raw)
-    return "\n\n".join(f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages)
+    return "\n\n".join(
+        f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages
+    )
 
 
 def _content(content: Any) -> str:
     if isinstance(content, list):
-        return " ".join(str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict))
+        return " ".join(
+            str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict)
+        )
     return "" if content is None else str(content)
 
 
 def _actions(connection: Connection) -> tuple[Noted, ...]:
     table = schema.occurrence
     rows = connection.execute(select(table).order_by(table.c.id))
-    return tuple(Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows)
+    return tuple(
+        Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows
+    )
 
 
 def _losses(connection: Connection) -> tuple[Loss, ...]:
     table = schema.pair
     place = (table.c.stream, table.c.outcome, table.c.reason)
-    query = select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
+    query = (
+        select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
+    )
     return tuple(Loss(*row) for row in connection.execute(query))
 
 
@@ -194,7 +212,11 @@ def _identities(connection: Connection) -> tuple[SeenIdentity, ...]:
 def _spent(connection: Connection) -> tuple[Spent, ...]:
     table = schema.pair
     sums = (func.sum(table.c.usd), func.sum(table.c.input_tokens), func.sum(table.c.output_tokens))
-    query = select(table.c.stream, func.count(table.c.vector), *sums).group_by(table.c.stream).order_by(table.c.stream)
+    query = (
+        select(table.c.stream, func.count(table.c.vector), *sums)
+        .group_by(table.c.stream)
+        .order_by(table.c.stream)
+    )
     return tuple(Spent(*row) for row in connection.execute(query))
 
 
