@@ -61,7 +61,8 @@ def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = N
     parts.append(_text(left + 6, y(threshold) - 6, f"alarm line: evidence 10^{threshold:.1f}", "start"))
     parts.append(_path([(x(point.pair), y(point.log10_evidence)) for point in _thinned(points)]))
     parts += _marks(stream, true_switch, x, y, top, height - bottom)
-    name = f"Evidence of the {stream.stream} pairs: 10^{levels[-1]:.1f} after {points[-1].pair} pairs, alarm line at 10^{threshold:.1f}"
+    reached = f"10^{levels[-1]:.1f} after {points[-1].pair} pairs"
+    name = f"Evidence of the {stream.stream} pairs: {reached}, alarm line at 10^{threshold:.1f}"
     return _svg(width, height, name, parts)
 
 

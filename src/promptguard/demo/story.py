@@ -65,6 +65,8 @@ class Outcome:
     added_ms: tuple[float, float] = (0.0, 0.0)
     """median and 95th percentile of what a call took longer than the bare client's, in milliseconds"""
     bare_ms: float = 0.0
+    not_served: int = 0
+    """questions asked again after acting whose cached answer of the changed model was not served"""
     faults: dict[str, int] = field(default_factory=dict)
 
 
@@ -137,6 +139,7 @@ def _play(
     """Ask every question twice: through the wrapped client, and through a bare one as if PromptGuard were not there."""
     added: list[float] = []
     plain: list[float] = []
+    first_asked: dict[str, str] = {}
     routed = False
     for number, question in enumerate(schedule, 1):
         moved = switch_at is not None and clock.advance(MINUTE) >= switch_at
@@ -149,6 +152,8 @@ def _play(
             without, with_guard = bare.ask(question), guarded.ask(question)
         phase = "before" if not moved else "acted" if routed else "after"
         _count(outcome.phases[phase], with_guard, without)
+        was_cached = first_asked.setdefault(question, phase) != "acted"
+        outcome.not_served += phase == "acted" and was_cached and not with_guard.cached
         if not with_guard.cached:
             added.append(with_guard.seconds - without.seconds)
             plain.append(without.seconds)

@@ -74,9 +74,7 @@ def _cache(report: Report, outcome: Outcome) -> dict[str, Any]:
         "saved_input_tokens": sum(asked for asked, _ in use.saved_tokens.values()),
         "saved_output_tokens": sum(answered for _, answered in use.saved_tokens.values()),
         "saved_usd": use.saved_usd,
-        "not_served_because_the_model_changed": sum(
-            count for reason, count in use.other.items() if "model changed" in reason
-        ),
+        "not_served_because_the_model_changed": outcome.not_served,
         "calls": outcome.calls,
     }
 
@@ -96,7 +94,7 @@ def examples(report: Report) -> list[tuple[str, str, str]]:
 
 def sections(told: dict[str, Any]) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
     """Return what only the demo knows, as titled rows for the page."""
-    usable = []
+    usable = [("phase", "usable answers")]
     names = {
         "before": "before the change",
         "after": "after it, not yet noticed",
@@ -121,9 +119,9 @@ def sections(told: dict[str, Any]) -> Sequence[tuple[str, Sequence[tuple[str, st
         f"{latency['bare_median']:.2f} ms on loopback; application, provider and shadow share one process"
     )
     return [
-        ("What the provider kept secret", [("the change", secret)]),
+        ("What the provider kept secret", [("", "known only afterwards"), ("the change", secret)]),
         ("Usable answers", usable),
-        ("Added to a call", [("latency", added)]),
+        ("Added to a call", [("", "measured"), ("latency", added)]),
     ]
 
 

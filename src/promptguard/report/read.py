@@ -32,7 +32,7 @@ _COMPARED = schema.pair.c.outcome == "compared"
 
 
 def read_verdicts(ledger: str | Path) -> list[Document]:
-    """Return verdict.json of every stream and epoch, the streams that judge first. Raises InputFileError without a ledger."""
+    """Return verdict.json of every stream and epoch, judging streams first. Raises InputFileError without one."""
     with reading(ledger) as connection:
         return _documents(connection)
 
