@@ -45,7 +45,9 @@ def run(
     outcome = _played(options, quiet=as_json)
     report = full_report(ledger)
     told = tell(outcome, report)
-    output.write_text(render_report(report, extra=sections(told)), encoding="utf-8")
+    output.write_text(
+        render_report(report, extra=sections(told), true_switch=outcome.switch_call), encoding="utf-8"
+    )
     if as_json:
         json.dump({**told, "report": str(output)}, sys.stdout, indent=2)
         sys.stdout.write("\n")
