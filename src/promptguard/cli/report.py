@@ -16,7 +16,9 @@ from promptguard.errors import ConfigurationError
 def run(
     ledger: Annotated[str, typer.Option(help="ledger directory")] = ".promptguard",
     output: Annotated[str, typer.Option("-o", "--output", help="HTML file to write")] = "report.html",
-    as_json: Annotated[bool, typer.Option("--json", help="print the report's figures instead of writing a page")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the report's figures instead of writing a page")
+    ] = False,
 ) -> None:
     """Write what a ledger says as one HTML file that needs no network.
 
@@ -38,7 +40,11 @@ def run(
 def write_private(path: Path, text: str) -> None:
     """Write a file that its owner alone may read: the page can hold prompts and answers."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as file:
             file.write(text)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written ({error.strerror}): give another file with -o") from error
+        raise ConfigurationError(
+            f"{path} cannot be written ({error.strerror}): give another file with -o"
+        ) from error

@@ -1,4 +1,7 @@
-"""Rendering the report. What models and users wrote is hostile: everything is escaped, and nothing is ever a link."""
+"""Rendering the report.
+
+What models and users wrote is hostile: everything is escaped, and nothing is ever a link.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,22 @@ _MEASURES = (
 )
 
 
-def render_report(report: Report, *, extra: Sequence[tuple[str, Rows]] = (), true_switch: int | None = None) -> str:
-    """Return the page. `extra` adds (title, rows) tables, their first row the headings, after the headline.
+def render_report(
+    report: Report, *, extra: Sequence[tuple[str, Rows]] = (), true_switch: int | None = None
+) -> str:
+    """Return the page.
 
-    `true_switch` is the call at which the model was really switched, where the caller knows (a demo, a rehearsal).
+    `extra` adds (title, rows) tables, their first row the headings, after the headline.
+    `true_switch` is the call at which the model was really switched, where that is known.
     """
     page = _environment().get_template("report.html.j2")
-    return page.render(report=report, extra=extra, true_switch=true_switch, headline=headline(report), effects=_effects(report))
+    return page.render(
+        report=report,
+        extra=extra,
+        true_switch=true_switch,
+        headline=headline(report),
+        effects=_effects(report),
+    )
 
 
 def headline(report: Report) -> str:
@@ -75,7 +87,8 @@ def shown(value: Any) -> Any:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "".join(
-        f"⟨U+{ord(char):04X}⟩" if unicodedata.category(char) in _HIDDEN and char not in _KEPT else char for char in value
+        f"⟨U+{ord(char):04X}⟩" if unicodedata.category(char) in _HIDDEN and char not in _KEPT else char
+        for char in value
     )
 
 
@@ -89,13 +102,25 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters.update(when=_when, usd=_usd, interval=_interval, figure=_figure, difference=_difference, clip=_clip, moment=_moment)
-    page.globals.update(STATUS=STATUS, MEASURES=_MEASURES, sides=sides, action_words=action_words, curve=_curve, chart=_chart)
+    page.filters.update(
+        when=_when,
+        usd=_usd,
+        interval=_interval,
+        figure=_figure,
+        difference=_difference,
+        clip=_clip,
+        moment=_moment,
+    )
+    page.globals.update(
+        STATUS=STATUS, MEASURES=_MEASURES, sides=sides, action_words=action_words, curve=_curve, chart=_chart
+    )
     return page
 
 
 def _curve(stream: StreamReport, true_switch: int | None) -> Markup:
-    return svg.both(lambda width: svg.evidence_curve(stream, width, true_switch)) if stream.curve else Markup("")
+    return (
+        svg.both(lambda width: svg.evidence_curve(stream, width, true_switch)) if stream.curve else Markup("")
+    )
 
 
 def _chart(stream: StreamReport) -> Markup:
@@ -112,12 +137,18 @@ def _when(at: float) -> str:
 
 
 def _moment(moment: Moment) -> str:
-    stored = f", against the answer stored at call {moment.banked_call:,}" if moment.banked_call is not None else ""
+    stored = (
+        f", against the answer stored at call {moment.banked_call:,}"
+        if moment.banked_call is not None
+        else ""
+    )
     return f"call {moment.call:,}{stored} ({_when(moment.at)})"
 
 
 def _usd(value: float | None) -> str:
-    return "no list price" if value is None else f"${value:,.2f}" if value >= 1 or not value else f"${value:.4f}"
+    return (
+        "no list price" if value is None else f"${value:,.2f}" if value >= 1 or not value else f"${value:.4f}"
+    )
 
 
 def _figure(change: dict[str, Any], side: str) -> str:

@@ -32,7 +32,10 @@ _COMPARED = schema.pair.c.outcome == "compared"
 
 
 def read_verdicts(ledger: str | Path) -> list[Document]:
-    """Return verdict.json of every stream and epoch, the streams that judge first. Raises InputFileError without a ledger."""
+    """Return verdict.json of every stream and epoch, the streams that judge first.
+
+    Raises InputFileError when there is no ledger.
+    """
     with reading(ledger) as connection:
         return _documents(connection)
 
@@ -53,13 +56,13 @@ def standing(documents: Sequence[Document]) -> list[Document]:
 
 
 def overall(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Return one status: drift if any judging stream ever drifted, else unmeasured if any group's is, else no_drift."""
+    """Return one status of all but the self-test: drift if any, else unmeasured if any, else no_drift."""
     found = {told["status"] for told in documents if told["stream"] != SELF_TEST}
     return next((status for status in ("drift", "unmeasured", "no_drift") if status in found), "unmeasured")
 
 
 def read_report(ledger: str | Path) -> Report:
-    """Return all there is to show, but for what needs the detector or a price list (promptguard.reporting adds these).
+    """Return all there is to show but the curves and prices, which promptguard.reporting adds.
 
     Raises InputFileError when there is no ledger.
     """
@@ -75,14 +78,17 @@ def read_report(ledger: str | Path) -> Report:
             losses=_losses(connection),
             identities=_identities(connection),
             cache=_cache(connection),
-            days=tuple(Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))),
+            days=tuple(
+                Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
+            ),
             spent=_spent(connection),
-            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first() is not None,
+            recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first()
+            is not None,
         )
 
 
 def read_vectors(ledger: str | Path, stream: str, epoch: int) -> Iterator[tuple[str, int, bytes]]:
-    """Yield (group, call, quantised vector) of a stream's compared pairs, in the order in which they were judged."""
+    """Yield (group, call, quantised vector) of a stream's compared pairs, in the order of judging."""
     table = schema.pair
     query = select(table.c.group, table.c.call, table.c.vector)
     query = query.where(table.c.stream == stream, table.c.epoch == epoch, _COMPARED).order_by(table.c.id)
@@ -96,7 +102,7 @@ def _documents(connection: Connection) -> list[Document]:
     rows = connection.execute(select(table.c.stream, table.c.epoch, table.c.document)).all()
     place = {stream: number for number, stream in enumerate(_ORDER)}
     rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
-    # Each epoch has a monitor of its own, which counts its epochs from 1: the ledger's number is the true one.
+    # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
     documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
     failed = any(told["stream"] == SELF_TEST and told["status"] == "drift" for told in documents)
     for told in documents:
@@ -132,7 +138,9 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
         onset_high=moment(onset.get("high")),
         last=moment(told["pairs"]),
         examples=examples,
-        groups=tuple(_stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group),
+        groups=tuple(
+            _stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group
+        ),
     )
 
 
@@ -149,10 +157,15 @@ def _examples(connection: Connection, told: Document) -> tuple[Example, ...]:
     found = []
     for number in told["examples"]:
         row = _row(connection, told["stream"], told["epoch"], None, number)
-        texts = row and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
+        texts = (
+            row
+            and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
+        )
         if texts:
             moment = Moment(number, row.call, row.at, row.banked_call)
-            found.append(Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate)))
+            found.append(
+                Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate))
+            )
     return tuple(found[:_EXAMPLES])
 
 
@@ -163,25 +176,33 @@ def _text(raw: bytes) -> str:
 def _question(raw: bytes) -> str:
     """Return the messages as a person reads them; content that is no text is told by its kind."""
     messages = json.loads(raw)
-    return "\n\n".join(f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages)
+    return "\n\n".join(
+        f"{message.get('role', '')}: {_content(message.get('content'))}" for message in messages
+    )
 
 
 def _content(content: Any) -> str:
     if isinstance(content, list):
-        return " ".join(str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict))
+        return " ".join(
+            str(part.get("text") or f"({part.get('type')})") for part in content if isinstance(part, dict)
+        )
     return "" if content is None else str(content)
 
 
 def _actions(connection: Connection) -> tuple[Noted, ...]:
     table = schema.occurrence
     rows = connection.execute(select(table).order_by(table.c.id))
-    return tuple(Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows)
+    return tuple(
+        Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows
+    )
 
 
 def _losses(connection: Connection) -> tuple[Loss, ...]:
     table = schema.pair
     place = (table.c.stream, table.c.outcome, table.c.reason)
-    query = select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
+    query = (
+        select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
+    )
     return tuple(Loss(*row) for row in connection.execute(query))
 
 
@@ -194,7 +215,11 @@ def _identities(connection: Connection) -> tuple[SeenIdentity, ...]:
 def _spent(connection: Connection) -> tuple[Spent, ...]:
     table = schema.pair
     sums = (func.sum(table.c.usd), func.sum(table.c.input_tokens), func.sum(table.c.output_tokens))
-    query = select(table.c.stream, func.count(table.c.vector), *sums).group_by(table.c.stream).order_by(table.c.stream)
+    query = (
+        select(table.c.stream, func.count(table.c.vector), *sums)
+        .group_by(table.c.stream)
+        .order_by(table.c.stream)
+    )
     return tuple(Spent(*row) for row in connection.execute(query))
 
 
