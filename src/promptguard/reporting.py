@@ -1,4 +1,4 @@
-"""A report in full: the ledger's read models, with the evidence curve folded again and cached tokens priced."""
+"""A report in full: the ledger's read models, with evidence curves and the price of cached tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def full_report(ledger: str | Path = ".promptguard") -> Report:
 
 
 def _curve(ledger: str | Path, stream: StreamReport) -> tuple[Point, ...]:
-    """Fold the stored vectors again, as the evaluator did: the same pairs give the same evidence, bit for bit."""
+    """Fold the stored vectors again, as the evaluator did: the same pairs give the same evidence."""
     from promptguard.drift import PairMonitor, PairVector
     from promptguard.report.read import read_vectors
 

@@ -92,15 +92,16 @@ def _heading(verdict: Verdict) -> RenderableType:
     return heading.append("  " + "; ".join(facts), style="default")
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
+def table(*headings: str) -> Table:
+    """Return an empty table, the first column left and the rest right."""
+    shown = Table(box=box.SIMPLE, pad_edge=False)
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place == 0 else "right")
-    return table
+        shown.add_column(heading, justify="left" if place == 0 else "right")
+    return shown
 
 
 def _changes(changes: Sequence[Change]) -> Table:
-    table = _table(
+    shown = table(
         "what changed", "kind", "control", "candidate", "difference", "95 % interval", "candidate before"
     )
     for change in changes:
@@ -108,8 +109,8 @@ def _changes(changes: Sequence[Change]) -> Table:
         before = "" if change.before is None else _share(change, change.before)
         name = escape(change.feature if change.kind == "label" else change.phrase)
         row = [name, change.kind, *_rates(change), f"{change.difference:+.2f}", interval, before]
-        table.add_row(*row)
-    return table
+        shown.add_row(*row)
+    return shown
 
 
 def _rates(change: Change) -> tuple[str, str]:
@@ -131,14 +132,14 @@ def _span(low: float, high: float) -> str:
 
 
 def _ability(ability: Ability) -> Table:
-    table = _table("against the references", "control", "95 % interval", "candidate", "95 % interval")
+    rows = table("against the references", "control", "95 % interval", "candidate", "95 % interval")
     for name in ("accuracy", *_SIGNAL):
         first: Measure | None = getattr(ability.control, name)
         second: Measure | None = getattr(ability.candidate, name)
         if first is not None and second is not None:
             shown = f'"{ability.positive}" rate' if name == "yes_rate" else name.replace("_prime", "'")
-            table.add_row(escape(shown), *_figures(first), *_figures(second))
-    return table
+            rows.add_row(escape(shown), *_figures(first), *_figures(second))
+    return rows
 
 
 def _figures(measure: Measure) -> tuple[str, str]:
@@ -151,21 +152,21 @@ def _examples(numbers: Sequence[int], texts: Any) -> list[RenderableType]:
     for number in numbers:
         if number in kept:
             _, line, control, candidate = kept[number]
-            table = Table(
+            pair = Table(
                 box=box.SIMPLE,
                 pad_edge=False,
                 expand=True,
                 title=f"pair {number}, line {line}",
                 title_justify="left",
             )
-            table.add_column("control", ratio=1)
-            table.add_column("candidate", ratio=1)
-            table.add_row(_quoted(control), _quoted(candidate))
-            parts.append(Group(table))
+            pair.add_column("control", ratio=1)
+            pair.add_column("candidate", ratio=1)
+            pair.add_row(quoted(control), quoted(candidate))
+            parts.append(Group(pair))
     return parts
 
 
-def _quoted(text: str) -> Text:
+def quoted(text: str) -> Text:
     """Return an answer as text that cannot steer the terminal: control characters are shown, not sent."""
     shown = text if len(text) <= 320 else text[:320].rstrip() + " ..."
     safe = "".join(
@@ -175,11 +176,11 @@ def _quoted(text: str) -> Text:
 
 
 def _groups(groups: Sequence[Verdict]) -> Table:
-    table = _table("group", "status", "pairs", "alarm at", "log10 evidence")
+    shown = table("group", "status", "pairs", "alarm at", "log10 evidence")
     for group in groups:
         alarm = "" if group.alarm_at is None else str(group.alarm_at)
         status = group.status if group.reason is None else f"{group.status} ({group.reason})"
-        table.add_row(
-            _quoted(group.group or "(none)"), status, str(group.pairs), alarm, f"{group.log10_evidence:.1f}"
+        shown.add_row(
+            quoted(group.group or "(none)"), status, str(group.pairs), alarm, f"{group.log10_evidence:.1f}"
         )
-    return table
+    return shown

@@ -84,25 +84,25 @@ def _done(report: Report) -> list[str]:
 def _show(told: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from promptguard.cli.present import _quoted, _table, console
+    from promptguard.cli.present import console, quoted, table
 
     out = console()
     out.print(Text(told["status"].upper(), style="bold"))
-    table = _table("stream", "group", "status", "pairs", "alarm", "change began", "evidence")
+    rows = table("stream", "group", "status", "pairs", "alarm", "change began", "evidence")
     for row in told["rows"]:
         status = row["status"] if row["reason"] is None else f"{row['status']} ({row['reason']})"
-        table.add_row(
+        rows.add_row(
             row["stream"] + (" (after route)" if row["routed"] else ""),
-            _quoted(row["group"] or "(all)"),
+            quoted(row["group"] or "(all)"),
             status,
             str(row["pairs"]),
             "" if row["alarm_call"] is None else f"call {row['alarm_call']}",
             "" if row["onset_call"] is None else f"call {row['onset_call']}",
             f"10^{row['log10_evidence'] + 0.0:.1f} (alarm at 10^{row['log10_threshold']:.1f})",
         )
-    out.print(table)
+    out.print(rows)
     for line in told["done"]:
-        out.print(_quoted(line))
+        out.print(quoted(line))
     today, cache = told["today"], told["cache"]
     out.print(
         f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "

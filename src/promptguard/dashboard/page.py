@@ -1,4 +1,7 @@
-"""Rendering the report. What models and users wrote is hostile: everything is escaped, and nothing is ever a link."""
+"""Rendering the report.
+
+What models and users wrote is hostile: everything is escaped, and nothing is ever a link.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,10 @@ _MEASURES = (
 def render_report(
     report: Report, *, extra: Sequence[tuple[str, Rows]] = (), true_switch: int | None = None
 ) -> str:
-    """Return the page. `extra` adds (title, rows) tables, their first row the headings, after the headline.
+    """Return the page.
 
-    `true_switch` is the call at which the model was really switched, where the caller knows (a demo, a rehearsal).
+    `extra` adds (title, rows) tables, their first row the headings, after the headline.
+    `true_switch` is the call at which the model was really switched, where that is known.
     """
     page = _environment().get_template("report.html.j2")
     return page.render(

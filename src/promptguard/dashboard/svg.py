@@ -1,7 +1,8 @@
 """Charts as inline SVG, drawn on the server: no script, and colours from the page's own style.
 
-Every chart is drawn twice, wide and narrow, and the style shows one: a scaled chart would have unreadable text
-on a telephone. Colour never carries meaning alone: sides differ in shape, lines in dashes and labels.
+Every chart is drawn twice, wide and narrow, and the style shows one: a scaled chart would have
+unreadable text on a telephone. Colour never carries meaning alone: sides differ in shape, lines in
+dashes and labels.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _Scale = Callable[[float], float]
 def both(draw: Callable[[int], Markup]) -> Markup:
     """Return a chart in both widths."""
     parts = (
-        Markup('<div class="{}">{}</div>').format(name, draw(width))
+        _drawn('<div class="{}">{}</div>', name, draw(width))
         for name, width in (("wide", WIDE), ("narrow", NARROW))
     )
     return Markup("").join(parts)
 
 
 def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = None) -> Markup:
-    """Return log10 evidence against the pair number, with the alarm line, the alarm, the onset and the true switch."""
+    """Return log10 evidence against the pair number, with alarm line, alarm, onset and true switch."""
     points, height, left, right, top, bottom = stream.curve, 250, 40, 14, 30, 38
     threshold = float(stream.document["log10_threshold"])
     levels = [point.log10_evidence for point in points]
@@ -60,22 +61,26 @@ def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = N
     parts.append(_line(left, y(threshold), width - right, y(threshold), "threshold"))
     parts.append(_text(left + 6, y(threshold) - 6, f"alarm line: evidence 10^{threshold:.1f}", "start"))
     parts.append(_path([(x(point.pair), y(point.log10_evidence)) for point in _thinned(points)]))
-    parts += _marks(stream, true_switch, x, y, top, height - bottom)
-    reached = f"10^{levels[-1]:.1f} after {points[-1].pair} pairs"
-    name = f"Evidence of the {stream.stream} pairs: {reached}, alarm line at 10^{threshold:.1f}"
+    parts += _marks(stream, true_switch, (x, y), (top, height - bottom))
+    now = f"10^{levels[-1]:.1f} after {points[-1].pair} pairs"
+    name = f"Evidence of the {stream.stream} pairs: {now}, alarm line at 10^{threshold:.1f}"
     return _svg(width, height, name, parts)
 
 
 def _marks(
-    stream: StreamReport, true_switch: int | None, x: _Scale, y: _Scale, top: float, bottom: float
+    stream: StreamReport,
+    true_switch: int | None,
+    scales: tuple[_Scale, _Scale],
+    edges: tuple[float, float],
 ) -> list[Markup]:
-    """Return the vertical marks; their words are in the legend under the chart, so that they cannot overlap."""
+    """Return the marks; most of their words are under the chart, where they cannot overlap."""
+    (x, y), (top, bottom) = scales, edges
     parts: list[Markup] = []
     told = stream.document
     if told["onset"]:
         low, high = x(told["onset"]["low"]), x(told["onset"]["high"])
         box = '<rect class="onset-span" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-        parts.append(Markup(box).format(low - 1, top, high - low + 2, bottom - top))
+        parts.append(_drawn(box, low - 1, top, high - low + 2, bottom - top))
         parts.append(_line(x(told["onset"]["pair"]), top, x(told["onset"]["pair"]), bottom, "onset"))
         parts.append(
             _text(
@@ -88,8 +93,8 @@ def _marks(
     if told["alarm_at"] and told["alarm_at"] <= len(stream.curve):
         level = stream.curve[told["alarm_at"] - 1].log10_evidence
         place = '<circle class="alarm" cx="{:.1f}" cy="{:.1f}" r="5"/>'
-        parts.append(Markup(place).format(x(told["alarm_at"]), y(level)))
-        parts.append(_text(x(told["alarm_at"]) - 9, y(level) + 15, "alarm", "end"))
+        parts.append(_drawn(place, x(told["alarm_at"]), y(level)))
+        parts.append(_text(x(told["alarm_at"]) - 9, y(level) + 22, "alarm", "end"))
     switched = next((p.pair for p in stream.curve if true_switch is not None and p.call >= true_switch), None)
     if switched is not None:
         parts.append(_line(x(switched), top, x(switched), bottom, "switch"))
@@ -97,7 +102,7 @@ def _marks(
 
 
 def changes_chart(changes: Sequence[Any], names: tuple[str, str], width: int) -> Markup:
-    """Return a row a change: both sides as dots with their 95 % intervals, from 0 to 1 of the feature's scale."""
+    """Return a row a change: both sides as dots with 95 % intervals, on the feature's own scale."""
     row, top, left = 46, 26, 8
     right, height = width - 8, 26 + 46 * len(changes) + 18
 
@@ -119,37 +124,40 @@ def changes_chart(changes: Sequence[Any], names: tuple[str, str], width: int) ->
             low, high = change[f"{side}_interval"]
             parts.append(_line(x(low), base + offset, x(high), base + offset, f"{side}-bar"))
             here = x(change[side])
-            dot = Markup('<circle class="control" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(
-                here, base + offset
-            )
+            dot = _drawn('<circle class="control" cx="{:.1f}" cy="{:.1f}" r="5"/>', here, base + offset)
             parts.append(dot if side == "control" else _diamond(here, base + offset))
     return _svg(width, height, f"What changed: {names[0]} against {names[1]}, figures in the table", parts)
 
 
 def _svg(width: int, height: float, name: str, parts: Sequence[Markup]) -> Markup:
     head = '<svg viewBox="0 0 {} {:.0f}" width="{}" role="img" aria-label="{}">{}</svg>'
-    return Markup(head).format(width, height, width, name, Markup("").join(parts))
+    return _drawn(head, width, height, width, name, Markup("").join(parts))
+
+
+def _drawn(pattern: str, *values: object) -> Markup:
+    """Fill in one element; what is filled in is escaped, the pattern is always written in this file."""
+    return Markup(pattern).format(*values)  # noqa: S704
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     line = '<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>'
-    return Markup(line).format(kind, x1, y1, x2, y2)
+    return _drawn(line, kind, x1, y1, x2, y2)
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
-        kind, x, y, anchor, escape(text)
+    return _drawn(
+        '<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>', kind, x, y, anchor, escape(text)
     )
 
 
 def _diamond(x: float, y: float) -> Markup:
     place = '<path class="candidate" d="M{:.1f} {:.1f}l6 6l-6 6l-6 -6z"/>'
-    return Markup(place).format(x, y - 6)
+    return _drawn(place, x, y - 6)
 
 
 def _path(places: Sequence[tuple[float, float]]) -> Markup:
     drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    return Markup('<path class="curve" d="M{}"/>').format(drawn)
+    return _drawn('<path class="curve" d="M{}"/>', drawn)
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:

@@ -43,8 +43,8 @@ class Example:
 class StreamReport:
     """One verdict with what the ledger knows around it; `groups` are the same for each group of the stream.
 
-    `document` is verdict.json. `control` and `candidate` are the models asked for the two sides: after a route
-    the control is the model the application asked for, the candidate the one its calls are sent to.
+    `document` is verdict.json. `control` and `candidate` are the models asked for the two sides: after
+    a route the control is the model the application asked for, the candidate the one its calls are sent to.
     """
 
     stream: str
@@ -132,7 +132,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class CacheUse:
-    """What the response cache did. `saved_usd` is None when a model has no list price or nobody asked for it."""
+    """What the response cache did; `saved_usd` is None when a model has no list price, or unpriced."""
 
     hits: int = 0
     misses: int = 0

@@ -32,7 +32,10 @@ _COMPARED = schema.pair.c.outcome == "compared"
 
 
 def read_verdicts(ledger: str | Path) -> list[Document]:
-    """Return verdict.json of every stream and epoch, judging streams first. Raises InputFileError without one."""
+    """Return verdict.json of every stream and epoch, the streams that judge first.
+
+    Raises InputFileError when there is no ledger.
+    """
     with reading(ledger) as connection:
         return _documents(connection)
 
@@ -53,13 +56,13 @@ def standing(documents: Sequence[Document]) -> list[Document]:
 
 
 def overall(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Return one status: drift if any judging stream ever drifted, else unmeasured if any group's is, else no_drift."""
+    """Return one status of all but the self-test: drift if any, else unmeasured if any, else no_drift."""
     found = {told["status"] for told in documents if told["stream"] != SELF_TEST}
     return next((status for status in ("drift", "unmeasured", "no_drift") if status in found), "unmeasured")
 
 
 def read_report(ledger: str | Path) -> Report:
-    """Return all there is to show, but for what needs the detector or a price list (promptguard.reporting adds these).
+    """Return all there is to show but the curves and prices, which promptguard.reporting adds.
 
     Raises InputFileError when there is no ledger.
     """
@@ -85,7 +88,7 @@ def read_report(ledger: str | Path) -> Report:
 
 
 def read_vectors(ledger: str | Path, stream: str, epoch: int) -> Iterator[tuple[str, int, bytes]]:
-    """Yield (group, call, quantised vector) of a stream's compared pairs, in the order in which they were judged."""
+    """Yield (group, call, quantised vector) of a stream's compared pairs, in the order of judging."""
     table = schema.pair
     query = select(table.c.group, table.c.call, table.c.vector)
     query = query.where(table.c.stream == stream, table.c.epoch == epoch, _COMPARED).order_by(table.c.id)
@@ -99,7 +102,7 @@ def _documents(connection: Connection) -> list[Document]:
     rows = connection.execute(select(table.c.stream, table.c.epoch, table.c.document)).all()
     place = {stream: number for number, stream in enumerate(_ORDER)}
     rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
-    # Each epoch has a monitor of its own, which counts its epochs from 1: the ledger's number is the true one.
+    # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
     documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
     failed = any(told["stream"] == SELF_TEST and told["status"] == "drift" for told in documents)
     for told in documents:

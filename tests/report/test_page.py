@@ -1,0 +1,84 @@
+"""The page: hostile answers stay text, nothing is fetched, and it fits screens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from promptguard.dashboard import render_report
+from promptguard.dashboard.page import shown
+from promptguard.reporting import full_report
+from tests.report.conftest import Recorded
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.sdk
+
+
+@pytest.fixture(scope="module")
+def page(recorded: Recorded) -> str:
+    extra = [("Usable answers", [("when", "usable"), ("before", "100 %"), ("<b>after</b>", "3 %")])]
+    return render_report(full_report(recorded.path), extra=extra, true_switch=recorded.switch)
+
+
+def test_answers_are_text(page: str) -> None:
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;b&gt;after" in page
+
+
+def test_control_characters_are_shown_not_sent(page: str) -> None:
+    assert "⟨U+001B⟩[31m" in page
+    assert "⟨U+202E⟩" in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert shown("\ud800a\nb") == "⟨U+D800⟩a\nb"
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
+    assert not re.search(r"<[^>]*\b(?:src|href|action|srcset)\s*=", page)
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_it_says_what_happened(page: str, recorded: Recorded) -> None:
+    stream = full_report(recorded.path).streams[0]
+    assert stream.alarm is not None
+    assert f"call {stream.alarm.call:,}" in page
+    assert "Calls that ask for gpt-4 are sent to gpt-4-0314" in page
+    assert f"<dd>call {recorded.switch}</dd>" in page
+    assert "▲" in page
+
+
+def test_a_quiet_ledger_has_a_page(quiet: Recorded) -> None:
+    page = render_report(full_report(quiet.path))
+    assert "No alarm rang" in page
+    assert "True switch" not in page
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_the_screen(page: str, tmp_path: Path, width: int, scheme: str) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    said: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on(
+            "request",
+            lambda request: said.append(request.url) if not request.url.startswith("file:") else None,
+        )
+        tab.goto(file.as_uri())
+        overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        browser.close()
+    assert overflow <= 0
+    assert said == []
