@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential_jitter
-
 from promptguard import wire
 from promptguard.core.effects import Job
 from promptguard.core.key import meaningful_headers, principal
 from promptguard.core.model import Facts, Identity, Reading, Request
 from promptguard.core.options import seconds
 from promptguard.ledger.store import Ledger
+from promptguard.shadow.patience import patiently
 from promptguard.shadow.worker import Worker
 
 if TYPE_CHECKING:
@@ -136,14 +135,9 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
     if not pairing.claim("replay", epoch, banked.cluster):
         return pairing.lost("replay", banked.group, "not_paired", "this question was paired before")
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
-    patient = Retrying(
-        stop=stop_after_attempt(3),
-        wait=wait_exponential_jitter(initial=0.5, max=8.0),
-        retry=retry_if_result(lambda result: result[0].error in _BUSY),
-        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-    )
-    reading, usd, latency = patient(
-        pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending
+    reading, usd, latency = patiently(
+        lambda: pairing.ask(guard, banked.request, facts, facts.model, guard.replay_spending),
+        lambda result: result[0].error in _BUSY,
     )
     if reading.error:
         return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
