@@ -195,7 +195,8 @@ def test_terminal_controls_in_answers_are_not_sent_to_the_terminal(analyze, tmp_
 
 
 def test_thousand_pairs_take_little_time_and_memory(tmp_path):
-    pytest.importorskip("resource")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the peak is read from /proc")
     file = tmp_path / "pairs.jsonl"
     rng = np.random.default_rng(37)
     words = ["alpha", "beta", "gamma", "delta", "the", "of", "12", "eps.\n"]
@@ -203,13 +204,20 @@ def test_thousand_pairs_take_little_time_and_memory(tmp_path):
         for _ in range(1000):
             first, second = (" ".join(rng.choice(words, 190)) for _ in range(2))
             out.write(json.dumps({"control": {"text": first}, "candidate": {"text": second}}) + "\n")
-    command = [sys.executable, "-m", "promptguard", "analyze", str(file), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        _, status, used = os.wait4(run.pid, 0)  # this child's own use; RUSAGE_CHILDREN has every child's peak
-        run.returncode = os.waitstatus_to_exitcode(status)
-    assert run.returncode in {0, 1}
-    assert used.ru_utime + used.ru_stime < 2.0
-    assert used.ru_maxrss < 200_000 * (1024 if sys.platform == "darwin" else 1)
+    # The child tells its own peak: what getrusage says of it includes this process's, from before the exec.
+    code = (
+        "import sys, time; from promptguard.cli import main\n"
+        "try: main(['analyze', sys.argv[1], '--json'])\n"
+        "except SystemExit: pass\n"
+        "print(time.process_time(), *(x for x in open('/proc/self/status') if 'VmHWM' in x), file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+    )
+    seconds, _, kilobytes, _ = ended.stderr.split()
+    assert json.loads(ended.stdout)["pairs"] == 1000
+    assert float(seconds) < 2.0
+    assert int(kilobytes) < 200_000
 
 
 def test_import_of_the_package_and_of_the_command_line_is_light():

@@ -120,7 +120,7 @@ def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
     protocol = wire.recognise(banked.request)
     facts: Facts | None = protocol.read_request(banked.request) if protocol else None
-    row = pairing.lost("replay", banked.group, "dropped", "unreadable")
+    row = pairing.lost("replay", banked.group, "dropped", "fault" if facts else "unreadable")
     try:
         if facts is not None:
             row = _replayed(pairing, banked, facts, guard)

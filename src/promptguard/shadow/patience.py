@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
 T = TypeVar("T")
 
 ATTEMPTS = 3
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
-"""Seconds between attempts, doubling from the first, with jitter."""
+"""Seconds between attempts, drawn from a range that doubles."""
 
 
 def patiently(ask: Callable[[], T], is_busy: Callable[[T], bool]) -> T:
     """Return the first result of `ask` that `is_busy` denies, or the last after ATTEMPTS attempts."""
     retrying = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT),
+        wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
         retry=retry_if_result(is_busy),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
