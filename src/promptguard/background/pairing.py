@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptguard import wire
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
-from promptguard.core.key import meaningful_headers
+from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, Reading, Request
 from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import Answer, LabelRule, vectorise
@@ -155,7 +155,9 @@ class Pairing:
         if isinstance(booking, str):
             return Reading(text="", complete=False, error=f"not_asked: {booking}"), 0.0, 0.0
         began = time.monotonic()
-        headers = dict(meaningful_headers(request))
+        # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
+        who = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)}
+        headers = dict(meaningful_headers(request)) | who
         asked = guard.twin.ask(request.origin + request.path, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:

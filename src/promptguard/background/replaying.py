@@ -11,15 +11,15 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential_jitter
 
 from promptguard import wire
 from promptguard.core.effects import Job
-from promptguard.core.key import meaningful_headers, principal
-from promptguard.core.model import Facts, Identity, Reading, Request
+from promptguard.core.key import credentials, meaningful_headers, principal
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.core.options import seconds
 from promptguard.ledger.store import Ledger
 from promptguard.shadow.worker import Worker
@@ -62,7 +62,7 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
     if options is None:
         return
     source = source_of(job.request, guard)
-    guard.sources.add(source)
+    guard.sources[source] = credentials(job.request)
     question = {
         "method": job.request.method,
         "origin": job.request.origin,
@@ -95,13 +95,13 @@ def _answer_document(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _restored(row: Any, ticket: int) -> Banked:
+def _restored(row: Any, ticket: int, who: Headers) -> Banked:
     question, answer = json.loads(row.question), json.loads(row.answer)
     request = Request(
         method=question["method"],
         origin=question["origin"],
         path=question["path"],
-        headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in question["headers"]),
+        headers=(*((k.encode("latin-1"), v.encode("latin-1")) for k, v in question["headers"]), *who),
         body=question["body"].encode("utf-8", "surrogatepass"),
         timeout=question["timeout"],
     )
@@ -142,8 +142,12 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
         retry=retry_if_result(lambda result: result[0].error in _BUSY),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
+    request = banked.request
+    if guard.twin.renews_credentials(request.origin):  # those of then have run out by now
+        kept = set(credentials(request))
+        request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
     reading, usd, latency = patient(
-        pairing.ask, guard, banked.request, facts, facts.model, guard.replay_spending
+        pairing.ask, guard, request, facts, facts.model, guard.replay_spending
     )
     if reading.error:
         return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
@@ -200,7 +204,7 @@ class Replaying:
             return
         for row in self._ledger.due(self._wall(), sorted(guard.sources), AT_ONCE):
             ticket = self._pairing.order("replay").open()
-            reason = self._worker.offer(Task(guard, banked=_restored(row, ticket)))
+            reason = self._worker.offer(Task(guard, banked=_restored(row, ticket, guard.sources[row.source])))
             if reason is not None:
                 lost = self._pairing.lost("replay", row.group, "dropped", reason)
                 self._pairing.settle("replay", ticket, {**lost, "banked_call": row.call})
