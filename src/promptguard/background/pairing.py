@@ -135,7 +135,7 @@ class Pairing:
         reading, usd, latency = self.ask(guard, job.request, job.facts, asked, guard.spending)
         if reading.error:
             return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
-        theirs = _as_far_read(reading, control, job)
+        theirs = as_far_read(reading, control) if closed_early(job, control) else reading
         # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
         sides = (theirs, control) if job.routed_to is not None else (control, theirs)
         row = self.compared(stream, epoch, job.group, job.facts, *sides)
@@ -277,16 +277,21 @@ def read_control(job: Job) -> Reading:
     reading: Reading = protocol.read_reply(
         job.head.status, job.head.headers, b"".join(job.body.chunks), streamed=job.facts.streamed
     )
-    return reading
+    # A background answer that breaks off is lost, so the application's must be: half an answer is no shorter answer.
+    broken = job.body.clipped or (job.body.end == "cut" and reading.finish_reason is None)
+    return replace(reading, error="cut") if broken and not reading.error else reading
 
 
-def _as_far_read(candidate: Reading, control: Reading, job: Job) -> Reading:
-    """Return the candidate's answer as far as the application read its own, when it closed the stream early.
+def closed_early(job: Job, control: Reading) -> bool:
+    """Whether the application closed the stream before the answer had ended."""
+    return job.body.end == "closed" and not control.complete
+
+
+def as_far_read(candidate: Reading, control: Reading) -> Reading:
+    """Return the candidate's answer as far as the application read its own, which it closed early.
 
     Otherwise the control would always be the shorter one, and the two sides not exchangeable.
     """
-    if job.body.end != "closed" or control.complete:
-        return candidate
     return replace(
         candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from promptguard import wire
 from promptguard.core.effects import Job
@@ -35,7 +35,8 @@ POLL_SECONDS_SIMULATED = 0.02
 AT_ONCE = 32
 _CREDENTIAL = re.compile("auth|cookie|cred|key|pass|secret|session|signature|token")
 """In the names of headers that may carry one: none of them is ever written."""
-_BUSY = frozenset({"status_408", "status_409", "status_429", "connection", "timeout"})
+_BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
+"""What the SDKs try again: the stored answer had these retries too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
     options = guard.settings.replay
     if options is None:
         return
+    from promptguard.background.pairing import closed_early
+
     source = source_of(job.request, guard)
     guard.sources[source] = credentials(job.request)
     question = {
@@ -79,7 +82,7 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "call": job.call,
         "source": source,
         "question": json.dumps(question).encode(),
-        "answer": json.dumps(_answer_document(control)).encode(),
+        "answer": json.dumps({**_answer_document(control), "closed_early": closed_early(job, control)}).encode(),
     }
     ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
 
@@ -107,7 +110,7 @@ def _restored(row: Any, ticket: int, who: Headers) -> Banked:
     )
     reading = Reading(
         text=answer["text"],
-        complete=True,
+        complete=not answer.get("closed_early", False),
         finish_reason=answer["finish_reason"],
         refusal=answer["refusal"],
         tool_calls=tuple(answer["tool_calls"]),
@@ -130,7 +133,7 @@ def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
 
 
 def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
-    from promptguard.background.pairing import lost_outcome
+    from promptguard.background.pairing import as_far_read, lost_outcome
 
     epoch = pairing.epoch("replay")
     if not pairing.claim("replay", epoch, banked.cluster):
@@ -138,8 +141,8 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
     patient = Retrying(
         stop=stop_after_attempt(3),
-        wait=wait_exponential_jitter(initial=0.5, max=8.0),
-        retry=retry_if_result(lambda result: result[0].error in _BUSY),
+        wait=wait_random_exponential(multiplier=0.5, max=8.0),
+        retry=retry_if_result(lambda result: bool(_BUSY.fullmatch(result[0].error or ""))),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
     request = banked.request
@@ -151,6 +154,8 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
     )
     if reading.error:
         return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
+    if not banked.answer.complete:
+        reading = as_far_read(reading, banked.answer)
     row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)
     return {**row, "call": guard.calls, "cluster": banked.cluster, "usd": usd, "latency": latency}
 
