@@ -20,7 +20,7 @@ from promptguard.core import effects as do
 from promptguard.core.canonical import digest
 from promptguard.core.events import Event, Fault
 from promptguard.core.flow import Flow, Surroundings, call, is_idle
-from promptguard.core.model import Facts, Request, StoredReply
+from promptguard.core.model import Facts, Headers, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Guard:
         self.faults = Faults()
         self.spending: Any = None
         self.replay_spending: Any = None
-        self.sources: set[str] = set()
-        """servers and credentials this client has used, as replaying names them"""
+        self.sources: dict[str, Headers] = {}
+        """servers and credentials this client has used, as replaying names them → the credentials, in memory only"""
         self.calls = 0
         """attempts begun so far"""
         self._renew = renew

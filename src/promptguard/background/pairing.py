@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptguard import wire
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
-from promptguard.core.key import meaningful_headers
+from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, Reading, Request
 from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import Answer, LabelRule, vectorise
@@ -135,7 +135,7 @@ class Pairing:
         reading, usd, latency = self.ask(guard, job.request, job.facts, asked, guard.spending)
         if reading.error:
             return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
-        theirs = _as_far_read(reading, control, job)
+        theirs = as_far_read(reading, control) if closed_early(job, control) else reading
         # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
         sides = (theirs, control) if job.routed_to is not None else (control, theirs)
         row = self.compared(stream, epoch, job.group, job.facts, *sides)
@@ -155,7 +155,9 @@ class Pairing:
         if isinstance(booking, str):
             return Reading(text="", complete=False, error=f"not_asked: {booking}"), 0.0, 0.0
         began = time.monotonic()
-        headers = dict(meaningful_headers(request))
+        # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
+        who = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)}
+        headers = dict(meaningful_headers(request)) | who
         asked = guard.twin.ask(request.origin + request.path, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:
@@ -275,16 +277,21 @@ def read_control(job: Job) -> Reading:
     reading: Reading = protocol.read_reply(
         job.head.status, job.head.headers, b"".join(job.body.chunks), streamed=job.facts.streamed
     )
-    return reading
+    # A background answer that breaks off is lost, so the application's must be: half an answer is no shorter answer.
+    broken = job.body.clipped or (job.body.end == "cut" and reading.finish_reason is None)
+    return replace(reading, error="cut") if broken and not reading.error else reading
 
 
-def _as_far_read(candidate: Reading, control: Reading, job: Job) -> Reading:
-    """Return the candidate's answer as far as the application read its own, when it closed the stream early.
+def closed_early(job: Job, control: Reading) -> bool:
+    """Whether the application closed the stream before the answer had ended."""
+    return job.body.end == "closed" and not control.complete
+
+
+def as_far_read(candidate: Reading, control: Reading) -> Reading:
+    """Return the candidate's answer as far as the application read its own, which it closed early.
 
     Otherwise the control would always be the shorter one, and the two sides not exchangeable.
     """
-    if job.body.end != "closed" or control.complete:
-        return candidate
     return replace(
         candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls
     )

@@ -11,13 +11,13 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
 from promptguard.core.effects import Job
-from promptguard.core.key import meaningful_headers, principal
-from promptguard.core.model import Facts, Identity, Reading, Request
+from promptguard.core.key import credentials, meaningful_headers, principal
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.core.options import seconds
 from promptguard.ledger.store import Ledger
 from promptguard.shadow.patience import patiently
@@ -34,7 +34,8 @@ POLL_SECONDS_SIMULATED = 0.02
 AT_ONCE = 32
 _CREDENTIAL = re.compile("auth|cookie|cred|key|pass|secret|session|signature|token")
 """In the names of headers that may carry one: none of them is ever written."""
-_BUSY = frozenset({"status_408", "status_409", "status_429", "connection", "timeout"})
+_BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
+"""What the SDKs try again: the stored answer had these retries too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,10 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
     options = guard.settings.replay
     if options is None:
         return
+    from promptguard.background.pairing import closed_early
+
     source = source_of(job.request, guard)
-    guard.sources.add(source)
+    guard.sources[source] = credentials(job.request)
     question = {
         "method": job.request.method,
         "origin": job.request.origin,
@@ -78,7 +81,7 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "call": job.call,
         "source": source,
         "question": json.dumps(question).encode(),
-        "answer": json.dumps(_answer_document(control)).encode(),
+        "answer": json.dumps({**_answer_document(control), "closed_early": closed_early(job, control)}).encode(),
     }
     ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
 
@@ -94,19 +97,19 @@ def _answer_document(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _restored(row: Any, ticket: int) -> Banked:
+def _restored(row: Any, ticket: int, who: Headers) -> Banked:
     question, answer = json.loads(row.question), json.loads(row.answer)
     request = Request(
         method=question["method"],
         origin=question["origin"],
         path=question["path"],
-        headers=tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in question["headers"]),
+        headers=(*((k.encode("latin-1"), v.encode("latin-1")) for k, v in question["headers"]), *who),
         body=question["body"].encode("utf-8", "surrogatepass"),
         timeout=question["timeout"],
     )
     reading = Reading(
         text=answer["text"],
-        complete=True,
+        complete=not answer.get("closed_early", False),
         finish_reason=answer["finish_reason"],
         refusal=answer["refusal"],
         tool_calls=tuple(answer["tool_calls"]),
@@ -129,18 +132,24 @@ def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
 
 
 def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
-    from promptguard.background.pairing import lost_outcome
+    from promptguard.background.pairing import as_far_read, lost_outcome
 
     epoch = pairing.epoch("replay")
     if not pairing.claim("replay", epoch, banked.cluster):
         return pairing.lost("replay", banked.group, "not_paired", "this question was paired before")
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
+    request = banked.request
+    if guard.twin.renews_credentials(request.origin):  # those of then have run out by now
+        kept = set(credentials(request))
+        request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
     reading, usd, latency = patiently(
-        lambda: pairing.ask(guard, banked.request, facts, facts.model, guard.replay_spending),
-        lambda result: result[0].error in _BUSY,
+        lambda: pairing.ask(guard, request, facts, facts.model, guard.replay_spending),
+        lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
     )
     if reading.error:
         return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
+    if not banked.answer.complete:
+        reading = as_far_read(reading, banked.answer)
     row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)
     return {**row, "call": guard.calls, "cluster": banked.cluster, "usd": usd, "latency": latency}
 
@@ -194,7 +203,7 @@ class Replaying:
             return
         for row in self._ledger.due(self._wall(), sorted(guard.sources), AT_ONCE):
             ticket = self._pairing.order("replay").open()
-            reason = self._worker.offer(Task(guard, banked=_restored(row, ticket)))
+            reason = self._worker.offer(Task(guard, banked=_restored(row, ticket, guard.sources[row.source])))
             if reason is not None:
                 lost = self._pairing.lost("replay", row.group, "dropped", reason)
                 self._pairing.settle("replay", ticket, {**lost, "banked_call": row.call})

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptguard.core.canonical import canonical_json
-from promptguard.core.model import Request
+from promptguard.core.model import Headers, Request
 
 VERSION = "pg1"
 
@@ -46,6 +46,11 @@ def principal(request: Request, secret: bytes) -> str:
         if name.lower() in _PRINCIPAL_HEADERS:
             mac.update(name.lower() + b"\0" + value + b"\0")
     return mac.hexdigest()
+
+
+def credentials(request: Request) -> Headers:
+    """Return the headers that say who asks; for background calls of the same process, never to be written."""
+    return tuple((name, value) for name, value in request.headers if name.lower() in _PRINCIPAL_HEADERS)
 
 
 def meaningful_headers(request: Request) -> list[tuple[str, str]]:

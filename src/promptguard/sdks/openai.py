@@ -17,9 +17,12 @@ from urllib.parse import parse_qsl
 NAME = "openai"
 _CLIENTS = {"OpenAI": False, "AsyncOpenAI": True}
 _NOT_FORWARDED = frozenset({
-    "accept", "accept-encoding", "api-key", "authorization", "connection", "content-length", "content-type", "host",
+    "accept", "accept-encoding", "connection", "content-length", "content-type", "host",
     "idempotency-key", "transfer-encoding", "user-agent", "traceparent", "tracestate", "baggage",
 })  # fmt: skip
+_SPELT = {"authorization": "Authorization"}
+"""As the SDK spells it: its headers are merged by exact name, and two spellings would both be sent."""
+_RENEWING = ("_api_key_provider", "_azure_ad_token_provider", "_workload_identity_auth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,12 @@ class Twin:
         self._response_class = response_class
         self._loop = loop
 
+    def renews_credentials(self, origin: str) -> bool:
+        """Whether the client itself has fresh credentials for a server; never for one that is not its own."""
+        url = self._client.base_url
+        own = f"{url.scheme}://{url.netloc.decode('ascii')}" == origin
+        return own and any(getattr(self._client, name, None) is not None for name in _RENEWING)
+
     def ask(
         self,
         url: str,
@@ -80,7 +89,7 @@ class Twin:
         path, _, query = url.partition("?")
         options: dict[str, Any] = {
             "headers": {
-                k: v
+                _SPELT.get(k, k): v
                 for k, v in headers.items()
                 if k not in _NOT_FORWARDED and not k.startswith("x-stainless-")
             },
