@@ -12,7 +12,6 @@ import time
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
@@ -89,6 +88,8 @@ class Guard:
         self._renew = renew
         self._forked = False
         self._make_twin = make_twin
+        self._twin: Any = None
+        self._twin_lock = threading.Lock()
         self._is_recorded = is_recorded
         self._context = context
         self.wall = wall
@@ -133,22 +134,32 @@ class Guard:
         )
         return call(request, protocol, around)
 
-    @cached_property
+    @property
     def twin(self) -> Any:
         """The unguarded copy of the client for background calls, made when first needed."""
-        return self._make_twin()
+        with self._twin_lock:
+            if self._twin is None:
+                self._twin = self._make_twin()
+            return self._twin
 
     def close_twin(self) -> None:
         """Give the connections of background calls back."""
-        twin = self.__dict__.pop("twin", None)
+        with self._twin_lock:
+            twin, self._twin = self._twin, None
         if twin is not None:
             twin.close()
+
+    def retire(self) -> None:
+        """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""
+        if self.background is not None:
+            self.background.leave(self)
 
     def after_fork(self) -> None:
         """Leave the parent's threads, locks and connections alone; runs in the child before anything else."""
         self.faults = Faults()
         self.background = None
-        _INHERITED.append(self.__dict__.pop("twin", None))
+        _INHERITED.append(self._twin)
+        self._twin, self._twin_lock = None, threading.Lock()
         self._forked = True
 
     def _begin_in_child(self) -> None:

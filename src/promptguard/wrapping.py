@@ -59,7 +59,7 @@ def wrap(
     Raises UnknownClient for what is no SDK client, ConfigurationError for settings that cannot work.
     """
     from promptguard.http.family import is_client
-    from promptguard.http.transport import guarded, original_of
+    from promptguard.http.transport import guarded, original_of, ports_of
 
     family = sdks.family_of(client)
     if family is None:
@@ -94,7 +94,10 @@ def wrap(
         return _background(directory, drift or Drift(), actions, settings, record_content, clock)
 
     guard = _guard(client, family, settings, directory, open_background, clock, seed)
+    replaced = ports_of(family.http_client(client))
     family.set_http_client(client, guarded(http, guard))
+    if replaced is not None:
+        replaced.retire()
     return client
 
 
@@ -217,11 +220,14 @@ def _cache(settings: Settings, directory: Path, *, persistent: bool) -> tuple[An
 
 def unwrap(client: C) -> C:
     """Take the guard out again; returns the same object. A client that is not wrapped is left as it is."""
-    from promptguard.http.transport import original_of
+    from promptguard.http.transport import original_of, ports_of
 
     family = sdks.family_of(client)
     if family is not None and (original := original_of(family.http_client(client))) is not None:
+        guard = ports_of(family.http_client(client))
         family.set_http_client(client, original)
+        if guard is not None:
+            guard.retire()
     return client
 
 

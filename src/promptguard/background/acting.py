@@ -26,14 +26,14 @@ class Acting:
         self._wall = wall
         self._lock = threading.Lock()
         self._last_noted = 0
-        self._epochs: dict[str, int] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
         self.catch_up()
 
-    def epoch(self, stream: str) -> int:
-        """Return the epoch that a stream's next pair belongs to."""
-        return self._epochs.get(stream, 1)
+    def epoch(self, stream: str, group: str) -> int:
+        """Return the epoch that the next pair of a group belongs to."""
+        return self._epochs.get((stream, group), 1)
 
     def routed(self, group: str, asked: str) -> str | None:
         """Where calls of (group, model asked) go instead, or None."""
@@ -86,6 +86,6 @@ class Acting:
         elif noted["kind"] == "route":
             state.routes = {**state.routes, (group, detail["asked"]): detail["to"]}
             # From here on the application's answers no longer show the changed model: pairs of another kind follow.
-            self._epochs["candidate"] = self.epoch("candidate") + 1
+            self._epochs["candidate", group] = self.epoch("candidate", group) + 1
         elif noted["kind"] == "raise":
             state.raising = {**state.raising, group: detail["message"]}

@@ -132,6 +132,10 @@ class Background:
         if guard.settings.replay is not None:
             self.replaying.serve(guard)
 
+    def leave(self, guard: Guard) -> None:
+        """Forget a client that was unwrapped; what it has in the queue is still done."""
+        self.replaying.leave(guard)
+
     def emit(self, event: ev.Event) -> None:
         """Tell everyone who listens (telemetry of the wrapped clients), and count."""
         self.tally(event)

@@ -106,18 +106,26 @@ class Evaluator:
             self._on_fault("evaluator", error)
 
     def _turn(self, *, write: bool) -> None:
+        self._acting.catch_up()  # also by the holder: an acknowledgement may come from another process
+        if self._renew_lease():
+            self._fold(write=write)
+
+    def _renew_lease(self) -> bool:
         # The lease lives by the real clock: a test's clock may jump hours.
         self._held = self._ledger.take_lease("evaluator", self._holder, time.time(), LEASE_SECONDS)
-        if self._held:
-            self._fold(write=write)
-        else:
-            self._acting.catch_up()
+        return self._held
 
     def _fold(self, *, write: bool) -> None:
         while rows := self._ledger.pairs_after(self._last_id):
             for row in rows:
-                self._take(row)
+                # Before it is taken: a row that cannot be read is told once and left out, or it would end all folding.
                 self._last_id = row.id
+                try:
+                    self._take(row)
+                except ValueError as error:
+                    self._on_fault("pair", error)
+            if not self._renew_lease():  # a long history outlives one lease
+                return
         if self._dirty and (write or time.monotonic() - self._written > WRITE_SECONDS):
             self._write()
 
@@ -171,7 +179,7 @@ class Evaluator:
             self._on_fault("action", error)
 
     def _self_test_failed(self) -> bool:
-        monitor = self._monitors.get((SELF_TEST, self._acting.epoch(SELF_TEST)))
+        monitor = self._monitors.get((SELF_TEST, 1))
         return monitor is not None and monitor.brief().status == "drift"
 
     def _write(self) -> None:
@@ -181,7 +189,8 @@ class Evaluator:
             document = self._monitors[stream, epoch].explain(effect_from=1 if epoch > 1 else None).to_dict()
             document["epoch"] = epoch
             if failed and stream != SELF_TEST:
-                document.update(status="unmeasured", reason="failed self-test")
+                for told in (document, *document["groups"]):
+                    told.update(status="unmeasured", reason="failed self-test")
             self._ledger.put_verdict(stream, epoch, self._wall(), self._last_id, document)
             for group in document["groups"]:
                 self._emit(EvidenceMoved(stream, group["group"], group["log10_evidence"]))

@@ -74,9 +74,9 @@ class Pairing:
         """Return the order of a stream's pairs."""
         return self._orders[stream]
 
-    def epoch(self, stream: str) -> int:
-        """Return the epoch that a stream's next pair belongs to."""
-        return self._acting.epoch(stream)
+    def epoch(self, stream: str, group: str) -> int:
+        """Return the epoch that the next pair of a group belongs to."""
+        return self._acting.epoch(stream, group)
 
     def handle(self, task: Task) -> None:
         """Do one piece of background work."""
@@ -121,7 +121,7 @@ class Pairing:
 
     def _row(self, stream: str, job: Job, control: Reading, guard: Guard) -> dict[str, Any]:
         """Ask the other side and compare; every way this can end is an outcome with its reason."""
-        epoch = self._acting.epoch(stream)
+        epoch = self.epoch(stream, job.group)
         if control.error:
             return self.lost(stream, job.group, "control_error", control.error)
         if not self.claim(stream, epoch, job.cluster):
@@ -142,7 +142,9 @@ class Pairing:
         row["control_model"], row["candidate_model"] = (
             (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
         )
-        return {**row, "at": job.at, "call": job.call, "cluster": job.cluster, "usd": usd, "latency": latency}
+        spent = {"input_tokens": reading.input_tokens or 0, "output_tokens": reading.output_tokens or 0}
+        place = {"at": job.at, "call": job.call, "cluster": job.cluster}
+        return {**row, **place, **spent, "usd": usd, "latency": latency}
 
     def ask(
         self, guard: Guard, request: Request, facts: Facts, model: str, spending: Any
@@ -156,7 +158,9 @@ class Pairing:
             return Reading(text="", complete=False, error=f"not_asked: {booking}"), 0.0, 0.0
         began = time.monotonic()
         # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
-        who = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)}
+        who = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)
+        }
         headers = dict(meaningful_headers(request)) | who
         asked = guard.twin.ask(request.origin + request.path, body, headers, request.timeout)
         took = time.monotonic() - began
@@ -189,7 +193,8 @@ class Pairing:
             control_served=control.identity.model or "",
             candidate_served=candidate.identity.model or "",
             vector=vector.to_bytes(),
-            input_tokens=candidate.input_tokens or 0,
+            input_tokens=candidate.input_tokens
+            or 0,  # of the background call, which is this side's but for routed calls
             output_tokens=candidate.output_tokens or 0,
         )
         if self._record_content:
@@ -203,7 +208,7 @@ class Pairing:
     def lost(self, stream: str, group: str, outcome: str, reason: str) -> dict[str, Any]:
         """Return the row of a pair that is missing a side."""
         return {
-            "stream": stream, "epoch": self._acting.epoch(stream), "group": group, "at": self._wall(), "call": 0,
+            "stream": stream, "epoch": self.epoch(stream, group), "group": group, "at": self._wall(), "call": 0,
             "outcome": outcome, "reason": reason, "asked": "", "control_model": "", "candidate_model": "",
         }  # fmt: skip
 

@@ -33,7 +33,7 @@ POLL_SECONDS_SIMULATED = 0.02
 """With a clock of the test's own, which may move hours at once."""
 AT_ONCE = 32
 _CREDENTIAL = re.compile("auth|cookie|cred|key|pass|secret|session|signature|token")
-"""In the names of headers that may carry one: none of them is ever written."""
+"""In names of headers, and of an address's parameters, that may carry one: none of them is ever written."""
 _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
 
@@ -59,8 +59,8 @@ def source_of(request: Request, guard: Guard) -> str:
 def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -> None:
     """Keep a request and its answer until they are due."""
     options = guard.settings.replay
-    if options is None:
-        return
+    if options is None or _CREDENTIAL.search(job.request.path.partition("?")[2].lower()):
+        return  # a key in the address would be written with it
     from promptguard.background.pairing import closed_early
 
     source = source_of(job.request, guard)
@@ -81,7 +81,9 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "call": job.call,
         "source": source,
         "question": json.dumps(question).encode(),
-        "answer": json.dumps({**_answer_document(control), "closed_early": closed_early(job, control)}).encode(),
+        "answer": json.dumps(
+            {**_answer_document(control), "closed_early": closed_early(job, control)}
+        ).encode(),
     }
     ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
 
@@ -134,7 +136,7 @@ def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
 def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
     from promptguard.background.pairing import as_far_read, lost_outcome
 
-    epoch = pairing.epoch("replay")
+    epoch = pairing.epoch("replay", banked.group)
     if not pairing.claim("replay", epoch, banked.cluster):
         return pairing.lost("replay", banked.group, "not_paired", "this question was paired before")
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
@@ -182,6 +184,11 @@ class Replaying:
             self._thread = threading.Thread(target=self._run, name="promptguard-replay", daemon=True)
             self._thread.start()
 
+    def leave(self, guard: Guard) -> None:
+        """Ask again for a client no more: it was unwrapped, or wrapped anew."""
+        if guard in self._guards:
+            self._guards.remove(guard)
+
     def close(self) -> None:
         """Ask nothing more."""
         self._stop.set()
@@ -189,7 +196,7 @@ class Replaying:
     def _run(self) -> None:
         poll = POLL_SECONDS if self._wall is time.time else POLL_SECONDS_SIMULATED
         while not self._stop.wait(poll):
-            for guard in self._guards:
+            for guard in tuple(self._guards):
                 try:
                     self.offer_due(guard)
                 except Exception as error:  # noqa: BLE001 - a locked ledger is an event, not the end of the thread
@@ -203,7 +210,16 @@ class Replaying:
             return
         for row in self._ledger.due(self._wall(), sorted(guard.sources), AT_ONCE):
             ticket = self._pairing.order("replay").open()
-            reason = self._worker.offer(Task(guard, banked=_restored(row, ticket, guard.sources[row.source])))
+            try:
+                banked = _restored(row, ticket, guard.sources[row.source])
+            except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
+                self._on_fault("replay", error)
+                self._lose(row, ticket, "unreadable")
+                continue
+            reason = self._worker.offer(Task(guard, banked=banked))
             if reason is not None:
-                lost = self._pairing.lost("replay", row.group, "dropped", reason)
-                self._pairing.settle("replay", ticket, {**lost, "banked_call": row.call})
+                self._lose(row, ticket, reason)
+
+    def _lose(self, row: Any, ticket: int, reason: str) -> None:
+        lost = self._pairing.lost("replay", row.group, "dropped", reason)
+        self._pairing.settle("replay", ticket, {**lost, "banked_call": row.call})

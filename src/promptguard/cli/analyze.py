@@ -53,6 +53,8 @@ def run(
     if strict and analysis.bad_lines:
         raise InputFileError(f"{file}: {analysis.bad_lines} bad line(s) and --strict; mend or remove them")
     verdicts = analysis.verdicts()
+    if not verdicts:
+        raise InputFileError(f"{file}: no line holds a usable pair; the messages above say what to mend")
     status = overall(verdicts)
     if as_json:
         json.dump(document(verdicts, status, alpha), sys.stdout, indent=2)

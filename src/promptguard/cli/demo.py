@@ -35,6 +35,7 @@ def run(
     import logging
 
     from promptguard.cli.present import console
+    from promptguard.cli.report import write_private
     from promptguard.dashboard.page import render_report
     from promptguard.demo.story import Options
     from promptguard.demo.telling import examples, sections, tell
@@ -42,12 +43,11 @@ def run(
 
     options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
+    write_private(output, "")  # a page that cannot be written is told now, not after the story
     outcome = _played(options, quiet=as_json)
     report = full_report(ledger)
     told = tell(outcome, report)
-    output.write_text(
-        render_report(report, extra=sections(told), true_switch=outcome.switch_call), encoding="utf-8"
-    )
+    write_private(output, render_report(report, extra=sections(told), true_switch=outcome.switch_call))
     if as_json:
         json.dump({**told, "report": str(output)}, sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -103,7 +103,7 @@ class Replay:
     reservoir: int = 500
     """stored requests a group, at most; the oldest give way"""
     budget: Budget | None = None
-    """None: the shadow's budget is shared"""
+    """None: the shadow's budget. A budget of its own is a cap on the same purse: what the shadow spends that day counts"""
 
     def __post_init__(self) -> None:
         _share(self.share, "Replay(share)")

@@ -50,6 +50,7 @@ def guarded(client: Any, ports: Ports) -> Any:
     clone.__class__ = _clone_class(cls)
     guard = _guard_async if is_async(client) else _guard_sync
     clone._promptguard_original = client  # kept alive: default clients close the shared pool when collected
+    clone._promptguard_ports = ports
     clone._transport = guard(client._transport, ports)
     clone._mounts = {
         pattern: None if inner is None else guard(inner, ports) for pattern, inner in client._mounts.items()
@@ -60,6 +61,11 @@ def guarded(client: Any, ports: Ports) -> Any:
 def original_of(client: Any) -> Any | None:
     """Return the client that `client` is a guarded clone of, or None."""
     return getattr(client, "_promptguard_original", None)
+
+
+def ports_of(client: Any) -> Any | None:
+    """Return what runs the requests of a guarded clone, or None for any other client."""
+    return getattr(client, "_promptguard_ports", None)
 
 
 @functools.cache

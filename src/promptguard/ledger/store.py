@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from promptguard.errors import ConfigurationError, InputFileError
@@ -41,8 +43,13 @@ class Ledger:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         self.engine = _writing_engine(self.path)
         self._reads = self.engine.execution_options(writes=False)
-        schema.metadata.create_all(self.engine)
-        self._check_version()
+        try:
+            schema.metadata.create_all(self.engine)
+            self._check_version()
+        except DatabaseError as error:
+            raise ConfigurationError(
+                f"{self.path} cannot be used ({error.orig}): give another ledger directory, or move this file away"
+            ) from error
 
     def _check_version(self) -> None:
         found = int(self._once("schema_version", str(schema.SCHEMA_VERSION).encode()))
@@ -245,7 +252,10 @@ def _writing_engine(path: Path) -> Engine:
     # A connection a transaction: nothing is inherited across fork, and no lock outlives a thread. It costs 60 µs.
     # Parameters are hidden from error texts, which end up in logs: they hold questions and answers.
     engine = create_engine(
-        f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0}, hide_parameters=True
+        URL.create("sqlite", database=str(path)),
+        poolclass=NullPool,
+        connect_args={"timeout": 10.0},
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -267,15 +277,21 @@ def _writing_engine(path: Path) -> Engine:
 
 @contextmanager
 def reading(directory: str | Path) -> Iterator[Connection]:
-    """Open a ledger for reading only. Raises InputFileError when there is none."""
+    """Open a ledger for reading only. Raises InputFileError when there is none, or when it cannot be read."""
     path = Path(directory) / FILE_NAME
     if not path.is_file():
         raise InputFileError(
             f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
         )
-    engine = create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", poolclass=NullPool)
+    file = f"file:{quote(str(path.resolve()))}"  # or "?" and "#" in a directory's name would end the path
+    url = URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"})
+    engine = create_engine(url, poolclass=NullPool)
     try:
         with engine.connect() as connection:
             yield connection
+    except DatabaseError as error:
+        raise InputFileError(
+            f"{path}: not a readable ledger ({error.orig}); restore it from a copy, or move it away and start anew"
+        ) from error
     finally:
         engine.dispose()

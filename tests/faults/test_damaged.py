@@ -1,0 +1,90 @@
+"""Ledgers that are damaged or oddly named, rows nobody can read, pages that cannot be written: told once, in one line."""
+
+import sqlite3
+
+import pytest
+
+import promptguard
+from promptguard.cli import main
+from promptguard.errors import ConfigurationError
+from promptguard.ledger.store import Ledger
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database, whatever its name says" * 50])
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_a_damaged_ledger_is_one_clear_line(tmp_path, capsys, content, command):
+    (tmp_path / "ledger.sqlite3").write_bytes(content)
+    code, err = run(capsys, command, "--ledger", str(tmp_path))
+    assert code == 2
+    assert str(tmp_path) in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert "internal error" not in err
+
+
+def test_a_damaged_ledger_is_refused_before_the_first_call(tmp_path):
+    (tmp_path / "ledger.sqlite3").write_bytes(b"not a database, whatever its name says" * 50)
+    with pytest.raises(ConfigurationError, match="another ledger directory"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["what?", "50%", "a#b", "%3F", "it's", "ü ledger"])
+def test_a_ledger_may_lie_in_a_directory_of_any_name(tmp_path, name):
+    ledger = Ledger(tmp_path / name)
+    ledger.close()
+    assert list(promptguard.verdicts(tmp_path / name)) == []
+    assert (tmp_path / name / "ledger.sqlite3").is_file()
+
+
+def test_pairs_of_which_none_can_be_used_are_wrong_use(tmp_path, capsys):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"control": {"text": "a", "latency_s": -1}, "candidate": {"text": "b"}}\n')
+    code, err = run(capsys, "analyze", str(pairs))
+    assert code == 2
+    assert f"{pairs}:1:" in err
+    assert "no line holds a usable pair" in err
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_story(tmp_path, capsys):
+    code, err = run(capsys, "demo", "--ledger", str(tmp_path / "l"), "-o", str(tmp_path / "no" / "page.html"))
+    assert code == 2
+    assert "page.html cannot be written" in err
+    assert not (tmp_path / "l").exists()
+
+
+def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
+    from promptguard.background.acting import Acting
+    from promptguard.background.evaluating import Evaluator
+    from promptguard.core.options import Drift
+    from promptguard.core.policy import State
+    from promptguard.drift import Answer, vectorise
+
+    ledger = Ledger(tmp_path)
+    row = {
+        "stream": "candidate", "epoch": 1, "group": "g@1", "at": 0.0, "call": 1, "outcome": "compared", "reason": "",
+        "asked": "m", "control_model": "m", "candidate_model": "n",
+    }  # fmt: skip
+    vector = vectorise(Answer("yes"), Answer("yes"), seed=ledger.seed).to_bytes()
+    ledger.write_pairs([{**row, "vector": b"torn"}, {**row, "vector": vector}])
+    faults = []
+    evaluator = Evaluator(
+        ledger,
+        Drift(),
+        Acting(ledger, State(), (), lambda: 0.0),
+        holder="one",
+        emit=lambda _event: None,
+        on_fault=lambda operation, error: faults.append((operation, type(error).__name__)),
+        wall=lambda: 0.0,
+    )
+    evaluator.start()
+    assert evaluator.flush(10.0)
+    evaluator.close(5.0)
+    assert [operation for operation, _ in faults] == ["pair"]
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
+        assert b'"pairs": 1' in connection.execute("select document from verdict").fetchone()[0]
