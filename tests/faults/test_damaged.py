@@ -58,6 +58,22 @@ def test_a_page_that_cannot_be_written_is_told_before_the_story(tmp_path, capsys
     assert not (tmp_path / "l").exists()
 
 
+def test_wrong_use_leaves_the_page_of_last_time_alone(tmp_path, capsys):
+    page = tmp_path / "page.html"
+    page.write_text("of last time")
+    code, _ = run(capsys, "demo", "--task", "nope", "--ledger", str(tmp_path / "l"), "-o", str(page))
+    assert code == 2
+    assert page.read_text() == "of last time"
+
+
+def test_a_ledger_that_cannot_be_made_is_one_clear_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, err = run(capsys, "demo", "--ledger", str(tmp_path / "file"), "-o", str(tmp_path / "page.html"))
+    assert code == 2
+    assert "--ledger" in err
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
     from promptguard.background.acting import Acting
     from promptguard.background.evaluating import Evaluator

@@ -35,7 +35,7 @@ def run(
     import logging
 
     from promptguard.cli.present import console
-    from promptguard.cli.report import write_private
+    from promptguard.cli.report import check_writable, write_private
     from promptguard.dashboard.page import render_report
     from promptguard.demo.story import Options
     from promptguard.demo.telling import examples, sections, tell
@@ -43,7 +43,7 @@ def run(
 
     options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
-    write_private(output, "")  # a page that cannot be written is told now, not after the story
+    check_writable(output)  # told now, not after the story
     outcome = _played(options, quiet=as_json)
     report = full_report(ledger)
     told = tell(outcome, report)

@@ -238,11 +238,16 @@ def _schedule(recordings: Recordings, options: Options) -> list[str]:
 
 def _fresh(directory: Path) -> None:
     """Empty the demo's own ledger directory; a directory that is not the demo's is never touched."""
-    if directory.exists():
-        if any(directory.iterdir()) and not (directory / MARK).exists():
-            raise ConfigurationError(
-                f"{directory} exists and is not the demo's: give --ledger another directory"
-            )
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True, mode=0o700)
-    (directory / MARK).write_text("promptguard demo may delete this directory\n")
+    try:
+        if directory.exists():
+            if any(directory.iterdir()) and not (directory / MARK).exists():
+                raise ConfigurationError(
+                    f"{directory} exists and is not the demo's: give --ledger another directory"
+                )
+            shutil.rmtree(directory)
+        directory.mkdir(parents=True, mode=0o700)
+        (directory / MARK).write_text("promptguard demo may delete this directory\n")
+    except OSError as error:
+        raise ConfigurationError(
+            f"--ledger {directory} cannot be made ({error.strerror}): give a directory that is writable"
+        ) from error
