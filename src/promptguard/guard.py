@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 import os
 import random
 import threading
@@ -21,41 +19,13 @@ from promptguard.core.events import Event, Fault
 from promptguard.core.flow import Flow, Surroundings, call, is_idle
 from promptguard.core.model import Facts, Headers, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
+from promptguard.faults import Faults
 
 if TYPE_CHECKING:
     from promptguard.background import Background
     from promptguard.telemetry.otel import Telemetry
 
-log = logging.getLogger("promptguard")
-
 BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
-
-
-class Faults:
-    """Counts faults of our own and warns once a minute at most for each kind."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self._warned: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def add(self, operation: str, error: BaseException) -> None:
-        """Count one; never raises. The message names the exception's type only: its text may hold content."""
-        kind = f"{operation}:{type(error).__name__}"
-        with self._lock:
-            self.counts[kind] = self.counts.get(kind, 0) + 1
-            now = time.monotonic()
-            if now - self._warned.get(kind, -60.0) < 60.0:
-                return
-            self._warned[kind] = now
-        with contextlib.suppress(Exception):  # a filter of the application's may raise
-            log.warning(
-                "%s failed (%s, %d so far); the application's calls are not affected",
-                operation,
-                kind,
-                self.counts[kind],
-            )
-            log.debug("the fault in full", exc_info=error)
 
 
 class Guard:

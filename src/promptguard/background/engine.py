@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from promptguard.background.acting import Acting
 from promptguard.background.evaluating import Evaluator
-from promptguard.background.pairing import Pairing, Task
-from promptguard.background.replaying import Replaying
+from promptguard.background.pairing import Pairing
+from promptguard.background.replaying import Replaying, ask_again, bank
+from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.options import Action, Drift
 from promptguard.core.policy import State
 from promptguard.errors import ConfigurationError
-from promptguard.guard import Faults
+from promptguard.faults import Faults
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
 from promptguard.shadow.worker import Worker
@@ -74,12 +75,13 @@ class Background:
             self.ledger,
             self.writer,
             self.acting,
+            bank=lambda job, control, guard: bank(self.ledger, job, control, guard, wall()),
             emit=self.emit,
             record_content=record_content is True,
             wall=wall,
         )
         self.worker: Worker[Task] = Worker(
-            self.pairing.handle, self.faults.add, size=queue, threads=threads, weigh=_task_bytes
+            self._handle, self.faults.add, size=queue, threads=threads, weigh=_task_bytes
         )
         self.replaying = Replaying(
             self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall
@@ -107,6 +109,13 @@ class Background:
         _open[path] = made
         atexit.register(_close_at_exit, weakref.ref(made))
         return made
+
+    def _handle(self, task: Task) -> None:
+        self.pairing.expire()
+        if task.job is not None:
+            self.pairing.pair(task.job, task.guard)
+        elif task.banked is not None:
+            ask_again(self.pairing, task.banked, task.guard)
 
     def open_ticket(self, stream: str) -> int:
         """Give a sampled call its place in the order of a stream's pairs."""

@@ -6,16 +6,23 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
+from promptguard.background.sides import (
+    answer_of,
+    as_far_read,
+    closed_early,
+    lost_outcome,
+    other_model,
+    read_control,
+)
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, Reading, Request
 from promptguard.core.policy import EFFECT_PAIRS
-from promptguard.drift import Answer, LabelRule, vectorise
+from promptguard.drift import LabelRule, vectorise
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
 from promptguard.shadow.order import Order
@@ -23,7 +30,6 @@ from promptguard.templates.rendered import Rendered, recognise
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
-    from promptguard.background.replaying import Banked
     from promptguard.guard import Guard
 
 MAX_WAIT = 660.0
@@ -31,15 +37,6 @@ MAX_WAIT = 660.0
 
 CLAIMS_KEPT = 10_000
 """Questions remembered as paired before the ledger shows them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One piece of background work: a sampled call, or a stored one to be asked again."""
-
-    guard: Guard
-    job: Job | None = None
-    banked: Banked | None = None
 
 
 class Pairing:
@@ -51,6 +48,7 @@ class Pairing:
         writer: Writer,
         acting: Acting,
         *,
+        bank: Callable[[Job, Reading, Guard], None],
         emit: Callable[[Event], None],
         record_content: bool,
         wall: Callable[[], float],
@@ -58,6 +56,7 @@ class Pairing:
         self._ledger = ledger
         self._writer = writer
         self._acting = acting
+        self._bank = bank
         self._emit = emit
         self._record_content = record_content
         self._wall = wall
@@ -78,14 +77,10 @@ class Pairing:
         """Return the epoch that the next pair of a group belongs to."""
         return self._acting.epoch(stream, group)
 
-    def handle(self, task: Task) -> None:
-        """Do one piece of background work."""
+    def expire(self) -> None:
+        """Give up the places of sampled calls that never ended."""
         for stream, order in self._orders.items():
             order.expire(MAX_WAIT, self.lost(stream, "(unknown)", "control_error", "abandoned"))
-        if task.job is not None:
-            self._handle_job(task.job, task.guard)
-        elif task.banked is not None:
-            self._handle_banked(task.banked, task.guard)
 
     def drop(self, job: Job, reason: str) -> None:
         """Give up the places of a call that could not be taken."""
@@ -100,7 +95,8 @@ class Pairing:
             self.lost(effect.stream, effect.group, "control_error", effect.reason),
         )
 
-    def _handle_job(self, job: Job, guard: Guard) -> None:
+    def pair(self, job: Job, guard: Guard) -> None:
+        """Pair a sampled call in every stream it was drawn for, and keep it for replay if it was drawn for that."""
         try:
             control = read_control(job)
             self._note_identity(job.routed_to or job.facts.model, control)
@@ -115,9 +111,7 @@ class Pairing:
                 raise
             self.settle(stream, ticket, row)
         if job.replay and job.routed_to is None and not control.error and guard.settings.replay is not None:
-            from promptguard.background.replaying import bank
-
-            bank(self._ledger, job, control, guard, self._wall())
+            self._bank(job, control, guard)
 
     def _row(self, stream: str, job: Job, control: Reading, guard: Guard) -> dict[str, Any]:
         """Ask the other side and compare; every way this can end is an outcome with its reason."""
@@ -131,7 +125,7 @@ class Pairing:
         shadow = guard.settings.shadow
         if shadow is None:
             return self.lost(stream, job.group, "dropped", "no shadow")
-        asked = _other_model(stream, job, shadow.model)
+        asked = other_model(stream, job, shadow.model)
         reading, usd, latency = self.ask(guard, job.request, job.facts, asked, guard.spending)
         if reading.error:
             return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
@@ -178,8 +172,8 @@ class Pairing:
         """Return the row of a pair whose two answers are there."""
         rendered = recognise(facts.messages)
         vector = vectorise(
-            _answer(control),
-            _answer(candidate),
+            answer_of(control),
+            answer_of(candidate),
             reference=rendered.reference if rendered else None,
             seed=self._seed,
             labels=self._rule(rendered),
@@ -269,60 +263,7 @@ class Pairing:
             )
         )
 
-    def _handle_banked(self, banked: Banked, guard: Guard) -> None:
-        from promptguard.background.replaying import ask_again
-
-        ask_again(self, banked, guard)
-
-
-def read_control(job: Job) -> Reading:
-    """Read the answer that the application received."""
-    protocol = wire.recognise(job.request)
-    assert protocol is not None  # noqa: S101 - it was recognised when the call was made
-    reading: Reading = protocol.read_reply(
-        job.head.status, job.head.headers, b"".join(job.body.chunks), streamed=job.facts.streamed
-    )
-    # A background answer that breaks off is lost, so the application's must be: half an answer is no shorter answer.
-    broken = job.body.clipped or (job.body.end == "cut" and reading.finish_reason is None)
-    return replace(reading, error="cut") if broken and not reading.error else reading
-
-
-def closed_early(job: Job, control: Reading) -> bool:
-    """Whether the application closed the stream before the answer had ended."""
-    return job.body.end == "closed" and not control.complete
-
-
-def as_far_read(candidate: Reading, control: Reading) -> Reading:
-    """Return the candidate's answer as far as the application read its own, which it closed early.
-
-    Otherwise the control would always be the shorter one, and the two sides not exchangeable.
-    """
-    return replace(
-        candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls
-    )
-
-
-def lost_outcome(reading: Reading) -> str:
-    """Tell a call that failed, which is missing on one side, from one that was never made, which is nobody's loss."""
-    return "dropped" if reading.error and reading.error.startswith("not_asked") else "candidate_error"
-
 
 def _tickets(job: Job) -> list[tuple[str, int]]:
     places = (("candidate", job.candidate_ticket), ("repeat", job.repeat_ticket))
     return [(stream, ticket) for stream, ticket in places if ticket is not None]
-
-
-def _other_model(stream: str, job: Job, shadow_model: str) -> str:
-    if job.routed_to is not None or stream == "repeat":
-        return job.facts.model  # the application's own model: unrouted, or once more
-    return shadow_model
-
-
-def _answer(reading: Reading) -> Answer:
-    return Answer(
-        reading.text,
-        finish_reason=reading.finish_reason,
-        tool_calls=reading.tool_calls,
-        refusal=reading.refusal,
-        output_tokens=reading.output_tokens,
-    )

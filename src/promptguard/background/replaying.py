@@ -11,10 +11,12 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
+from promptguard.background.sides import as_far_read, closed_early, lost_outcome
+from promptguard.background.tasks import Banked, Task
 from promptguard.core.effects import Job
 from promptguard.core.key import credentials, meaningful_headers, principal
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
@@ -24,7 +26,7 @@ from promptguard.shadow.patience import patiently
 from promptguard.shadow.worker import Worker
 
 if TYPE_CHECKING:
-    from promptguard.background.pairing import Pairing, Task
+    from promptguard.background.pairing import Pairing
     from promptguard.guard import Guard
 
 KEPT_SECONDS = 30 * 86400.0
@@ -38,19 +40,6 @@ _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Banked:
-    """A stored request with its one unused answer, taken from the ledger to be asked again."""
-
-    ticket: int
-    group: str
-    cluster: str | None
-    at: float
-    call: int
-    request: Request
-    answer: Reading
-
-
 def source_of(request: Request, guard: Guard) -> str:
     """Name who may ask a stored request again: the same server with the same credential."""
     return f"{request.origin}|{principal(request, guard.settings.secret)[:16]}"
@@ -61,8 +50,6 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
     options = guard.settings.replay
     if options is None or _CREDENTIAL.search(job.request.path.partition("?")[2].lower()):
         return  # a key in the address would be written with it
-    from promptguard.background.pairing import closed_early
-
     source = source_of(job.request, guard)
     guard.sources[source] = credentials(job.request)
     question = {
@@ -134,8 +121,6 @@ def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
 
 
 def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
-    from promptguard.background.pairing import as_far_read, lost_outcome
-
     epoch = pairing.epoch("replay", banked.group)
     if not pairing.claim("replay", epoch, banked.cluster):
         return pairing.lost("replay", banked.group, "not_paired", "this question was paired before")
@@ -204,8 +189,6 @@ class Replaying:
 
     def offer_due(self, guard: Guard) -> None:
         """Give the worker what is due for one client, oldest first."""
-        from promptguard.background.pairing import Task
-
         if not guard.sources:
             return
         for row in self._ledger.due(self._wall(), sorted(guard.sources), AT_ONCE):

@@ -1,0 +1,60 @@
+"""The two sides of a pair, read by the same rules: what an answer is, when it is lost, how much of it is compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from promptguard import wire
+from promptguard.core.effects import Job
+from promptguard.core.model import Reading
+from promptguard.drift import Answer
+
+
+def read_control(job: Job) -> Reading:
+    """Read the answer that the application received."""
+    protocol = wire.recognise(job.request)
+    assert protocol is not None  # noqa: S101 - it was recognised when the call was made
+    reading: Reading = protocol.read_reply(
+        job.head.status, job.head.headers, b"".join(job.body.chunks), streamed=job.facts.streamed
+    )
+    # A background answer that breaks off is lost, so the application's must be: half an answer is no shorter answer.
+    broken = job.body.clipped or (job.body.end == "cut" and reading.finish_reason is None)
+    return replace(reading, error="cut") if broken and not reading.error else reading
+
+
+def closed_early(job: Job, control: Reading) -> bool:
+    """Whether the application closed the stream before the answer had ended."""
+    return job.body.end == "closed" and not control.complete
+
+
+def as_far_read(candidate: Reading, control: Reading) -> Reading:
+    """Return the candidate's answer as far as the application read its own, which it closed early.
+
+    Otherwise the control would always be the shorter one, and the two sides not exchangeable.
+    """
+    return replace(
+        candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls
+    )
+
+
+def lost_outcome(reading: Reading) -> str:
+    """Tell a call that failed, which is missing on one side, from one that was never made, which is nobody's loss."""
+    return "dropped" if reading.error and reading.error.startswith("not_asked") else "candidate_error"
+
+
+def other_model(stream: str, job: Job, shadow_model: str) -> str:
+    """Return the model that the background call asks."""
+    if job.routed_to is not None or stream == "repeat":
+        return job.facts.model  # the application's own model: unrouted, or once more
+    return shadow_model
+
+
+def answer_of(reading: Reading) -> Answer:
+    """Return what the detector sees of an answer."""
+    return Answer(
+        reading.text,
+        finish_reason=reading.finish_reason,
+        tool_calls=reading.tool_calls,
+        refusal=reading.refusal,
+        output_tokens=reading.output_tokens,
+    )

@@ -1,0 +1,34 @@
+"""What waits in the shadow queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promptguard.core.effects import Job
+from promptguard.core.model import Reading, Request
+
+if TYPE_CHECKING:
+    from promptguard.guard import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class Banked:
+    """A stored request with its one unused answer, taken from the ledger to be asked again."""
+
+    ticket: int
+    group: str
+    cluster: str | None
+    at: float
+    call: int
+    request: Request
+    answer: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of background work: a sampled call, or a stored one to be asked again."""
+
+    guard: Guard
+    job: Job | None = None
+    banked: Banked | None = None
