@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -41,6 +41,9 @@ def run(
     label: Annotated[
         list[str] | None, typer.Option(metavar="NAME=REGEX", help="name answers by pattern; first match wins")
     ] = None,
+    label_from: Annotated[
+        str | None, typer.Option(metavar="KEY", help="take labels from another key of each answer")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print verdict.json")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="a bad line is exit 2")] = False,
 ) -> None:
@@ -48,7 +51,11 @@ def run(
 
     Exit codes: 0 no drift, 1 drift, 2 wrong use, 3 unmeasured.
     """
-    analysis = Analysis(alpha=alpha, mode=mode, horizon=horizon, rule=_rule(label), group_by=group_by)
+    if label and label_from:
+        raise ConfigurationError("--label and --label-from both name answers: give one of them")
+    analysis = Analysis(
+        alpha=alpha, mode=mode, horizon=horizon, rule=_rule(label), group_by=group_by, label_from=label_from
+    )
     analysis.read(file)
     if strict and analysis.bad_lines:
         raise InputFileError(f"{file}: {analysis.bad_lines} bad line(s) and --strict; mend or remove them")
@@ -77,9 +84,10 @@ class Analysis:
         horizon: int | None,
         rule: LabelRule | None = None,
         group_by: str | None = None,
+        label_from: str | None = None,
     ) -> None:
         self._alpha, self._mode, self._horizon = alpha, mode, horizon
-        self._rule, self._group_by = rule, group_by
+        self._rule, self._group_by, self._label_from = rule, group_by, label_from
         self._monitors: dict[str, PairMonitor] = {}
         self.texts: Texts = {}
         self.bad_lines = 0
@@ -119,10 +127,7 @@ class Analysis:
         from promptguard.report.pairs_file import BadLine
 
         try:
-            control, candidate = (
-                Answer(**{name: side[name] for name in _ANSWER if side.get(name) is not None})
-                for side in (pair.control, pair.candidate)
-            )
+            control, candidate = (Answer(**self._answer(side)) for side in (pair.control, pair.candidate))
         except ValueError as error:
             return self._bad_line(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
         verdict = self._monitors[pair.stream].update(
@@ -133,6 +138,13 @@ class Analysis:
             shown = (control.text[:_EXAMPLE_LENGTH], candidate.text[:_EXAMPLE_LENGTH])
             kept.append((verdict.pairs, pair.line, *shown))
         return None
+
+    def _answer(self, side: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: side[name] for name in _ANSWER if side.get(name) is not None}
+        if self._label_from is not None:
+            found = side.get(self._label_from)
+            given["label"] = None if found is None else str(found)
+        return given
 
     def _group(self, pair: PairLine) -> str | None:
         if self._group_by is None:

@@ -67,7 +67,7 @@ def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:
     """Return one verdict as things rich can print: heading, sentence, changes, ability, examples, groups."""
     parts: list[RenderableType] = [_heading(verdict), Text(verdict.sentence())]
     if verdict.changes:
-        parts.append(_changes(verdict.changes))
+        parts.append(_changes(verdict.changes, verdict.characters))
     if verdict.ability is not None:
         parts.append(_ability(verdict.ability))
     parts.extend(_examples(verdict.examples[:2], texts))
@@ -100,7 +100,7 @@ def table(*headings: str) -> Table:
     return shown
 
 
-def _changes(changes: Sequence[Change]) -> Table:
+def _changes(changes: Sequence[Change], characters: tuple[float, float] | None) -> Table:
     shown = table(
         "what changed", "kind", "control", "candidate", "difference", "95 % interval", "candidate before"
     )
@@ -110,6 +110,11 @@ def _changes(changes: Sequence[Change]) -> Table:
         name = escape(change.feature if change.kind == "label" else change.phrase)
         row = [name, change.kind, *_rates(change), f"{change.difference:+.2f}", interval, before]
         shown.add_row(*row)
+    if characters is not None:
+        shown.caption = (
+            f"mean length of an answer: control {characters[0]:.0f} characters, candidate {characters[1]:.0f}"
+        )
+        shown.caption_justify = "left"
     return shown
 
 
@@ -139,6 +144,10 @@ def _ability(ability: Ability) -> Table:
         if first is not None and second is not None:
             shown = f'"{ability.positive}" rate' if name == "yes_rate" else name.replace("_prime", "'")
             rows.add_row(escape(shown), *_figures(first), *_figures(second))
+    habit = ability.habit
+    if habit is not None:
+        rows.caption = f"of the change of accuracy the criterion alone explains {habit.alone:.0%} (Shapley {habit.shapley:.0%})"
+        rows.caption_justify = "left"
     return rows
 
 

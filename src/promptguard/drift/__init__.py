@@ -4,7 +4,7 @@ Pure: no clock, randomness, threads, files, network or logging; numpy and re2 on
 so `promptguard` itself never imports it.
 """
 
-from promptguard.drift.ability import Ability, Measure, SideAbility, signal_detection
+from promptguard.drift.ability import Ability, Habit, Measure, SideAbility, signal_detection
 from promptguard.drift.answer import Answer
 from promptguard.drift.effects import betting_interval
 from promptguard.drift.labels import LabelRule
@@ -17,6 +17,7 @@ __all__ = [
     "Ability",
     "Answer",
     "Change",
+    "Habit",
     "LabelRule",
     "Measure",
     "Onset",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from promptguard.drift.effects import rate_interval
 from promptguard.drift.history import NO_LABEL, Tally
 
 _POSITIVE = ("yes", "true", "positive", "1", "correct", "valid", "spam")
+_LEAST_CHANGE = 0.02
+"""of accuracy, below which splitting it would be reading tea leaves"""
 _Z95 = 1.959963984540054
 
 
@@ -42,20 +44,44 @@ class SideAbility:
 
 
 @dataclass(frozen=True, slots=True)
+class Habit:
+    """What a shift of the criterion explains of a change of accuracy, the rest being discrimination (d').
+
+    `alone` is the share of the change that the new criterion brings with the old d' kept; `shapley` is the mean of
+    that and of the share it brings when d' has moved first (Shapley value of two causes). Below 0 or above 1 where
+    the two pull in different directions.
+    """
+
+    alone: float
+    shapley: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ability:
     """Both sides over the pairs from the onset on; `positive` is the label counted as "yes"."""
 
     positive: str | None
     control: SideAbility
     candidate: SideAbility
+    positive_share: float | None = None
+    """share of the references that are `positive`"""
+
+    @property
+    def habit(self) -> Habit | None:
+        """How much of the change of accuracy a changed habit explains; None where it cannot be told."""
+        before, after = _point(self.control), _point(self.candidate)
+        if self.positive_share is None or before is None or after is None:
+            return None
+        return _habit(before, after, self.positive_share)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return asdict(self)
+        habit = self.habit
+        return {**asdict(self), "habit": None if habit is None else asdict(habit)}
 
     def turned(self) -> Ability:
         """Return the same with its sides exchanged."""
-        return Ability(self.positive, control=self.candidate, candidate=self.control)
+        return replace(self, control=self.candidate, candidate=self.control)
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Ability:
@@ -69,7 +95,7 @@ class Ability:
             )
             for name in ("control", "candidate")
         }
-        return cls(told["positive"], **sides)
+        return cls(told["positive"], **sides, positive_share=told.get("positive_share"))
 
 
 def signal_detection(hits: int, misses: int, false_alarms: int, rejections: int) -> dict[str, Measure]:
@@ -109,8 +135,11 @@ def measure_ability(tally: Tally, names: list[str], positive: str | None = None)
     yes = (
         _positive_code(references, names, positive) if len(references) == 2 and min(references) >= 0 else None
     )
-    sides = (_side(tally, side, yes) for side in (0, 1))
-    return Ability(None if yes is None else names[yes], *sides)
+    control, candidate = (_side(tally, side, yes) for side in (0, 1))
+    if yes is None:
+        return Ability(None, control, candidate)
+    positives = sum(number for codes, number in tally.labels.items() if codes[2] == yes)
+    return Ability(names[yes], control, candidate, positives / control.pairs)
 
 
 def _positive_code(references: set[int], names: list[str], positive: str | None) -> int | None:
@@ -129,6 +158,30 @@ def _side(tally: Tally, side: int, yes: int | None) -> SideAbility:
             cells[codes[side] == yes, codes[2] == yes] += number
     found = signal_detection(cells[True, True], cells[False, True], cells[True, False], cells[False, False])
     return SideAbility(count, accuracy, **found)
+
+
+def _point(side: SideAbility) -> tuple[float, float] | None:
+    if side.d_prime is None or side.criterion is None:
+        return None
+    return side.d_prime.value, side.criterion.value
+
+
+def _habit(before: tuple[float, float], after: tuple[float, float], share: float) -> Habit | None:
+    """Split the change of accuracy between criterion and d', both taken from the equal-variance normal model."""
+    from statistics import NormalDist
+
+    normal = NormalDist()
+
+    def accuracy(d_prime: float, criterion: float) -> float:
+        hit, rejection = normal.cdf(d_prime / 2.0 - criterion), normal.cdf(d_prime / 2.0 + criterion)
+        return share * hit + (1.0 - share) * rejection
+
+    first, last = accuracy(*before), accuracy(*after)
+    if abs(last - first) < _LEAST_CHANGE:
+        return None
+    alone = (accuracy(before[0], after[1]) - first) / (last - first)
+    after_ability = (last - accuracy(after[0], before[1])) / (last - first)
+    return Habit(alone, (alone + after_ability) / 2.0)
 
 
 def _rate(ones: int, total: int) -> Measure:

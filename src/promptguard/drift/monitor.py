@@ -226,11 +226,21 @@ class PairMonitor:
         onset = find_onset(history.window(), brief.alarm_at)
         if onset is None:
             return brief
+        if self.mode == "gate" and onset.low == 1:
+            # A comparison of two models usually differs from its first pair on; three pairs "before" would be none.
+            onset = replace(onset, pair=1)
         changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)
         _, since = history.split(onset.pair)
         positive = next(iter(self.labels.patterns)) if self.labels else None
         ability = measure_ability(since, history.labels.names, positive)
-        return replace(brief, onset=onset, changes=changes, ability=ability, examples=examples)
+        return replace(
+            brief,
+            onset=onset,
+            changes=changes,
+            ability=ability,
+            examples=examples,
+            characters=_characters(since),
+        )
 
     def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all
@@ -325,6 +335,12 @@ def _noise(tally: Tally) -> float:
     """Return the flip rate each way of the noisiest flag: what a shift has to stand out from."""
     flips = (tally.plus + tally.minus)[list(BINARY)] / 2.0
     return float(flips.max()) / max(1, tally.pairs)
+
+
+def _characters(tally: Tally) -> tuple[float, float]:
+    """Return the mean length of answers on both sides."""
+    control, candidate = (float(total) / max(1, tally.pairs) for total in tally.counts[:, 0])
+    return control, candidate
 
 
 def _group_name(group: str | None) -> str:

@@ -80,8 +80,9 @@ class Verdict:
     `status` latches at `drift` until acknowledged. `pairs` counts what was measured in this epoch, `skipped`
     what was not, by reason. `alarm_at` is the number of pairs seen when the alarm rang. `log10_evidence` is
     that of the e-value (gate) or of the e-detector (monitor) now; the alarm is at `log10_threshold`.
-    `changes`, `onset`, `ability`, `examples` (pair numbers) and `largest_hidden_drift` are filled by
-    `explain()` and `verdict()`, not by `update()` and `observe()`.
+    `changes`, `onset`, `ability`, `examples` (pair numbers), `characters` (mean length of control's and candidate's
+    answers since the onset) and `largest_hidden_drift` are filled by `explain()` and `verdict()`, not by `update()`
+    and `observe()`.
     """
 
     status: Status
@@ -101,6 +102,7 @@ class Verdict:
     changes: tuple[Change, ...] = ()
     ability: Ability | None = None
     examples: tuple[int, ...] = ()
+    characters: tuple[float, float] | None = None
     largest_hidden_drift: float | None = None
     groups: tuple[Verdict, ...] = field(default=())
 
@@ -125,6 +127,7 @@ class Verdict:
             "changes": [_plain(asdict(change)) for change in self.changes],
             "ability": None if self.ability is None else _plain(self.ability.to_dict()),
             "examples": list(self.examples),
+            "characters": _plain(self.characters),
             "largest_hidden_drift": _rounded(self.largest_hidden_drift),
             "sentence": self.sentence(),
             "groups": [group.to_dict() for group in self.groups],
@@ -143,6 +146,7 @@ class Verdict:
         if told.get("ability"):
             values["ability"] = Ability.from_dict(told["ability"])
         values["examples"] = tuple(told["examples"])
+        values["characters"] = tuple(told["characters"]) if told.get("characters") else None
         values["groups"] = tuple(cls.from_dict(group) for group in told["groups"])
         return cls(**values)
 
@@ -170,7 +174,8 @@ class Verdict:
             return self
         turned = tuple(change.turned() for change in self.changes)
         ability = None if self.ability is None else self.ability.turned()
-        return replace(self, changes=turned, ability=ability)
+        characters = None if self.characters is None else self.characters[::-1]
+        return replace(self, changes=turned, ability=ability, characters=characters)
 
     def unmeasured(self, reason: str) -> Verdict:
         """Return the verdict taken away for `reason`, a failed self-test say; its figures stay to be seen."""

@@ -77,7 +77,11 @@ def _ability(verdict: Verdict) -> str:
     fell = second.d_prime.high < first.d_prime.low
     rose = second.d_prime.low > first.d_prime.high
     what = "ability fell too" if fell else "ability rose" if rose else "no clear change of ability"
-    return f"{text}; {what}, d' {first.d_prime.value:.1f} -> {second.d_prime.value:.1f}."
+    text = f"{text}; {what}, d' {first.d_prime.value:.1f} -> {second.d_prime.value:.1f}."
+    habit = ability.habit
+    if habit is None or not 0.0 < habit.alone <= 1.0:
+        return text
+    return f"{text} Of that change the habit alone would explain {_percent(habit.alone)}."
 
 
 def _percent(share: float) -> str:
