@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from promptguard.report.model import CacheUse, Point, Report, StreamReport
+from promptguard.report.model import SELF_TEST, CacheUse, Point, Report, Rhythm, StreamReport
 
+FEWEST_FOR_NOISE = 20
+"""Repeat pairs below which noise is not measured but guessed."""
 MOST_FOLDED = 20_000
 """Pairs of one stream beyond which the curve is left out: folding takes about 0.1 ms a pair."""
 
@@ -18,6 +20,35 @@ def full_report(ledger: str | Path = ".promptguard") -> Report:
     report = read_report(ledger)
     streams = tuple(replace(stream, curve=_curve(ledger, stream)) for stream in report.streams)
     return replace(report, streams=streams, cache=replace(report.cache, saved_usd=_saved(report.cache)))
+
+
+def rhythm(ledger: str | Path, stream: str) -> Rhythm:
+    """Measure what planning needs. Raises InputFileError when there is no ledger."""
+    from promptguard.report.read import read_pace
+
+    noise, noise_pairs = _noise(ledger)
+    pairs, seconds, usd = read_pace(ledger, stream)
+    daily = (pairs - 1) / (seconds / 86400.0) if pairs > 1 and seconds > 0 else None
+    return Rhythm(noise, noise_pairs, daily, usd / pairs if pairs else None)
+
+
+def _noise(ledger: str | Path) -> tuple[float | None, int]:
+    """Return the flip rate each way of the noisiest flag over the repeat pairs, and their number."""
+    import numpy as np
+
+    from promptguard.drift import PairVector
+    from promptguard.drift.catalogue import BINARY
+    from promptguard.report.read import read_vectors
+
+    flags = list(BINARY)
+    flips, pairs = np.zeros(len(flags), dtype=np.int64), 0
+    for _, _, packed in read_vectors(ledger, SELF_TEST, 1):
+        vector = PairVector.from_bytes(packed)
+        flips += vector.control[flags] != vector.candidate[flags]
+        pairs += 1
+    if pairs < FEWEST_FOR_NOISE:
+        return None, pairs
+    return float(flips.max()) / (2.0 * pairs), pairs
 
 
 def _curve(ledger: str | Path, stream: StreamReport) -> tuple[Point, ...]:

@@ -146,7 +146,8 @@ def _ability(ability: Ability) -> Table:
             rows.add_row(escape(shown), *_figures(first), *_figures(second))
     habit = ability.habit
     if habit is not None:
-        rows.caption = f"of the change of accuracy the criterion alone explains {habit.alone:.0%} (Shapley {habit.shapley:.0%})"
+        share = f"{habit.alone:.0%} (Shapley {habit.shapley:.0%})"
+        rows.caption = f"of the change of accuracy the criterion alone explains {share}"
         rows.caption_justify = "left"
     return rows
 

@@ -86,13 +86,24 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one stream's background calls cost; tokens are those of its candidate side."""
+    """What one stream's background calls cost; with their tokens."""
 
     stream: str
     pairs: int
     usd: float
     input_tokens: int
     output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How fast a stream makes pairs and what they cost, and how noisy the model is; None where nothing tells."""
+
+    noise: float | None
+    """share of repeat pairs in which the noisiest flag flips, each way"""
+    noise_pairs: int
+    pairs_per_day: float | None
+    usd_per_pair: float | None
 
 
 @dataclass(frozen=True, slots=True)

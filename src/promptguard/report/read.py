@@ -97,6 +97,16 @@ def read_vectors(ledger: str | Path, stream: str, epoch: int) -> Iterator[tuple[
             yield row.group, row.call, row.vector
 
 
+def read_pace(ledger: str | Path, stream: str) -> tuple[int, float, float]:
+    """Return a stream's compared pairs, the seconds between the first and the last, and what all its calls cost."""
+    at = schema.pair.c.at
+    query = select(func.count(), func.max(at) - func.min(at)).where(schema.pair.c.stream == stream, _COMPARED)
+    with reading(ledger) as connection:
+        pairs, seconds = connection.execute(query).one()
+        usd = sum(spent.usd for spent in _spent(connection) if spent.stream == stream)
+    return int(pairs), float(seconds or 0.0), float(usd)
+
+
 def _documents(connection: Connection) -> list[Document]:
     table = schema.verdict
     rows = connection.execute(select(table.c.stream, table.c.epoch, table.c.document)).all()
