@@ -16,6 +16,7 @@ _HOMES = {
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
     "bypass": "promptguard.wrapping",
+    "cluster": "promptguard.wrapping",
     "verdicts": "promptguard.wrapping",
     "prompts": "promptguard.templates.library:open_library",
     "Shadow": "promptguard.core.options",
@@ -47,6 +48,7 @@ __all__ = [
     "Warn",
     "__version__",
     "bypass",
+    "cluster",
     "flush",
     "is_wrapped",
     "prompts",
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.templates.library import open_library as prompts
-    from promptguard.wrapping import bypass, flush, is_wrapped, unwrap, verdicts, wrap
+    from promptguard.wrapping import bypass, cluster, flush, is_wrapped, unwrap, verdicts, wrap
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from promptguard.telemetry.otel import Telemetry
 
 BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
+CLUSTER: ContextVar[str | None] = ContextVar("promptguard_cluster", default=None)
 
 
 class Guard:
@@ -99,6 +100,7 @@ class Guard:
             draws=draws,
             call=self.calls,
             bypass=BYPASS.get(),
+            cluster=CLUSTER.get(),
             observed=observed,
             context=self._context(),
         )

@@ -26,7 +26,7 @@ from promptguard.core.options import (
 )
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError, UnknownClient
-from promptguard.guard import BYPASS, Guard
+from promptguard.guard import BYPASS, CLUSTER, Guard
 
 if TYPE_CHECKING:
     from promptguard.background import Background
@@ -259,6 +259,24 @@ def bypass() -> Iterator[None]:
         yield
     finally:
         BYPASS.reset(token)
+
+
+@contextmanager
+def cluster(name: str) -> Iterator[None]:
+    """Say that calls within this block depend on each other: a conversation, one user's session, one document.
+
+    Of the calls of one cluster at most one pair enters a stream's evidence (an epoch), because the bound on false
+    alarms needs pairs that do not repeat each other's accidents. The ledger keeps a keyed digest of `name` only.
+
+    Raises ValueError when `name` is not a non-empty string.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError("cluster(name) must be a non-empty string, such as a conversation's id")
+    token = CLUSTER.set(name)
+    try:
+        yield
+    finally:
+        CLUSTER.reset(token)
 
 
 def verdicts(ledger: str | Path = ".promptguard") -> Iterator[Verdict]:

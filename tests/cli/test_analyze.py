@@ -226,3 +226,18 @@ def test_import_of_the_package_and_of_the_command_line_is_light():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
     assert done.stdout.strip() == "[]"
+
+
+def test_a_conversation_is_judged_once(capsys, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    lines = [
+        {"conversation": number // 3, "control": {"text": "yes"}, "candidate": {"text": "```\nno\n```"}}
+        for number in range(60)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(SystemExit):
+        main(["analyze", str(file), "--json", "--cluster-by", "conversation"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["pairs"] == 20
+    assert told["skipped"] == {"same cluster": 40}
+    assert told["status"] == "drift"

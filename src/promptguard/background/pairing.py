@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 MAX_WAIT = 660.0
 """Seconds after which a sampled call that never ended gives up its place; the SDKs wait 600 s for a read."""
 
-CLAIMS_KEPT = 10_000
-"""Questions remembered as paired before the ledger shows them."""
+PAIRED_BEFORE = "this question or conversation was paired before"
 
 
 class Pairing:
@@ -62,7 +61,6 @@ class Pairing:
         self._wall = wall
         self._seed = ledger.seed
         self._lock = threading.Lock()
-        self._claimed: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._rules: dict[str, LabelRule] = {}
         self._orders: dict[str, Order[dict[str, Any]]] = {
@@ -118,8 +116,8 @@ class Pairing:
         epoch = self.epoch(stream, job.group)
         if control.error:
             return self.lost(stream, job.group, "control_error", control.error)
-        if not self.claim(stream, epoch, job.cluster):
-            return self.lost(stream, job.group, "not_paired", "this question was paired before")
+        if not self.claim(stream, epoch, job.clusters):
+            return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE)
         if job.routed_to is not None and not self._wants_effect(stream, job.group):
             return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured")
         shadow = guard.settings.shadow
@@ -137,7 +135,7 @@ class Pairing:
             (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
         )
         spent = {"input_tokens": reading.input_tokens or 0, "output_tokens": reading.output_tokens or 0}
-        place = {"at": job.at, "call": job.call, "cluster": job.cluster}
+        place = {"at": job.at, "call": job.call}
         return {**row, **place, **spent, "usd": usd, "latency": latency}
 
     def ask(
@@ -213,18 +211,9 @@ class Pairing:
             self._rules[rendered.digest] = LabelRule(rendered.name, rendered.version, rendered.label_rule)
         return self._rules[rendered.digest]
 
-    def claim(self, stream: str, epoch: int, cluster: str | None) -> bool:
-        """Whether this question may be paired: equal questions at temperature 0 have dependent answers."""
-        if cluster is None:
-            return True
-        place = (stream, epoch, cluster)
-        with self._lock:
-            if place in self._claimed:
-                return False
-            self._claimed[place] = None
-            if len(self._claimed) > CLAIMS_KEPT:  # the ledger knows the older ones by now
-                del self._claimed[next(iter(self._claimed))]
-        return not self._ledger.seen(stream, epoch, cluster)
+    def claim(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
+        """Whether these questions and conversations may be paired: answers within one depend on each other."""
+        return not clusters or self._ledger.claim(stream, epoch, clusters)
 
     def _wants_effect(self, stream: str, group: str) -> bool:
         if stream != "candidate":

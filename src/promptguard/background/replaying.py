@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
+from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.tasks import Banked, Task
 from promptguard.core.effects import Job
@@ -26,7 +27,6 @@ from promptguard.shadow.patience import patiently
 from promptguard.shadow.worker import Worker
 
 if TYPE_CHECKING:
-    from promptguard.background.pairing import Pairing
     from promptguard.guard import Guard
 
 KEPT_SECONDS = 30 * 86400.0
@@ -62,7 +62,7 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
     }
     row = {
         "group": job.group,
-        "cluster": job.cluster,
+        "clusters": " ".join(job.clusters),
         "at": job.at,
         "due": job.at + seconds(options.after, "after"),
         "call": job.call,
@@ -105,7 +105,7 @@ def _restored(row: Any, ticket: int, who: Headers) -> Banked:
         output_tokens=answer["output_tokens"],
         identity=Identity(model=answer["served"]),
     )
-    return Banked(ticket, row.group, row.cluster, row.at, row.call, request, reading)
+    return Banked(ticket, row.group, tuple(row.clusters.split()), row.at, row.call, request, reading)
 
 
 def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
@@ -122,8 +122,8 @@ def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
 
 def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
     epoch = pairing.epoch("replay", banked.group)
-    if not pairing.claim("replay", epoch, banked.cluster):
-        return pairing.lost("replay", banked.group, "not_paired", "this question was paired before")
+    if not pairing.claim("replay", epoch, banked.clusters):
+        return pairing.lost("replay", banked.group, "not_paired", PAIRED_BEFORE)
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
     request = banked.request
     if guard.twin.renews_credentials(request.origin):  # those of then have run out by now
@@ -138,7 +138,7 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
     if not banked.answer.complete:
         reading = as_far_read(reading, banked.answer)
     row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)
-    return {**row, "call": guard.calls, "cluster": banked.cluster, "usd": usd, "latency": latency}
+    return {**row, "call": guard.calls, "usd": usd, "latency": latency}
 
 
 class Replaying:

@@ -18,7 +18,7 @@ class Banked:
 
     ticket: int
     group: str
-    cluster: str | None
+    clusters: tuple[str, ...]
     at: float
     call: int
     request: Request

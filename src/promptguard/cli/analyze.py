@@ -38,6 +38,12 @@ def run(
     group_by: Annotated[
         str | None, typer.Option(help="another key of each line to take the group from")
     ] = None,
+    cluster_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="a key of each line, such as a conversation: one pair each is judged"
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="NAME=REGEX", help="name answers by pattern; first match wins")
     ] = None,
@@ -54,7 +60,13 @@ def run(
     if label and label_from:
         raise ConfigurationError("--label and --label-from both name answers: give one of them")
     analysis = Analysis(
-        alpha=alpha, mode=mode, horizon=horizon, rule=_rule(label), group_by=group_by, label_from=label_from
+        alpha=alpha,
+        mode=mode,
+        horizon=horizon,
+        rule=_rule(label),
+        group_by=group_by,
+        cluster_by=cluster_by,
+        label_from=label_from,
     )
     analysis.read(file)
     if strict and analysis.bad_lines:
@@ -84,10 +96,13 @@ class Analysis:
         horizon: int | None,
         rule: LabelRule | None = None,
         group_by: str | None = None,
+        cluster_by: str | None = None,
         label_from: str | None = None,
     ) -> None:
         self._alpha, self._mode, self._horizon = alpha, mode, horizon
         self._rule, self._group_by, self._label_from = rule, group_by, label_from
+        self._cluster_by = cluster_by
+        self._clusters: set[tuple[str, str]] = set()
         self._monitors: dict[str, PairMonitor] = {}
         self.texts: Texts = {}
         self.bad_lines = 0
@@ -130,6 +145,9 @@ class Analysis:
             control, candidate = (Answer(**self._answer(side)) for side in (pair.control, pair.candidate))
         except ValueError as error:
             return self._bad_line(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
+        if self._dependent(pair):
+            self._monitors[pair.stream].skip("same cluster", self._group(pair))
+            return None
         verdict = self._monitors[pair.stream].update(
             control, candidate, self._group(pair), pair.prompt, pair.reference
         )
@@ -139,6 +157,16 @@ class Analysis:
             kept.append((verdict.pairs, pair.line, *shown))
         return None
 
+    def _dependent(self, pair: PairLine) -> bool:
+        """Whether its cluster has had its pair: two pairs of one conversation repeat each other's accidents."""
+        name = None if self._cluster_by is None else self._named(pair, self._cluster_by)
+        if name is None:
+            return False
+        place = (pair.stream, name)
+        known = place in self._clusters
+        self._clusters.add(place)
+        return known
+
     def _answer(self, side: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: side[name] for name in _ANSWER if side.get(name) is not None}
         if self._label_from is not None:
@@ -147,9 +175,12 @@ class Analysis:
         return given
 
     def _group(self, pair: PairLine) -> str | None:
-        if self._group_by is None:
-            return pair.group
-        found = pair.extra.get(self._group_by, pair.prompt if self._group_by == "prompt" else None)
+        return pair.group if self._group_by is None else self._named(pair, self._group_by)
+
+    @staticmethod
+    def _named(pair: PairLine, key: str) -> str | None:
+        own = {"prompt": pair.prompt, "group": pair.group}
+        found = pair.extra.get(key, own.get(key))
         return None if found is None else str(found) or None
 
     def _monitor(self, stream: str, share: float) -> PairMonitor:

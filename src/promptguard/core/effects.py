@@ -85,8 +85,8 @@ class Job:
     request: Request
     facts: Facts
     group: str
-    cluster: str | None
-    """digest of the request where equal requests have equal answers (temperature 0): paired once an epoch"""
+    clusters: tuple[str, ...]
+    """keyed digests of what makes calls depend on each other: one pair each in a stream's epoch"""
     call: int
     """which call of this process it was, counted from 1"""
     at: float

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from promptguard.core import effects as do
 from promptguard.core.events import CacheLooked, CallMade
-from promptguard.core.key import cache_key, request_digest, unambiguous
+from promptguard.core.key import cache_key, cluster_digest, question_digest, unambiguous
 from promptguard.core.model import Facts, Headers, Reading, Request, StoredReply
 from promptguard.core.policy import (
     NOT_SAMPLED,
@@ -62,6 +62,8 @@ class Surroundings:
     call: int = 0
     bypass: bool = False
     """inside `with promptguard.bypass()`: not answered from the cache"""
+    cluster: str | None = None
+    """inside `with promptguard.cluster(...)`: what makes these calls depend on each other"""
     observed: bool = False
     """telemetry is recorded: answers are read even when nothing else needs it"""
     context: object = None
@@ -197,12 +199,11 @@ def _settle(this: _Call, protocol: WireProtocol, around: Surroundings, head: do.
 
 
 def _job(this: _Call, around: Surroundings, head: do.Head, body: do.Body, latency: float) -> do.Job:
-    cluster = request_digest(this.request, this.facts.body) if this.facts.temperature == 0 else None
     return do.Job(
         request=this.request,
         facts=this.facts,
         group=this.group,
-        cluster=cluster,
+        clusters=_clusters(this, around),
         call=around.call,
         at=around.wall(),
         head=head,
@@ -213,6 +214,15 @@ def _job(this: _Call, around: Surroundings, head: do.Head, body: do.Body, latenc
         routed_to=this.routed_to,
         latency=latency,
     )
+
+
+def _clusters(this: _Call, around: Surroundings) -> tuple[str, ...]:
+    """Name what this call's answer depends on: its question, where equal ones have equal answers, and what was given."""
+    secret = around.settings.secret
+    found = [] if around.cluster is None else [cluster_digest(around.cluster, secret)]
+    if this.facts.temperature == 0:
+        found.append(question_digest(this.request, this.facts.body, secret))
+    return tuple(found)
 
 
 def _entry(this: _Call, around: Surroundings, head: do.Head, body: do.Body, reading: Reading) -> StoredReply:

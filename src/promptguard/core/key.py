@@ -78,10 +78,20 @@ def cache_key(request: Request, body: Mapping[str, Any], *, secret: bytes, tenan
     return f"{VERSION}:{hashlib.sha256(canonical_json(parts)).hexdigest()}"
 
 
-def request_digest(request: Request, body: Mapping[str, Any]) -> str:
-    """Return a short digest of the question alone, without credential: equal for equal requests."""
+def question_digest(request: Request, body: Mapping[str, Any], secret: bytes) -> str:
+    """Return a keyed digest of the question alone, without credential: equal for equal requests."""
     parts = [request.method, request.origin, request.path, meaningful_headers(request), body]
-    return hashlib.sha256(canonical_json(parts)).hexdigest()[:32]
+    return _keyed(canonical_json(parts), secret)
+
+
+def cluster_digest(name: str, secret: bytes) -> str:
+    """Return a keyed digest of a cluster the user named, so that a ledger does not tell who it was."""
+    return _keyed(b"cluster\0" + name.encode("utf-8", "surrogatepass"), secret)
+
+
+def _keyed(data: bytes, secret: bytes) -> str:
+    # Keyed, because a plain digest of a short question can be guessed from the ledger.
+    return hmac.new(secret, data, hashlib.sha256).hexdigest()[:32]
 
 
 def unambiguous(body: bytes) -> bool:

@@ -33,7 +33,6 @@ pair = Table(
     Column("at", Float, nullable=False),
     Column("call", Integer, nullable=False),
     Column("banked_call", Integer),
-    Column("cluster", String),
     Column("outcome", String, nullable=False),
     Column("reason", String, nullable=False, default=""),
     Column("asked", String, nullable=False),
@@ -47,8 +46,16 @@ pair = Table(
     Column("output_tokens", Integer, nullable=False, default=0),
     Column("latency", Float, nullable=False, default=0.0),
     Index("pair_by_stream", "stream", "id"),
-    Index("pair_by_cluster", "stream", "epoch", "cluster"),
 )
+
+claim = Table(
+    "claim",
+    metadata,
+    Column("stream", String, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("cluster", String, primary_key=True),
+)
+"""Questions and conversations that have had their one pair, by keyed digest; claimed before the pair is made."""
 
 content = Table(
     "content",
@@ -64,7 +71,7 @@ banked = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("group", String, nullable=False),
-    Column("cluster", String),
+    Column("clusters", String, nullable=False),
     Column("at", Float, nullable=False),
     Column("due", Float, nullable=False),
     Column("call", Integer, nullable=False),

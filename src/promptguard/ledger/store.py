@@ -90,14 +90,19 @@ class Ledger:
         with self._reads.connect() as connection:
             return list(connection.execute(query))
 
-    def seen(self, stream: str, epoch: int, cluster: str) -> bool:
-        """Whether this question has already been paired in this stream and epoch."""
-        table = schema.pair
-        query = select(table.c.id).where(
-            table.c.stream == stream, table.c.epoch == epoch, table.c.cluster == cluster
-        )
-        with self._reads.connect() as connection:
-            return connection.execute(query.limit(1)).first() is not None
+    def claim(self, stream: str, epoch: int, clusters: Sequence[str]) -> bool:
+        """Take the one pair that each of `clusters` has in a stream's epoch; False, taking none, when one has had it.
+
+        One transaction, so that of several processes one alone succeeds.
+        """
+        table = schema.claim
+        with self.engine.connect() as connection, connection.begin() as transaction:
+            for cluster in sorted(set(clusters)):
+                row = {"stream": stream, "epoch": epoch, "cluster": cluster}
+                if connection.execute(upsert(table).values(**row).on_conflict_do_nothing()).rowcount != 1:
+                    transaction.rollback()
+                    return False
+        return True
 
     def reserve(self, day: str, usd: float, cap_usd: float | None, cap_calls: int | None) -> bool:
         """Book one call of at most `usd` on `day` before it is sent; False when a cap would be passed."""
