@@ -209,5 +209,5 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _no_ticket(_stream: str) -> int:
+def _no_ticket(_stream: str, _group: str, _clusters: tuple[str, ...]) -> int:
     return 0

@@ -33,7 +33,7 @@ def body(finish="stop", end="eof"):
 def begin(settings, state=None, asked=None, **more):
     tickets = iter(range(10))
     around = Surroundings(
-        settings=settings, state=state or State(), group_of=lambda _: GROUP, open_ticket=lambda _: next(tickets),
+        settings=settings, state=state or State(), group_of=lambda _: GROUP, open_ticket=lambda *_: next(tickets),
         clock=lambda: 1.0, wall=lambda: 100.0, draws=(0.0, 0.5, 0.0), **more,
     )  # fmt: skip
     return call(asked or request(), openai_chat, around)

@@ -117,9 +117,9 @@ class Background:
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.guard)
 
-    def open_ticket(self, stream: str) -> int:
-        """Give a sampled call its place in the order of a stream's pairs."""
-        return self.pairing.order(stream).open()
+    def open_ticket(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
+        """Give a sampled call its place in the order of a stream's pairs; None when a call it depends on has had one."""
+        return self.pairing.open(stream, group, clusters)
 
     def offer(self, job: Job, guard: Guard) -> None:
         """Take a sampled call for pairing; a full queue gives its places up, counted."""

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 MAX_WAIT = 660.0
 """Seconds after which a sampled call that never ended gives up its place; the SDKs wait 600 s for a read."""
 
+TAKEN_KEPT = 10_000
+"""Clusters remembered as taken; older ones are claimed in the ledger."""
+
 PAIRED_BEFORE = "this question or conversation was paired before"
 
 
@@ -61,6 +64,7 @@ class Pairing:
         self._wall = wall
         self._seed = ledger.seed
         self._lock = threading.Lock()
+        self._taken: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._rules: dict[str, LabelRule] = {}
         self._orders: dict[str, Order[dict[str, Any]]] = {
@@ -70,6 +74,24 @@ class Pairing:
     def order(self, stream: str) -> Order[dict[str, Any]]:
         """Return the order of a stream's pairs."""
         return self._orders[stream]
+
+    def open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
+        """Take the next place in a stream's order, or None when one of `clusters` has taken one in this process."""
+        ticket = self._orders[stream].open()
+        if self._first(stream, self.epoch(stream, group), clusters):
+            return ticket
+        self.settle(stream, ticket, self.lost(stream, group, "not_paired", PAIRED_BEFORE))
+        return None
+
+    def _first(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
+        places = [(stream, epoch, cluster) for cluster in clusters]
+        with self._lock:
+            if any(place in self._taken for place in places):
+                return False
+            self._taken.update(dict.fromkeys(places))
+            while len(self._taken) > TAKEN_KEPT:  # the ledger knows the older ones by now
+                del self._taken[next(iter(self._taken))]
+        return True
 
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""

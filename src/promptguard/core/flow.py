@@ -52,8 +52,8 @@ class Surroundings:
     settings: Settings
     state: State
     group_of: Callable[[Facts], str]
-    open_ticket: Callable[[str], int]
-    """stream → this call's place in the order of that stream's pairs"""
+    open_ticket: Callable[[str, str, tuple[str, ...]], int | None]
+    """(stream, group, clusters) → a place in the order of pairs, or None where one of the clusters has had its pair"""
     clock: Callable[[], float]
     """monotonic seconds"""
     wall: Callable[[], float]
@@ -82,6 +82,7 @@ class _Call:
     epoch: int
     key: str | None = None
     sampled: Sampled = NOT_SAMPLED
+    clusters: tuple[str, ...] = ()
     tickets: dict[str, int] = field(default_factory=dict)
     routed_to: str | None = None
     started: float = 0.0
@@ -112,14 +113,23 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
         return
     if not facts.stateful:
         this.sampled = sampled
-        this.tickets = {
-            name: around.open_ticket(name) for name in ("candidate", "repeat") if getattr(sampled, name)
-        }
+        this.clusters = _clusters(this, around) if sampled else ()
+        this.tickets = _tickets(this, around)
     head = yield from _send(this, protocol, around)
     if head is None:
         return
     body: do.Body = yield do.Deliver()
     yield from _settle(this, protocol, around, head, body)
+
+
+def _tickets(this: _Call, around: Surroundings) -> dict[str, int]:
+    """Take places in the order of pairs before the answer is known: of dependent calls the first sampled one has the pair.
+
+    Were it the first answered one, short answers would be favoured on the control's side alone.
+    """
+    drawn = [name for name in ("candidate", "repeat") if getattr(this.sampled, name)]
+    opened = {name: around.open_ticket(name, this.group, this.clusters) for name in drawn}
+    return {name: ticket for name, ticket in opened.items() if ticket is not None}
 
 
 def _from_cache(this: _Call, around: Surroundings) -> Generator[do.Effect, Any, bool]:
@@ -203,7 +213,7 @@ def _job(this: _Call, around: Surroundings, head: do.Head, body: do.Body, latenc
         request=this.request,
         facts=this.facts,
         group=this.group,
-        clusters=_clusters(this, around),
+        clusters=this.clusters,
         call=around.call,
         at=around.wall(),
         head=head,
