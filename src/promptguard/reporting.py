@@ -27,9 +27,7 @@ def rhythm(ledger: str | Path, stream: str) -> Rhythm:
     from promptguard.report.read import read_pace
 
     noise, noise_pairs = _noise(ledger)
-    pairs, seconds, usd = read_pace(ledger, stream)
-    daily = (pairs - 1) / (seconds / 86400.0) if pairs > 1 and seconds > 0 else None
-    return Rhythm(noise, noise_pairs, daily, usd / pairs if pairs else None)
+    return Rhythm(noise, noise_pairs, *read_pace(ledger, stream))
 
 
 def _noise(ledger: str | Path) -> tuple[float | None, int]:

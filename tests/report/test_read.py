@@ -109,3 +109,14 @@ def test_overall_leaves_the_self_test_out() -> None:
 def test_no_ledger_is_told() -> None:
     with pytest.raises(InputFileError, match="no ledger here"):
         read_verdicts("/nowhere")
+
+
+def test_expected_false_alarms_follow_from_pace_and_promise(recorded: Recorded) -> None:
+    expected = 0.0
+    watching = {told["stream"]: told for told in read_verdicts(recorded.path) if told["mode"] == "monitor"}
+    for stream, told in watching.items():
+        query = "select count(*), max(at) - min(at) from pair where outcome = 'compared' and stream = ?"
+        ((pairs, seconds),) = rows(recorded, query, (stream,))
+        expected += told["alpha"] / told["horizon"] * 365.25 * 86400 * (pairs - 1) / seconds
+    assert expected > 0
+    assert read_report(recorded.path).false_alarms_per_year == pytest.approx(expected)

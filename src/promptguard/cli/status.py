@@ -45,6 +45,7 @@ def summary(report: Report, today: str) -> dict[str, Any]:
         "done": _done(report),
         "today": {"calls": spent.calls if spent else 0, "usd": spent.usd if spent else 0.0},
         "total_usd": sum(day.usd for day in report.days),
+        "false_alarms_per_year": report.false_alarms_per_year,
         "cache": {"hits": report.cache.hits, "misses": report.cache.misses},
     }
 
@@ -103,6 +104,10 @@ def _show(told: dict[str, Any]) -> None:
     out.print(rows)
     for line in told["done"]:
         out.print(quoted(line))
+    if told["false_alarms_per_year"] is not None:
+        out.print(
+            f"if nothing changes, at most {told['false_alarms_per_year']:.2g} false alarms a year at the pace so far"
+        )
     today, cache = told["today"], told["cache"]
     out.print(
         f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "

@@ -168,6 +168,8 @@ class Report:
     days: tuple[Day, ...]
     spent: tuple[Spent, ...]
     recorded_content: bool
+    false_alarms_per_year: float | None = None
+    """at most so many are expected if nothing changes, at the pace so far; None without a pace, or where all is gated"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

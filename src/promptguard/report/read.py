@@ -82,6 +82,7 @@ def read_report(ledger: str | Path) -> Report:
                 Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
             ),
             spent=_spent(connection),
+            false_alarms_per_year=_false_alarms(connection, documents),
             recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first()
             is not None,
         )
@@ -97,14 +98,32 @@ def read_vectors(ledger: str | Path, stream: str, epoch: int) -> Iterator[tuple[
             yield row.group, row.call, row.vector
 
 
-def read_pace(ledger: str | Path, stream: str) -> tuple[int, float, float]:
-    """Return a stream's compared pairs, the seconds between the first and the last, and what all its calls cost."""
+def read_pace(ledger: str | Path, stream: str) -> tuple[float | None, float | None]:
+    """Return a stream's compared pairs a day and what one cost in USD; None where there are too few to tell."""
+    with reading(ledger) as connection:
+        pairs, daily = _pace(connection, stream)
+        usd = sum(spent.usd for spent in _spent(connection) if spent.stream == stream)
+    return daily, float(usd) / pairs if pairs else None
+
+
+def _pace(connection: Connection, stream: str) -> tuple[int, float | None]:
+    """Return a stream's compared pairs, and how many there were a day between the first and the last."""
     at = schema.pair.c.at
     query = select(func.count(), func.max(at) - func.min(at)).where(schema.pair.c.stream == stream, _COMPARED)
-    with reading(ledger) as connection:
-        pairs, seconds = connection.execute(query).one()
-        usd = sum(spent.usd for spent in _spent(connection) if spent.stream == stream)
-    return int(pairs), float(seconds or 0.0), float(usd)
+    pairs, seconds = connection.execute(query).one()
+    return int(pairs), (pairs - 1) / (seconds / 86400.0) if pairs > 1 and seconds else None
+
+
+def _false_alarms(connection: Connection, documents: Sequence[Document]) -> float | None:
+    """Add up pairs a year times alpha / horizon over the streams that watch: their run length is at least H/alpha."""
+    newest = {told["stream"]: told for told in documents if told["mode"] == "monitor"}
+    paces = {stream: _pace(connection, stream)[1] for stream in newest}
+    rates = [
+        365.25 * pace * told["alpha"] / told["horizon"]
+        for stream, told in newest.items()
+        if (pace := paces[stream]) is not None
+    ]
+    return sum(rates) if rates else None
 
 
 def _documents(connection: Connection) -> list[Document]:
