@@ -15,7 +15,8 @@ from promptguard.errors import ConfigurationError, InputFileError
 
 if TYPE_CHECKING:
     from promptguard.drift import LabelRule, PairMonitor, Verdict
-    from promptguard.report.pairs_file import BadLine, PairLine
+    from promptguard.report.lines_file import BadLine
+    from promptguard.report.pairs_file import PairLine
 
 SHARES = {"candidate": 0.4, "replay": 0.4, "canary": 0.2}
 """How a group's alpha is split between the streams that judge; `repeat` has its own and only gates."""
@@ -139,7 +140,7 @@ class Analysis:
 
     def _take(self, pair: PairLine) -> None:
         from promptguard.drift import Answer
-        from promptguard.report.pairs_file import BadLine
+        from promptguard.report.lines_file import BadLine
 
         try:
             control, candidate = (Answer(**self._answer(side)) for side in (pair.control, pair.candidate))
