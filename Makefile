@@ -6,7 +6,7 @@ VENV2 := .venv-openai2
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench soak clean help
+.PHONY: demo test lint bench bench-detector soak clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -26,6 +26,9 @@ lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 
 bench: $(VENV)/.test           ## ratios, measured side by side
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
+	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
 
 soak: $(VENV)/.test            ## long checks: 20 seeds of the demo, 20 quiet ones, a real model that did not change
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)

@@ -63,3 +63,13 @@ def same_model_vectors(rng: np.random.Generator) -> list[PairVector]:
             for i in range(0, len(order) - 1, 2)
         ]
     return [found[place] for place in rng.permutation(len(found))]
+
+
+@cache
+def changed_answers(name: str) -> dict[str, list[str]]:
+    """Answers of the same model after a real change (benchmarks/data/NOTICE), by prompt."""
+    found: dict[str, list[str]] = {}
+    for line in lines(SAME_MODEL / f"{name}.jsonl.gz"):
+        if line.get("temperature"):
+            found.setdefault(line["prompt_id"], []).append(line["text"])
+    return found

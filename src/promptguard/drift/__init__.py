@@ -9,13 +9,17 @@ from promptguard.drift.answer import Answer
 from promptguard.drift.effects import betting_interval
 from promptguard.drift.labels import LabelRule
 from promptguard.drift.monitor import PairMonitor
+from promptguard.drift.naming import e_bh
+from promptguard.drift.partitions import AnswerVector, vectorise_answer
 from promptguard.drift.plan import largest_hidden, pairs_needed
+from promptguard.drift.sets import SetMonitor
 from promptguard.drift.vector import PairVector, vectorise
 from promptguard.drift.verdict import Change, Onset, Verdict
 
 __all__ = [
     "Ability",
     "Answer",
+    "AnswerVector",
     "Change",
     "Habit",
     "LabelRule",
@@ -23,11 +27,14 @@ __all__ = [
     "Onset",
     "PairMonitor",
     "PairVector",
+    "SetMonitor",
     "SideAbility",
     "Verdict",
     "betting_interval",
+    "e_bh",
     "largest_hidden",
     "pairs_needed",
     "signal_detection",
     "vectorise",
+    "vectorise_answer",
 ]

@@ -27,6 +27,11 @@ class Group:
         """Pairs measured in this epoch."""
         return self.history.all.pairs
 
+    @property
+    def log_ceiling(self) -> float:
+        """The log of the most that what was measured could have paid: a pair pays at most 2."""
+        return self.pairs * math.log(2.0)
+
     def bet(self, seen: Difference) -> float:
         """Score the pair, then learn from it; return log e."""
         payoff = self.learner.score_then_learn(seen)

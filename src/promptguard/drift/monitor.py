@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer
@@ -52,6 +52,8 @@ class PairMonitor:
     'unmeasured'
     """
 
+    _group_type: type[Group] = Group
+
     def __init__(
         self,
         alpha: float = 0.01,
@@ -69,7 +71,7 @@ class PairMonitor:
         self._reset()
 
     def _reset(self) -> None:
-        self._all = Group(self.mode)
+        self._all = self._group_type(self.mode)
         # While there is one group it *is* the whole: one learner, one history. A second group makes a copy.
         self._groups: dict[str, Group] = {}
         self._union = Union(self.mode)
@@ -166,7 +168,7 @@ class PairMonitor:
                 if len(self._groups) == 1:
                     only = next(iter(self._groups))
                     self._groups[only] = copy.deepcopy(self._all)
-                group = Group(self.mode)
+                group = self._group_type(self.mode)
             self._groups[name] = group
         return group
 
@@ -270,8 +272,8 @@ class PairMonitor:
             return "unmeasured", problem
         if alarm_at is not None:
             return "drift", None
-        # a pair pays at most 2, so below this number no evidence could have been enough
-        if group.pairs < math.ceil(threshold / math.log(2.0) - 1e-9):
+        # what is below this ceiling could not have been enough, whatever the answers said
+        if group.log_ceiling < threshold - 1e-9:
             return "unmeasured", "too few pairs"
         return "no_drift", None
 
@@ -299,7 +301,7 @@ class PairMonitor:
         return frozen
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> PairMonitor:
+    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> Self:
         """Rebuild a monitor from `state_dict()`.
 
         ValueError when it is of another version or not a state at all.
@@ -320,10 +322,10 @@ class PairMonitor:
                 seed=seed,
             )
             monitor.epoch = thawed["epoch"]
-            monitor._all = Group.from_state(monitor.mode, thawed["all"])
+            monitor._all = cls._group_type.from_state(monitor.mode, thawed["all"])
             monitor._union = Union.from_state(monitor.mode, thawed["union"])
             monitor._groups = {
-                name: monitor._all if group is None else Group.from_state(monitor.mode, group)
+                name: monitor._all if group is None else cls._group_type.from_state(monitor.mode, group)
                 for name, group in thawed["groups"]
             }
         except (LookupError, TypeError, AttributeError) as error:

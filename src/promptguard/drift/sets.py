@@ -1,0 +1,262 @@
+"""SetMonitor: the detector for prompts that are asked again and again (replay, canary).
+
+Where one prompt has several stored answers, a round compares r of them with s answers of today as sets. That
+raises the most one live answer can pay from log 2 toward log 4, and it sees what differences of single pairs
+cannot: another spread, and changes that go another way for every prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from promptguard.drift.answer import Answer
+from promptguard.drift.evidence import Mode
+from promptguard.drift.group import Group
+from promptguard.drift.labels import LabelRule
+from promptguard.drift.monitor import PairMonitor, _group_name
+from promptguard.drift.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
+from promptguard.drift.setbet import SetBet
+from promptguard.drift.vector import PairVector
+from promptguard.drift.verdict import Verdict
+
+SETS = 1
+FEWEST = 2
+"""answers a side without which a round says nothing of spread"""
+MOST_ANSWERS = 64
+"""answers a side; distances are between all answers of a round"""
+
+
+class SetMonitor:
+    """Watches one stream of rounds, each some stored answers and some of today's to one prompt.
+
+    Modes, `alpha`, groups, epochs and verdicts are those of `PairMonitor`, but evidence is read **only at the
+    ends of rounds**, and `horizon` counts rounds. In verdicts `pairs` and `alarm_at` count live answers that
+    had a stored partner; `rounds` and `alarm_round` count rounds.
+
+    The promise holds when, given the past, all answers of a round could be exchanged: every stored answer is
+    used in one round only, and stored and live answers are calls alike but for the model.
+
+    `seed` keys the text hash and the labelings drawn for rounds larger than 5 + 5. It must not depend on the
+    answers, and is not part of the state.
+
+    >>> monitor = SetMonitor(alpha=0.01)
+    >>> same = [Answer("Yes."), Answer("Yes, it is."), Answer("Yes.")]
+    >>> monitor.update(banked=same, live=same).pairs
+    3
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.01,
+        mode: Mode = "gate",
+        *,
+        horizon: int | None = None,
+        stream: str = "canary",
+        labels: LabelRule | None = None,
+        seed: bytes = b"",
+    ) -> None:
+        self._inner = _Rounds(alpha, mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
+
+    # -- taking rounds in
+
+    def update(
+        self,
+        banked: Sequence[Answer],
+        live: Sequence[Answer],
+        group: str | None = None,
+        reference: str | None = None,
+    ) -> Verdict:
+        """Take in one round and return the verdict so far (without explanation).
+
+        `banked` and `live` may differ in number; both are in an order that does not depend on their content
+        (the first is paired with the first). Answers with `error` are counted as lost on their side and left
+        out; a round with fewer than 2 answers left on a side is not measured. ValueError names a wrong
+        argument.
+        """
+        _check_round(banked, live, Answer)
+        _group_name(group)
+        sides = []
+        for name, answers in (("control", banked), ("candidate", live)):
+            for answer in answers:
+                if answer.error is not None:
+                    self._inner.skip(f"{name}_error", group)
+            sides.append(
+                [
+                    vectorise_answer(answer, seed=self._inner.seed, labels=self._inner.labels)
+                    for answer in answers
+                    if answer.error is None
+                ]
+            )
+        return self.observe(sides[0], sides[1], group, reference)
+
+    def observe(
+        self,
+        banked: Sequence[AnswerVector],
+        live: Sequence[AnswerVector],
+        group: str | None = None,
+        reference: str | None = None,
+    ) -> Verdict:
+        """Take in one round of measured answers and return the verdict so far; about 4 milliseconds."""
+        _check_round(banked, live, AnswerVector)
+        if min(len(banked), len(live)) < FEWEST:
+            return self._inner.skip("short_round", group)
+        return self._inner.take(list(banked), list(live), group, reference)
+
+    def skip(self, side_reason: str, group: str | None = None) -> Verdict:
+        """Count an answer that could not be had, and why; reasons as for `PairMonitor.skip`."""
+        return self._inner.skip(side_reason, group)
+
+    def acknowledge(self) -> Verdict:
+        """Begin a new epoch: evidence, learners and counts start again, and the promise with them."""
+        return self._inner.acknowledge()
+
+    # -- telling
+
+    @property
+    def alpha(self) -> float:
+        """The chance of a false alarm that is promised."""
+        return self._inner.alpha
+
+    @property
+    def epoch(self) -> int:
+        """The number of this epoch, from 1."""
+        return self._inner.epoch
+
+    @property
+    def rounds(self) -> int:
+        """Rounds measured in this epoch."""
+        return self._inner.whole.rounds
+
+    @property
+    def alarm_round(self) -> int | None:
+        """The round whose end rang the alarm, counted from 1 within the epoch."""
+        return self._inner.whole.alarm_round
+
+    def brief(self, group: str | None = None) -> Verdict:
+        """Return the verdict of all rounds, or of one group, without explanation."""
+        return self._inner.brief(group)
+
+    def verdict(self) -> Verdict:
+        """Return the verdict with its explanation; the same as `explain()`."""
+        return self._inner.explain()
+
+    def explain(self, effect_from: int | None = None) -> Verdict:
+        """Return the verdict with onset, changes, ability and groups, from the pairs of the rounds.
+
+        As `PairMonitor.explain`; a change of spread alone may leave `changes` empty.
+        """
+        return self._inner.explain(effect_from)
+
+    # -- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the seed as JSON values; `from_state` continues bit for bit."""
+        return {"sets": SETS, "drawn": self._inner.drawn, "monitor": self._inner.state_dict()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> SetMonitor:
+        """Rebuild a monitor from `state_dict()`. ValueError when it is another version or no state at all."""
+        if not isinstance(state, Mapping) or state.get("sets") != SETS:
+            raise ValueError(f"state must be a state_dict() of SetMonitor, version {SETS}")
+        if not isinstance(state.get("monitor"), Mapping) or not isinstance(state.get("drawn"), int):
+            raise ValueError("state is damaged")
+        inner = _Rounds.from_state(state["monitor"], seed=seed)
+        inner.drawn = state["drawn"]
+        monitor = cls(inner.alpha, inner.mode, horizon=inner.horizon, stream=inner.stream)
+        monitor._inner = inner
+        return monitor
+
+
+class SetGroup(Group):
+    """A group whose pairs come in rounds. Its learner plays the pairs; `sets` bets on whole rounds."""
+
+    __slots__ = ("alarm_round", "ceiling", "rounds", "sets")
+
+    def __init__(self, mode: Mode) -> None:
+        super().__init__(mode)
+        self.sets = SetBet()
+        self.rounds = 0
+        self.alarm_round: int | None = None
+        self.ceiling = 0.0
+
+    @property
+    def log_ceiling(self) -> float:
+        """The log of the most that the rounds measured could have paid."""
+        return self.ceiling
+
+    def bet_round(self, seen: Round) -> float:
+        """Score the round, then learn from it; return log e."""
+        self.rounds += 1
+        self.ceiling += seen.log_ceiling
+        log_pairs = sum(self.learner.score_then_learn(pair) for pair in seen.pairs)
+        payoff = self.sets.score_then_learn(seen, log_pairs)
+        self.process.pay(payoff)
+        return payoff
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a group keeps, and what its rounds add."""
+        own = {"rounds": self.rounds, "alarm_round": self.alarm_round, "ceiling": self.ceiling}
+        return {**super().state_dict(), **own, "sets": self.sets.state_dict()}
+
+    @classmethod
+    def from_state(cls, mode: Mode, state: dict[str, Any]) -> SetGroup:
+        """Rebuild a group."""
+        plain = Group.from_state(mode, state)
+        group = cls(mode)
+        for name in Group.__slots__:
+            setattr(group, name, getattr(plain, name))
+        group.sets = SetBet.from_state(state["sets"])
+        group.rounds, group.alarm_round = state["rounds"], state["alarm_round"]
+        group.ceiling = state["ceiling"]
+        return group
+
+
+class _Rounds(PairMonitor):
+    """The bookkeeping of PairMonitor (groups, losses, history, telling), fed by rounds."""
+
+    _group_type = SetGroup
+    drawn = 0
+    """rounds of all epochs: each draws its own labelings"""
+
+    @property
+    def whole(self) -> SetGroup:
+        assert isinstance(self._all, SetGroup)  # noqa: S101 -- narrows the type; `_group_type` makes it so
+        return self._all
+
+    def take(
+        self, banked: list[AnswerVector], live: list[AnswerVector], group: str | None, reference: str | None
+    ) -> Verdict:
+        name = _group_name(group)
+        own, whole = self._group(name), self.whole
+        assert isinstance(own, SetGroup)  # noqa: S101
+        # as many pairs as both sides allow; the rest of the longer side plays in the set game only
+        vectors = [paired(*answers, reference) for answers in zip(banked, live, strict=False)]
+        self.drawn += 1
+        seen = make_round(banked, live, vectors, (self.seed, self.drawn))
+        together = whole.bet_round(seen)
+        self._union.pay(name, together, together if own is whole else own.bet_round(seen))
+        self._remember(own, vectors)
+        # the process is a martingale at the ends of rounds only: nothing may look earlier
+        self._ring(own)
+        for seat in (whole, own):
+            if seat.history.alarm_at is not None and seat.alarm_round is None:
+                seat.alarm_round = seat.rounds
+        return self.brief()
+
+    def _remember(self, own: SetGroup, vectors: list[PairVector]) -> None:
+        for vector in vectors:
+            self._all.history.add(vector)
+            if own is not self._all:
+                own.history.add(vector)
+
+
+def _check_round(banked: object, live: object, kind: type) -> None:
+    for name, answers in (("banked", banked), ("live", live)):
+        if isinstance(answers, (str, bytes)) or not isinstance(answers, Sequence):
+            raise ValueError(f"{name} must be a list, not {type(answers).__name__}")
+        if len(answers) > MOST_ANSWERS:
+            raise ValueError(f"{name} must hold at most {MOST_ANSWERS} answers, not {len(answers)}")
+        for answer in answers:
+            if not isinstance(answer, kind):
+                raise ValueError(f"{name} must hold {kind.__name__} values, not {type(answer).__name__}")
