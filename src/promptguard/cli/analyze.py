@@ -6,7 +6,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -51,6 +51,20 @@ def run(
     label_from: Annotated[
         str | None, typer.Option(metavar="KEY", help="take labels from another key of each answer")
     ] = None,
+    series: Annotated[
+        bool,
+        typer.Option(
+            "--series", help="FILE is series.jsonl: one model's answers to prompts that repeat, in time"
+        ),
+    ] = False,
+    bank: Annotated[
+        int | None,
+        typer.Option(min=1, help="series: first answers of each prompt to compare with; default half"),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="series: answers from this time on are compared with earlier ones"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print verdict.json")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="a bad line is exit 2")] = False,
 ) -> None:
@@ -60,6 +74,12 @@ def run(
     """
     if label and label_from:
         raise ConfigurationError("--label and --label-from both name answers: give one of them")
+    if not series and (bank is not None or since is not None):
+        raise ConfigurationError("--bank and --since divide a history: give --series too")
+    if series and (group_by or cluster_by or label_from):
+        raise ConfigurationError("--group-by, --cluster-by and --label-from read pairs: leave them out with --series")
+    if series:
+        _judge_series(file, alpha, mode, horizon, _rule(label), (bank, since), as_json=as_json, strict=strict)
     analysis = Analysis(
         alpha=alpha,
         mode=mode,
@@ -69,9 +89,7 @@ def run(
         cluster_by=cluster_by,
         label_from=label_from,
     )
-    analysis.read(file)
-    if strict and analysis.bad_lines:
-        raise InputFileError(f"{file}: {analysis.bad_lines} bad line(s) and --strict; mend or remove them")
+    analysis.read(file, strict=strict)
     verdicts = analysis.verdicts()
     if not verdicts:
         raise InputFileError(f"{file}: no line holds a usable pair; the messages above say what to mend")
@@ -84,6 +102,61 @@ def run(
 
         show_verdicts(verdicts, analysis.texts)
     raise typer.Exit(exits.of_status(status))
+
+
+def _judge_series(
+    file: str,
+    alpha: float,
+    mode: Mode,
+    horizon: int | None,
+    rule: LabelRule | None,
+    divide: tuple[int | None, str | None],
+    *,
+    as_json: bool,
+    strict: bool,
+) -> NoReturn:
+    from promptguard.cli import series
+    from promptguard.report.series_file import moment
+
+    bank, since = divide
+    if bank is not None and since is not None:
+        raise ConfigurationError("--bank and --since both divide the history: give one of them")
+    try:
+        plan = series.Plan(bank, moment(since))
+    except ValueError as error:
+        raise ConfigurationError(f"--since: {error}") from None
+    reported = BadLines(file)
+    told = series.judge(file, plan, alpha=alpha, mode=mode, horizon=horizon, rule=rule, bad=reported.add)
+    reported.close(strict=strict)
+    if as_json:
+        json.dump({**told.verdict.to_dict(), "series": told.to_dict()}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        from promptguard.cli.present import show_series
+
+        show_series(told)
+    raise typer.Exit(exits.of_status(told.verdict.status))
+
+
+class BadLines:
+    """Tells the first bad lines of a file, counts the rest."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.count = 0
+
+    def add(self, bad: BadLine) -> None:
+        """Tell one."""
+        self.count += 1
+        if self.count <= _BAD_LINES_SHOWN:
+            sys.stderr.write(f"{bad}\n")
+
+    def close(self, *, strict: bool) -> None:
+        """Tell how many more there were. InputFileError when `strict` and there was any."""
+        if self.count > _BAD_LINES_SHOWN:
+            sys.stderr.write(f"{self._file}: {self.count - _BAD_LINES_SHOWN} more bad lines were skipped\n")
+        if strict and self.count:
+            raise InputFileError(f"{self._file}: {self.count} bad line(s) and --strict; mend or remove them")
 
 
 class Analysis:
@@ -106,15 +179,15 @@ class Analysis:
         self._clusters: set[tuple[str, str]] = set()
         self._monitors: dict[str, PairMonitor] = {}
         self.texts: Texts = {}
-        self.bad_lines = 0
         self._monitor("candidate", 1.0)  # wrong settings are told before the file is read
 
-    def read(self, file: str) -> None:
+    def read(self, file: str, *, strict: bool = False) -> None:
         """Read the whole file, one monitor a stream; alpha is split between the streams there are."""
         from promptguard.cli.present import reading
         from promptguard.report.pairs_file import PairsFile
 
-        pairs = PairsFile(file, self._bad_line)
+        self._bad = BadLines("standard input" if file == "-" else file)
+        pairs = PairsFile(file, self._bad.add)
         streams = pairs.streams()
         total = sum(SHARES.get(stream, 0.0) for stream in streams)
         self._monitors = {
@@ -124,10 +197,7 @@ class Analysis:
         with reading(pairs) as counted:
             for pair in counted:
                 self._take(pair)
-        if self.bad_lines > _BAD_LINES_SHOWN:
-            sys.stderr.write(
-                f"{pairs.name}: {self.bad_lines - _BAD_LINES_SHOWN} more bad lines were skipped\n"
-            )
+        self._bad.close(strict=strict)
 
     def verdicts(self) -> list[Verdict]:
         """Return a verdict a stream; when `repeat` alarms, the others are unmeasured for that reason."""
@@ -145,7 +215,7 @@ class Analysis:
         try:
             control, candidate = (Answer(**self._answer(side)) for side in (pair.control, pair.candidate))
         except ValueError as error:
-            return self._bad_line(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
+            return self._bad.add(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
         if self._dependent(pair):
             self._monitors[pair.stream].skip("same cluster", self._group(pair))
             return None
@@ -193,11 +263,6 @@ class Analysis:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-
-    def _bad_line(self, bad: BadLine) -> None:
-        self.bad_lines += 1
-        if self.bad_lines <= _BAD_LINES_SHOWN:
-            sys.stderr.write(f"{bad}\n")
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from promptguard.cli.series import Told
     from promptguard.drift import Ability, Change, Measure, Verdict
     from promptguard.report.pairs_file import PairLine, PairsFile
 
@@ -61,6 +62,25 @@ def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None =
             out.print()
         for part in verdict_parts(verdict, (texts or {}).get(verdict.stream, ())):
             out.print(part)
+
+
+def show_series(told: Told) -> None:
+    """Print the verdict of one model's history, and when in it the change lies."""
+    out = console()
+    for part in verdict_parts(told.verdict):
+        out.print(part)
+    when = told.to_dict()
+    out.print(
+        f"{when['prompts']} prompts: {when['banked']} earlier answers, {when['live']} later ones, {when['unused']} unused"
+    )
+    if when["alarm_time"]:
+        low, high = when["onset_between"] or (None, None)
+        began = (
+            f"; the change began {when['onset_time']} (90 % set {low} to {high})"
+            if when["onset_time"]
+            else ""
+        )
+        out.print(f"alarm with the answer of {when['alarm_time']}{began}")
 
 
 def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:

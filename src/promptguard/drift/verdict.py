@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from promptguard.drift.ability import Ability
 
+_OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
 
 
@@ -161,8 +162,10 @@ class Verdict:
         """Whether the control left what both sides were before the onset, and the candidate stayed.
 
         So it is when an alias moved away from the pinned snapshot it is compared with. Judged by the most
-        telling change; False where there was no before.
+        telling change; False where there was no before, and where the control is the older answer by construction.
         """
+        if self.stream in _OLDER_CONTROL:
+            return False
         first = self.changes[0] if self.changes else None
         if first is None or first.before is None:
             return False

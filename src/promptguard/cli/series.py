@@ -1,0 +1,180 @@
+"""`promptguard analyze --series`: one model's history, earlier answers against later ones of the same prompts.
+
+Each stored answer is used once. What is stored and what is compared is decided by counts or times alone, never by
+what an answer says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from promptguard.errors import ConfigurationError, InputFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from promptguard.drift import LabelRule, PairMonitor, SetMonitor, Verdict
+    from promptguard.report.lines_file import BadLine
+    from promptguard.report.series_file import SeriesLine
+
+STREAM = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a history is divided: `since` (seconds since 1970) or `bank` answers a prompt; else half of each prompt's."""
+
+    bank: int | None = None
+    since: float | None = None
+    size: int = 5
+    """answers a side and round"""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Some stored and as many later answers to one prompt."""
+
+    banked: tuple[SeriesLine, ...]
+    live: tuple[SeriesLine, ...]
+
+
+@dataclass(slots=True)
+class Told:
+    """The verdict of a history, and how its answers were used."""
+
+    verdict: Verdict
+    prompts: int
+    banked: int
+    live: int
+    unused: int
+    compared: list[tuple[SeriesLine, SeriesLine]] = field(default_factory=list)
+    """(stored, later) answer of every pair the verdict counts, in its order"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what verdict.json says under `series`."""
+        onset = self.verdict.onset
+        return {
+            "prompts": self.prompts,
+            "banked": self.banked,
+            "live": self.live,
+            "unused": self.unused,
+            "alarm_time": self._time(self.verdict.alarm_at),
+            "onset_time": None if onset is None else self._time(onset.pair),
+            "onset_between": None if onset is None else [self._time(onset.low), self._time(onset.high)],
+        }
+
+    def _time(self, pair: int | None) -> str | None:
+        if pair is None or not 0 < pair <= len(self.compared):
+            return None
+        at = self.compared[pair - 1][1].at
+        return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def judge(
+    file: str,
+    plan: Plan,
+    *,
+    alpha: float,
+    mode: Literal["gate", "monitor"],
+    horizon: int | None,
+    rule: LabelRule | None,
+    bad: Callable[[BadLine], None],
+) -> Told:
+    """Read a history and judge it, in rounds of sets where prompts repeat often enough, else in pairs.
+
+    Raises InputFileError for a file without two answers to one prompt, ConfigurationError for wrong settings.
+    """
+    from promptguard.report.series_file import SeriesFile
+
+    answers = in_time(list(SeriesFile(file, bad)))
+    divided = [_divided(found, plan) for found in by_prompt(answers).values()]
+    rounds = in_order([one for banked, live in divided for one in _rounds(banked, live, plan.size)])
+    if not rounds:
+        raise InputFileError(
+            f"{file}: no prompt has an earlier and a later answer; each prompt_id must occur at least twice"
+        )
+    sets = any(len(one.live) > 1 for one in rounds)
+    monitor = _monitor(sets, alpha, mode, horizon, rule)
+    used = sum(len(one.live) for one in rounds)
+    told = Told(
+        monitor.verdict(),
+        prompts=len(divided),
+        banked=sum(len(banked) for banked, _ in divided),
+        live=sum(len(live) for _, live in divided),
+        unused=len(answers) - 2 * used,
+    )
+    for one in rounds:
+        _take(monitor, one, told, sets=sets)
+    told.verdict = monitor.verdict()
+    return told
+
+
+def in_time(answers: list[SeriesLine]) -> list[SeriesLine]:
+    """Sort by time where every line tells one; else the file's order is the order of time."""
+    if any(answer.at is None for answer in answers):
+        return answers
+    return sorted(answers, key=lambda answer: answer.at or 0.0)
+
+
+def by_prompt(answers: Sequence[SeriesLine]) -> dict[tuple[str | None, str], list[SeriesLine]]:
+    """Return each prompt's answers in order."""
+    found: dict[tuple[str | None, str], list[SeriesLine]] = {}
+    for answer in answers:
+        found.setdefault((answer.group, answer.prompt_id), []).append(answer)
+    return found
+
+
+def _divided(answers: list[SeriesLine], plan: Plan) -> tuple[list[SeriesLine], list[SeriesLine]]:
+    if plan.since is not None:
+        if any(answer.at is None for answer in answers):
+            raise ConfigurationError("--since needs a time (`at`) on every line; use --bank instead")
+        banked = [answer for answer in answers if (answer.at or 0.0) < plan.since]
+        return banked, answers[len(banked) :]
+    kept = len(answers) // 2 if plan.bank is None else plan.bank
+    return answers[:kept], answers[kept:]
+
+
+def _rounds(banked: list[SeriesLine], live: list[SeriesLine], size: int) -> Iterator[Round]:
+    """Pair off stored and later answers in blocks of `size`, the first with the first; what has no partner is not used."""
+    both = min(len(banked), len(live))
+    for start in range(0, both, size):
+        end = min(start + size, both)
+        if end - start == 1 and start:
+            return  # a single answer left over says nothing as a set
+        yield Round(tuple(banked[start:end]), tuple(live[start:end]))
+
+
+def in_order(rounds: list[Round]) -> list[Round]:
+    """Sort rounds by when their last answer came, which is when they could first be judged."""
+    if any(one.live[-1].at is None for one in rounds):
+        return sorted(rounds, key=lambda one: one.live[-1].line)
+    return sorted(rounds, key=lambda one: (one.live[-1].at or 0.0, one.live[-1].line))
+
+
+def _monitor(
+    sets: bool, alpha: float, mode: Literal["gate", "monitor"], horizon: int | None, rule: LabelRule | None
+) -> PairMonitor | SetMonitor:
+    from promptguard.drift import PairMonitor, SetMonitor
+
+    kind = SetMonitor if sets else PairMonitor
+    try:
+        return kind(alpha, mode, horizon=horizon, stream=STREAM, labels=rule)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _take(monitor: Any, one: Round, told: Told, *, sets: bool) -> None:
+    from promptguard.drift import Answer
+
+    banked, live = ([Answer(answer.text) for answer in side] for side in (one.banked, one.live))
+    group = one.live[0].group
+    if not sets:
+        monitor.update(banked[0], live[0], group)
+    else:
+        monitor.update(banked, live, group)
+        if len(live) == 1:
+            return  # counted as a short round
+    told.compared.extend(zip(one.banked, one.live, strict=True))
