@@ -1,0 +1,68 @@
+"""ShiftBet: evidence that a *known* difference grew beyond a tolerance, for candidates that are expected to differ.
+
+When the second model is another model, "the sides could be exchanged" is false by design and SwapBet alarms, rightly
+and uselessly. The question is then whether some feature shifted by more than e: the null is |E[d_j | past]| <= e for
+every feature j, d = candidate minus control. For a bet l in (0, 1/(1 + e)) the pay-off 1 + l (d_j - e) is positive and
+its mean under the null is at most 1; so is that of 1 + l (-d_j - e), and of every mixture whose weights are fixed
+before the pair is seen (Waudby-Smith & Ramdas, arXiv 2010.09686; Richter et al., arXiv 2410.19406, ask the same of
+distances). The product of such pay-offs exceeds 1/alpha with probability at most alpha, at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptguard.drift.catalogue import COUNT
+from promptguard.drift.experts import SHARE, Difference
+
+Floats = NDArray[np.float64]
+
+_BETS = np.array([0.08, 0.25, 0.55, 0.9])
+"""shares of the largest bet allowed: small ones find small excesses late, large ones find large ones soon"""
+_SIGNS = np.array([1.0, -1.0])
+EXPERTS = len(_SIGNS) * len(_BETS) * COUNT
+_PRIOR = 1.0 / EXPERTS
+
+
+class ShiftBet:
+    """The learner of one group under a tolerance. Weights have shape (2 directions, 4 bets, COUNT features)."""
+
+    __slots__ = ("edge", "pairs", "tolerance", "weights")
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.weights: Floats = np.full((len(_SIGNS), len(_BETS), COUNT), _PRIOR)
+        self.pairs = 0
+        self.edge: float | None = None
+        """for the onset's sake, as in SwapBet: nothing is learned of the text hash here"""
+
+    def score_then_learn(self, seen: Difference) -> float:
+        """Return log e of this pair under weights fixed before it, then move them towards what paid."""
+        self.pairs += 1
+        bets = _BETS / (1.0 + self.tolerance)
+        excess = _SIGNS[:, None] * seen.features - self.tolerance
+        payoffs = 1.0 + bets[None, :, None] * excess[:, None, :]
+        payoff = float(np.add.reduce(self.weights * payoffs, axis=None))
+        # -- nothing below this line may reach back
+        self.weights *= payoffs * ((1.0 - SHARE) / payoff)
+        self.weights += SHARE * _PRIOR
+        return math.log(payoff)
+
+    def leading(self) -> int:
+        """Return the place of the feature on which most of the capital lies."""
+        return int(np.argmax(self.weights.sum(axis=(0, 1))))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights and counts by name."""
+        return {"tolerance": self.tolerance, "weights": self.weights, "pairs": self.pairs}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> ShiftBet:
+        """Rebuild a learner; it continues bit for bit."""
+        learner = cls(state["tolerance"])
+        learner.weights, learner.pairs = state["weights"], state["pairs"]
+        return learner
