@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from promptguard.report.model import SELF_TEST, CacheUse, Point, Report, Rhythm, StreamReport
+from promptguard.core.streams import REPEAT
+from promptguard.report.model import CacheUse, Point, Report, Rhythm, StreamReport
 
 FEWEST_FOR_NOISE = 20
 """Repeat pairs below which noise is not measured but guessed."""
@@ -40,7 +41,7 @@ def _noise(ledger: str | Path) -> tuple[float | None, int]:
 
     flags = list(BINARY)
     flips, pairs = np.zeros(len(flags), dtype=np.int64), 0
-    for _, _, packed in read_vectors(ledger, SELF_TEST, 1):
+    for _, _, packed in read_vectors(ledger, REPEAT, 1):
         vector = PairVector.from_bytes(packed)
         flips += vector.control[flags] != vector.candidate[flags]
         pairs += 1

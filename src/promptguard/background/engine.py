@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from promptguard.background.acting import Acting
 from promptguard.background.evaluating import Evaluator
 from promptguard.background.pairing import Pairing
-from promptguard.background.replaying import Replaying, ask_again, bank
+from promptguard.background.replaying import Replaying, ask_again, bank, bank_placebo
 from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Forfeit, Job
+from promptguard.core.model import Reading
 from promptguard.core.options import Action, Drift
 from promptguard.core.policy import State
 from promptguard.errors import ConfigurationError
@@ -75,7 +76,7 @@ class Background:
             self.ledger,
             self.writer,
             self.acting,
-            bank=lambda job, control, guard: bank(self.ledger, job, control, guard, wall()),
+            bank=self._bank,
             emit=self.emit,
             record_content=record_content is True,
             wall=wall,
@@ -116,6 +117,11 @@ class Background:
             self.pairing.pair(task.job, task.guard)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.guard)
+
+    def _bank(self, job: Job, control: Reading, guard: Guard) -> None:
+        bank(self.ledger, job, control, guard, self.wall())
+        if job.placebo:
+            bank_placebo(self.ledger, self.pairing, job, guard, self.wall())
 
     def open_ticket(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Give a sampled call its place in the order of a stream's pairs; None when a call it depends on has had one."""

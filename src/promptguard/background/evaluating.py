@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptguard.core.events import AlarmRang, Event, EvidenceMoved
 from promptguard.core.options import Drift
+from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.drift import PairMonitor, PairVector
 from promptguard.ledger.store import Ledger
 
@@ -23,7 +24,6 @@ LEASE_SECONDS = 15.0
 POLL_SECONDS = 2.0
 WRITE_SECONDS = 1.0
 """Verdicts are written at most this often, but for alarms and flushes: explaining costs more than folding."""
-SELF_TEST = "repeat"
 
 
 class Evaluator:
@@ -132,8 +132,8 @@ class Evaluator:
     def _monitor(self, stream: str, epoch: int) -> PairMonitor:
         place = (stream, epoch)
         if place not in self._monitors:
-            # The self-test only gates, and is judged once over everything it has seen.
-            mode = "gate" if stream == SELF_TEST else self._drift.mode
+            # A self-test only gates, and is judged once over everything it has seen.
+            mode = "gate" if stream in SELF_TESTS else self._drift.mode
             self._monitors[place] = PairMonitor(
                 alpha=self._drift.alpha_of(stream),
                 mode=mode,
@@ -153,8 +153,8 @@ class Evaluator:
             monitor.skip(row.outcome, group=row.group)
 
     def _ring(self, row: Any, monitor: PairMonitor) -> None:
-        """Act on an alarm, once a group and epoch; the self-test's own alarm stops the others instead."""
-        if row.stream == SELF_TEST or self._self_test_failed():
+        """Act on an alarm, once a group and epoch; a self-test's own alarm stops others instead."""
+        if row.stream in SELF_TESTS or doubt(row.stream, self._failed_tests()):
             return
         told = monitor.brief(row.group)
         if told.status != "drift" or (row.stream, row.epoch, row.group) in self._acting.alarmed:
@@ -178,19 +178,22 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001 - a user's own action that raises is theirs, and counted
             self._on_fault("action", error)
 
-    def _self_test_failed(self) -> bool:
-        monitor = self._monitors.get((SELF_TEST, 1))
-        return monitor is not None and monitor.brief().status == "drift"
+    def _failed_tests(self) -> set[str]:
+        monitors = {test: self._monitors.get((test, 1)) for test in SELF_TESTS}
+        return {
+            test for test, known in monitors.items() if known is not None and known.brief().status == "drift"
+        }
 
     def _write(self) -> None:
-        failed = self._self_test_failed()
+        failed = self._failed_tests()
         for stream, epoch in sorted(self._dirty):
             # A later candidate epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
             document = self._monitors[stream, epoch].explain(effect_from=1 if epoch > 1 else None).to_dict()
             document["epoch"] = epoch
-            if failed and stream != SELF_TEST:
+            reason = doubt(stream, failed)
+            if reason is not None:
                 for told in (document, *document["groups"]):
-                    told.update(status="unmeasured", reason="failed self-test")
+                    told.update(status="unmeasured", reason=reason)
             self._ledger.put_verdict(stream, epoch, self._wall(), self._last_id, document)
             for group in document["groups"]:
                 self._emit(EvidenceMoved(stream, group["group"], group["log10_evidence"]))

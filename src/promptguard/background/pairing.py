@@ -68,7 +68,8 @@ class Pairing:
         self._effect_pairs: dict[str, int] = {}
         self._rules: dict[str, LabelRule] = {}
         self._orders: dict[str, Order[dict[str, Any]]] = {
-            stream: Order(self._release, time.monotonic) for stream in ("candidate", "repeat", "replay")
+            stream: Order(self._release, time.monotonic)
+            for stream in ("candidate", "repeat", "replay", "placebo")
         }
 
     def order(self, stream: str) -> Order[dict[str, Any]]:

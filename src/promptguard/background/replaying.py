@@ -47,6 +47,25 @@ def source_of(request: Request, guard: Guard) -> str:
 
 def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -> None:
     """Keep a request and its answer until they are due."""
+    answer = {**_answer_document(control), "closed_early": closed_early(job, control)}
+    _keep(ledger, job, guard, now, stream="replay", model=job.facts.model, answer=answer)
+
+
+def bank_placebo(ledger: Ledger, pairing: Pairing, job: Job, guard: Guard, now: float) -> None:
+    """Ask the pinned snapshot the same question now, and keep its answer for the same time."""
+    options = guard.settings.replay
+    if options is None or options.placebo is None:
+        return
+    reading, _, _ = pairing.ask(guard, job.request, job.facts, options.placebo, guard.replay_spending)
+    if not reading.error:
+        _keep(
+            ledger, job, guard, now, stream="placebo", model=options.placebo, answer=_answer_document(reading)
+        )
+
+
+def _keep(
+    ledger: Ledger, job: Job, guard: Guard, now: float, *, stream: str, model: str, answer: dict[str, Any]
+) -> None:
     options = guard.settings.replay
     if options is None or _CREDENTIAL.search(job.request.path.partition("?")[2].lower()):
         return  # a key in the address would be written with it
@@ -61,6 +80,8 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "body": job.request.body.decode("utf-8", "surrogatepass"),
     }
     row = {
+        "stream": stream,
+        "model": model,
         "group": job.group,
         "clusters": " ".join(job.clusters),
         "at": job.at,
@@ -68,9 +89,7 @@ def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -
         "call": job.call,
         "source": source,
         "question": json.dumps(question).encode(),
-        "answer": json.dumps(
-            {**_answer_document(control), "closed_early": closed_early(job, control)}
-        ).encode(),
+        "answer": json.dumps(answer).encode(),
     }
     ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
 
@@ -105,39 +124,50 @@ def _restored(row: Any, ticket: int, who: Headers) -> Banked:
         output_tokens=answer["output_tokens"],
         identity=Identity(model=answer["served"]),
     )
-    return Banked(ticket, row.group, tuple(row.clusters.split()), row.at, row.call, request, reading)
+    return Banked(
+        stream=row.stream,
+        model=row.model,
+        ticket=ticket,
+        group=row.group,
+        clusters=tuple(row.clusters.split()),
+        at=row.at,
+        call=row.call,
+        request=request,
+        answer=reading,
+    )
 
 
 def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
     protocol = wire.recognise(banked.request)
     facts: Facts | None = protocol.read_request(banked.request) if protocol else None
-    row = pairing.lost("replay", banked.group, "dropped", "fault" if facts else "unreadable")
+    row = pairing.lost(banked.stream, banked.group, "dropped", "fault" if facts else "unreadable")
     try:
         if facts is not None:
             row = _replayed(pairing, banked, facts, guard)
     finally:
-        pairing.settle("replay", banked.ticket, {**row, "banked_call": banked.call})
+        pairing.settle(banked.stream, banked.ticket, {**row, "banked_call": banked.call})
 
 
 def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
-    epoch = pairing.epoch("replay", banked.group)
-    if not pairing.claim("replay", epoch, banked.clusters):
-        return pairing.lost("replay", banked.group, "not_paired", PAIRED_BEFORE)
+    epoch = pairing.epoch(banked.stream, banked.group)
+    if not pairing.claim(banked.stream, epoch, banked.clusters):
+        return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
     request = banked.request
     if guard.twin.renews_credentials(request.origin):  # those of then have run out by now
         kept = set(credentials(request))
         request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
     reading, usd, latency = patiently(
-        lambda: pairing.ask(guard, request, facts, facts.model, guard.replay_spending),
+        lambda: pairing.ask(guard, request, facts, banked.model, guard.replay_spending),
         lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
     )
     if reading.error:
-        return {**pairing.lost("replay", banked.group, lost_outcome(reading), reading.error), "usd": usd}
+        return {**pairing.lost(banked.stream, banked.group, lost_outcome(reading), reading.error), "usd": usd}
     if not banked.answer.complete:
         reading = as_far_read(reading, banked.answer)
-    row = pairing.compared("replay", epoch, banked.group, facts, banked.answer, reading)
+    row = pairing.compared(banked.stream, epoch, banked.group, facts, banked.answer, reading)
+    row.update(asked=banked.model, control_model=banked.model, candidate_model=banked.model)
     return {**row, "call": guard.calls, "usd": usd, "latency": latency}
 
 
@@ -189,10 +219,11 @@ class Replaying:
 
     def offer_due(self, guard: Guard) -> None:
         """Give the worker what is due for one client, oldest first."""
-        if not guard.sources:
+        at_once = self._at_once(guard) if guard.sources else 0
+        if not at_once:
             return
-        for row in self._ledger.due(self._wall(), sorted(guard.sources), AT_ONCE):
-            ticket = self._pairing.order("replay").open()
+        for row in self._ledger.due(self._wall(), sorted(guard.sources), at_once):
+            ticket = self._pairing.order(row.stream).open()
             try:
                 banked = _restored(row, ticket, guard.sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
@@ -203,6 +234,14 @@ class Replaying:
             if reason is not None:
                 self._lose(row, ticket, reason)
 
+    def _at_once(self, guard: Guard) -> int:
+        """Return how many may be taken now: a taken answer that the cap a minute then refuses would be lost."""
+        room: int | None = guard.replay_spending.room()
+        if room is None:
+            return AT_ONCE
+        waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
+        return max(0, min(AT_ONCE, room - waiting))
+
     def _lose(self, row: Any, ticket: int, reason: str) -> None:
-        lost = self._pairing.lost("replay", row.group, "dropped", reason)
-        self._pairing.settle("replay", ticket, {**lost, "banked_call": row.call})
+        lost = self._pairing.lost(row.stream, row.group, "dropped", reason)
+        self._pairing.settle(row.stream, ticket, {**lost, "banked_call": row.call})

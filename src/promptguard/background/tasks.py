@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Banked:
     """A stored request with its one unused answer, taken from the ledger to be asked again."""
 
+    stream: str
+    """`replay`, or `placebo` for a pinned snapshot's own answer"""
+    model: str
     ticket: int
     group: str
     clusters: tuple[str, ...]

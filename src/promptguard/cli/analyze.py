@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from promptguard.cli import exits
+from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.errors import ConfigurationError, InputFileError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from promptguard.report.pairs_file import PairLine
 
 SHARES = {"candidate": 0.4, "replay": 0.4, "canary": 0.2}
-"""How a group's alpha is split between the streams that judge; `repeat` has its own and only gates."""
+"""How a group's alpha is split between the streams that judge; self-tests have their own and only gate."""
 Mode = Literal["gate", "monitor"]
 Texts = dict[str, deque[tuple[int, int, str, str]]]
 """By stream: pair number, line, and both texts cut short, of the last pairs."""
@@ -77,7 +78,9 @@ def run(
     if not series and (bank is not None or since is not None):
         raise ConfigurationError("--bank and --since divide a history: give --series too")
     if series and (group_by or cluster_by or label_from):
-        raise ConfigurationError("--group-by, --cluster-by and --label-from read pairs: leave them out with --series")
+        raise ConfigurationError(
+            "--group-by, --cluster-by and --label-from read pairs: leave them out with --series"
+        )
     if series:
         _judge_series(file, alpha, mode, horizon, _rule(label), (bank, since), as_json=as_json, strict=strict)
     analysis = Analysis(
@@ -200,13 +203,15 @@ class Analysis:
         self._bad.close(strict=strict)
 
     def verdicts(self) -> list[Verdict]:
-        """Return a verdict a stream; when `repeat` alarms, the others are unmeasured for that reason."""
+        """Return a verdict a stream; when a self-test alarms, those it tests are unmeasured for that reason."""
         found = [monitor.verdict() for monitor in self._monitors.values()]
         found = [verdict for verdict in found if verdict.pairs or verdict.skipped]
-        if any(verdict.stream == "repeat" and verdict.status == "drift" for verdict in found):
-            reason = "failed self-test"
-            return [v if v.stream == "repeat" else v.unmeasured(reason) for v in found]
-        return found
+        alarmed = {verdict.stream for verdict in found if verdict.status == "drift"}
+        reasons = [doubt(verdict.stream, alarmed) for verdict in found]
+        return [
+            verdict if reason is None else verdict.unmeasured(reason)
+            for verdict, reason in zip(found, reasons, strict=True)
+        ]
 
     def _take(self, pair: PairLine) -> None:
         from promptguard.drift import Answer
@@ -267,7 +272,7 @@ class Analysis:
 
 def overall(verdicts: Sequence[Verdict]) -> str:
     """Return one status for all streams: drift if any drifted, else unmeasured if any is, else no_drift."""
-    found = {verdict.status for verdict in verdicts if verdict.stream != "repeat" or len(verdicts) == 1}
+    found = {verdict.status for verdict in verdicts if verdict.stream not in SELF_TESTS or len(verdicts) == 1}
     return next((status for status in ("drift", "unmeasured", "no_drift") if status in found), "unmeasured")
 
 

@@ -96,6 +96,8 @@ class Job:
     candidate_ticket: int | None = None
     repeat_ticket: int | None = None
     replay: bool = False
+    placebo: bool = False
+    """the pinned snapshot of Replay(placebo) is asked as well"""
     routed_to: str | None = None
     latency: float = 0.0
     """seconds from sending to the end of the body"""

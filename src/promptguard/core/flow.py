@@ -58,7 +58,7 @@ class Surroundings:
     """monotonic seconds"""
     wall: Callable[[], float]
     """seconds since the Unix epoch"""
-    draws: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    draws: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     call: int = 0
     bypass: bool = False
     """inside `with promptguard.bypass()`: not answered from the cache"""
@@ -221,6 +221,7 @@ def _job(this: _Call, around: Surroundings, head: do.Head, body: do.Body, latenc
         candidate_ticket=this.tickets.get("candidate"),
         repeat_ticket=this.tickets.get("repeat"),
         replay=this.sampled.replay,
+        placebo=this.sampled.placebo,
         routed_to=this.routed_to,
         latency=latency,
     )

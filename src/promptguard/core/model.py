@@ -9,8 +9,6 @@ from typing import Any, Literal
 Headers = tuple[tuple[bytes, bytes], ...]
 """Raw header lines in wire order, names as sent."""
 
-Stream = Literal["candidate", "repeat", "replay", "canary"]
-
 BodyEnd = Literal["eof", "terminal", "closed", "cut"]
 """How an answer's body ended: end of data; the protocol's terminal event; the caller closed early; the network cut it."""
 

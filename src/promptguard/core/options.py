@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from promptguard.core.streams import SELF_TESTS
 from promptguard.errors import ConfigurationError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -105,8 +106,19 @@ class Replay:
     budget: Budget | None = None
     """None: the shadow's budget. A budget of its own is a cap on the same purse: what the shadow spends that day counts"""
 
+    placebo: str | None = None
+    """a pinned snapshot that some stored requests are also asked of, then and later: when its answers change too, it is
+    not the model, and replay verdicts become `unmeasured`"""
+    placebo_share: float = 0.2
+    """share of the stored requests that the placebo is asked as well; each costs two calls"""
+
     def __post_init__(self) -> None:
         _share(self.share, "Replay(share)")
+        _share(self.placebo_share, "Replay(placebo_share)")
+        if self.placebo is not None and (not isinstance(self.placebo, str) or not self.placebo):
+            raise ConfigurationError(
+                'Replay(placebo=...) must name a pinned model version, such as "gpt-4-0314"'
+            )
         seconds(self.after, "Replay(after)")
         if self.reservoir < 1:
             raise ConfigurationError("Replay(reservoir) must be at least 1 stored request a group")
@@ -135,8 +147,8 @@ class Drift:
             raise ConfigurationError("Drift(split) must be shares of alpha that add up to at most 1")
 
     def alpha_of(self, stream: str) -> float:
-        """Return the share of alpha that `stream` may spend; `repeat` gates and has the whole of its own."""
-        return self.alpha if stream == "repeat" else self.alpha * self.split.get(stream, 0.0)
+        """Return the share of alpha that `stream` may spend; self-tests gate and have the whole of their own."""
+        return self.alpha if stream in SELF_TESTS else self.alpha * self.split.get(stream, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ class Sampled:
     candidate: bool = False
     repeat: bool = False
     replay: bool = False
+    placebo: bool = False
+    """the pinned snapshot is asked too, with `replay` only"""
 
     def __bool__(self) -> bool:
         return self.candidate or self.repeat or self.replay
@@ -98,12 +100,13 @@ class Sampled:
 NOT_SAMPLED = Sampled()
 
 
-def sample(settings: Settings, draws: tuple[float, float, float]) -> Sampled:
-    """Decide by three uniform draws from [0, 1); drawn before the answer, or the null is false (docs/explanation)."""
+def sample(settings: Settings, draws: tuple[float, float, float, float]) -> Sampled:
+    """Decide by four uniform draws from [0, 1); drawn before the answer, or the null is false (docs/explanation)."""
     shadow, replay = settings.shadow, settings.replay
     drawn = shadow is not None and draws[0] < shadow.sample
     repeat = drawn and shadow is not None and draws[1] < shadow.repeat
     banked = replay is not None and draws[2] < replay.share
     if not drawn and not banked:
         return NOT_SAMPLED
-    return Sampled(candidate=drawn and not repeat, repeat=repeat, replay=banked)
+    placebo = banked and replay is not None and replay.placebo is not None and draws[3] < replay.placebo_share
+    return Sampled(candidate=drawn and not repeat, repeat=repeat, replay=banked, placebo=placebo)

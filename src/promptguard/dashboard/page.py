@@ -62,7 +62,7 @@ def headline(report: Report) -> str:
 
 def sides(stream: StreamReport) -> tuple[str, str]:
     """Return what the two sides of a stream's pairs are called."""
-    if stream.stream == "replay":
+    if stream.stream in {"replay", "placebo"}:
         return f"{stream.control}, stored answer", f"{stream.candidate}, asked again"
     if stream.stream == "repeat":
         return stream.control, f"{stream.candidate}, second answer"

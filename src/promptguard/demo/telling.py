@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from promptguard.core.streams import SELF_TESTS
 from promptguard.demo.story import Outcome
 from promptguard.report.model import Report, StreamReport
 
@@ -127,7 +128,9 @@ def sections(told: dict[str, Any]) -> Sequence[tuple[str, Sequence[tuple[str, st
 
 def _as_told(streams: list[dict[str, Any]], outcome: Outcome) -> bool:
     """Whether the story came out as promised: found in both ways, or quiet where nothing changed."""
-    found = {told["stream"] for told in streams if told["status"] == "drift" and told["stream"] != "repeat"}
+    found = {
+        told["stream"] for told in streams if told["status"] == "drift" and told["stream"] not in SELF_TESTS
+    }
     if outcome.switch_call is None:
         return not found
     # Fifty questions may be too few for one of the two; it then says so.

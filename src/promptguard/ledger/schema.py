@@ -71,6 +71,8 @@ banked = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("group", String, nullable=False),
+    Column("stream", String, nullable=False),
+    Column("model", String, nullable=False),
     Column("clusters", String, nullable=False),
     Column("at", Float, nullable=False),
     Column("due", Float, nullable=False),

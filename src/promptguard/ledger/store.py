@@ -209,11 +209,12 @@ class Ledger:
             connection.execute(insert(table).values(**row))
             kept = (
                 select(table.c.id)
-                .where(table.c.group == row["group"])
+                .where(table.c.group == row["group"], table.c.stream == row["stream"])
                 .order_by(table.c.id.desc())
                 .limit(reservoir)
             )
-            connection.execute(delete(table).where(table.c.group == row["group"], table.c.id.not_in(kept)))
+            same = (table.c.group == row["group"], table.c.stream == row["stream"])
+            connection.execute(delete(table).where(*same, table.c.id.not_in(kept)))
 
     def due(self, now: float, sources: Sequence[str], limit: int) -> list[Any]:
         """Take up to `limit` stored requests of `sources` whose time has come; each is taken once (and deleted)."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from promptguard.core.streams import SELF_TESTS
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -178,7 +180,4 @@ class Report:
     @property
     def judging(self) -> tuple[StreamReport, ...]:
         """The streams that can speak of a change: all but the self-test."""
-        return tuple(stream for stream in self.streams if stream.stream != SELF_TEST)
-
-
-SELF_TEST = "repeat"
+        return tuple(stream for stream in self.streams if stream.stream not in SELF_TESTS)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
-from promptguard.core.model import Stream
+from promptguard.core.streams import STREAMS
 from promptguard.report.lines_file import LinesFile, json_object, kind_of, text_of
 
-STREAMS: tuple[str, ...] = get_args(Stream)
 _KNOWN = frozenset(("group", "prompt", "control", "candidate", "stream", "reference"))
 _SHAPE = '{"control": {"text": "..."}, "candidate": {"text": "..."}}'
 

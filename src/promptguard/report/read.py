@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
 from promptguard.ledger.store import reading
 from promptguard.report.model import (
-    SELF_TEST,
     CacheUse,
     Day,
     Example,
@@ -26,7 +26,7 @@ from promptguard.report.model import (
 )
 
 Document = dict[str, Any]
-_ORDER = ("candidate", "replay", "canary", SELF_TEST)
+_ORDER = ("candidate", "replay", "canary", "repeat", "placebo")
 _EXAMPLES = 2
 _COMPARED = schema.pair.c.outcome == "compared"
 
@@ -57,7 +57,7 @@ def standing(documents: Sequence[Document]) -> list[Document]:
 
 def overall(documents: Sequence[Mapping[str, Any]]) -> str:
     """Return one status of all but the self-test: drift if any, else unmeasured if any, else no_drift."""
-    found = {told["status"] for told in documents if told["stream"] != SELF_TEST}
+    found = {told["status"] for told in documents if told["stream"] not in SELF_TESTS}
     return next((status for status in ("drift", "unmeasured", "no_drift") if status in found), "unmeasured")
 
 
@@ -133,13 +133,16 @@ def _documents(connection: Connection) -> list[Document]:
     rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
     # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
     documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
-    failed = any(told["stream"] == SELF_TEST and told["status"] == "drift" for told in documents)
+    failed = {
+        told["stream"] for told in documents if told["stream"] in SELF_TESTS and told["status"] == "drift"
+    }
     for told in documents:
         told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
-        if failed and told["stream"] != SELF_TEST:
+        reason = doubt(told["stream"], failed)
+        if reason is not None:
             # A verdict written before the self-test failed would still speak.
             for each in (told, *told["groups"]):
-                each.update(status="unmeasured", reason="failed self-test")
+                each.update(status="unmeasured", reason=reason)
     return documents
 
 

@@ -89,18 +89,29 @@ class Spending:
         price = self._budget.price or list_price(model)
         return None if price is None else (price.input * input_tokens + price.output * output_tokens) / 1e6
 
+    def room(self) -> int | None:
+        """Return how many calls the cap a minute lets through at this moment; None without one."""
+        rate = self._budget.calls_per_minute
+        if rate is None:
+            return None
+        with self._lock:
+            return int(self._refill(rate))
+
     def _take_token(self) -> bool:
         rate = self._budget.calls_per_minute
         if rate is None:
             return True
         with self._lock:
-            now = self._clock()
-            self._tokens = min(float(rate), self._tokens + (now - self._refilled) * rate / 60.0)
-            self._refilled = now
-            if self._tokens < 1.0:
+            if self._refill(rate) < 1.0:
                 return False
             self._tokens -= 1.0
             return True
+
+    def _refill(self, rate: int) -> float:
+        now = self._clock()
+        self._tokens = min(float(rate), self._tokens + (now - self._refilled) * rate / 60.0)
+        self._refilled = now
+        return self._tokens
 
 
 @functools.lru_cache(maxsize=256)
