@@ -24,6 +24,9 @@ TEXTUAL_LIMIT = 32_768
 LENGTH_CAP = 16_384
 """Characters at which the feature `length` reaches 1."""
 
+LINES_CAP = 400
+"""Lines, and words a line, at which their features reach 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:

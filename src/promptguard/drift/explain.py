@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT, FEATURES, FIRST_LABEL, SCALE
+from promptguard.drift.catalogue import COUNT, FEATURES, FIRST_LABEL
 from promptguard.drift.effects import FEWEST, betting_interval, rate_interval
-from promptguard.drift.history import History, Rows, Tally
+from promptguard.drift.history import History
 from promptguard.drift.onset import log_kt
+from promptguard.drift.rows import UNIT, Rows
+from promptguard.drift.tally import Tally
 from promptguard.drift.verdict import Change, Onset
 
 MOST_CHANGES = 8
@@ -60,12 +62,12 @@ def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Cha
 
 def _contrasts(tally: Tally, names: list[str]) -> list[Contrast]:
     count = max(1, tally.pairs)
-    means = tally.sums / SCALE / count
-    variances = np.maximum(tally.squares / SCALE**2 / count - means**2, 0.0).mean(axis=0)
+    means = tally.sums / UNIT / count
+    variances = np.maximum(tally.squares / UNIT**2 / count - (means**2).sum(axis=0), 0.0) / 2.0
     found = [
         Contrast(
             feature.name, feature.kind, feature.tier, feature.binary, feature.phrase,
-            (float(tally.sums[0, place] / SCALE), float(tally.sums[1, place] / SCALE)),
+            (float(tally.sums[0, place] / UNIT), float(tally.sums[1, place] / UNIT)),
             float(variances[place]), int(tally.plus[place]), int(tally.minus[place]), place,
         )
         for place, feature in enumerate(FEATURES[:FIRST_LABEL])
@@ -129,11 +131,9 @@ def _with_strength(contrast: Contrast, pairs: int) -> Contrast:
 def _sides(contrast: Contrast, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return both sides' values of a feature or label, each of shape (rows,)."""
     if contrast.column >= COUNT:
-        code = contrast.column - COUNT
-        return (rows["codes"][:, 0] == code).astype(np.float64), (rows["codes"][:, 1] == code).astype(
-            np.float64
-        )
-    return rows["control"][:, contrast.column] / SCALE, rows["candidate"][:, contrast.column] / SCALE
+        said = (rows.codes[:, :2] == contrast.column - COUNT).astype(np.float64)
+        return said[:, 0], said[:, 1]
+    return rows.values(0, contrast.column), rows.values(1, contrast.column)
 
 
 def _grouped(ranked: list[Contrast], rows: Rows) -> list[tuple[Contrast, tuple[str, ...]]]:
@@ -201,7 +201,7 @@ def _change(
 def _before(contrast: Contrast, before: Tally) -> float:
     if contrast.column >= COUNT:
         return float(sum(n for codes, n in before.labels.items() if codes[1] == contrast.column - COUNT))
-    return float(before.sums[1, contrast.column] / SCALE)
+    return float(before.sums[1, contrast.column] / UNIT)
 
 
 def _natural(name: str, tally: Tally) -> tuple[float, float]:
@@ -220,4 +220,4 @@ def _examples(contrast: Contrast, rows: Rows) -> tuple[int, ...]:
     first, second = _sides(contrast, rows)
     moved = (second - first) * (1.0 if contrast.totals[1] > contrast.totals[0] else -1.0)
     order = np.argsort(-moved, kind="stable")[:3]
-    return tuple(sorted(int(rows["number"][place]) for place in order if moved[place] > 0))
+    return tuple(sorted(int(rows.numbers[place]) for place in order if moved[place] > 0))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import COUNT, FIRST_LABEL, INDEX, LENGTH_CAP, SCALE, TEXTUAL_LIMIT
+from promptguard.drift.catalogue import COUNT, FIRST_LABEL, INDEX, LENGTH_CAP, LINES_CAP, SCALE, TEXTUAL_LIMIT
 
 _HEAD = 2048
 _OPENING = 480
@@ -115,8 +115,8 @@ def measure(answer: Answer, slot: int | None) -> Measured:
     lines = text.count("\n", 0, 10_000_000) + 1 if trimmed else 0
     values: dict[str, float] = {
         "length": math.log1p(len(text)) / math.log1p(LENGTH_CAP),
-        "lines": math.log1p(lines) / math.log1p(400),
-        "words_per_line": math.log1p(words / lines) / math.log1p(400) if lines else 0.0,
+        "lines": math.log1p(lines) / math.log1p(LINES_CAP),
+        "words_per_line": math.log1p(words / lines) / math.log1p(LINES_CAP) if lines else 0.0,
         "empty": float(not trimmed),
     }
     if trimmed:

@@ -19,14 +19,14 @@ from promptguard.drift.experts import difference
 from promptguard.drift.explain import explain
 from promptguard.drift.frozen import freeze, thaw
 from promptguard.drift.group import Group
-from promptguard.drift.history import Tally
 from promptguard.drift.labels import LabelRule
 from promptguard.drift.onset import find_onset
 from promptguard.drift.plan import largest_hidden
+from promptguard.drift.tally import Tally
 from promptguard.drift.vector import PairVector, vectorise
 from promptguard.drift.verdict import Status, Verdict
 
-STATE = 1
+STATE = 2
 _LN10 = math.log(10.0)
 _NO_GROUP = ""
 
@@ -66,6 +66,7 @@ class PairMonitor:
         self.alpha, self.mode, self.horizon, self.stream = float(alpha), mode, horizon, stream
         self.labels, self.seed = labels, seed
         self.epoch = 1
+        self._log_bar = math.log((horizon or 1) / self.alpha)
         self._reset()
 
     def _reset(self) -> None:
@@ -106,7 +107,7 @@ class PairMonitor:
     def observe(self, vector: PairVector, group: str | None = None) -> Verdict:
         """Take in one quantised pair and return the verdict so far (without explanation).
 
-        About 100 microseconds.
+        Some 50 microseconds, twice that with groups.
         """
         if not isinstance(vector, PairVector):
             raise ValueError(f"vector must be a PairVector, not {type(vector).__name__}")
@@ -115,9 +116,9 @@ class PairMonitor:
         seen = difference(vector)
         together = self._all.bet(seen)
         self._union.pay(name, together, together if own is self._all else own.bet(seen))
-        self._all.history.add(vector)
+        self._all.remember(vector)
         if own is not self._all:
-            own.history.add(vector)
+            own.remember(vector)
         self._ring(own)
         return self._brief()
 
@@ -173,7 +174,7 @@ class PairMonitor:
     def _ring(self, own: Group) -> None:
         whole = self._all.history
         if whole.alarm_at is None and self._union.log >= self._threshold():
-            whole.alarm_at = whole.all.pairs
+            whole.alarm_at = whole.pairs
         if (
             own is not self._all
             and own.history.alarm_at is None
@@ -183,9 +184,7 @@ class PairMonitor:
 
     def _threshold(self, groups: int = 1) -> float:
         """Return the log of the evidence that rings, for all pairs together or for one of `groups` groups."""
-        if self.horizon is not None:
-            return math.log(self.horizon / self.alpha)
-        return math.log(groups / self.alpha)
+        return self._log_bar + math.log(groups) if groups > 1 and self.mode == "gate" else self._log_bar
 
     # -- telling
 
