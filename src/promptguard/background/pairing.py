@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +156,9 @@ class Pairing:
             return Reading(text="", complete=False, error=f"not_asked: {booking}"), 0.0, 0.0
         began = time.monotonic()
         # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
-        who = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)}
+        who = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)
+        }
         headers = dict(meaningful_headers(request)) | who
         asked = guard.twin.ask(request.origin + request.path, body, headers, request.timeout)
         took = time.monotonic() - began
@@ -179,6 +181,7 @@ class Pairing:
             reference=rendered.reference if rendered else None,
             seed=self._seed,
             labels=self._rule(rendered),
+            response_format=_object(facts.body.get("response_format")),
         )
         row = self.lost(stream, group, "compared", "")
         row.update(
@@ -311,6 +314,10 @@ def _other_model(stream: str, job: Job, shadow_model: str) -> str:
     if job.routed_to is not None or stream == "repeat":
         return job.facts.model  # the application's own model: unrouted, or once more
     return shadow_model
+
+
+def _object(value: Any) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) else None
 
 
 def _answer(reading: Reading) -> Answer:

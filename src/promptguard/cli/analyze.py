@@ -123,8 +123,14 @@ class Analysis:
             )
         except ValueError as error:
             return self._bad_line(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
+        asked = pair.extra.get("response_format")
         verdict = self._monitors[pair.stream].update(
-            control, candidate, self._group(pair), pair.prompt, pair.reference
+            control,
+            candidate,
+            self._group(pair),
+            pair.prompt,
+            pair.reference,
+            asked if isinstance(asked, dict) else None,
         )
         if control.error is None and candidate.error is None:
             kept = self.texts.setdefault(pair.stream, deque(maxlen=_EXAMPLES_KEPT))

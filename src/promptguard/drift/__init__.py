@@ -7,7 +7,7 @@ so `promptguard` itself never imports it.
 from promptguard.drift.ability import Ability, Measure, SideAbility, signal_detection
 from promptguard.drift.answer import Answer
 from promptguard.drift.effects import betting_interval
-from promptguard.drift.labels import LabelRule
+from promptguard.drift.labels import LabelFunction, LabelRule
 from promptguard.drift.monitor import PairMonitor
 from promptguard.drift.plan import largest_hidden, pairs_needed
 from promptguard.drift.vector import PairVector, vectorise
@@ -17,6 +17,7 @@ __all__ = [
     "Ability",
     "Answer",
     "Change",
+    "LabelFunction",
     "LabelRule",
     "Measure",
     "Onset",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the feature list; vectors of another version are refused."""
 
 LABEL_SLOTS = 8
@@ -82,6 +82,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("finish_filter", "finish", 4, True, "a content filter stop"),
     Feature("finish_tool", "finish", 1, True, "a stop for a tool call"),
     Feature("finish_other", "finish", 1, True, "an unusual finish reason"),
+    Feature("json_as_asked", "json", 4, True, "JSON as the request asked for it"),
     *(Feature(f"label:{slot}", "label", 3, True, f"label {slot}") for slot in range(LABEL_SLOTS)),
 )
 

@@ -19,7 +19,7 @@ from promptguard.drift.experts import difference
 from promptguard.drift.explain import explain
 from promptguard.drift.frozen import freeze, thaw
 from promptguard.drift.group import Group
-from promptguard.drift.labels import LabelRule
+from promptguard.drift.labels import Labeller, check_labeller, restored_labeller
 from promptguard.drift.onset import find_onset
 from promptguard.drift.plan import largest_hidden
 from promptguard.drift.tally import Tally
@@ -59,7 +59,7 @@ class PairMonitor:
         *,
         horizon: int | None = None,
         stream: str = "candidate",
-        labels: LabelRule | None = None,
+        labels: Labeller | None = None,
         seed: bytes = b"",
     ) -> None:
         _check(alpha=alpha, mode=mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
@@ -84,6 +84,7 @@ class PairMonitor:
         group: str | None = None,
         prompt: str | None = None,
         reference: str | None = None,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Verdict:
         """Take in one pair and return the verdict so far (without explanation).
 
@@ -100,7 +101,13 @@ class PairMonitor:
             side = {(True, False): "control", (False, True): "candidate"}.get(lost, "both")
             return self.skip(f"{side}_error", group)
         vector = vectorise(
-            control, candidate, prompt=prompt, reference=reference, seed=self.seed, labels=self.labels
+            control,
+            candidate,
+            prompt=prompt,
+            reference=reference,
+            seed=self.seed,
+            labels=self.labels,
+            response_format=response_format,
         )
         return self.observe(vector, group)
 
@@ -227,7 +234,7 @@ class PairMonitor:
             return brief
         changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)
         _, since = history.split(onset.pair)
-        positive = next(iter(self.labels.patterns)) if self.labels else None
+        positive = self.labels.first if self.labels else None
         ability = measure_ability(since, history.labels.names, positive)
         return replace(brief, onset=onset, changes=changes, ability=ability, examples=examples)
 
@@ -288,10 +295,13 @@ class PairMonitor:
         return frozen
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> PairMonitor:
+    def from_state(
+        cls, state: Mapping[str, Any], *, seed: bytes = b"", labels: Labeller | None = None
+    ) -> PairMonitor:
         """Rebuild a monitor from `state_dict()`.
 
-        ValueError when it is of another version or not a state at all.
+        `labels` is needed, and looked at, only where the state was made with a LabelFunction. ValueError when
+        the state is of another version or not a state at all.
         """
         if not isinstance(state, Mapping) or state.get("state") != STATE or state.get("schema") != SCHEMA:
             raise ValueError(
@@ -299,7 +309,7 @@ class PairMonitor:
             )
         try:
             thawed = thaw(dict(state))
-            rule = None if thawed["labels"] is None else LabelRule.from_dict(thawed["labels"])
+            rule = restored_labeller(thawed["labels"], labels)
             monitor = cls(
                 thawed["alpha"],
                 thawed["mode"],
@@ -349,7 +359,6 @@ def _check(
         )
     if not isinstance(stream, str) or not stream:
         raise ValueError("stream must be a non-empty string")
-    if labels is not None and not isinstance(labels, LabelRule):
-        raise ValueError(f"labels must be a LabelRule or None, not {type(labels).__name__}")
+    check_labeller(labels)
     if not isinstance(seed, bytes):
         raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
