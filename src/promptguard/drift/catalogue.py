@@ -90,3 +90,8 @@ COUNT = len(FEATURES)
 INDEX = {feature.name: place for place, feature in enumerate(FEATURES)}
 FIRST_LABEL = INDEX["label:0"]
 BINARY = tuple(place for place, feature in enumerate(FEATURES) if feature.binary)
+KINDS = {
+    kind: tuple(place for place, feature in enumerate(FEATURES) if feature.kind == kind)
+    for kind in dict.fromkeys(feature.kind for feature in FEATURES)
+}
+"""places of the features by kind"""

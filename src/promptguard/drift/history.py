@@ -148,6 +148,11 @@ class History:
         rows = Rows.joined(block.rows() for block in blocks)
         return rows if self.alarm_at is None else rows.until(self.alarm_at + ONSET_AFTER_ALARM)
 
+    def rows_since(self, number: int) -> Rows:
+        """Return every remembered row whose pair number is at least `number`; some between may be forgotten."""
+        blocks = [*self._blocks, *self._tail, *self._last()]
+        return Rows.joined(block.rows() for block in blocks).since(number)
+
     def rows_from(self, number: int) -> Rows:
         """Return the most recent unbroken run of rows whose pair numbers are at least `number`."""
         blocks = self._unbroken([*self._blocks, *self._tail, *self._last()])

@@ -13,7 +13,7 @@ from typing import Any
 
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import BINARY, SCHEMA
+from promptguard.drift.catalogue import BINARY, KINDS, SCHEMA
 from promptguard.drift.evidence import Mode, Union
 from promptguard.drift.experts import difference
 from promptguard.drift.explain import explain
@@ -225,10 +225,7 @@ class PairMonitor:
         brief = self._state_of(group, name)
         history = group.history
         if brief.alarm_at is None:
-            hidden = None
-            if brief.status == "no_drift":
-                hidden = largest_hidden(brief.pairs, _noise(history.all), brief.log10_threshold * _LN10)
-            return replace(brief, largest_hidden_drift=hidden)
+            return self._with_hidden(brief, history.all) if brief.status == "no_drift" else brief
         onset = find_onset(history.window(), brief.alarm_at)
         if onset is None:
             return brief
@@ -237,6 +234,18 @@ class PairMonitor:
         positive = self.labels.first if self.labels else None
         ability = measure_ability(since, history.labels.names, positive)
         return replace(brief, onset=onset, changes=changes, ability=ability, examples=examples)
+
+    def _with_hidden(self, brief: Verdict, tally: Tally) -> Verdict:
+        """Add the largest changes that so many pairs could have missed."""
+        pairs, bar = brief.pairs, brief.log10_threshold * _LN10
+        flips = (tally.plus + tally.minus) / (2.0 * max(1, tally.pairs))
+        kinds = {kind: float(flips[list(places)].max()) for kind, places in KINDS.items()}
+        return replace(
+            brief,
+            # what a shift of any flag has to stand out from: the noisiest one
+            largest_hidden_drift=largest_hidden(pairs, float(flips[list(BINARY)].max()), bar),
+            hidden_by_kind={kind: largest_hidden(pairs, noise, bar) for kind, noise in kinds.items()},
+        )
 
     def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all
@@ -328,12 +337,6 @@ class PairMonitor:
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"state is damaged: {error!r}") from error
         return monitor
-
-
-def _noise(tally: Tally) -> float:
-    """Return the flip rate each way of the noisiest flag: what a shift has to stand out from."""
-    flips = (tally.plus + tally.minus)[list(BINARY)] / 2.0
-    return float(flips.max()) / max(1, tally.pairs)
 
 
 def _group_name(group: str | None) -> str:

@@ -15,11 +15,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from promptguard.drift.catalogue import FEATURES
 from promptguard.drift.history import NO_EDGE
 from promptguard.drift.rows import Rows
 from promptguard.drift.verdict import Onset
 
 MASS = 0.9
+_LEAP = 64
+"""255ths that a graded feature leaps: the noise of graded features is in small moves"""
+_GRADED = [place for place, feature in enumerate(FEATURES) if not feature.binary]
 
 
 @lru_cache(maxsize=4)
@@ -44,7 +48,8 @@ def find_onset(rows: Rows, latest: int | None = None) -> Onset | None:
     """
     if not len(rows):
         return None
-    score = np.concatenate([_feature_scores(rows.signs()), _wording_score(rows.edges)], axis=1)
+    signs = np.concatenate([rows.signs(), rows.signs(_LEAP)[:, _GRADED]], axis=1)
+    score = np.concatenate([_feature_scores(signs), _wording_score(rows.edges)], axis=1)
     numbers = rows.numbers
     if latest is not None and bool((numbers <= latest).any()):
         score[numbers > latest] = -np.inf

@@ -63,10 +63,10 @@ class Rows:
         """Return one side's values of one feature, in [0, 1]."""
         return (self.raw[:, side * COUNT + place] / 255.0) ** 2
 
-    def signs(self) -> NDArray[np.int8]:
-        """Return the sign of candidate - control, shape (rows, COUNT)."""
-        roots = self.roots
-        return (roots[:, 1] > roots[:, 0]).astype(np.int8) - (roots[:, 1] < roots[:, 0])
+    def signs(self, least: int = 1) -> NDArray[np.int8]:
+        """Return the sign of candidate - control, shape (rows, COUNT); 0 below `least` 255ths (of roots)."""
+        moved = self.roots[:, 1].astype(np.int16) - self.roots[:, 0]
+        return (moved >= least).astype(np.int8) - (moved <= -least)
 
     @property
     def codes(self) -> NDArray[np.int8]:

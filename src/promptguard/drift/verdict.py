@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from promptguard.drift.ability import Ability
 
 Status = Literal["drift", "no_drift", "unmeasured"]
+WORDING = "wording"
+"""feature and kind of a change that no named feature describes"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class Change:
     while those are fewer than 30 (`pending`). `before` is the candidate side's rate before the onset, None
     when there is no before. `unit` names what `control_units` and `candidate_units` count, where people have
     a natural unit. `related` are by-products: features that move with this.
+
+    The kind `wording` is a change that only the text hash sees: `candidate` is the share of pairs whose sides
+    the wording gave away, guessed before they were told, `control` the share in which it misled.
     """
 
     feature: str
@@ -57,7 +62,9 @@ class Change:
         return self.low is None
 
     def turned(self) -> Change:
-        """Return the same change with its sides exchanged."""
+        """Return the same change with its sides exchanged; how far wording tells them apart stays as it is."""
+        if self.kind == WORDING:
+            return self
         bounded = self.low is not None and self.high is not None
         return replace(
             self,
@@ -80,8 +87,9 @@ class Verdict:
     `status` latches at `drift` until acknowledged. `pairs` counts what was measured in this epoch, `skipped`
     what was not, by reason. `alarm_at` is the number of pairs seen when the alarm rang. `log10_evidence` is
     that of the e-value (gate) or of the e-detector (monitor) now; the alarm is at `log10_threshold`.
-    `changes`, `onset`, `ability`, `examples` (pair numbers) and `largest_hidden_drift` are filled by
-    `explain()` and `verdict()`, not by `update()` and `observe()`.
+    `changes`, `onset`, `ability`, `examples` (pair numbers), `largest_hidden_drift` and `hidden_by_kind` are
+    filled by `explain()` and `verdict()`, not by `update()` and `observe()`. The last two are shares of answers
+    that could have changed unseen: of the noisiest flag, and of the noisiest feature of each kind.
     """
 
     status: Status
@@ -102,6 +110,7 @@ class Verdict:
     ability: Ability | None = None
     examples: tuple[int, ...] = ()
     largest_hidden_drift: float | None = None
+    hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
     groups: tuple[Verdict, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,6 +135,7 @@ class Verdict:
             "ability": None if self.ability is None else _plain(self.ability.to_dict()),
             "examples": list(self.examples),
             "largest_hidden_drift": _rounded(self.largest_hidden_drift),
+            "hidden_by_kind": _plain(dict(self.hidden_by_kind)),
             "sentence": self.sentence(),
             "groups": [group.to_dict() for group in self.groups],
         }
