@@ -84,9 +84,10 @@ def _text(change: Callable[[str], str]) -> Callable[[Answer], Answer]:
 
 
 def _longer(text: str) -> str:
-    """Add 15 % of another answer's words in the middle: the opening and the ending stay."""
+    """Add 15 % in the middle, words of another answer of the same kind: the opening and the ending stay."""
     words = text.split(" ")
-    other = recorded()[zlib.crc32(text.encode()) % len(recorded())].text.split()
+    others = donors()[text]
+    other = others[zlib.crc32(text.encode()) % len(others)].split()
     middle = len(words) // 2
     more = (other * 20)[: max(1, round(0.15 * len(words)))]
     return " ".join([*words[:middle], *more, *words[middle:]])
@@ -135,17 +136,28 @@ EDITS = {
 
 
 @cache
-def recorded() -> list[Answer]:
-    """Every recorded answer of the models before June 2023."""
+def by_task() -> list[list[str]]:
+    """Every recorded answer of the models before June 2023, a list a task and model."""
     found = []
     for task in ("prime", "sensitive", "leetcode"):
         recordings = Recordings(task)
-        for question in recordings.questions:
-            for _, before, _ in FAMILIES.values():
-                text = recordings.answer(question, before).text
-                if len(text) > 8:
-                    found.append(Answer(text))
+        for _, before, _ in FAMILIES.values():
+            texts = [recordings.answer(question, before).text for question in recordings.questions]
+            found.append([text for text in texts if len(text) > 8])
     return found
+
+
+@cache
+def recorded() -> list[Answer]:
+    """All of them."""
+    return [Answer(text) for texts in by_task() for text in texts]
+
+
+@cache
+def donors() -> dict[str, list[str]]:
+    """For every answer, the answers of its kind."""
+    drawn = [answer.text for pair_ in draws() for answer in pair_]
+    return {text: texts for texts in [drawn, *by_task()] for text in texts}
 
 
 @cache

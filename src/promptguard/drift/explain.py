@@ -23,12 +23,13 @@ from promptguard.drift.tally import Tally
 from promptguard.drift.verdict import Change, Onset
 
 MOST_CHANGES = 8
-_NEAR_BEST = 2.0
+_NEAR_BEST = 3.0
 _LEVEL = 0.05
 _CORRELATED = 0.8
-_CONCORDANT = 0.6
+_CONCORDANT = 0.35
 _FLOOR = 0.02
 _SMALLEST = 0.01
+_SMALLEST_SPREAD = 0.1
 _SMALLEST_LENGTH = 0.001
 """a hundredth of the characters"""
 _UNITS = {"length": "characters", "lines": "lines", "words_per_line": "words a line"}
@@ -45,10 +46,12 @@ def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Cha
     wealth = _wealth(found)
     best, bar = max(wealth, default=0.0), math.log((len(found) + 1) / _LEVEL)
     words = wording.record(rows)
-    kept = _screened(found, wealth, min(max(best, words.wealth) - _NEAR_BEST, bar), since.pairs)
-    leaders = _grouped(_plain_enough(_ordered(kept, rows), since.pairs), rows)[:MOST_CHANGES]
+    only_words = wording.is_told(words, best, bar)
+    # where the hash saw so much more, named features need evidence of their own, not just the most among them
+    kept = _screened(found, wealth, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
+    leaders = _grouped(_ordered(_plain_enough(kept, since.pairs), rows), rows)[:MOST_CHANGES]
     changes = [_change(leader, related, before, since, effect_rows) for leader, related in leaders]
-    if wording.is_told(words, best, bar):
+    if only_words:
         changes.append(wording.change(words, effect_rows))
     examples = _examples(leaders[0][0], rows) if leaders else wording.clearest(rows) if changes else []
     return tuple(changes), tuple(examples)
@@ -111,12 +114,15 @@ def _concordance(follower: NDArray[np.float64], cause: NDArray[np.float64]) -> f
 
 def _plain_enough(ranked: list[Contrast], pairs: int) -> list[Contrast]:
     """Drop what is certain but too small to matter, unless nothing else is left."""
-    large = [
-        contrast
-        for contrast in ranked
-        if abs(contrast.shift) >= (_SMALLEST_LENGTH if contrast.name == "length" else _SMALLEST) * pairs
-    ]
-    return large or ranked[:1]
+    return [contrast for contrast in ranked if _matters(contrast, pairs)] or ranked[:1]
+
+
+def _matters(contrast: Contrast, pairs: int) -> bool:
+    shift = abs(contrast.shift) / pairs
+    if contrast.name == "length":
+        return shift >= _SMALLEST_LENGTH
+    # a share of characters may never reach a hundredth, and yet be far from what it was
+    return shift >= _SMALLEST or shift >= _SMALLEST_SPREAD * math.sqrt(contrast.variance + _FLOOR**2)
 
 
 def _grouped(ranked: list[Contrast], rows: Rows) -> list[tuple[Contrast, tuple[str, ...]]]:
