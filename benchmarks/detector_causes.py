@@ -17,10 +17,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from promptguard.demo.recordings import FAMILIES, Recordings
 from promptguard.drift import Answer, PairMonitor, PairVector, Verdict, vectorise
+from promptguard.drift.catalogue import INDEX
+from promptguard.drift.labels import free_slot
 
 DRAWS = Path(__file__).parent / "data"
 SHARES = (0.1, 0.3, 1.0)
@@ -264,6 +269,33 @@ def _share(flags: list[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
+def oracle(edit: str, share: float, noise: bool, streams: int, seed: int, half: int) -> float | None:
+    """Return the median onset error of one who is told the feature and its rates before and after, and sees signs.
+
+    What no method that reads signs can be expected to beat; over the streams that alarmed, read at the same time.
+    """
+    name = min(EDITS[edit].names)
+    place = INDEX[f"label:{free_slot(name[6:])}" if name.startswith("label:") else name]
+    seen = []
+    for number in [2 * (seed + i) + half for i in range(streams)]:
+        verdict, onset = judge(edit, share, noise, number, READ_AFTER)
+        if verdict.alarm_at is not None and verdict.alarm_at >= onset:
+            pairs = list(islice(stream(edit, share, noise, number)[0], verdict.pairs))
+            moved = [int(vector.candidate[place]) - int(vector.control[place]) for vector in pairs]
+            seen.append((np.sign(moved), onset, verdict.alarm_at))
+    if not seen:
+        return None
+    before = np.concatenate([signs[: onset - 1] for signs, onset, _ in seen])
+    after = np.concatenate([signs[onset - 1 :] for signs, onset, _ in seen])
+    rates = [[max(float(np.mean(part == sign)), 1e-3) for part in (before, after)] for sign in (-1, 0, 1)]
+    gains = np.array([np.log(new / old) for old, new in rates])
+    errors = []
+    for signs, onset, alarm_at in seen:
+        score = np.cumsum(gains[signs + 1][::-1])[::-1][:alarm_at]
+        errors.append(abs(int(np.argmax(score)) + 1 - onset))
+    return statistics.median(errors)
+
+
 TARGETS = (("top1", 0.9), ("top3", 0.98), ("covered", 0.9))
 
 
@@ -293,6 +325,12 @@ def main() -> None:
         print(f"{name:12s} mean {mean:.3f}; {met} of {len(judged)} cells at the target {target}")
     met = sum(row["onset_error"] <= 2 for row in judged)
     print(f"onset error  {met} of {len(judged)} cells at a median of at most 2 pairs")
+    for row in judged:
+        if row["onset_error"] > 2:
+            best = oracle(row["edit"], row["share"], row["noise"], streams, 0, half)
+            print(
+                f"             {row['edit']} {row['share']}, noise: {row['onset_error']:g}; an oracle's: {best:g}"
+            )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ _SMALLEST_LENGTH = 0.001
 """a hundredth of the characters"""
 _UNITS = {"length": "characters", "lines": "lines", "words_per_line": "words a line"}
 _FOLLOWING = frozenset(("style", "reasoning", "content"))
-"""kinds that follow from others when their tier is 1: a longer text has more of everything"""
+"""kinds whose graded features of tier 1 follow from others: a longer text has more of everything"""
 
 
 def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Change, ...], tuple[int, ...]]:
@@ -88,7 +88,7 @@ def _ordered(ranked: list[Contrast], rows: Rows) -> list[Contrast]:
     order = []
     for contrast in ranked:
         cause = None
-        if contrast.tier == 1 and contrast.kind in _FOLLOWING:
+        if contrast.tier == 1 and not contrast.binary and contrast.kind in _FOLLOWING:
             mine = moves[contrast.column]
             cause = next(
                 (each for each in plain if _concordance(mine, moves[each.column]) > _CONCORDANT), None
