@@ -239,9 +239,48 @@ def test_signal_detection_has_no_infinite_values():
     assert all(math.isfinite(measure.low + measure.high) for measure in signal_detection(0, 0, 0, 0).values())
 
 
-def test_change_of_wording_alone_is_drift_without_named_changes():
+def wordings(number):
+    """Pairs that no named feature tells apart: as long, as many words, letters moved."""
+    words = ["red cat sat", "tan dog ran", "big owl fed", "old fox hid"]
+    first, second = words[number % 4], words[(number * 7 + 1) % 4]
+    return Answer(first), Answer(second)
+
+
+def test_change_of_wording_alone_has_an_onset_and_is_told():
+    rng = np.random.default_rng(1)
     monitor = PairMonitor()
-    feed(monitor, 40, Answer("red cat sat"), Answer("tan dog ran"))
+    for number in range(1, 161):
+        first, second = wordings(int(rng.integers(1000)))
+        if number > 100:
+            second = Answer(second.text.replace("a", "u").replace("o", "e"))
+        monitor.update(first, second)
     verdict = monitor.explain()
-    assert (verdict.status, verdict.changes) == ("drift", ())
-    assert "wording" in verdict.sentence()
+    assert verdict.status == "drift"
+    assert [change.kind for change in verdict.changes] == ["wording"]
+    assert abs(verdict.onset.pair - 101) <= 4
+    assert verdict.onset.low <= 101 <= verdict.onset.high
+    change = verdict.changes[0]
+    assert change.candidate > 0.8
+    assert change.low is None or change.low <= change.difference <= change.high
+    assert change.turned() == change
+    assert all(number > 100 for number in verdict.examples)
+    assert "the wording changed" in verdict.sentence()
+
+
+def test_named_changes_do_not_bring_the_wording_along():
+    monitor = PairMonitor()
+    feed(monitor, 60)
+    assert "wording" not in {change.kind for change in monitor.explain().changes}
+
+
+def test_what_could_hide_is_told_by_kind_of_change():
+    monitor, rng = PairMonitor(), np.random.default_rng(2)
+    texts = [Answer("Yes."), Answer("Yes, it is so."), Answer("It is so, and it was so before.")]
+    for _ in range(200):
+        first, second = rng.integers(0, 3, 2)
+        monitor.update(texts[first], texts[second])
+    verdict = monitor.explain()
+    hidden = verdict.hidden_by_kind
+    assert hidden["refusal"] == hidden["tool"] < hidden["verbosity"] <= 1
+    assert max(hidden.values()) >= verdict.largest_hidden_drift >= hidden["refusal"]
+    assert feed(monitor, 1).hidden_by_kind == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
@@ -198,6 +198,7 @@ class Pairing:
             reference=rendered.reference if rendered else None,
             seed=self._seed,
             labels=self._rule(rendered),
+            response_format=_object(facts.body.get("response_format")),
         )
         row = self.lost(stream, group, "compared", "")
         row.update(
@@ -279,3 +280,7 @@ class Pairing:
 def _tickets(job: Job) -> list[tuple[str, int]]:
     places = (("candidate", job.candidate_ticket), ("repeat", job.repeat_ticket))
     return [(stream, ticket) for stream, ticket in places if ticket is not None]
+
+
+def _object(value: Any) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) else None

@@ -224,8 +224,14 @@ class Analysis:
         if self._dependent(pair):
             self._monitors[pair.stream].skip("same cluster", self._group(pair))
             return None
+        asked = pair.extra.get("response_format")
         verdict = self._monitors[pair.stream].update(
-            control, candidate, self._group(pair), pair.prompt, pair.reference
+            control,
+            candidate,
+            self._group(pair),
+            pair.prompt,
+            pair.reference,
+            asked if isinstance(asked, dict) else None,
         )
         if control.error is None and candidate.error is None:
             kept = self.texts.setdefault(pair.stream, deque(maxlen=_EXAMPLES_KEPT))

@@ -7,7 +7,7 @@ so `promptguard` itself never imports it.
 from promptguard.drift.ability import Ability, Habit, Measure, SideAbility, signal_detection
 from promptguard.drift.answer import Answer
 from promptguard.drift.effects import betting_interval
-from promptguard.drift.labels import LabelRule
+from promptguard.drift.labels import LabelFunction, LabelRule
 from promptguard.drift.monitor import PairMonitor
 from promptguard.drift.naming import e_bh
 from promptguard.drift.partitions import AnswerVector, vectorise_answer
@@ -22,6 +22,7 @@ __all__ = [
     "AnswerVector",
     "Change",
     "Habit",
+    "LabelFunction",
     "LabelRule",
     "Measure",
     "Onset",

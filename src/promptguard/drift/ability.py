@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from promptguard.drift.effects import rate_interval
-from promptguard.drift.history import NO_LABEL, Tally
+from promptguard.drift.tally import NO_LABEL, Tally
 
 _POSITIVE = ("yes", "true", "positive", "1", "correct", "valid", "spam")
 _LEAST_CHANGE = 0.02

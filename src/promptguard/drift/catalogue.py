@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the feature list; vectors of another version are refused."""
 
 LABEL_SLOTS = 8
@@ -23,6 +23,9 @@ TEXTUAL_LIMIT = 32_768
 
 LENGTH_CAP = 16_384
 """Characters at which the feature `length` reaches 1."""
+
+LINES_CAP = 400
+"""Lines, and words a line, at which their features reach 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("finish_filter", "finish", 4, True, "a content filter stop"),
     Feature("finish_tool", "finish", 1, True, "a stop for a tool call"),
     Feature("finish_other", "finish", 1, True, "an unusual finish reason"),
+    Feature("json_as_asked", "json", 4, True, "JSON as the request asked for it"),
     *(Feature(f"label:{slot}", "label", 3, True, f"label {slot}") for slot in range(LABEL_SLOTS)),
 )
 
@@ -86,3 +90,8 @@ COUNT = len(FEATURES)
 INDEX = {feature.name: place for place, feature in enumerate(FEATURES)}
 FIRST_LABEL = INDEX["label:0"]
 BINARY = tuple(place for place, feature in enumerate(FEATURES) if feature.binary)
+KINDS = {
+    kind: tuple(place for place, feature in enumerate(FEATURES) if feature.kind == kind)
+    for kind in dict.fromkeys(feature.kind for feature in FEATURES)
+}
+"""places of the features by kind"""

@@ -2,138 +2,127 @@
 
 Ranking by evidence is a trap: by-products such as length share the sign record of the true cause, which then
 came first in 14-55 % of planted changes. So evidence only screens; the order is standardised effect times
-tier; what moves together is told once.
+tier; what moves together is told once, and what follows from something plainer comes after it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT, FEATURES, FIRST_LABEL, SCALE
+from promptguard.drift import wording
+from promptguard.drift.contrasts import Contrast, contrasts
 from promptguard.drift.effects import FEWEST, betting_interval, rate_interval
-from promptguard.drift.history import History, Rows, Tally
+from promptguard.drift.history import History
 from promptguard.drift.onset import log_kt
+from promptguard.drift.rows import Rows
+from promptguard.drift.tally import Tally
 from promptguard.drift.verdict import Change, Onset
 
 MOST_CHANGES = 8
-_NEAR_BEST = 2.0
+_NEAR_BEST = 3.0
 _LEVEL = 0.05
 _CORRELATED = 0.8
+_CONCORDANT = 0.35
 _FLOOR = 0.02
 _SMALLEST = 0.01
-_LABEL_TIER = 3
+_SMALLEST_SPREAD = 0.1
+_SMALLEST_LENGTH = 0.001
+"""a hundredth of the characters"""
 _UNITS = {"length": "characters", "lines": "lines", "words_per_line": "words a line"}
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """One feature or label over the pairs since the onset."""
-
-    name: str
-    kind: str
-    tier: int
-    binary: bool
-    phrase: str
-    totals: tuple[float, float]
-    variance: float
-    plus: int
-    minus: int
-    column: int
-    """feature index, or COUNT + label code"""
-    strength: float = 0.0
+_FOLLOWING = frozenset(("style", "reasoning", "content"))
+"""kinds whose graded features of tier 1 follow from others: a longer text has more of everything"""
 
 
 def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Change, ...], tuple[int, ...]]:
     """Return the changes, most telling first, and up to three example pair numbers."""
     before, since = history.split(onset.pair)
-    ranked = _ranked(_contrasts(since, history.labels.names), since.pairs)
-    recent = history.rows_from(onset.pair)
-    leaders = _grouped(_plain_enough(ranked, since.pairs), recent)[:MOST_CHANGES]
+    rows = history.rows_since(onset.pair)
     effect_rows = history.rows_from(effect_from)
-    changes = tuple(_change(leader, related, before, since, effect_rows) for leader, related in leaders)
-    return changes, _examples(leaders[0][0], recent) if leaders else ()
+    found = contrasts(since, history.labels.names)
+    wealth = _wealth(found)
+    best, bar = max(wealth, default=0.0), math.log((len(found) + 1) / _LEVEL)
+    words = wording.record(rows)
+    only_words = wording.is_told(words, best, bar)
+    # where the hash saw so much more, named features need evidence of their own, not just the most among them
+    kept = _screened(found, wealth, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
+    leaders = _grouped(_ordered(_plain_enough(kept, since.pairs), rows), rows)[:MOST_CHANGES]
+    changes = [_change(leader, related, before, since, effect_rows) for leader, related in leaders]
+    if only_words:
+        changes.append(wording.change(words, effect_rows))
+    examples = _examples(leaders[0][0], rows) if leaders else wording.clearest(rows) if changes else []
+    return tuple(changes), tuple(examples)
 
 
-def _contrasts(tally: Tally, names: list[str]) -> list[Contrast]:
-    count = max(1, tally.pairs)
-    means = tally.sums / SCALE / count
-    variances = np.maximum(tally.squares / SCALE**2 / count - means**2, 0.0).mean(axis=0)
-    found = [
-        Contrast(
-            feature.name, feature.kind, feature.tier, feature.binary, feature.phrase,
-            (float(tally.sums[0, place] / SCALE), float(tally.sums[1, place] / SCALE)),
-            float(variances[place]), int(tally.plus[place]), int(tally.minus[place]), place,
-        )
-        for place, feature in enumerate(FEATURES[:FIRST_LABEL])
-    ]  # fmt: skip
-    return found + [_label_contrast(tally, code, name) for code, name in enumerate(names)]
+def _wealth(found: list[Contrast]) -> list[float]:
+    """Return the log evidence of each feature's signs."""
+    plus = np.array([contrast.plus for contrast in found], dtype=np.int64)
+    minus = np.array([contrast.minus for contrast in found], dtype=np.int64)
+    wealth: list[float] = ((plus + minus) * math.log(2.0) + log_kt(plus, minus)).tolist()
+    return wealth
 
 
-def _label_contrast(tally: Tally, code: int, name: str) -> Contrast:
-    control = candidate = plus = minus = 0
-    for (first, second, _), number in tally.labels.items():
-        control += number * (first == code)
-        candidate += number * (second == code)
-        plus += number * (second == code != first)
-        minus += number * (first == code != second)
-    rates = (control / max(1, tally.pairs), candidate / max(1, tally.pairs))
-    variance = sum(rate * (1.0 - rate) for rate in rates) / 2.0
-    phrase = f"the label `{name}`"
-    return Contrast(
-        f"label:{name}",
-        "label",
-        _LABEL_TIER,
-        True,
-        phrase,
-        (control, candidate),
-        variance,
-        plus,
-        minus,
-        COUNT + code,
-    )
-
-
-def _ranked(contrasts: list[Contrast], pairs: int) -> list[Contrast]:
-    """Screen by wealth, then order by standardised effect times tier."""
-    if not pairs:
-        return []
-    plus = np.array([contrast.plus for contrast in contrasts])
-    minus = np.array([contrast.minus for contrast in contrasts])
-    wealth = (plus + minus) * math.log(2.0) + log_kt(plus, minus)
-    bar = min(float(wealth.max()) - _NEAR_BEST, math.log(len(contrasts) / _LEVEL))
+def _screened(found: list[Contrast], wealth: list[float], bar: float, pairs: int) -> list[Contrast]:
+    """Return what has the evidence, strongest first."""
     kept = [
         _with_strength(contrast, pairs)
-        for contrast, log_wealth in zip(contrasts, wealth, strict=True)
-        if log_wealth >= bar
-        and contrast.plus + contrast.minus > 0
-        and contrast.totals[0] != contrast.totals[1]
+        for contrast, gained in zip(found, wealth, strict=True)
+        if gained >= bar and contrast.plus + contrast.minus > 0 and contrast.shift
     ]
     return sorted(kept, key=lambda contrast: (-contrast.strength, contrast.column))
 
 
-def _plain_enough(ranked: list[Contrast], pairs: int) -> list[Contrast]:
-    """Drop what is certain but too small to matter, unless nothing else is left."""
-    large = [c for c in ranked if abs(c.totals[1] - c.totals[0]) >= _SMALLEST * pairs]
-    return large or ranked[:1]
-
-
 def _with_strength(contrast: Contrast, pairs: int) -> Contrast:
-    mean = abs(contrast.totals[1] - contrast.totals[0]) / pairs
+    mean = abs(contrast.shift) / pairs
     return replace(contrast, strength=mean / math.sqrt(contrast.variance + _FLOOR**2) * contrast.tier)
 
 
-def _sides(contrast: Contrast, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both sides' values of a feature or label, each of shape (rows,)."""
-    if contrast.column >= COUNT:
-        code = contrast.column - COUNT
-        return (rows["codes"][:, 0] == code).astype(np.float64), (rows["codes"][:, 1] == code).astype(
-            np.float64
-        )
-    return rows["control"][:, contrast.column] / SCALE, rows["candidate"][:, contrast.column] / SCALE
+def _ordered(ranked: list[Contrast], rows: Rows) -> list[Contrast]:
+    """Move what follows from a plainer change, pair by pair, behind the strongest such change."""
+    plain = [contrast for contrast in ranked if contrast.tier > 1]
+    moves = {contrast.column: _moves(contrast, rows) for contrast in ranked}
+    followers: dict[int, list[Contrast]] = {contrast.column: [] for contrast in plain}
+    order = []
+    for contrast in ranked:
+        cause = None
+        if contrast.tier == 1 and not contrast.binary and contrast.kind in _FOLLOWING:
+            mine = moves[contrast.column]
+            cause = next(
+                (each for each in plain if _concordance(mine, moves[each.column]) > _CONCORDANT), None
+            )
+        if cause is None:
+            order.append(contrast)
+        else:
+            followers[cause.column].append(contrast)
+    return [each for contrast in order for each in (contrast, *followers.get(contrast.column, ()))]
+
+
+def _moves(contrast: Contrast, rows: Rows) -> NDArray[np.float64]:
+    """Return +1 where a pair shows the change, -1 where the opposite, 0 where neither."""
+    first, second = contrast.sides(rows)
+    return np.sign(second - first) * math.copysign(1.0, contrast.shift)
+
+
+def _concordance(follower: NDArray[np.float64], cause: NDArray[np.float64]) -> float:
+    """Return how much more often than not the cause is there when the follower moves, from -1 to 1."""
+    moved = np.count_nonzero(follower)
+    return float((follower * cause).sum() / moved) if moved else 0.0
+
+
+def _plain_enough(ranked: list[Contrast], pairs: int) -> list[Contrast]:
+    """Drop what is certain but too small to matter, unless nothing else is left."""
+    return [contrast for contrast in ranked if _matters(contrast, pairs)] or ranked[:1]
+
+
+def _matters(contrast: Contrast, pairs: int) -> bool:
+    shift = abs(contrast.shift) / pairs
+    if contrast.name == "length":
+        return shift >= _SMALLEST_LENGTH
+    # a share of characters may never reach a hundredth, and yet be far from what it was
+    return shift >= _SMALLEST or shift >= _SMALLEST_SPREAD * math.sqrt(contrast.variance + _FLOOR**2)
 
 
 def _grouped(ranked: list[Contrast], rows: Rows) -> list[tuple[Contrast, tuple[str, ...]]]:
@@ -143,7 +132,7 @@ def _grouped(ranked: list[Contrast], rows: Rows) -> list[tuple[Contrast, tuple[s
     """
     leaders: list[tuple[Contrast, list[str], NDArray[np.float64]]] = []
     for contrast in ranked:
-        values = _standardised(np.concatenate(_sides(contrast, rows)))
+        values = _standardised(np.concatenate(contrast.sides(rows)))
         home = None
         if contrast.kind != "label":
             home = next(
@@ -169,12 +158,12 @@ def _change(
     control, candidate = contrast.totals[0] / count, contrast.totals[1] / count
     interval = None
     if len(effect_rows) >= FEWEST:
-        first, second = _sides(contrast, effect_rows)
+        first, second = contrast.sides(effect_rows)
         interval = betting_interval(second - first)
     # A change that took the length along is easier to grasp with its characters beside it.
     measured = contrast.name if contrast.name in _UNITS else "length" if "length" in related else None
     natural = _natural(measured, since) if measured else (None, None)
-    earlier = _before(contrast, before)
+    earlier = contrast.before(before)
     return Change(
         feature=contrast.name,
         kind=contrast.kind,
@@ -198,12 +187,6 @@ def _change(
     )
 
 
-def _before(contrast: Contrast, before: Tally) -> float:
-    if contrast.column >= COUNT:
-        return float(sum(n for codes, n in before.labels.items() if codes[1] == contrast.column - COUNT))
-    return float(before.sums[1, contrast.column] / SCALE)
-
-
 def _natural(name: str, tally: Tally) -> tuple[float, float]:
     count = max(1, tally.pairs)
     characters, lines, words = (tally.counts[:, place] for place in range(3))
@@ -215,9 +198,9 @@ def _natural(name: str, tally: Tally) -> tuple[float, float]:
     return float(values[0]), float(values[1])
 
 
-def _examples(contrast: Contrast, rows: Rows) -> tuple[int, ...]:
+def _examples(contrast: Contrast, rows: Rows) -> list[int]:
     """Return the pairs that show the first change most plainly, earliest first among equals."""
-    first, second = _sides(contrast, rows)
-    moved = (second - first) * (1.0 if contrast.totals[1] > contrast.totals[0] else -1.0)
+    first, second = contrast.sides(rows)
+    moved = (second - first) * math.copysign(1.0, contrast.shift)
     order = np.argsort(-moved, kind="stable")[:3]
-    return tuple(sorted(int(rows["number"][place]) for place in order if moved[place] > 0))
+    return sorted(int(rows.numbers[place]) for place in order if moved[place] > 0)

@@ -6,17 +6,17 @@ closely.
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import COUNT, FIRST_LABEL, INDEX, LENGTH_CAP, SCALE, TEXTUAL_LIMIT
+from promptguard.drift.catalogue import FEATURES, FIRST_LABEL, LENGTH_CAP, LINES_CAP, SCALE, TEXTUAL_LIMIT
+from promptguard.drift.structured import finish_features, json_features, tool_features
 
 _HEAD = 2048
 _OPENING = 480
@@ -60,35 +60,36 @@ _AS_AN_AI = (
     "i am an ai",
     "ai language model",
 )
-_LIST_MARKS = ("\n- ", "\n* ", "\n+ ", "\n• ", "\n1. ", "\n1) ", "\n  - ", "\n  * ", "\n   - ", "\n 1. ")
+_LIST_MARKS = {
+    "-": ("\n- ", "\n  - ", "\n   - "),
+    "*": ("\n* ", "\n  * "),
+    "1": ("\n1. ", "\n1) ", "\n 1. "),
+    "•": ("\n• ",),
+    "+": ("\n+ ",),
+}
 _HEADERS = ("\n# ", "\n## ", "\n### ", "\n#### ")
 _LATEX = ("\\(", "\\[", "$$", "\\frac", "\\boxed", "\\text{", "\\begin{")
-_URLS = ("http://", "https://", "www.")
-_REASONING = (
-    "because",
-    "therefore",
-    "since ",
-    "step",
-    "first",
-    "then ",
-    "thus",
-    "hence",
-    "let's",
-    "we need",
-    "we can",
-    "so, ",
-)
+_URLS = ("://", "www.")
+_REASONING = "because therefore since step steps first then thus hence let's so,"
+# Every phrase of refusal holds one of these: a look at twelve short strings spares most answers the rest.
+_REFUSING = (
+    "sorry", "apolog", "i can", "i won", "will not", "unable", "not able", "cannot", "can't", "not appropriate",
+    "against my", "must decline",
+)  # fmt: skip
+_SELF_NAMING = ("as a", "an ai", "ai language")
 _COMMON = (
     "the of and to in is a that for it as was with be by on not he i this are or his from at which but have "
     "an had they you were their one all we can her has there been if more when will would who so no"
 )
-_ENGLISH = frozenset(_COMMON.split())
-_STOPPED = frozenset(("stop", "end_turn", "stop_sequence", "eos", "complete", "completed"))
-_CUT = frozenset(("length", "max_tokens", "max_output_tokens", "model_length", "incomplete"))
-_FILTERED = frozenset(
-    ("content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content", "spii")
-)
-_TOOLS = frozenset(("tool_calls", "tool_use", "function_call"))
+# One look at each word answers both questions: low bits count common words, high bits reasoning.
+_REASONING_UNIT = 1 << 24
+_WORD_CLASSES: dict[str, int] = dict.fromkeys(_COMMON.split(), 1)
+for _word in _REASONING.split():
+    for _ending in ("", ",", ":", "."):
+        _WORD_CLASSES[_word + _ending] = _WORD_CLASSES.get(_word + _ending, 0) + _REASONING_UNIT
+_TABLES = ("|--", "| --", "|:-")
+_PER_LENGTH, _PER_LINE = 1.0 / math.log1p(LENGTH_CAP), 1.0 / math.log1p(LINES_CAP)
+_BLANK = dict.fromkeys((feature.name for feature in FEATURES), 0.0)
 
 
 class Measured(NamedTuple):
@@ -102,39 +103,41 @@ class Measured(NamedTuple):
     """the bytes to hash; never kept"""
 
 
-def measure(answer: Answer, slot: int | None) -> Measured:
+def measure(answer: Answer, slot: int | None, schema: Mapping[str, Any] | None = None) -> Measured:
     """Return the features of `answer`; `slot` is the one-hot place of its label, if it has one.
 
-    Never raises on content.
+    `schema` is what the request asked for (`schema.asked_schema`). Never raises on content.
     """
     text = answer.text
     read = text if len(text) <= TEXTUAL_LIMIT else text[: TEXTUAL_LIMIT // 2] + text[-TEXTUAL_LIMIT // 2 :]
     data = read.encode("utf-8", "surrogatepass")
     trimmed = read.strip()
-    words = len(read.split())
-    lines = text.count("\n", 0, 10_000_000) + 1 if trimmed else 0
-    values: dict[str, float] = {
-        "length": math.log1p(len(text)) / math.log1p(LENGTH_CAP),
-        "lines": math.log1p(lines) / math.log1p(400),
-        "words_per_line": math.log1p(words / lines) / math.log1p(400) if lines else 0.0,
-        "empty": float(not trimmed),
-    }
+    values = _BLANK.copy()
+    lines = words = 0
     if trimmed:
+        lines = text.count("\n", 0, 10_000_000) + 1
+        words = _wording(trimmed[:_HEAD], values)
+        if len(trimmed) > _HEAD:
+            words = len(trimmed.split())
+        values["length"] = math.log1p(len(text)) * _PER_LENGTH
+        values["lines"] = math.log1p(lines) * _PER_LINE
+        values["words_per_line"] = math.log1p(words / lines) * _PER_LINE
         _characters(data, words, values)
         _opening(trimmed, values)
-        _wording(trimmed[:_HEAD], values)
         _format(trimmed, values)
-        _json(trimmed if len(text) <= TEXTUAL_LIMIT else "", values)
+        json_features(trimmed if len(text) <= TEXTUAL_LIMIT else "", values, schema)
+    else:
+        values["empty"] = 1.0
+        values["length"] = math.log1p(len(text)) * _PER_LENGTH
     if answer.refusal:
         values["refusal"] = 1.0
-    calls = _tool_calls(answer, values)
-    _finish(answer.finish_reason, values)
-    vector = np.zeros(COUNT)
-    for name, value in values.items():
-        vector[INDEX[name]] = value
+    calls = tool_features(answer, values) if answer.tool_calls else ""
+    if answer.finish_reason is not None:
+        finish_features(answer.finish_reason, values)
+    vector = np.array([*values.values()])
     if slot is not None:
         vector[FIRST_LABEL + slot] = 1.0
-    quantised = np.rint(np.clip(vector, 0.0, 1.0) * SCALE).astype(np.uint16)
+    quantised = np.rint(np.minimum(vector, 1.0) * SCALE).astype(np.uint16)
     extra = (answer.refusal or "")[:_HEAD] + calls
     if extra:
         data += b"\0" + extra.encode("utf-8", "surrogatepass")
@@ -154,18 +157,24 @@ def _characters(data: bytes, words: int, values: dict[str, float]) -> None:
     values["sentence_length"] = math.log1p(words / max(stops, 1.0)) / math.log1p(100)
 
 
+def _holds(text: str, marks: tuple[str, ...]) -> bool:
+    return any(map(text.__contains__, marks))
+
+
 def _opening(trimmed: str, values: dict[str, float]) -> None:
     opening = trimmed[:_OPENING].lower().replace("’", "'")
     first, last = trimmed[0], trimmed[-1]
-    values["refusal"] = float(any(phrase in opening for phrase in _REFUSALS))
-    values["as_an_ai"] = float(any(phrase in opening for phrase in _AS_AN_AI))
+    if _holds(opening, _REFUSING):
+        values["refusal"] = float(_holds(opening, _REFUSALS))
+    if _holds(opening, _SELF_NAMING):
+        values["as_an_ai"] = float(_holds(opening, _AS_AN_AI))
     values["starts_with_fence"] = float(trimmed.startswith("```"))
     values["starts_upper"] = float(first.isupper())
     values["starts_with_bracket"] = float(first in "[{(<")
     values["ends_with_punctuation"] = float(last in ".!?:;")
-    short = trimmed if len(trimmed) <= 64 else ""
-    values["single_word"] = float(bool(short) and len(short.split()) == 1)
-    values["number"] = float(bool(short) and _is_number(short))
+    if len(trimmed) <= 64:
+        values["single_word"] = float(len(trimmed.split()) == 1)
+        values["number"] = float(_is_number(trimmed))
 
 
 def _is_number(text: str) -> bool:
@@ -173,94 +182,32 @@ def _is_number(text: str) -> bool:
     return plain.isascii() and plain.isdigit()
 
 
-def _wording(head: str, values: dict[str, float]) -> None:
+def _wording(head: str, values: dict[str, float]) -> int:
+    """Set what words tell and return their number."""
     lowered = head.lower()
     words = lowered.split()
     count = len(words)
     values["word_length"] = math.log1p(len(lowered) / count) / math.log1p(64)
     values["type_token"] = len(set(words)) / count
-    values["english_words"] = sum(map(_ENGLISH.__contains__, words)) / count
-    reasoning = sum(map(lowered.count, _REASONING))
+    reasoning, english = divmod(sum(map(_WORD_CLASSES.get, words, repeat(0))), _REASONING_UNIT)
+    values["english_words"] = english / count
     values["reasoning"] = math.log1p(reasoning) / math.log1p(32)
+    return count
 
 
 def _format(trimmed: str, values: dict[str, float]) -> None:
+    # one character is looked for at the speed of memory, so each family is asked for its own first
+    has = trimmed.__contains__
+    if has("`"):
+        values["code_fence"] = float(has("```"))
+    if has("*"):
+        values["bold"] = float(has("**"))
     lined = "\n" + trimmed
-    values["code_fence"] = float("```" in trimmed)
-    values["bold"] = float("**" in trimmed)
-    values["list"] = float(any(mark in lined for mark in _LIST_MARKS))
-    values["header"] = float(any(mark in lined for mark in _HEADERS))
-    values["table"] = float("|--" in trimmed or "| --" in trimmed or "|:-" in trimmed)
-    values["latex"] = float(any(mark in trimmed for mark in _LATEX))
-    values["url"] = float(any(mark in trimmed for mark in _URLS))
-
-
-def _json(trimmed: str, values: dict[str, float]) -> None:
-    if "{" not in trimmed and not trimmed.startswith("["):
-        return
-    values["json_like"] = float('":' in trimmed or '" :' in trimmed)
-    if trimmed[:1] + trimmed[-1:] not in ("{}", "[]"):
-        return
-    found = _parsed(trimmed)
-    if found is None:
-        return
-    values["json_valid"] = 1.0
-    top = found[0] if isinstance(found, list) and found else found
-    if isinstance(top, dict):
-        names = "\0".join(sorted(map(str, top)))
-        values["json_keys"] = math.log1p(len(top)) / math.log1p(64)
-        values["json_schema"] = _digest(names)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        # numbers stay strings: parsing thousands of digits is quadratic, and their value is of no interest
-        return json.loads(text, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _digest(text: str) -> float:
-    """Return a number in (0, 1] that names `text`: two names that differ, differ with a constant sign."""
-    return (zlib.crc32(text.encode("utf-8", "surrogatepass")) % 997 + 1) / 998
-
-
-def _tool_calls(answer: Answer, values: dict[str, float]) -> str:
-    """Set the tool features and return name and arguments of the first calls as text to hash."""
-    if not answer.tool_calls:
-        return ""
-    names, parts, valid = [], [], True
-    for call in list(answer.tool_calls)[:16]:
-        inner = call.get("function")
-        body: Mapping[str, Any] = inner if isinstance(inner, Mapping) else call
-        name = str(body.get("name", ""))[:128]
-        arguments = body.get("arguments", body.get("input"))
-        if isinstance(arguments, str):
-            shown = arguments[:TEXTUAL_LIMIT]
-            valid = valid and len(arguments) <= TEXTUAL_LIMIT and isinstance(_parsed(shown), dict)
-        else:
-            shown = _shown(arguments)
-            valid = valid and isinstance(arguments, Mapping)
-        names.append(name)
-        parts.append(f"{name}({shown})")
-    values["tool_call"] = 1.0
-    values["tool_name"] = _digest("\0".join(names))
-    values["tool_arguments_valid"] = float(valid)
-    return "\n".join(parts)[:TEXTUAL_LIMIT]
-
-
-def _shown(arguments: object) -> str:
-    try:
-        return json.dumps(arguments, sort_keys=True, ensure_ascii=False)[:TEXTUAL_LIMIT]
-    except (TypeError, ValueError, RecursionError):
-        return ""
-
-
-def _finish(reason: str | None, values: dict[str, float]) -> None:
-    if reason is None:
-        return
-    plain = reason.lower()
-    values["finish_length"] = float(plain in _CUT)
-    values["finish_filter"] = float(plain in _FILTERED)
-    values["finish_tool"] = float(plain in _TOOLS)
-    values["finish_other"] = float(plain not in _STOPPED | _CUT | _FILTERED | _TOOLS)
+    values["list"] = float(any(has(mark) and _holds(lined, marks) for mark, marks in _LIST_MARKS.items()))
+    if has("#"):
+        values["header"] = float(_holds(lined, _HEADERS))
+    if has("|"):
+        values["table"] = float(_holds(trimmed, _TABLES))
+    if has("\\") or has("$"):
+        values["latex"] = float(_holds(trimmed, _LATEX))
+    values["url"] = float(_holds(trimmed, _URLS))

@@ -7,8 +7,9 @@ from typing import Any
 
 from promptguard.drift.evidence import Mode, Process
 from promptguard.drift.experts import Difference, SwapBet
-from promptguard.drift.history import History
+from promptguard.drift.history import NO_EDGE, History
 from promptguard.drift.losses import Losses
+from promptguard.drift.vector import PairVector
 
 
 class Group:
@@ -25,7 +26,7 @@ class Group:
     @property
     def pairs(self) -> int:
         """Pairs measured in this epoch."""
-        return self.history.all.pairs
+        return self.history.pairs
 
     @property
     def log_ceiling(self) -> float:
@@ -38,13 +39,18 @@ class Group:
         self.process.pay(payoff)
         return payoff
 
+    def remember(self, vector: PairVector) -> None:
+        """Keep the pair just bet on."""
+        edge = self.learner.edge
+        self.history.add(vector, NO_EDGE if edge is None else round(127.0 * edge))
+
     def state_dict(self) -> dict[str, Any]:
         """Return learner, evidence, past and losses."""
         return {
             "learner": self.learner.state_dict(),
             "log": None if self.process.log == -math.inf else self.process.log,
             "history": self.history.state_dict(),
-            "losses": self.losses.state_dict(),
+            "losses": list(self.losses.state_dict().items()),
         }
 
     @classmethod
@@ -54,5 +60,5 @@ class Group:
         group.learner = SwapBet.from_state(state["learner"])
         group.process = Process(mode, -math.inf if state["log"] is None else state["log"])
         group.history = History.from_state(state["history"])
-        group.losses = Losses(state["losses"])
+        group.losses = Losses(dict(state["losses"]))
         return group

@@ -7,6 +7,7 @@ that a stored vector does not tell which words an answer held.
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,10 @@ DIMENSIONS = 512
 _PAD = (
     b"\0\0\0"  # answers shorter than four bytes still give n-grams, and the first letters are marked as first
 )
+
+_COMMON = np.log1p(np.arange(256.0))
+_LOGARITHMS: NDArray[np.float64] = np.concatenate([_COMMON, -_COMMON[:0:-1]])
+"""signed logarithms of common counts; a negative count is an index from the end"""
 
 
 @lru_cache(maxsize=8)
@@ -31,15 +36,27 @@ def hash_text(data: bytes, seed: bytes) -> NDArray[np.float64]:
     """
     if not data:
         return np.zeros(DIMENSIONS)
-    raw = np.frombuffer(_PAD + data + _PAD, dtype=np.uint8).astype(np.uint32)
-    grams = raw[:-3] | (raw[1:-2] << 8) | (raw[2:-1] << 16) | (raw[3:] << 24)
-    product = (grams.astype(np.uint64) * _multiplier(seed)) >> np.uint64(54)
+    padded = _PAD + data + _PAD
+    # a view of four bytes that moves on by one: the n-grams without a copy
+    grams = np.ndarray((len(padded) - 3,), dtype="<u4", buffer=padded, strides=(1,))
+    product = np.multiply(grams, _multiplier(seed), dtype=np.uint64)
+    product >>= np.uint64(54)
     # place and sign are one 10-bit number: count 1,024 cells, then take signed differences
-    cells = np.bincount(product.astype(np.int64), minlength=2 * DIMENSIONS)
-    signed = (cells[0::2] - cells[1::2]).astype(np.float64)
-    damped: NDArray[np.float64] = np.copysign(np.log1p(np.abs(signed)), signed)
-    length = float(np.sqrt(np.sum(damped * damped)))
-    return damped / length if length else damped
+    cells = np.bincount(product.view(np.int64), minlength=2 * DIMENSIONS)
+    signed = cells[0::2] - cells[1::2]
+    damped = _damped(signed)
+    length = math.sqrt(np.add.reduce(damped * damped))
+    if length:
+        damped /= length
+    return damped
+
+
+def _damped(signed: NDArray[np.int64]) -> NDArray[np.float64]:
+    if len(_LOGARITHMS) // 2 > max(int(signed.max()), -int(signed.min())):
+        return _LOGARITHMS.take(signed, mode="wrap")
+    floats = signed.astype(np.float64)
+    result: NDArray[np.float64] = np.copysign(np.log1p(np.abs(floats)), floats)
+    return result
 
 
 def quantise(control: NDArray[np.float64], candidate: NDArray[np.float64]) -> tuple[NDArray[np.int8], float]:
@@ -48,8 +65,8 @@ def quantise(control: NDArray[np.float64], candidate: NDArray[np.float64]) -> tu
     Swapping the sides negates the integers exactly and leaves the scale.
     """
     difference = candidate - control
-    largest = float(np.float32(np.max(np.abs(difference))))
+    largest = float(np.float32(max(difference.max(), -difference.min())))
     if largest == 0.0:
         return np.zeros(DIMENSIONS, dtype=np.int8), 0.0
-    levels = np.rint(difference * (127.0 / largest))
-    return np.clip(levels, -127, 127).astype(np.int8), largest
+    difference *= 127.0 / largest  # the largest rounds to 127 though single precision may be a hair below it
+    return np.rint(difference, out=difference).astype(np.int8), largest

@@ -1,44 +1,33 @@
-"""What is remembered of past pairs: exact integer tallies of all, rows of the last few hundred.
+"""What is remembered of past pairs: exact integer tallies of all, compressed rows of the last few hundred.
 
-Tallies are integers, so that differences of tallies ("all but what came before the onset") are exact and
-replays agree bit for bit. Memory is bounded: at most 500 rows before an alarm, 1,500 after it.
+A remembered feature is one byte, the square root of its value in 255ths: small shares keep their sign, and a
+block of rows compresses to about 20 bytes a pair. Tallies are sums of those bytes' squares as integers, so
+that differences of tallies ("all but what came before the onset") are exact and replays agree bit for bit.
+Memory is bounded: 400 to 500 rows before an alarm, at most 900 after it.
 """
 
 from __future__ import annotations
 
-import struct
-from collections import deque
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT
+from promptguard.drift.catalogue import COUNT, SCALE
+from promptguard.drift.rows import BLOCK, MERGED, WIDTH, Block, Rows
+from promptguard.drift.tally import NO_LABEL, UNLISTED, Tally
 from promptguard.drift.vector import PairVector
 
-ROW = np.dtype(
-    [
-        ("number", "<u8"),
-        ("control", "<u2", (COUNT,)),
-        ("candidate", "<u2", (COUNT,)),
-        ("counts", "<u4", (2, 3)),
-        ("codes", "<i2", (3,)),
-        ("correct", "i1", (3,)),
-    ]
-)
-"""One remembered pair; label `codes` of control, candidate and reference: -1 none, -2 unlisted.
-
-`correct`: whether there is a reference, and whether each side equals it.
-"""
-
-_NUMBER, _REST = struct.Struct("<Q"), struct.Struct("<6I3h3b")
-Rows = NDArray[Any]
 BEFORE_ALARM = 500
 ONSET_AFTER_ALARM = 100
-TAIL = 900
+TAIL = 300
+NO_EDGE = -128
+"""in place of an edge: the two answers have the same wording"""
 _MOST_LABELS = 64
 _MOST_REFERENCES = 32
-NO_LABEL, UNLISTED = -1, -2
+_MOST_LABEL_CELLS = 256
+_ROOTS: NDArray[np.uint8] = np.rint(255.0 * np.sqrt(np.arange(SCALE + 1) / SCALE)).astype(np.uint8)
 
 
 class Labels:
@@ -64,171 +53,180 @@ class Labels:
         return code
 
 
-class Tally:
-    """Sums over a set of pairs, as exact integers."""
+class History:
+    """The past of one group: tallies of all pairs and of those `dropped` before the alarm, and recent rows."""
 
-    __slots__ = ("correct", "counts", "labels", "minus", "pairs", "plus", "squares", "sums")
+    __slots__ = (
+        "_blocks",
+        "_counts",
+        "_dropped",
+        "_pending",
+        "_sealed",
+        "_tail",
+        "_young",
+        "alarm_at",
+        "labels",
+        "pairs",
+    )
 
     def __init__(self) -> None:
         self.pairs = 0
-        self.sums = np.zeros((2, COUNT), dtype=np.int64)
-        self.squares = np.zeros((2, COUNT), dtype=np.int64)
-        self.plus = np.zeros(COUNT, dtype=np.int64)
-        self.minus = np.zeros(COUNT, dtype=np.int64)
-        self.counts = np.zeros((2, 3), dtype=np.int64)
-        self.correct = np.zeros(3, dtype=np.int64)
-        """pairs with a reference; control equal to it; candidate equal to it"""
-        self.labels: dict[tuple[int, int, int], int] = {}
-        """pairs by (control, candidate, reference) label codes"""
-
-    def add(
-        self, values: NDArray[np.int64], counts: object, codes: tuple[int, int, int], correct: object
-    ) -> None:
-        """Count one pair; `values` has shape (2, COUNT)."""
-        self.pairs += 1
-        self.sums += values
-        self.squares += values * values
-        self.plus += values[1] > values[0]
-        self.minus += values[1] < values[0]
-        self.counts += np.asarray(counts, dtype=np.int64)
-        if codes != (NO_LABEL, NO_LABEL, NO_LABEL):
-            self.correct += np.asarray(correct, dtype=np.int64)
-            self.labels[codes] = self.labels.get(codes, 0) + 1
-
-    def add_row(self, row: Any) -> None:
-        """Count one remembered pair."""
-        first, second, wanted = (int(code) for code in row["codes"])
-        values = np.stack([row["control"], row["candidate"]]).astype(np.int64)
-        self.add(values, row["counts"], (first, second, wanted), row["correct"])
-
-    def without(self, other: Tally) -> Tally:
-        """Return the tally of the pairs that are here but not in `other`, a part of this one."""
-        rest = Tally()
-        rest.pairs = self.pairs - other.pairs
-        for name in ("sums", "squares", "plus", "minus", "counts", "correct"):
-            setattr(rest, name, getattr(self, name) - getattr(other, name))
-        rest.labels = {
-            codes: number - other.labels.get(codes, 0)
-            for codes, number in self.labels.items()
-            if number > other.labels.get(codes, 0)
-        }
-        return rest
-
-    def copy(self) -> Tally:
-        """Return an independent copy."""
-        return self.without(Tally())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return arrays, numbers and lists by name."""
-        state = {name: getattr(self, name) for name in self.__slots__ if name != "labels"}
-        return {**state, "labels": [[*codes, number] for codes, number in self.labels.items()]}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Tally:
-        """Rebuild a tally."""
-        tally = cls()
-        for name in cls.__slots__:
-            setattr(tally, name, state[name])
-        tally.labels = {(entry[0], entry[1], entry[2]): entry[3] for entry in state["labels"]}
-        return tally
-
-
-class History:
-    """The past of one group: `all` pairs, those `dropped` from the rows before the alarm, the rows held."""
-
-    __slots__ = ("alarm_at", "all", "dropped", "head", "labels", "tail")
-
-    def __init__(self) -> None:
-        self.all = Tally()
-        self.dropped = Tally()
-        self.head: deque[bytes] = deque()
-        self.tail: deque[bytes] = deque(maxlen=TAIL)
         self.labels = Labels()
         self.alarm_at: int | None = None
+        self._sealed, self._dropped = Tally(), Tally()
+        self._blocks: list[Block] = []
+        self._tail: list[Block] = []
+        self._young: list[Block] = []
+        self._pending = np.zeros((BLOCK, WIDTH), dtype=np.uint8)
+        self._counts = [0] * 6
 
-    def add(self, vector: PairVector) -> None:
-        """Remember one pair."""
-        codes = (
-            self.labels.code(vector.labels[0]),
-            self.labels.code(vector.labels[1]),
-            # references may be free text, different each time: they leave room for labels
-            self.labels.code(vector.reference, _MOST_REFERENCES),
-        )
-        values = np.array([vector.control, vector.candidate], dtype=np.int64)
-        correct = _correct(vector)
-        self.all.add(values, vector.counts, codes, correct)
-        # ROW, field by field: several times faster than filling a structured array
-        row = (
-            _NUMBER.pack(self.all.pairs)
-            + vector.control.astype("<u2", copy=False).tobytes()
-            + vector.candidate.astype("<u2", copy=False).tobytes()
-            + _REST.pack(*vector.counts[0], *vector.counts[1], *codes, *correct)
-        )
+    def add(self, vector: PairVector, edge: int = NO_EDGE) -> None:
+        """Remember one pair; `edge` is what the text hash bet on the truth, in 127ths, made before it was told."""
+        row = self._pending[self.pairs % BLOCK]
+        row[:COUNT] = _ROOTS.take(vector.control)
+        row[COUNT : 2 * COUNT] = _ROOTS.take(vector.candidate)
+        first, second, wanted = self._codes(vector) if _named(vector) else (NO_LABEL,) * 3
+        row[2 * COUNT :] = (first & 255, second & 255, wanted & 255, _correct(vector), edge & 255)
+        self._counts = [sum_ + count for sum_, count in zip(self._counts, chain(*vector.counts), strict=True)]
+        self.pairs += 1
+        if not self.pairs % BLOCK:
+            self._seal()
+
+    def _codes(self, vector: PairVector) -> tuple[int, int, int]:
+        code = self.labels.code
+        first, second = code(vector.labels[0]), code(vector.labels[1])
+        # references may be free text, different each time: they leave room for labels
+        codes = (first, second, code(vector.reference, _MOST_REFERENCES))
+        known = self._sealed.labels
+        if len(known) >= _MOST_LABEL_CELLS and codes not in known:
+            codes = (UNLISTED, UNLISTED, codes[2] if codes[2] == NO_LABEL else UNLISTED)
+        return codes
+
+    def _seal(self) -> None:
+        """Compress a full block; join it with those before it where there are enough."""
+        self._young.append(Block.sealed(self.pairs - BLOCK + 1, self._pending, self._counts, quick=True))
+        self._counts = [0] * 6
+        if len(self._young) * BLOCK == MERGED:
+            self._keep(Block.merged(self._young))
+            self._young = []
+
+    def _keep(self, block: Block) -> None:
+        """Count a block and keep it; forget the oldest where there are too many."""
+        self._sealed.add(block.rows(), block.counts)
         if self.alarm_at is None:
-            self.head.append(row)
-            if len(self.head) > BEFORE_ALARM:
-                self.dropped.add_row(np.frombuffer(self.head.popleft(), dtype=ROW)[0])
-        elif self.all.pairs <= self.alarm_at + ONSET_AFTER_ALARM:
-            self.head.append(row)
+            self._blocks.append(block)
+            if len(self._blocks) * MERGED > BEFORE_ALARM - MERGED:
+                gone = self._blocks.pop(0)
+                self._dropped.add(gone.rows(), gone.counts)
+        elif block.first <= self.alarm_at + ONSET_AFTER_ALARM:
+            self._blocks.append(block)
         else:
-            self.tail.append(row)
+            self._tail.append(block)
+            if len(self._tail) * MERGED > TAIL:
+                self._tail.pop(0)
+
+    def _open(self) -> Block:
+        """Return the block that is being filled, as it is."""
+        held = self.pairs % BLOCK
+        return Block.plain(self.pairs - held + 1, self._pending[:held], self._counts)
+
+    def _last(self) -> list[Block]:
+        """Return the blocks that `_sealed` does not count yet."""
+        return [*self._young, self._open()]
+
+    @property
+    def all(self) -> Tally:
+        """The tally of all pairs."""
+        tally = self._sealed.copy()
+        for block in self._last():
+            tally.add(block.rows(), block.counts)
+        return tally
 
     def window(self) -> Rows:
         """Return the rows around the alarm, or the last ones: where the onset is looked for."""
-        return _unpack(self.head)
+        blocks = self._unbroken(self._blocks if self._tail else [*self._blocks, *self._last()])
+        rows = Rows.joined(block.rows() for block in blocks)
+        return rows if self.alarm_at is None else rows.until(self.alarm_at + ONSET_AFTER_ALARM)
+
+    def rows_since(self, number: int) -> Rows:
+        """Return every remembered row whose pair number is at least `number`; some between may be forgotten."""
+        blocks = [*self._blocks, *self._tail, *self._last()]
+        return Rows.joined(block.rows() for block in blocks).since(number)
 
     def rows_from(self, number: int) -> Rows:
         """Return the most recent unbroken run of rows whose pair numbers are at least `number`."""
-        rows = _unpack(self.tail)
-        if len(rows) < TAIL:
-            rows = np.concatenate([_unpack(self.head), rows])
-        return rows[rows["number"] >= number]
+        blocks = self._unbroken([*self._blocks, *self._tail, *self._last()])
+        return Rows.joined(block.rows() for block in blocks).since(number)
+
+    @staticmethod
+    def _unbroken(blocks: list[Block]) -> list[Block]:
+        start = len(blocks) - 1
+        while start and blocks[start - 1].first + blocks[start - 1].size == blocks[start].first:
+            start -= 1
+        return blocks[start:]
 
     def split(self, onset: int) -> tuple[Tally, Tally]:
-        """Return the tallies of the pairs before `onset` and from it on."""
-        before = self.dropped.copy()
-        for row in self.window():
-            if int(row["number"]) >= onset:
+        """Return the tallies of the pairs before `onset` and from it on.
+
+        Counts of characters, lines and words of a block that `onset` divides are shared out by its features.
+        """
+        before = self._dropped.copy()
+        for block in self._blocks if self._tail else [*self._blocks, *self._last()]:
+            if block.first >= onset:
                 break
-            before.add_row(row)
+            rows = block.rows()
+            early = rows.until(onset - 1)
+            before.add(early, rows.shared_out(block.counts, early))
         return before, self.all.without(before)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the past as arrays, numbers and lists."""
+        last = self._open()
         return {
-            "all": self.all.state_dict(),
-            "dropped": self.dropped.state_dict(),
-            "head": np.frombuffer(b"".join(self.head), dtype=np.uint8),
-            "tail": np.frombuffer(b"".join(self.tail), dtype=np.uint8),
+            "pairs": self.pairs,
+            "sealed": self._sealed.state_dict(),
+            "dropped": self._dropped.state_dict(),
+            "blocks": [block.state() for block in self._blocks],
+            "tail": [block.state() for block in self._tail],
+            "young": [block.state() for block in self._young],
+            "open": Block.sealed(last.first, self._pending[: last.size], last.counts).state(),
             "labels": list(self.labels.names),
             "alarm_at": self.alarm_at,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> History:
-        """Rebuild a past."""
+        """Rebuild a past. ValueError for rows of the wrong size."""
         past = cls()
-        past.all, past.dropped = Tally.from_state(state["all"]), Tally.from_state(state["dropped"])
-        past.head.extend(_cut(state["head"].tobytes()))
-        past.tail.extend(_cut(state["tail"].tobytes()))
+        past.pairs, past.alarm_at = state["pairs"], state["alarm_at"]
+        past._sealed, past._dropped = Tally.from_state(state["sealed"]), Tally.from_state(state["dropped"])
+        past._blocks = _blocks(state["blocks"], MERGED)
+        past._tail = _blocks(state["tail"], MERGED)
+        past._young = _blocks(state["young"], BLOCK)
+        last = Block.from_state(state["open"])
+        if last.size != past.pairs % BLOCK:
+            raise ValueError("state holds rows of the wrong size")
+        past._pending[: last.size] = last.rows().raw
+        past._counts = list(last.counts)
         past.labels = Labels(state["labels"])
-        past.alarm_at = state["alarm_at"]
         return past
 
 
-def _correct(vector: PairVector) -> tuple[int, int, int]:
+def _blocks(states: list[Any], size: int) -> list[Block]:
+    found = [Block.from_state(state) for state in states]
+    if any(block.size != size for block in found):
+        raise ValueError("state holds rows of the wrong size")
+    return found
+
+
+def _named(vector: PairVector) -> bool:
+    return vector.labels != (None, None) or vector.reference is not None
+
+
+def _correct(vector: PairVector) -> int:
+    """Return bits: 1 there is a reference, 2 the control equals it, 4 the candidate does."""
     if vector.reference is None:
-        return (0, 0, 0)
+        return 0
     wanted = vector.reference.casefold()
     first, second = (name is not None and name.casefold() == wanted for name in vector.labels)
-    return (1, int(first), int(second))
-
-
-def _unpack(rows: deque[bytes]) -> Rows:
-    return np.frombuffer(b"".join(rows), dtype=ROW)
-
-
-def _cut(joined: bytes) -> list[bytes]:
-    if len(joined) % ROW.itemsize:
-        raise ValueError("state holds rows of the wrong size")
-    return [joined[place : place + ROW.itemsize] for place in range(0, len(joined), ROW.itemsize)]
+    return 1 + 2 * first + 4 * second

@@ -7,7 +7,7 @@ GPT-3.5. So a rule has a name and a version, and both travel with the state.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from promptguard.drift.catalogue import LABEL_SLOTS
@@ -32,9 +32,7 @@ class LabelRule:
     def __init__(self, name: str, version: str, patterns: Mapping[str, str]) -> None:
         import re2
 
-        for argument, value in (("name", name), ("version", version)):
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"{argument} must be a non-empty string")
+        _check_name(name, version)
         if not isinstance(patterns, Mapping) or not 0 < len(patterns) <= _MOST_LABELS:
             raise ValueError(f"patterns must map 1 to {_MOST_LABELS} labels to regular expressions")
         options = re2.Options()
@@ -59,6 +57,11 @@ class LabelRule:
         clean = text.encode("utf-8", "replace").decode()
         return next((label for label, pattern in self._compiled if pattern.search(clean)), None)
 
+    @property
+    def first(self) -> str | None:
+        """The label that counts as "yes"."""
+        return next(iter(self.patterns))
+
     def slot(self, label: str) -> int:
         """Return the one-hot place of `label`: its rank in the rule, the last place for all that follow."""
         try:
@@ -78,6 +81,80 @@ class LabelRule:
     def from_dict(cls, value: Mapping[str, Any]) -> LabelRule:
         """Rebuild a rule from `to_dict()`."""
         return cls(value["name"], value["version"], dict(value["patterns"]))
+
+
+class LabelFunction:
+    """A label by the user's own code: `function(text)` returns a label or None.
+
+    A function that raises, or returns anything else, gives no label and is counted in `failures`; it never
+    stops the detector. It must be deterministic, blind to the side, and bounded in time: `text` is the whole
+    answer. State cannot hold code, so `PairMonitor.from_state` has to be given it again, by the same name and
+    version. Its labels have no order: give references, or the side that counts as "yes" is unknown.
+
+    >>> LabelFunction("last word", "1", lambda text: text.split()[-1]).label("it is so")
+    'so'
+    """
+
+    __slots__ = ("failures", "function", "name", "version")
+
+    def __init__(self, name: str, version: str, function: Callable[[str], str | None]) -> None:
+        _check_name(name, version)
+        if not callable(function):
+            raise ValueError(f"function must be callable, not {type(function).__name__}")
+        self.name, self.version, self.function = name, version, function
+        self.failures = 0
+
+    def label(self, text: str) -> str | None:
+        """Return what the function calls `text`."""
+        try:
+            found: object = self.function(text)
+        except Exception:  # noqa: BLE001 - the user's code; answers must not be able to stop the detector
+            self.failures += 1
+            return None
+        if found is not None and not isinstance(found, str):
+            self.failures += 1
+            return None
+        return found
+
+    def slot(self, label: str) -> int:
+        """Return the one-hot place of `label`."""
+        return free_slot(label)
+
+    @property
+    def first(self) -> str | None:
+        """None: no label is known to count as "yes"."""
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return name and version as JSON values."""
+        return {"name": self.name, "version": self.version}
+
+
+Labeller = LabelRule | LabelFunction
+"""What reads labels off answers."""
+
+
+def check_labeller(labels: object) -> None:
+    """Raise ValueError for anything but a Labeller or None."""
+    if labels is not None and not isinstance(labels, (LabelRule, LabelFunction)):
+        raise ValueError(f"labels must be a LabelRule, a LabelFunction or None, not {type(labels).__name__}")
+
+
+def restored_labeller(told: Mapping[str, Any] | None, given: Labeller | None) -> Labeller | None:
+    """Return the labeller that a state was made with. ValueError when it has to be given and is not."""
+    if told is None:
+        return None
+    if "patterns" in told:
+        return LabelRule.from_dict(told)
+    if not isinstance(given, LabelFunction) or given.to_dict() != dict(told):
+        raise ValueError(f"labels must be the LabelFunction {told['name']!r} of version {told['version']!r}")
+    return given
+
+
+def _check_name(name: object, version: object) -> None:
+    for argument, value in (("name", name), ("version", version)):
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{argument} must be a non-empty string")
 
 
 def tidy(label: str | None) -> str | None:

@@ -3,7 +3,8 @@
 For each feature and each candidate start j: signs before j are fair coins, signs from j on follow a
 Krichevsky-Trofimov coin; how often the sides tie may change at j too. P(j) is proportional to the mean over
 features of these likelihoods. Ties carry the information "still the same", without which a long run of
-identical answers could not be told from the change that ended it.
+identical answers could not be told from the change that ended it. The text hash takes part as one more
+feature, with its learners' bets in place of signs: a change that only it sees has an onset too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.history import Rows
+from promptguard.drift.catalogue import FEATURES
+from promptguard.drift.history import NO_EDGE
+from promptguard.drift.rows import Rows
 from promptguard.drift.verdict import Onset
 
 MASS = 0.9
+_LEAP = 64
+"""255ths that a graded feature leaps: the noise of graded features is in small moves"""
+_GRADED = [place for place, feature in enumerate(FEATURES) if not feature.binary]
 
 
 @lru_cache(maxsize=4)
@@ -42,31 +48,51 @@ def find_onset(rows: Rows, latest: int | None = None) -> Onset | None:
     """
     if not len(rows):
         return None
-    signs = np.sign(rows["candidate"].astype(np.int32) - rows["control"].astype(np.int32))
-    signs = signs[:, np.any(signs != 0, axis=0)]
-    if not signs.shape[1]:
-        return None
-    plus, minus = _from_here(signs > 0), _from_here(signs < 0)
-    moved = plus + minus
-    ties = np.arange(len(rows), 0, -1)[:, None] - moved
-    moved_before, ties_before = moved[0] - moved, ties[0] - ties
-    # Each feature's likelihood ratio against "no change": features then speak on one scale.
-    score = (
-        log_kt(plus, minus)
-        + math.log(2.0) * moved
-        + log_kt(moved, ties)
-        + log_kt(moved_before, ties_before)
-        - log_kt(moved[:1], ties[:1])
-    )
-    numbers = rows["number"]
+    signs = np.concatenate([rows.signs(), rows.signs(_LEAP)[:, _GRADED]], axis=1)
+    score = np.concatenate([_feature_scores(signs), _wording_score(rows.edges)], axis=1)
+    numbers = rows.numbers
     if latest is not None and bool((numbers <= latest).any()):
         score[numbers > latest] = -np.inf
     peak = score.max()
+    if peak == 0.0:
+        return None
     posterior = np.exp(score - peak).sum(axis=1)
     posterior /= posterior.sum()
     order = np.argsort(-posterior, kind="stable")
     inside = order[: int(np.searchsorted(np.cumsum(posterior[order]), MASS)) + 1]
     return Onset(pair=int(numbers[order[0]]), low=int(numbers[inside.min()]), high=int(numbers[inside.max()]))
+
+
+def _feature_scores(signs: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return log likelihood ratios against "no change" for every start and feature that ever moved."""
+    signs = signs[:, np.any(signs != 0, axis=0)]
+    plus, minus = _from_here(signs > 0), _from_here(signs < 0)
+    moved = plus + minus
+    return log_kt(plus, minus) + math.log(2.0) * moved + _tie_score(moved)
+
+
+def _wording_score(edges: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return the same for the text hash: what its learners' bets, each made before the pair was told, paid.
+
+    A learner knows nothing in the first pairs of a change and then pays 1, which moves no onset.
+    """
+    different = edges != NO_EDGE
+    paid = np.log1p(np.where(different, edges, 0) / 127.0)
+    result: NDArray[np.float64] = np.cumsum(paid[::-1])[::-1, None] + _tie_score(
+        _from_here(different[:, None])
+    )
+    return result
+
+
+def _tie_score(moved: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log likelihood ratio of "from here on the sides tie at another rate"."""
+    if not moved.shape[1]:
+        return np.zeros(moved.shape)
+    ties = np.arange(len(moved), 0, -1)[:, None] - moved
+    result: NDArray[np.float64] = (
+        log_kt(moved, ties) + log_kt(moved[0] - moved, ties[0] - ties) - log_kt(moved[:1], ties[:1])
+    )
+    return result
 
 
 def _from_here(flags: NDArray[np.bool_]) -> NDArray[np.int64]:

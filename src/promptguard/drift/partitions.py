@@ -27,7 +27,7 @@ from promptguard.drift.answer import Answer
 from promptguard.drift.catalogue import SCALE
 from promptguard.drift.experts import Difference, difference
 from promptguard.drift.hashing import hash_text, quantise
-from promptguard.drift.labels import LabelRule, tidy
+from promptguard.drift.labels import Labeller, tidy
 from promptguard.drift.vector import PairVector, _side
 
 Floats = NDArray[np.float64]
@@ -53,7 +53,7 @@ class AnswerVector:
     label: str | None
 
 
-def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: LabelRule | None = None) -> AnswerVector:
+def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: Labeller | None = None) -> AnswerVector:
     """Measure one answer, by the same code whichever side it will be on.
 
     ValueError for a wrong type or a missing answer (`error`).
@@ -62,7 +62,7 @@ def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: LabelRule | N
         raise ValueError(f"answer must be an Answer, not {type(answer).__name__}")
     if answer.error is not None:
         raise ValueError(f"answer is missing ({answer.error!r}); SetMonitor.update counts it")
-    label, measured = _side(answer, labels)
+    label, measured = _side(answer, labels, None)
     words = np.array([zlib.crc32(word) for word in measured.data.split()[:_WORDS]], dtype=np.uint32)
     return AnswerVector(measured.values, hash_text(measured.data, seed), words, measured.counts, label)
 

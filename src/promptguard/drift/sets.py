@@ -13,7 +13,7 @@ from typing import Any
 from promptguard.drift.answer import Answer
 from promptguard.drift.evidence import Mode
 from promptguard.drift.group import Group
-from promptguard.drift.labels import LabelRule
+from promptguard.drift.labels import Labeller
 from promptguard.drift.monitor import PairMonitor, _group_name
 from promptguard.drift.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
 from promptguard.drift.setbet import SetBet
@@ -53,7 +53,7 @@ class SetMonitor:
         *,
         horizon: int | None = None,
         stream: str = "canary",
-        labels: LabelRule | None = None,
+        labels: Labeller | None = None,
         seed: bytes = b"",
     ) -> None:
         self._inner = _Rounds(alpha, mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
@@ -155,13 +155,15 @@ class SetMonitor:
         return {"sets": SETS, "drawn": self._inner.drawn, "monitor": self._inner.state_dict()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> SetMonitor:
+    def from_state(
+        cls, state: Mapping[str, Any], *, seed: bytes = b"", labels: Labeller | None = None
+    ) -> SetMonitor:
         """Rebuild a monitor from `state_dict()`. ValueError when it is another version or no state at all."""
         if not isinstance(state, Mapping) or state.get("sets") != SETS:
             raise ValueError(f"state must be a state_dict() of SetMonitor, version {SETS}")
         if not isinstance(state.get("monitor"), Mapping) or not isinstance(state.get("drawn"), int):
             raise ValueError("state is damaged")
-        inner = _Rounds.from_state(state["monitor"], seed=seed)
+        inner = _Rounds.from_state(state["monitor"], seed=seed, labels=labels)
         inner.drawn = state["drawn"]
         monitor = cls(inner.alpha, inner.mode, horizon=inner.horizon, stream=inner.stream)
         monitor._inner = inner

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ from promptguard.drift.answer import Answer
 from promptguard.drift.catalogue import COUNT, SCHEMA
 from promptguard.drift.features import Measured, measure
 from promptguard.drift.hashing import DIMENSIONS, hash_text, quantise
-from promptguard.drift.labels import LabelRule, free_slot, tidy
+from promptguard.drift.labels import Labeller, check_labeller, free_slot, tidy
+from promptguard.drift.schema import asked_schema
 
 _HEADER = struct.Struct("<3sBHHf6I3B")
 _MAGIC = b"PGV"
@@ -115,12 +118,14 @@ def vectorise(
     prompt: str | None = None,
     reference: str | None = None,
     seed: bytes = b"",
-    labels: LabelRule | None = None,
+    labels: Labeller | None = None,
+    response_format: Mapping[str, Any] | None = None,
 ) -> PairVector:
     """Return the quantised pair; each side goes through the same code, which is not told the side.
 
     `prompt` is accepted for features that look at the request (none does yet) and is never kept. `seed` keys
     the hash: the same for every pair of a stream. `labels` reads a label off answers that carry none.
+    `response_format` is the request's own; JSON answers are held against its schema (`schema.py` says how far).
     ValueError names a wrong argument; a missing answer (`error`) belongs to `PairMonitor.update` or `.skip`,
     not here.
     """
@@ -134,24 +139,28 @@ def vectorise(
             raise ValueError(f"{name} must be a string or None, not {type(value).__name__}")
     if not isinstance(seed, bytes):
         raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
-    if labels is not None and not isinstance(labels, LabelRule):
-        raise ValueError(f"labels must be a LabelRule or None, not {type(labels).__name__}")
+    check_labeller(labels)
+    if response_format is not None and not isinstance(response_format, Mapping):
+        raise ValueError(f"response_format must be an object or None, not {type(response_format).__name__}")
+    schema = asked_schema(response_format)
     wanted = tidy(reference) or None
     if control == candidate:  # frequent at temperature 0: measure once
-        label, measured = _side(control, labels)
+        label, measured = _side(control, labels, schema)
         zeros = np.zeros(DIMENSIONS, dtype=np.int8)
         counts = (measured.counts, measured.counts)
         return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted)
-    first_label, first = _side(control, labels)
-    second_label, second = _side(candidate, labels)
+    first_label, first = _side(control, labels, schema)
+    second_label, second = _side(candidate, labels, schema)
     hashed, scale = quantise(hash_text(first.data, seed), hash_text(second.data, seed))
     names, counts = (first_label, second_label), (first.counts, second.counts)
     return PairVector(first.values, second.values, hashed, scale, counts, names, wanted)
 
 
-def _side(answer: Answer, labels: LabelRule | None) -> tuple[str | None, Measured]:
+def _side(
+    answer: Answer, labels: Labeller | None, schema: Mapping[str, Any] | None
+) -> tuple[str | None, Measured]:
     label = answer.label if answer.label is not None or labels is None else labels.label(answer.text)
     label = tidy(label)
     if not label:
-        return None, measure(answer, None)
-    return label, measure(answer, free_slot(label) if labels is None else labels.slot(label))
+        return None, measure(answer, None, schema)
+    return label, measure(answer, free_slot(label) if labels is None else labels.slot(label), schema)

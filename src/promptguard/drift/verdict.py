@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
+WORDING = "wording"
+"""feature and kind of a change that no named feature describes"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Change:
     while those are fewer than 30 (`pending`). `before` is the candidate side's rate before the onset, None
     when there is no before. `unit` names what `control_units` and `candidate_units` count, where people have
     a natural unit. `related` are by-products: features that move with this.
+
+    The kind `wording` is a change that only the text hash sees: `candidate` is the share of pairs whose sides
+    the wording gave away, guessed before they were told, `control` the share in which it misled.
     """
 
     feature: str
@@ -58,7 +63,9 @@ class Change:
         return self.low is None
 
     def turned(self) -> Change:
-        """Return the same change with its sides exchanged."""
+        """Return the same change with its sides exchanged; how far wording tells them apart stays as it is."""
+        if self.kind == WORDING:
+            return self
         bounded = self.low is not None and self.high is not None
         return replace(
             self,
@@ -82,8 +89,9 @@ class Verdict:
     what was not, by reason. `alarm_at` is the number of pairs seen when the alarm rang. `log10_evidence` is
     that of the e-value (gate) or of the e-detector (monitor) now; the alarm is at `log10_threshold`.
     `changes`, `onset`, `ability`, `examples` (pair numbers), `characters` (mean length of control's and candidate's
-    answers since the onset) and `largest_hidden_drift` are filled by `explain()` and `verdict()`, not by `update()`
-    and `observe()`.
+    answers since the onset), `largest_hidden_drift` and `hidden_by_kind` are filled by `explain()` and `verdict()`,
+    not by `update()` and `observe()`. The last two are shares of answers that could have changed unseen: of the
+    noisiest flag, and of the noisiest feature of each kind.
     """
 
     status: Status
@@ -105,6 +113,7 @@ class Verdict:
     examples: tuple[int, ...] = ()
     characters: tuple[float, float] | None = None
     largest_hidden_drift: float | None = None
+    hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
     groups: tuple[Verdict, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +139,7 @@ class Verdict:
             "examples": list(self.examples),
             "characters": _plain(self.characters),
             "largest_hidden_drift": _rounded(self.largest_hidden_drift),
+            "hidden_by_kind": _plain(dict(self.hidden_by_kind)),
             "sentence": self.sentence(),
             "groups": [group.to_dict() for group in self.groups],
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptguard.drift.verdict import Change, Verdict
+from promptguard.drift.verdict import WORDING, Change, Verdict
 
 _MOST_CLAUSES = 3
 
@@ -54,6 +54,8 @@ def _clause(change: Change) -> str:
 
 
 def _plain_clause(change: Change) -> str:
+    if change.kind == WORDING:
+        return f"{change.phrase} changed, which gives the side away in {_percent(change.candidate)} of pairs"
     if change.kind == "label":
         return f"{change.phrase} {_percent(change.control)} -> {_percent(change.candidate)}"
     if change.binary:
