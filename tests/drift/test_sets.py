@@ -7,11 +7,14 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from promptguard.drift import Answer, LabelRule, SetMonitor, vectorise, vectorise_answer
 from promptguard.drift.partitions import MOST, make_round, paired
 from promptguard.drift.setbet import EXPERTS, SetBet
 from tests.drift.recorded import changed_answers, same_model_answers
+from tests.drift.test_properties import answers as any_answers
 
 LONG = [Answer(f"Because {n} has no divisors, therefore it is prime. " * 4) for n in (3, 5, 7, 11, 13)]
 SHORT = [Answer(text) for text in ("[No]", "[No].", "No", "[Yes]", "Yes")]
@@ -197,3 +200,27 @@ def test_other_states_are_refused(state):
 def test_prior_mass_is_one():
     assert SetBet().weights.sum() == pytest.approx(1.0)
     assert len(SetBet().weights) == EXPERTS
+
+
+sides = st.lists(any_answers, min_size=2, max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(sides, sides, st.sampled_from([None, "a", "b"])), min_size=1, max_size=4))
+def test_exchanging_the_sides_of_every_round_leaves_the_evidence_and_no_content_raises(stream):
+    straight, exchanged = SetMonitor(alpha=0.3), SetMonitor(alpha=0.3)
+    for banked, live, group in stream:
+        first = straight.update(banked, live, group)
+        second = exchanged.update(live, banked, group)
+        assert first.log10_evidence == pytest.approx(second.log10_evidence, abs=1e-6)
+        assert first.alarm_at == second.alarm_at
+    json.dumps(straight.explain().to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("size", [5, 9])
+def test_no_round_pays_more_than_its_ceiling(size):
+    monitor, answers = SetMonitor(), [LONG[i % 5] for i in range(size)]
+    feed(monitor, 1, answers, [SHORT[i % 5] for i in range(size)])
+    ceiling = max(math.log10(min(MOST, math.comb(2 * size, size))), size * math.log10(2))
+    assert 0 < monitor.brief().log10_evidence <= ceiling
+    assert monitor.brief().status == "no_drift"

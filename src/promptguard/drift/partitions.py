@@ -91,8 +91,8 @@ class Round:
 
     @property
     def log_ceiling(self) -> float:
-        """Return the log of the most that a round of this size can pay."""
-        return math.log(len(self.labels))
+        """Return the log of the most that a round of this size can pay, as a set or by its pairs."""
+        return max(math.log(len(self.labels)), len(self.pairs) * math.log(2.0))
 
 
 def make_round(
