@@ -58,7 +58,8 @@ def _curve(ledger: str | Path, stream: StreamReport) -> tuple[Point, ...]:
     told = stream.document
     if not 0 < stream.pairs <= MOST_FOLDED:
         return ()
-    monitor = PairMonitor(told["alpha"], told["mode"], horizon=told["horizon"], stream=stream.stream)
+    settings = {name: told[name] for name in ("mode", "horizon", "stream", "tolerance")}
+    monitor = PairMonitor(told["alpha"], **settings)
     points = []
     for group, call, vector in read_vectors(ledger, stream.stream, stream.epoch):
         verdict = monitor.observe(PairVector.from_bytes(vector), group)

@@ -241,3 +241,24 @@ def test_a_conversation_is_judged_once(capsys, tmp_path):
     assert told["pairs"] == 20
     assert told["skipped"] == {"same cluster": 40}
     assert told["status"] == "drift"
+
+
+def test_a_tolerated_difference_is_no_drift(capsys, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    lines = [
+        {"control": {"text": "4"}, "candidate": {"text": "```\n4\n```" if number % 10 == 0 else "4"}}
+        for number in range(300)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    codes = {}
+    for options in ((), ("--tolerance", "0.3"), ("--tolerance", "0.01")):
+        with pytest.raises(SystemExit) as ended:
+            main(["analyze", str(file), "--json", *options])
+        told = json.loads(capsys.readouterr().out)
+        jsonschema.validate(told, json.loads((ROOT / "docs/reference/verdict.schema.json").read_text()))
+        codes[options] = ended.value.code
+    assert list(codes.values()) == [1, 0, 1]
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(file), "--tolerance", "7"])
+    assert ended.value.code == 2
+    assert "tolerance must be a share" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from promptguard.core.events import AlarmRang, Event, EvidenceMoved
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
-from promptguard.drift import PairMonitor, PairVector
+from promptguard.drift import PairMonitor, PairVector, epoch_alpha
 from promptguard.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -134,11 +134,13 @@ class Evaluator:
         if place not in self._monitors:
             # A self-test only gates, and is judged once over everything it has seen.
             mode = "gate" if stream in SELF_TESTS else self._drift.mode
+            alpha = self._drift.alpha_of(stream)
             self._monitors[place] = PairMonitor(
-                alpha=self._drift.alpha_of(stream),
+                alpha=epoch_alpha(alpha, epoch) if self._drift.lifetime else alpha,
                 mode=mode,
                 horizon=self._drift.horizon if mode == "monitor" else None,
                 stream=stream,
+                tolerance=self._drift.tolerance if stream == "candidate" else None,
             )
         return self._monitors[place]
 

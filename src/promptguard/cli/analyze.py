@@ -37,6 +37,12 @@ def run(
     alpha: Annotated[float, typer.Option(help="chance of a false alarm, at most")] = 0.01,
     mode: Annotated[Mode, typer.Option(help="gate: one comparison; monitor: an ongoing watch")] = "gate",
     horizon: Annotated[int | None, typer.Option(help="monitor: pairs between resets")] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="candidate pairs: alarm only when some feature differs by more than this share of answers"
+        ),
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(help="another key of each line to take the group from")
     ] = None,
@@ -77,9 +83,9 @@ def run(
         raise ConfigurationError("--label and --label-from both name answers: give one of them")
     if not series and (bank is not None or since is not None):
         raise ConfigurationError("--bank and --since divide a history: give --series too")
-    if series and (group_by or cluster_by or label_from):
+    if series and (group_by or cluster_by or label_from or tolerance):
         raise ConfigurationError(
-            "--group-by, --cluster-by and --label-from read pairs: leave them out with --series"
+            "--group-by, --cluster-by, --label-from and --tolerance are about pairs: leave them out with --series"
         )
     if series:
         _judge_series(file, alpha, mode, horizon, _rule(label), (bank, since), as_json=as_json, strict=strict)
@@ -87,6 +93,7 @@ def run(
         alpha=alpha,
         mode=mode,
         horizon=horizon,
+        tolerance=tolerance,
         rule=_rule(label),
         group_by=group_by,
         cluster_by=cluster_by,
@@ -171,12 +178,13 @@ class Analysis:
         alpha: float,
         mode: Mode,
         horizon: int | None,
+        tolerance: float | None = None,
         rule: LabelRule | None = None,
         group_by: str | None = None,
         cluster_by: str | None = None,
         label_from: str | None = None,
     ) -> None:
-        self._alpha, self._mode, self._horizon = alpha, mode, horizon
+        self._alpha, self._mode, self._horizon, self._tolerance = alpha, mode, horizon, tolerance
         self._rule, self._group_by, self._label_from = rule, group_by, label_from
         self._cluster_by = cluster_by
         self._clusters: set[tuple[str, str]] = set()
@@ -270,7 +278,12 @@ class Analysis:
 
         try:
             return PairMonitor(
-                self._alpha * share, self._mode, horizon=self._horizon, stream=stream, labels=self._rule
+                self._alpha * share,
+                self._mode,
+                horizon=self._horizon,
+                stream=stream,
+                labels=self._rule,
+                tolerance=self._tolerance if stream == "candidate" else None,
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None

@@ -134,7 +134,12 @@ class Drift:
     split: Mapping[str, float] = field(
         default_factory=lambda: {"candidate": 0.4, "replay": 0.4, "canary": 0.2}
     )
-    """how a group's alpha is divided between streams; `repeat` has its own and only gates"""
+    """how alpha is divided between streams; self-tests have their own and only gate"""
+    tolerance: float | None = None
+    """for a candidate that is known to differ: candidate pairs alarm only when some feature differs by more than this
+    share of answers on average"""
+    lifetime: bool = False
+    """divide alpha between all epochs (6 alpha / (pi k)^2 for the k-th) instead of renewing it after each alarm"""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
@@ -143,6 +148,10 @@ class Drift:
             raise ConfigurationError(f'Drift(mode={self.mode!r}) must be "gate" or "monitor"')
         if self.horizon < 1:
             raise ConfigurationError("Drift(horizon) must be at least 1 pair")
+        if self.tolerance is not None and not 0.0 < self.tolerance < 1.0:
+            raise ConfigurationError(
+                f"Drift(tolerance={self.tolerance!r}) must lie between 0 and 1, or be None"
+            )
         if any(part < 0 for part in self.split.values()) or sum(self.split.values()) > 1 + 1e-9:
             raise ConfigurationError("Drift(split) must be shares of alpha that add up to at most 1")
 

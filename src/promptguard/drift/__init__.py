@@ -7,6 +7,7 @@ so `promptguard` itself never imports it.
 from promptguard.drift.ability import Ability, Habit, Measure, SideAbility, signal_detection
 from promptguard.drift.answer import Answer
 from promptguard.drift.effects import betting_interval
+from promptguard.drift.evidence import epoch_alpha
 from promptguard.drift.labels import LabelFunction, LabelRule
 from promptguard.drift.monitor import PairMonitor
 from promptguard.drift.naming import e_bh
@@ -33,6 +34,7 @@ __all__ = [
     "Verdict",
     "betting_interval",
     "e_bh",
+    "epoch_alpha",
     "largest_hidden",
     "pairs_needed",
     "signal_detection",

@@ -16,6 +16,11 @@ from typing import Any, Literal
 Mode = Literal["gate", "monitor"]
 
 
+def epoch_alpha(alpha: float, epoch: int) -> float:
+    """Return what the k-th epoch may spend of a lifetime's alpha: 6 alpha / (pi k)^2, which sums to alpha over all k."""
+    return alpha * 6.0 / (math.pi * epoch) ** 2
+
+
 def log_add(first: float, second: float) -> float:
     """Return log(exp(first) + exp(second))."""
     high, low = (first, second) if first >= second else (second, first)

@@ -100,6 +100,11 @@ class SwapBet:
         self.edge: float | None = None
         """2 p(truth) - 1 of the hash learners together, of the last pair; None where its wordings were equal"""
 
+    @property
+    def log_most(self) -> float:
+        """The log of the most that one pair can pay."""
+        return math.log(2.0)
+
     def score_then_learn(self, seen: Difference) -> float:
         """Return log e of this pair under what was known before it, then learn from it."""
         self.pairs += 1

@@ -9,6 +9,7 @@ from promptguard.drift.evidence import Mode, Process
 from promptguard.drift.experts import Difference, SwapBet
 from promptguard.drift.history import NO_EDGE, History
 from promptguard.drift.losses import Losses
+from promptguard.drift.shift import ShiftBet
 from promptguard.drift.vector import PairVector
 
 
@@ -17,8 +18,8 @@ class Group:
 
     __slots__ = ("history", "learner", "losses", "process")
 
-    def __init__(self, mode: Mode) -> None:
-        self.learner = SwapBet()
+    def __init__(self, mode: Mode, tolerance: float | None = None) -> None:
+        self.learner: SwapBet | ShiftBet = SwapBet() if tolerance is None else ShiftBet(tolerance)
         self.process = Process(mode)
         self.history = History()
         self.losses = Losses()
@@ -30,8 +31,8 @@ class Group:
 
     @property
     def log_ceiling(self) -> float:
-        """The log of the most that what was measured could have paid: a pair pays at most 2."""
-        return self.pairs * math.log(2.0)
+        """The log of the most that what was measured could have paid."""
+        return self.pairs * self.learner.log_most
 
     def bet(self, seen: Difference) -> float:
         """Score the pair, then learn from it; return log e."""
@@ -57,7 +58,8 @@ class Group:
     def from_state(cls, mode: Mode, state: dict[str, Any]) -> Group:
         """Rebuild a group."""
         group = cls(mode)
-        group.learner = SwapBet.from_state(state["learner"])
+        learner = state["learner"]
+        group.learner = (ShiftBet if "tolerance" in learner else SwapBet).from_state(learner)
         group.process = Process(mode, -math.inf if state["log"] is None else state["log"])
         group.history = History.from_state(state["history"])
         group.losses = Losses(dict(state["losses"]))

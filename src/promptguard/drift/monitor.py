@@ -14,17 +14,19 @@ from typing import Any, Self
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer
 from promptguard.drift.catalogue import BINARY, KINDS, SCHEMA
-from promptguard.drift.evidence import Mode, Union
+from promptguard.drift.evidence import Mode, Union, epoch_alpha
 from promptguard.drift.experts import difference
 from promptguard.drift.explain import explain
 from promptguard.drift.frozen import freeze, thaw
 from promptguard.drift.group import Group
+from promptguard.drift.history import History
 from promptguard.drift.labels import Labeller, check_labeller, restored_labeller
 from promptguard.drift.onset import find_onset
 from promptguard.drift.plan import largest_hidden
+from promptguard.drift.shift import largest_hidden_beyond, onset_beyond
 from promptguard.drift.tally import Tally
 from promptguard.drift.vector import PairVector, vectorise
-from promptguard.drift.verdict import Status, Verdict
+from promptguard.drift.verdict import Onset, Status, Verdict
 
 STATE = 2
 _LN10 = math.log(10.0)
@@ -47,6 +49,10 @@ class PairMonitor:
     `labels` reads labels off answers; its first label counts as "yes". `seed` keys the text hash and is not
     part of the state.
 
+    `tolerance` (0 to 1) is for a candidate that is known to differ: the alarm then means that some feature differs
+    by more than `tolerance` on average (a share of answers for flags), and wording is left out. `lifetime=True`
+    divides alpha between all epochs, 6 alpha / (pi k)^2 for the k-th, instead of renewing it with each.
+
     >>> monitor = PairMonitor(alpha=0.01)
     >>> monitor.update(control=Answer("[Yes]"), candidate=Answer("[Yes]")).status
     'unmeasured'
@@ -63,19 +69,31 @@ class PairMonitor:
         stream: str = "candidate",
         labels: Labeller | None = None,
         seed: bytes = b"",
+        tolerance: float | None = None,
+        lifetime: bool = False,
     ) -> None:
         _check(alpha=alpha, mode=mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
-        self.alpha, self.mode, self.horizon, self.stream = float(alpha), mode, horizon, stream
-        self.labels, self.seed = labels, seed
+        _check_tolerance(tolerance)
+        self.mode, self.horizon, self.stream = mode, horizon, stream
+        self.labels, self.seed, self.tolerance, self.lifetime = labels, seed, tolerance, bool(lifetime)
+        self._alpha = float(alpha)
         self.epoch = 1
-        self._log_bar = math.log((horizon or 1) / self.alpha)
         self._reset()
 
+    @property
+    def alpha(self) -> float:
+        """What this epoch may spend."""
+        return epoch_alpha(self._alpha, self.epoch) if self.lifetime else self._alpha
+
     def _reset(self) -> None:
-        self._all = self._group_type(self.mode)
+        self._log_bar = math.log((self.horizon or 1) / self.alpha)
+        self._all = self._new_group()
         # While there is one group it *is* the whole: one learner, one history. A second group makes a copy.
         self._groups: dict[str, Group] = {}
         self._union = Union(self.mode)
+
+    def _new_group(self) -> Group:
+        return self._group_type(self.mode) if self.tolerance is None else Group(self.mode, self.tolerance)
 
     # -- taking pairs in
 
@@ -176,7 +194,7 @@ class PairMonitor:
                 if len(self._groups) == 1:
                     only = next(iter(self._groups))
                     self._groups[only] = copy.deepcopy(self._all)
-                group = self._group_type(self.mode)
+                group = self._new_group()
             self._groups[name] = group
         return group
 
@@ -228,13 +246,17 @@ class PairMonitor:
         history = group.history
         if brief.alarm_at is None:
             return self._with_hidden(brief, history.all) if brief.status == "no_drift" else brief
-        onset = find_onset(history.window(), brief.alarm_at)
+        onset = self._onset(history, brief.alarm_at)
         if onset is None:
             return brief
         if self.mode == "gate" and onset.low == 1:
             # A comparison of two models usually differs from its first pair on; three pairs "before" would be none.
             onset = replace(onset, pair=1)
         changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)
+        if self.tolerance is not None:
+            changes = (
+                tuple(change for change in changes if abs(change.difference) > self.tolerance) or changes
+            )
         _, since = history.split(onset.pair)
         positive = self.labels.first if self.labels else None
         ability = measure_ability(since, history.labels.names, positive)
@@ -247,9 +269,17 @@ class PairMonitor:
             characters=_characters(since),
         )
 
+    def _onset(self, history: History, latest: int) -> Onset | None:
+        if self.tolerance is None:
+            return find_onset(history.window(), latest)
+        return onset_beyond(history.window(), self.tolerance, latest)
+
     def _with_hidden(self, brief: Verdict, tally: Tally) -> Verdict:
         """Add the largest changes that so many pairs could have missed."""
         pairs, bar = brief.pairs, brief.log10_threshold * _LN10
+        if self.tolerance is not None:
+            hidden = largest_hidden_beyond(pairs, self.tolerance, bar)
+            return replace(brief, largest_hidden_drift=hidden)
         flips = (tally.plus + tally.minus) / (2.0 * max(1, tally.pairs))
         kinds = {kind: float(flips[list(places)].max()) for kind, places in KINDS.items()}
         return replace(
@@ -278,6 +308,7 @@ class PairMonitor:
             log10_threshold=threshold / _LN10,
             epoch=self.epoch,
             horizon=self.horizon,
+            tolerance=self.tolerance,
             group=name,
         )
 
@@ -300,7 +331,9 @@ class PairMonitor:
         state = {
             "state": STATE,
             "schema": SCHEMA,
-            "alpha": self.alpha,
+            "alpha": self._alpha,
+            "lifetime": self.lifetime,
+            "tolerance": self.tolerance,
             "mode": self.mode,
             "horizon": self.horizon,
             "stream": self.stream,
@@ -336,10 +369,13 @@ class PairMonitor:
                 thawed["mode"],
                 horizon=thawed["horizon"],
                 stream=thawed["stream"],
+                tolerance=thawed["tolerance"],
+                lifetime=thawed["lifetime"],
                 labels=rule,
                 seed=seed,
             )
             monitor.epoch = thawed["epoch"]
+            monitor._reset()  # the epoch decides what alpha is left
             monitor._all = cls._group_type.from_state(monitor.mode, thawed["all"])
             monitor._union = Union.from_state(monitor.mode, thawed["union"])
             monitor._groups = {
@@ -363,6 +399,13 @@ def _group_name(group: str | None) -> str:
     if not isinstance(group, str) or not group:
         raise ValueError("group must be a non-empty string or None")
     return group
+
+
+def _check_tolerance(tolerance: object) -> None:
+    if tolerance is not None and (
+        isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0
+    ):
+        raise ValueError(f"tolerance must be a share between 0 and 1, or None, not {tolerance!r}")
 
 
 def _check(

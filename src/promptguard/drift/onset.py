@@ -53,9 +53,12 @@ def find_onset(rows: Rows, latest: int | None = None) -> Onset | None:
     numbers = rows.numbers
     if latest is not None and bool((numbers <= latest).any()):
         score[numbers > latest] = -np.inf
+    return None if score.max() == 0.0 else most_probable(score, numbers)
+
+
+def most_probable(score: NDArray[np.float64], numbers: NDArray[np.int64]) -> Onset:
+    """Return the first changed pair from log likelihood ratios by start (rows) and explanation (columns)."""
     peak = score.max()
-    if peak == 0.0:
-        return None
     posterior = np.exp(score - peak).sum(axis=1)
     posterior /= posterior.sum()
     order = np.argsort(-posterior, kind="stable")

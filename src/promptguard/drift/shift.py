@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from promptguard.drift.catalogue import COUNT
 from promptguard.drift.experts import SHARE, Difference
+from promptguard.drift.onset import most_probable
+from promptguard.drift.rows import Rows
+from promptguard.drift.verdict import Onset
 
 Floats = NDArray[np.float64]
 
@@ -52,9 +55,10 @@ class ShiftBet:
         self.weights += SHARE * _PRIOR
         return math.log(payoff)
 
-    def leading(self) -> int:
-        """Return the place of the feature on which most of the capital lies."""
-        return int(np.argmax(self.weights.sum(axis=(0, 1))))
+    @property
+    def log_most(self) -> float:
+        """The log of the most that one pair can pay."""
+        return math.log1p(_BETS[-1] * (1.0 - self.tolerance) / (1.0 + self.tolerance))
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights and counts by name."""
@@ -66,3 +70,30 @@ class ShiftBet:
         learner = cls(state["tolerance"])
         learner.weights, learner.pairs = state["weights"], state["pairs"]
         return learner
+
+
+def onset_beyond(rows: Rows, tolerance: float, latest: int) -> Onset | None:
+    """Return since when some feature has been beyond the tolerance, with the hull of its 90 % set; None without rows.
+
+    As `find_onset`, with what the bets would have paid from each start on in place of likelihood ratios.
+    """
+    rows_left = rows.numbers <= latest
+    if not bool(rows_left.any()):
+        return None
+    values = (rows.roots / 255.0) ** 2
+    excess = _SIGNS[:, None] * (values[:, 1] - values[:, 0])[:, None, :] - tolerance
+    bets = _BETS / (1.0 + tolerance)
+    paid = np.log1p(bets[None, None, :, None] * excess[:, :, None, :]).reshape(len(values), -1)
+    score = np.cumsum(paid[::-1], axis=0)[::-1].copy()
+    score[~rows_left] = -np.inf
+    return most_probable(score, rows.numbers)
+
+
+def largest_hidden_beyond(pairs: int, tolerance: float, log_threshold: float) -> float:
+    """Return the largest share of answers in which a flag could differ and be missed half of the time."""
+    bets = _BETS / (1.0 + tolerance)
+    up, down = np.log1p(bets * (1.0 - tolerance)), np.log1p(-bets * tolerance)
+    shares = np.linspace(tolerance, 1.0, 401)
+    growth = (shares[:, None] * up + (1.0 - shares[:, None]) * down).max(axis=1)
+    missed = shares[pairs * growth < log_threshold + math.log(EXPERTS)]
+    return float(missed.max()) if len(missed) else tolerance

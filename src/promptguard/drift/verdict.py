@@ -106,6 +106,7 @@ class Verdict:
     log10_threshold: float
     epoch: int = 1
     horizon: int | None = None
+    tolerance: float | None = None
     group: str | None = None
     onset: Onset | None = None
     changes: tuple[Change, ...] = ()
@@ -133,6 +134,7 @@ class Verdict:
             "log10_threshold": round(self.log10_threshold, 4),
             "epoch": self.epoch,
             "horizon": self.horizon,
+            "tolerance": self.tolerance,
             "onset": None if self.onset is None else asdict(self.onset),
             "changes": [_plain(asdict(change)) for change in self.changes],
             "ability": None if self.ability is None else _plain(self.ability.to_dict()),

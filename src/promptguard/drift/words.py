@@ -27,6 +27,8 @@ def sentence(verdict: Verdict) -> str:
         start = f"Since about pair {onset.pair}{span}"
     if not verdict.changes:
         return f"{start}, in wording that no named feature describes."
+    if verdict.tolerance is not None:
+        start = f"{start}, beyond the tolerance of {_percent(verdict.tolerance)}"
     clauses = "; ".join(_clause(change) for change in verdict.changes[:_MOST_CLAUSES])
     return f"{start}: {clauses}.{_ability(verdict)}"
 
