@@ -66,7 +66,7 @@ class PairMonitor:
         self.alpha, self.mode, self.horizon, self.stream = float(alpha), mode, horizon, stream
         self.labels, self.seed = labels, seed
         self.epoch = 1
-        self._log_bar = math.log((horizon or 1) / self.alpha)
+        self._log_bar = math.log(horizon or 1) - math.log(self.alpha)
         self._reset()
 
     def _reset(self) -> None:
