@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import statistics
 import sys
 import zlib
@@ -75,6 +76,14 @@ GERMAN = [
 ]
 
 
+VOWELS = str.maketrans("aeiou", "eioua")
+NAMED = frozenset((
+    "because", "therefore", "apologize", "unable", "cannot", "appropriate", "programming", "language", "assist",
+    "provide", "fulfill", "comply",
+))  # fmt: skip
+"""words that features look for"""
+
+
 @dataclass(frozen=True)
 class Edit:
     """What is done to a candidate's answer, on which base, and the features that name it."""
@@ -101,6 +110,14 @@ def _longer(text: str) -> str:
 def _german(text: str) -> str:
     place = zlib.crc32(text.encode())
     return " ".join(GERMAN[(place + 7 * i) % len(GERMAN)] for i in range(max(6, len(text.split())))) + "."
+
+
+def _reworded(text: str) -> str:
+    """Exchange vowels in words of more than five letters: as long, as many words, nothing that has a name."""
+    return "".join(
+        part.translate(VOWELS) if part.isalpha() and len(part) > 5 and part.lower() not in NAMED else part
+        for part in re.split(r"(\W+)", text)
+    )
 
 
 def _as_json(answer: Answer) -> Answer:
@@ -137,6 +154,7 @@ EDITS = {
         lambda answer: Answer("", tool_calls=[{"name": "look_up", "arguments": '{"q": "x"}'}], label=answer.label),
         frozenset({"tool_call", "tool_name", "tool_arguments_valid"}),
     ),
+    "wording": Edit(_text(_reworded), frozenset({"wording"})),
 }  # fmt: skip
 
 
@@ -269,7 +287,9 @@ def _share(flags: list[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
-def oracle(edit: str, share: float, noise: bool, streams: int, seed: int, half: int) -> float | None:
+def oracle(
+    edit: str, share: float, noise: bool, streams: int, seed: int, half: int, read_after: int = READ_AFTER
+) -> float | None:
     """Return the median onset error of one who is told the feature and its rates before and after, and sees signs.
 
     What no method that reads signs can be expected to beat; over the streams that alarmed, read at the same time.
@@ -278,7 +298,7 @@ def oracle(edit: str, share: float, noise: bool, streams: int, seed: int, half: 
     place = INDEX[f"label:{free_slot(name[6:])}" if name.startswith("label:") else name]
     seen = []
     for number in [2 * (seed + i) + half for i in range(streams)]:
-        verdict, onset = judge(edit, share, noise, number, READ_AFTER)
+        verdict, onset = judge(edit, share, noise, number, read_after)
         if verdict.alarm_at is not None and verdict.alarm_at >= onset:
             pairs = list(islice(stream(edit, share, noise, number)[0], verdict.pairs))
             moved = [int(vector.candidate[place]) - int(vector.control[place]) for vector in pairs]
@@ -303,7 +323,8 @@ def main() -> None:
     """Print every cell, then how many of the cells with at least half alarms meet each target."""
     streams = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     half = TUNED if "--tuned" in sys.argv else REPORTED
-    rows = run(streams, 0, half, 0 if "--at-alarm" in sys.argv else READ_AFTER)
+    read_after = 0 if "--at-alarm" in sys.argv else READ_AFTER
+    rows = run(streams, 0, half, read_after)
     print(
         f"{'edit':14s} share noise found top-1 top-3 onset error  90 % set covers (pairs)  named first instead"
     )
@@ -326,8 +347,8 @@ def main() -> None:
     met = sum(row["onset_error"] <= 2 for row in judged)
     print(f"onset error  {met} of {len(judged)} cells at a median of at most 2 pairs")
     for row in judged:
-        if row["onset_error"] > 2:
-            best = oracle(row["edit"], row["share"], row["noise"], streams, 0, half)
+        if row["onset_error"] > 2 and row["edit"] != "wording":  # which has no signs
+            best = oracle(row["edit"], row["share"], row["noise"], streams, 0, half, read_after)
             print(
                 f"             {row['edit']} {row['share']}, noise: {row['onset_error']:g}; an oracle's: {best:g}"
             )

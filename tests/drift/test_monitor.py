@@ -151,6 +151,10 @@ def test_no_drift_tells_how_much_could_hide():
     [
         ({"alpha": 0}, "alpha"),
         ({"alpha": 1}, "alpha"),
+        ({"alpha": -0.1}, "alpha"),
+        ({"alpha": math.inf}, "alpha"),
+        ({"alpha": True}, "alpha"),
+        ({"alpha": None}, "alpha"),
         ({"alpha": math.nan}, "alpha"),
         ({"alpha": "x"}, "alpha"),
         ({"mode": "both"}, "mode"),
@@ -166,11 +170,23 @@ def test_wrong_settings_are_named(arguments, name):
         PairMonitor(**arguments)
 
 
+def test_the_smallest_alpha_is_an_alpha():
+    monitor = PairMonitor(alpha=5e-324)
+    verdict = feed(monitor, 3)
+    assert (verdict.status, verdict.reason) == ("unmeasured", "too few pairs")
+    assert math.isfinite(verdict.log10_threshold)
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
         (lambda: Answer(3), "text"),
+        (lambda: Answer(None), "text"),
+        (lambda: Answer(b"a"), "text"),
         (lambda: Answer("a", latency_s=math.nan), "latency_s"),
+        (lambda: Answer("a", latency_s=math.inf), "latency_s"),
+        (lambda: Answer("a", latency_s=-0.1), "latency_s"),
+        (lambda: Answer("a", latency_s="1"), "latency_s"),
         (lambda: Answer("a", output_tokens=-1), "output_tokens"),
         (lambda: Answer("a", tool_calls="x"), "tool_calls"),
         (lambda: Answer("a", label=3), "label"),
@@ -180,6 +196,11 @@ def test_wrong_settings_are_named(arguments, name):
         (lambda: PairMonitor().update(LONG, SHORT, prompt=3), "prompt"),
         (lambda: PairMonitor().update(LONG, SHORT, reference=3), "reference"),
         (lambda: PairMonitor().observe(b"x"), "vector"),
+        (lambda: PairMonitor().observe(vectorise(LONG, SHORT), ""), "group"),
+        (lambda: PairMonitor().skip("queue_full", ""), "group"),
+        (lambda: PairMonitor().brief("nobody"), "nobody"),
+        (lambda: PairMonitor().update(LONG, SHORT, response_format="json"), "response_format"),
+        (lambda: PairMonitor().update(LONG, SHORT, 3), "group"),
         (lambda: PairMonitor().skip(""), "side_reason"),
         (lambda: PairMonitor().explain(effect_from=0), "effect_from"),
         (lambda: PairMonitor.from_state({}), "state"),

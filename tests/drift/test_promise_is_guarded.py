@@ -42,8 +42,8 @@ def test_learning_before_scoring_is_seen(monkeypatch):
         past = copy.deepcopy(self)
         scored(self, seen)
         # what it has just learned, asked about the very pair it was learned from
-        past.sign_sum, past.sign_total = self.sign_sum.copy(), self.sign_total.copy()
-        past.feature_weights, past.hash_weights = self.feature_weights.copy(), self.hash_weights.copy()
+        for name in set(SwapBet.__slots__) - {"weights", "pairs"}:
+            setattr(past, name, copy.deepcopy(getattr(self, name)))
         return scored(past, seen)
 
     assert keeps_promise(null_streams(PAIRS))

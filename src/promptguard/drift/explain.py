@@ -51,7 +51,7 @@ def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Cha
     kept = _screened(found, wealth, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
     leaders = _grouped(_ordered(_plain_enough(kept, since.pairs), rows), rows)[:MOST_CHANGES]
     changes = [_change(leader, related, before, since, effect_rows) for leader, related in leaders]
-    if only_words:
+    if only_words or (not leaders and words.wealth > 0.0):
         changes.append(wording.change(words, effect_rows))
     examples = _examples(leaders[0][0], rows) if leaders else wording.clearest(rows) if changes else []
     return tuple(changes), tuple(examples)

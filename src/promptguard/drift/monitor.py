@@ -31,6 +31,8 @@ from promptguard.drift.verdict import Onset, Status, Verdict
 STATE = 2
 _LN10 = math.log(10.0)
 _NO_GROUP = ""
+_NO_BEFORE = 10
+"""an onset up to here, whose 90 % set reaches back to pair 1, is the beginning"""
 
 
 class PairMonitor:
@@ -86,7 +88,7 @@ class PairMonitor:
         return epoch_alpha(self._alpha, self.epoch) if self.lifetime else self._alpha
 
     def _reset(self) -> None:
-        self._log_bar = math.log((self.horizon or 1) / self.alpha)
+        self._log_bar = math.log(self.horizon or 1) - math.log(self.alpha)
         self._all = self._new_group()
         # While there is one group it *is* the whole: one learner, one history. A second group makes a copy.
         self._groups: dict[str, Group] = {}
@@ -249,8 +251,8 @@ class PairMonitor:
         onset = self._onset(history, brief.alarm_at)
         if onset is None:
             return brief
-        if self.mode == "gate" and onset.low == 1:
-            # A comparison of two models usually differs from its first pair on; three pairs "before" would be none.
+        if self.mode == "gate" and onset.low == 1 and onset.pair <= _NO_BEFORE:
+            # A comparison of two models differs from its first pair on; so few pairs "before" would tell nothing.
             onset = replace(onset, pair=1)
         changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)
         if self.tolerance is not None:

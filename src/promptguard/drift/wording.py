@@ -18,6 +18,8 @@ from promptguard.drift.verdict import WORDING, Change
 
 _MUCH_MORE = 2.0
 """times the evidence of the best named feature, beyond which wording is told beside named changes"""
+_MORE = 3.0
+"""nats above the best named feature, beyond which wording is told when none of those stands on its own"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def record(rows: Rows) -> Wording:
 
 def is_told(wording: Wording, best: float, bar: float) -> bool:
     """Whether the wording is a change of its own, when `best` is the log evidence of the best named feature."""
-    return wording.wealth >= bar and wording.wealth > _MUCH_MORE * best
+    least = _MUCH_MORE * best if best >= bar else best + _MORE
+    return wording.wealth >= bar and wording.wealth > least
 
 
 def change(wording: Wording, effect_rows: Rows) -> Change:
