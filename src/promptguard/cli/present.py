@@ -93,6 +93,12 @@ def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:
     parts.extend(_examples(verdict.examples[:2], texts))
     if len(verdict.groups) > 1:
         parts.append(_groups(verdict.groups))
+        if verdict.named:
+            parts.append(
+                Text(f"changed groups (expected share of wrong names at most {verdict.alpha:g}): ").append(
+                    quoted(", ".join(verdict.named))
+                )
+            )
     return parts
 
 
@@ -106,9 +112,9 @@ def _heading(verdict: Verdict) -> RenderableType:
     evidence = round(verdict.log10_evidence, 1) + 0.0  # no minus zero
     facts.append(f"evidence 10^{evidence:.1f} (alarm at 10^{verdict.log10_threshold:.1f})")
     if verdict.skipped:
-        facts.append(
-            "skipped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(verdict.skipped.items()))
-        )
+        all_of_them = verdict.pairs + sum(verdict.skipped.values())
+        lost = (f"{n} {reason} ({n / all_of_them:.1%})" for reason, n in sorted(verdict.skipped.items()))
+        facts.append("skipped: " + ", ".join(lost))
     return heading.append("  " + "; ".join(facts), style="default")
 
 

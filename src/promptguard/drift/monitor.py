@@ -14,13 +14,15 @@ from typing import Any, Self
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer
 from promptguard.drift.catalogue import BINARY, KINDS, SCHEMA
+from promptguard.drift.checks import check_settings, check_tolerance
 from promptguard.drift.evidence import Mode, Union, epoch_alpha
 from promptguard.drift.experts import difference
 from promptguard.drift.explain import explain
 from promptguard.drift.frozen import freeze, thaw
 from promptguard.drift.group import Group
 from promptguard.drift.history import History
-from promptguard.drift.labels import Labeller, check_labeller, restored_labeller
+from promptguard.drift.labels import Labeller, restored_labeller
+from promptguard.drift.naming import e_bh
 from promptguard.drift.onset import find_onset
 from promptguard.drift.plan import largest_hidden
 from promptguard.drift.shift import largest_hidden_beyond, onset_beyond
@@ -74,8 +76,8 @@ class PairMonitor:
         tolerance: float | None = None,
         lifetime: bool = False,
     ) -> None:
-        _check(alpha=alpha, mode=mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
-        _check_tolerance(tolerance)
+        check_settings(alpha=alpha, mode=mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
+        check_tolerance(tolerance)
         self.mode, self.horizon, self.stream = mode, horizon, stream
         self.labels, self.seed, self.tolerance, self.lifetime = labels, seed, tolerance, bool(lifetime)
         self._alpha = float(alpha)
@@ -238,7 +240,19 @@ class PairMonitor:
             for name, group in self._groups.items()
             if name != _NO_GROUP or len(self._groups) > 1
         )
-        return replace(told, groups=groups)
+        return replace(told, groups=groups, named=self._named())
+
+    def _named(self) -> tuple[str, ...]:
+        """Name the changed groups by e-BH over the evidence of this moment; none before the whole has alarmed."""
+        if self._all.history.alarm_at is None or len(self._groups) < 2:
+            return ()
+        # a monitor's R_j has mean at most its pairs, which are at most the horizon
+        divisor = math.log(self.horizon or 1)
+        evidence = {
+            name: math.exp(min(group.process.log - divisor, 700.0)) for name, group in self._groups.items()
+        }
+        found = e_bh(evidence, self.alpha)
+        return tuple(sorted(found, key=lambda name: (-self._groups[name].process.log, name)))
 
     def _brief(self) -> Verdict:
         return self._state_of(self._all, None)
@@ -401,30 +415,3 @@ def _group_name(group: str | None) -> str:
     if not isinstance(group, str) or not group:
         raise ValueError("group must be a non-empty string or None")
     return group
-
-
-def _check_tolerance(tolerance: object) -> None:
-    if tolerance is not None and (
-        isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0
-    ):
-        raise ValueError(f"tolerance must be a share between 0 and 1, or None, not {tolerance!r}")
-
-
-def _check(
-    *, alpha: object, mode: object, horizon: object, stream: object, labels: object, seed: object
-) -> None:
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must be a number between 0 and 1, not {alpha!r}")
-    if mode not in ("gate", "monitor"):
-        raise ValueError(f"mode must be 'gate' or 'monitor', not {mode!r}")
-    if mode == "gate" and horizon is not None:
-        raise ValueError("horizon belongs to mode='monitor'; a gate has none")
-    if mode == "monitor" and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
-        raise ValueError(
-            f"horizon must be the pairs between resets (at least 1) in mode='monitor', not {horizon!r}"
-        )
-    if not isinstance(stream, str) or not stream:
-        raise ValueError("stream must be a non-empty string")
-    check_labeller(labels)
-    if not isinstance(seed, bytes):
-        raise ValueError(f"seed must be bytes, not {type(seed).__name__}")

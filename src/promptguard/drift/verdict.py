@@ -91,7 +91,9 @@ class Verdict:
     `changes`, `onset`, `ability`, `examples` (pair numbers), `characters` (mean length of control's and candidate's
     answers since the onset), `largest_hidden_drift` and `hidden_by_kind` are filled by `explain()` and `verdict()`,
     not by `update()` and `observe()`. The last two are shares of answers that could have changed unseen: of the
-    noisiest flag, and of the noisiest feature of each kind.
+    noisiest flag, and of the noisiest feature of each kind. `named` are the changed groups, most evidence first, by
+    e-BH over the evidence of the moment: an expected share of at most `alpha` of them is wrong. A group's own status
+    latches and needs more.
     """
 
     status: Status
@@ -115,6 +117,7 @@ class Verdict:
     characters: tuple[float, float] | None = None
     largest_hidden_drift: float | None = None
     hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
     groups: tuple[Verdict, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,6 +146,7 @@ class Verdict:
             "largest_hidden_drift": _rounded(self.largest_hidden_drift),
             "hidden_by_kind": _plain(dict(self.hidden_by_kind)),
             "sentence": self.sentence(),
+            "named": list(self.named),
             "groups": [group.to_dict() for group in self.groups],
         }
 
@@ -160,6 +164,7 @@ class Verdict:
             values["ability"] = Ability.from_dict(told["ability"])
         values["examples"] = tuple(told["examples"])
         values["characters"] = tuple(told["characters"]) if told.get("characters") else None
+        values["named"] = tuple(told.get("named", ()))
         values["groups"] = tuple(cls.from_dict(group) for group in told["groups"])
         return cls(**values)
 
