@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "wrap": "promptguard.wrapping",
     "unwrap": "promptguard.wrapping",
+    "guard": "promptguard.wrapping",
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
     "bypass": "promptguard.wrapping",
@@ -50,6 +51,7 @@ __all__ = [
     "bypass",
     "cluster",
     "flush",
+    "guard",
     "is_wrapped",
     "prompts",
     "unwrap",
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.templates.library import open_library as prompts
-    from promptguard.wrapping import bypass, cluster, flush, is_wrapped, unwrap, verdicts, wrap
+    from promptguard.wrapping import bypass, cluster, flush, guard, is_wrapped, unwrap, verdicts, wrap
 
 
 def __getattr__(name: str) -> Any:

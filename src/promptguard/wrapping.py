@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import random
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptguard import __version__, sdks
-from promptguard.core.options import (
-    Action,
-    Budget,
-    Cache,
-    Drift,
-    Raise,
-    Replay,
-    Route,
-    Shadow,
-    Warn,
-    cache_option,
-)
-from promptguard.core.policy import Settings
+from promptguard import sdks
+from promptguard.assembly import Assembly, Wanted
+from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn
 from promptguard.errors import ConfigurationError, UnknownClient
-from promptguard.guard import BYPASS, CLUSTER, Guard
+from promptguard.guarding import BYPASS, CLUSTER
 
 if TYPE_CHECKING:
-    from promptguard.background import Background
     from promptguard.drift import Verdict
+    from promptguard.sdks.slots import Slot
 
 C = TypeVar("C")
-
-KEY_FILE = "keys"
+H = TypeVar("H")
 
 
 def wrap(
@@ -58,164 +44,92 @@ def wrap(
 
     Raises UnknownClient for what is no SDK client, ConfigurationError for settings that cannot work.
     """
-    from promptguard.http.family import is_client
-    from promptguard.http.transport import guarded, original_of, ports_of
-
     family = sdks.family_of(client)
     if family is None:
         known = ", ".join(module.NAME for module in sdks.FAMILIES)
         raise UnknownClient(
-            f"cannot wrap a {type(client).__module__}.{type(client).__qualname__}: give a client of: {known}"
+            f"cannot wrap a {type(client).__module__}.{type(client).__qualname__}: give a client of: {known}; "
+            "or give its SDK an HTTP client made by promptguard.guard()"
         )
-    http = original_of(family.http_client(client)) or family.http_client(client)
-    if not is_client(http):
-        raise UnknownClient(
-            f"this {type(client).__qualname__} talks through {type(http).__qualname__}, not through httpx or httpx2"
-        )
-    if http.is_closed:
-        raise ConfigurationError("this client is closed already: wrap a fresh one")
-    actions = _actions(on_drift)
-    if not family.names_model_in_body(client) and (
-        shadow is not None or any(isinstance(action, Route) for action in actions)
-    ):
+    assembly = Assembly(
+        Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
+    )
+    if assembly.changes_models and not family.names_model_in_body(client):
         raise ConfigurationError(
             f"{type(client).__qualname__} names the model in its URL, where shadow= and Route cannot change it yet; "
             "use replay= and Warn()"
         )
-    _check(replay=replay, record_content=record_content, prompts=prompts)
-    directory = Path(ledger) if "://" not in str(ledger) else _no_database(ledger)
-    settings = Settings(
-        cache=cache_option(cache), shadow=shadow, replay=replay, secret=secrets.token_bytes(32)
-    )
-
-    def open_background() -> Background | None:
-        if shadow is None and replay is None:
-            return None
-        return _background(directory, drift or Drift(), actions, settings, record_content, clock)
-
-    guard = _guard(client, family, settings, directory, open_background, clock, seed)
-    replaced = ports_of(family.http_client(client))
-    family.set_http_client(client, guarded(http, guard))
-    if replaced is not None:
-        replaced.retire()
+    slots = family.slots(client)
+    for slot in slots:
+        _usable(slot.http, type(client).__qualname__)
+    for slot in slots:
+        _guard_slot(slot, partial(family.twin, client), assembly)
     return client
 
 
-def _actions(on_drift: Action | Sequence[Action]) -> tuple[Action, ...]:
-    actions = tuple(on_drift) if isinstance(on_drift, Sequence) else (on_drift,)
-    for action in actions:
-        if not isinstance(action, (Warn, Raise, Route)) and not callable(action):
-            raise ConfigurationError(
-                f"on_drift={action!r}: give promptguard.Warn(), Route(to=...), Raise() or a callable"
-            )
-    return actions
+def guard(
+    http_client: H,
+    *,
+    ledger: str | Path = ".promptguard",
+    cache: str | Cache | None = None,
+    shadow: Shadow | None = None,
+    replay: Replay | None = None,
+    drift: Drift | None = None,
+    on_drift: Action | Sequence[Action] = Warn(),  # noqa: B008 - a frozen value
+    prompts: Any = None,
+    record_content: bool | None = None,
+    clock: Callable[[], float] = time.time,
+    seed: int | None = None,
+) -> H:
+    """Return a guarded clone of an httpx or httpx2 client, sync or async, for any SDK that takes one.
 
+    The clone shares the connections of the client it was made from, which stays as it is. Arguments are those of
+    `wrap`. Calls that are no model provider's pass through untouched.
 
-def _check(*, replay: Replay | None, record_content: bool | None, prompts: Any) -> None:
-    if replay is not None and record_content is False:
-        raise ConfigurationError(
-            "replay= keeps requests until they are asked again, and record_content=False forbids it: drop one of the two"
-        )
-    if prompts is not None and not hasattr(prompts, "get"):
-        raise ConfigurationError(
-            "prompts= takes a prompt library, as promptguard.prompts(directory) returns it"
-        )
+    Raises UnknownClient for anything but an open httpx or httpx2 client, ConfigurationError for settings that cannot
+    work.
 
-
-def _no_database(ledger: str | Path) -> Path:
-    raise ConfigurationError(
-        f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path"
-    )
-
-
-def _background(
-    directory: Path,
-    drift: Drift,
-    actions: tuple[Action, ...],
-    settings: Settings,
-    record_content: bool | None,
-    clock: Callable[[], float],
-) -> Background:
-    from promptguard.background import Background
-
-    shadow = settings.shadow
-    return Background.open(
-        directory,
-        drift,
-        actions,
-        record_content=record_content,
-        queue=shadow.queue if shadow else 256,
-        threads=shadow.workers if shadow else 2,
-        wall=clock,
-    )
-
-
-def _guard(
-    client: Any,
-    family: Any,
-    settings: Settings,
-    directory: Path,
-    open_background: Callable[[], Background | None],
-    clock: Callable[[], float],
-    seed: int | None,
-) -> Guard:
-    from promptguard.http.background import background_client
-    from promptguard.http.family import family_of
-    from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
-
-    http = family.http_client(client)
-    telemetry = Telemetry(__version__)
-    persistent = settings.shadow is not None or settings.replay is not None
-    cache, settings = _cache(settings, directory, persistent=persistent)
-    guard = Guard(
-        settings,
-        cache=cache,
-        telemetry=telemetry,
-        make_twin=lambda: family.twin(client, background_client(http), family_of(http).Response),  # type: ignore[union-attr]
-        is_recorded=is_recorded,
-        context=current_context,
-        wall=clock,
-        rng=random.Random(seed) if seed is not None else None,
-        renew=lambda guard: _serve(guard, open_background(), clock),
-    )
-    _serve(guard, open_background(), clock)
-    return guard
-
-
-def _serve(guard: Guard, background: Background | None, clock: Callable[[], float]) -> None:
-    """Connect a guard to its background work: at wrap(), and once more in each forked child."""
-    from promptguard.shadow.spending import Spending
-
-    if background is None:
-        return
-    shadow, replay = guard.settings.shadow, guard.settings.replay
-    guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
-    own = replay.budget if replay else None
-    guard.replay_spending = guard.spending if own is None else Spending(own, background.ledger, clock)
-    guard.faults = background.faults
-    guard.background = background
-    background.serve(guard)
-
-
-def _cache(settings: Settings, directory: Path, *, persistent: bool) -> tuple[Any, Settings]:
-    """Return the response cache, and the settings with the secret that keys digests of credentials.
-
-    What outlives the process (entries on disk, stored requests) needs the same secret next time.
+    >>> client = Anthropic(http_client=promptguard.guard(httpx2.Client(), cache="memory"))  # doctest: +SKIP
     """
-    from promptguard.cache.mackey import load_mac_key
+    from promptguard.http.transport import guarded, original_of
+    from promptguard.http.twin import HttpTwin
 
-    option = settings.cache
-    if persistent or (option is not None and option.kind == "disk"):
-        settings = replace(settings, secret=load_mac_key(directory / KEY_FILE))
-    if option is None:
-        return None, settings
-    if option.kind == "memory":
-        from promptguard.cache.memory import MemoryCache
+    original = original_of(http_client) or http_client
+    _usable(original, "guard(http_client)")
+    assembly = Assembly(
+        Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
+    )
+    made: H = guarded(original, assembly.guard(lambda: HttpTwin(_background_client(original))))
+    return made
 
-        return MemoryCache(option.max_bytes), settings
-    from promptguard.cache.disk import DiskCache
 
-    return DiskCache(directory / "cache", settings.secret, max_bytes=option.max_bytes), settings
+def _usable(http: Any, whose: str) -> None:
+    from promptguard.http.family import is_client
+    from promptguard.http.transport import original_of
+
+    http = original_of(http) or http
+    if not is_client(http):
+        raise UnknownClient(f"{whose} talks through {type(http).__qualname__}, not through httpx or httpx2")
+    if http.is_closed:
+        raise ConfigurationError("this client is closed already: use a fresh one")
+
+
+def _guard_slot(slot: Slot, twin: Callable[[Any, Any], Any], assembly: Assembly) -> None:
+    from promptguard.http.family import family_of
+    from promptguard.http.transport import guarded, original_of, ports_of
+
+    replaced = ports_of(slot.http)
+    http = original_of(slot.http) or slot.http
+    guard = assembly.guard(lambda: twin(_background_client(http), family_of(http).Response))  # type: ignore[union-attr]
+    slot.put(guarded(http, guard))
+    if replaced is not None:
+        replaced.retire()
+
+
+def _background_client(http: Any) -> Any:
+    from promptguard.http.background import background_client
+
+    return background_client(http)
 
 
 def unwrap(client: C) -> C:
@@ -223,20 +137,22 @@ def unwrap(client: C) -> C:
     from promptguard.http.transport import original_of, ports_of
 
     family = sdks.family_of(client)
-    if family is not None and (original := original_of(family.http_client(client))) is not None:
-        guard = ports_of(family.http_client(client))
-        family.set_http_client(client, original)
-        if guard is not None:
-            guard.retire()
+    for slot in () if family is None else family.slots(client):
+        original, replaced = original_of(slot.http), ports_of(slot.http)
+        if original is not None and replaced is not None:
+            slot.put(original)
+            replaced.retire()
     return client
 
 
 def is_wrapped(client: object) -> bool:
-    """Whether calls of `client` are guarded at this moment."""
+    """Whether calls of `client`, an SDK client or an httpx or httpx2 client, are guarded at this moment."""
     from promptguard.http.transport import original_of
 
     family = sdks.family_of(client)
-    return family is not None and original_of(family.http_client(client)) is not None
+    if family is None:
+        return original_of(client) is not None
+    return any(original_of(slot.http) is not None for slot in family.slots(client))
 
 
 def flush(timeout: float = 2.0) -> bool:

@@ -41,6 +41,16 @@ class Provider(FakeProvider):
         ]
 
 
+def http_family():
+    """The HTTP library of the installed openai: httpx or httpx2."""
+    from openai import OpenAI
+
+    from promptguard.http.family import family_of
+
+    with OpenAI(base_url="http://x/v1", api_key="k") as client:
+        return family_of(client._client)
+
+
 @pytest.fixture
 def provider():
     with Provider() as running:

@@ -9,9 +9,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import promptguard
-from promptguard.http.family import family_of
 from promptguard.testing import Served
-from tests.sdk.conftest import VARIANTS, wrapped
+from tests.sdk.conftest import VARIANTS, http_family, wrapped
 
 pytestmark = pytest.mark.sdk
 
@@ -20,11 +19,6 @@ ASK = [{"role": "user", "content": "hello"}]
 
 def ask(client, **more):
     return client.chat.completions.create(model="gpt-4", messages=ASK, **more)
-
-
-def http_family():
-    with OpenAI(base_url="http://x/v1", api_key="k") as client:
-        return family_of(client._client)
 
 
 @pytest.mark.parametrize("variant", [None, *VARIANTS])

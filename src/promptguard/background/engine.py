@@ -28,7 +28,7 @@ from promptguard.ledger.writer import Writer
 from promptguard.shadow.worker import Worker
 
 if TYPE_CHECKING:
-    from promptguard.guard import Guard
+    from promptguard.guarding import Guard
 
 EXIT_SECONDS = 1.0
 """How long leaving the process may wait for pairs that are nearly done; calls in flight are given up."""

@@ -30,7 +30,7 @@ from promptguard.templates.rendered import Rendered, recognise
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
-    from promptguard.guard import Guard
+    from promptguard.guarding import Guard
 
 MAX_WAIT = 660.0
 """Seconds after which a sampled call that never ended gives up its place; the SDKs wait 600 s for a read."""

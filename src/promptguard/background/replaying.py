@@ -27,7 +27,7 @@ from promptguard.shadow.patience import patiently
 from promptguard.shadow.worker import Worker
 
 if TYPE_CHECKING:
-    from promptguard.guard import Guard
+    from promptguard.guarding import Guard
 
 KEPT_SECONDS = 30 * 86400.0
 POLL_SECONDS = 5.0

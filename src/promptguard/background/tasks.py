@@ -9,7 +9,7 @@ from promptguard.core.effects import Job
 from promptguard.core.model import Reading, Request
 
 if TYPE_CHECKING:
-    from promptguard.guard import Guard
+    from promptguard.guarding import Guard
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One module an SDK family: where its HTTP client lives, and how to ask again without the guard."""
+"""One module an SDK family: which clients it knows, where their HTTP clients live, how to ask again without the guard."""
 
 from __future__ import annotations
 

@@ -1,0 +1,173 @@
+"""From settings to guards: everything a wrapped client needs, put together once and checked before any call."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptguard import __version__
+from promptguard.core.options import (
+    Action,
+    Budget,
+    Cache,
+    Drift,
+    Raise,
+    Replay,
+    Route,
+    Shadow,
+    Warn,
+    cache_option,
+)
+from promptguard.core.policy import Settings
+from promptguard.errors import ConfigurationError
+from promptguard.guarding import Guard
+
+if TYPE_CHECKING:
+    from promptguard.background import Background
+
+KEY_FILE = "keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for, as given to wrap() or guard()."""
+
+    ledger: str | Path = ".promptguard"
+    cache: str | Cache | None = None
+    shadow: Shadow | None = None
+    replay: Replay | None = None
+    drift: Drift | None = None
+    on_drift: Action | Sequence[Action] = Warn()  # noqa: RUF009 - a frozen value
+    prompts: Any = None
+    record_content: bool | None = None
+    clock: Callable[[], float] = time.time
+    seed: int | None = None
+
+
+class Assembly:
+    """Makes the guards of one wrapped client. Raises ConfigurationError at construction for what cannot work."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self.actions = _actions(wanted.on_drift)
+        _check(replay=wanted.replay, record_content=wanted.record_content, prompts=wanted.prompts)
+        self._directory = _directory(wanted.ledger)
+        self._settings = Settings(
+            cache=cache_option(wanted.cache),
+            shadow=wanted.shadow,
+            replay=wanted.replay,
+            secret=secrets.token_bytes(32),
+        )
+
+    @property
+    def changes_models(self) -> bool:
+        """Whether calls of another model than the application asked for may be made."""
+        return self._wanted.shadow is not None or any(isinstance(action, Route) for action in self.actions)
+
+    def guard(self, make_twin: Callable[[], Any]) -> Guard:
+        """Return a guard for one HTTP client; guards of one assembly share cache and background work."""
+        from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
+
+        cache, settings = self._cached
+        seed = self._wanted.seed
+        guard = Guard(
+            settings,
+            cache=cache,
+            telemetry=Telemetry(__version__),
+            make_twin=make_twin,
+            is_recorded=is_recorded,
+            context=current_context,
+            wall=self._wanted.clock,
+            rng=random.Random(seed) if seed is not None else None,
+            renew=self._serve,
+        )
+        self._serve(guard)
+        return guard
+
+    @cached_property
+    def _cached(self) -> tuple[Any, Settings]:
+        """The response cache, and the settings with the secret that keys digests of credentials.
+
+        What outlives the process (entries on disk, stored requests) needs the same secret next time.
+        """
+        from promptguard.cache.mackey import load_mac_key
+
+        settings, option = self._settings, self._settings.cache
+        persistent = settings.shadow is not None or settings.replay is not None
+        if persistent or (option is not None and option.kind == "disk"):
+            settings = replace(settings, secret=load_mac_key(self._directory / KEY_FILE))
+        if option is None:
+            return None, settings
+        if option.kind == "memory":
+            from promptguard.cache.memory import MemoryCache
+
+            return MemoryCache(option.max_bytes), settings
+        from promptguard.cache.disk import DiskCache
+
+        return DiskCache(self._directory / "cache", settings.secret, max_bytes=option.max_bytes), settings
+
+    def _serve(self, guard: Guard) -> None:
+        """Connect a guard to its background work: at wrap(), and once more in each forked child."""
+        from promptguard.shadow.spending import Spending
+
+        background = self._background()
+        if background is None:
+            return
+        shadow, replay, clock = guard.settings.shadow, guard.settings.replay, self._wanted.clock
+        guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
+        own = replay.budget if replay else None
+        guard.replay_spending = guard.spending if own is None else Spending(own, background.ledger, clock)
+        guard.faults = background.faults
+        guard.background = background
+        background.serve(guard)
+
+    def _background(self) -> Background | None:
+        wanted, shadow = self._wanted, self._wanted.shadow
+        if shadow is None and wanted.replay is None:
+            return None
+        from promptguard.background import Background
+
+        return Background.open(
+            self._directory,
+            wanted.drift or Drift(),
+            self.actions,
+            record_content=wanted.record_content,
+            queue=shadow.queue if shadow else 256,
+            threads=shadow.workers if shadow else 2,
+            wall=wanted.clock,
+        )
+
+
+def _actions(on_drift: Action | Sequence[Action]) -> tuple[Action, ...]:
+    actions = tuple(on_drift) if isinstance(on_drift, Sequence) else (on_drift,)
+    for action in actions:
+        if not isinstance(action, (Warn, Raise, Route)) and not callable(action):
+            raise ConfigurationError(
+                f"on_drift={action!r}: give promptguard.Warn(), Route(to=...), Raise() or a callable"
+            )
+    return actions
+
+
+def _check(*, replay: Replay | None, record_content: bool | None, prompts: Any) -> None:
+    if replay is not None and record_content is False:
+        raise ConfigurationError(
+            "replay= keeps requests until they are asked again, and record_content=False forbids it: drop one of the two"
+        )
+    if prompts is not None and not hasattr(prompts, "get"):
+        raise ConfigurationError(
+            "prompts= takes a prompt library, as promptguard.prompts(directory) returns it"
+        )
+
+
+def _directory(ledger: str | Path) -> Path:
+    if "://" in str(ledger):
+        raise ConfigurationError(
+            f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path"
+        )
+    return Path(ledger)

@@ -1,0 +1,31 @@
+"""Where an HTTP client lives inside an SDK client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An attribute of some object inside an SDK client that holds an httpx or httpx2 client."""
+
+    owner: Any
+    name: str
+
+    @property
+    def http(self) -> Any:
+        """The HTTP client that is there now."""
+        return getattr(self.owner, self.name)
+
+    def put(self, http: Any) -> None:
+        """Put another one there."""
+        setattr(self.owner, self.name, http)
+
+
+def is_kind(client: object, names: frozenset[str], package: str) -> bool:
+    """Whether a class of `package` with one of these names is among the classes of `client`."""
+    return any(
+        base.__name__ in names and base.__module__.partition(".")[0] == package
+        for base in type(client).__mro__
+    )
