@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer
@@ -291,7 +291,7 @@ class PairMonitor:
         return frozen
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> Self:
+    def from_state(cls, state: Mapping[str, Any], *, seed: bytes = b"") -> PairMonitor:
         """Rebuild a monitor from `state_dict()`.
 
         ValueError when it is of another version or not a state at all.

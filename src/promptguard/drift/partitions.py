@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from promptguard.drift.answer import Answer
 from promptguard.drift.catalogue import SCALE
 from promptguard.drift.experts import Difference, difference
+from promptguard.drift.features import measure
 from promptguard.drift.hashing import hash_text, quantise
-from promptguard.drift.labels import LabelRule, tidy
-from promptguard.drift.vector import PairVector, _side
+from promptguard.drift.labels import LabelRule, free_slot, tidy
+from promptguard.drift.vector import PairVector
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +63,12 @@ def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: LabelRule | N
         raise ValueError(f"answer must be an Answer, not {type(answer).__name__}")
     if answer.error is not None:
         raise ValueError(f"answer is missing ({answer.error!r}); SetMonitor.update counts it")
-    label, measured = _side(answer, labels)
+    label = tidy(answer.label if answer.label is not None or labels is None else labels.label(answer.text))
+    slot = None if not label else free_slot(label) if labels is None else labels.slot(label)
+    measured = measure(answer, slot)
     words = np.array([zlib.crc32(word) for word in measured.data.split()[:_WORDS]], dtype=np.uint32)
-    return AnswerVector(measured.values, hash_text(measured.data, seed), words, measured.counts, label)
+    hashed = hash_text(measured.data, seed)
+    return AnswerVector(measured.values, hashed, words, measured.counts, label or None)
 
 
 def paired(banked: AnswerVector, live: AnswerVector, reference: str | None = None) -> PairVector:

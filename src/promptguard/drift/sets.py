@@ -162,6 +162,7 @@ class SetMonitor:
         if not isinstance(state.get("monitor"), Mapping) or not isinstance(state.get("drawn"), int):
             raise ValueError("state is damaged")
         inner = _Rounds.from_state(state["monitor"], seed=seed)
+        assert isinstance(inner, _Rounds)  # noqa: S101 -- narrows the type
         inner.drawn = state["drawn"]
         monitor = cls(inner.alpha, inner.mode, horizon=inner.horizon, stream=inner.stream)
         monitor._inner = inner
