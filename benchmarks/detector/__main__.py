@@ -55,10 +55,13 @@ def main() -> None:
                 file=sys.stderr,
             )
     print(file=sys.stderr)
-    rows: list[Row] = [row for name in chosen.rows for row in STUDIES[name].rows(results[name])]
-    print(rendered(rows))
+    rows: list[Row] = []
+    for name in chosen.rows:
+        told = STUDIES[name].rows(results[name])
+        print(f"## {name}\n{rendered(told)}\n")
+        rows += told
     judged = [row for row in rows if row.met is not None]
-    print(f"\n{sum(bool(row.met) for row in judged)} of {len(judged)} targets met; "
+    print(f"{sum(bool(row.met) for row in judged)} of {len(judged)} targets met; "
           f"seed {chosen.seed}, {chosen.minutes:g}-minute form, {(time.monotonic() - began) / 60:.1f} minutes")  # fmt: skip
     if chosen.json:
         figures = [{**vars(row), "data": row.data} for row in rows]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from benchmarks.detector import oracle
-from benchmarks.detector.corpora import CHANGES, pools, rounds
-from benchmarks.detector.table import Row, Task, delay, number, quantile
+from benchmarks.detector.corpora import CHANGES, halves, pools, rounds, same_model
+from benchmarks.detector.table import Row, Task, delay, mean_and_error, number, quantile
 
 from promptguard.drift import AnswerVector, PairMonitor, SetMonitor
 from promptguard.drift.partitions import paired
@@ -16,6 +16,8 @@ from promptguard.drift.partitions import paired
 NAME = "repeated-prompts"
 SIZES = (*range(10, 101, 10), *range(120, 241, 20), *range(275, 401, 25), 450, 500, 600, 700, 800, 900, 1000)
 SLACK = 1.1
+RUN_LENGTH = 20
+"""rounds between false alarms that the monitor of the last row promises"""
 
 
 def alarms(version: str, count: int, seed: int) -> tuple[str, Any]:
@@ -77,10 +79,24 @@ def oracle_power(version: str, count: int, seed: int) -> tuple[str, Any]:
     return "oracle", (version, power)
 
 
+def run_lengths(count: int, seed: int) -> tuple[str, Any]:
+    """Rounds until a monitor that should run `RUN_LENGTH` rounds on average rings with nothing changed."""
+    rng, found = np.random.default_rng([seed, 2]), []
+    for _ in range(count):
+        monitor = SetMonitor(alpha=1 / RUN_LENGTH, mode="monitor", horizon=1)
+        for _, banked, live in rounds(*halves(same_model(), rng), rng):
+            monitor.observe(banked, live)
+            if monitor.alarm_round is not None:
+                break
+        found.append(monitor.alarm_round or monitor.rounds)
+    return "length", ("", found)
+
+
 def tasks(scale: float, seed: int) -> list[Task]:
     streams, tests = max(40, round(300 * scale)), max(40, round(180 * scale))
     parts = max(1, round(streams / 50))
     found = [Task(oracle_power, (version, tests, seed)) for version in CHANGES]
+    found.append(Task(run_lengths, (max(40, round(300 * scale)), seed)))
     return found + [
         Task(alarms, (version, streams // parts, seed * 100 + part))
         for version in CHANGES
@@ -90,13 +106,19 @@ def tasks(scale: float, seed: int) -> list[Task]:
 
 def rows(results: list[tuple[str, Any]]) -> list[Row]:
     delays: dict[str, list[tuple[float, float]]] = {}
-    power = {}
+    power, lengths = {}, []
     for kind, (version, told) in results:
         if kind == "alarms":
             delays.setdefault(version, []).extend(told)
-        else:
+        elif kind == "oracle":
             power[version] = told
-    return [row for version in CHANGES for row in _rows(version, delays[version], power[version])]
+        else:
+            lengths = told
+    found = [row for version in CHANGES for row in _rows(version, delays[version], power[version])]
+    mean, error = (value / RUN_LENGTH for value in mean_and_error(lengths))
+    figure = f"{mean:.2f} ± {error:.2f} ({len(lengths)} runs)"
+    met = 1.0 - 2 * error <= mean
+    return [*found, Row(f"SetMonitor: average run length / {RUN_LENGTH} rounds", figure, ">= 1.0", met)]
 
 
 def _rows(version: str, found: list[tuple[float, float]], power: dict[int, list[float]]) -> list[Row]:

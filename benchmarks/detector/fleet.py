@@ -33,13 +33,13 @@ def _one(scenario: str, rng: np.random.Generator) -> Told:
     changing = {f"group {number}" for number in range(SCENARIOS[scenario][0])}
     still = iter([vector for _, vector in same_model_vectors(rng)])  # 1,000: enough for 50 rounds
     monitor = PairMonitor(alpha=ALPHA, mode="monitor", horizon=GROUPS * HORIZON)
-    rang = math.inf
+    rang, first_kind = math.inf, int(rng.integers(len(RECORDED)))
     for turn in range(1, REPORT + 1):
         for number in rng.permutation(GROUPS):
             name = f"group {number}"
             if name in changing:
-                # each group has a recorded change of its own kind
-                pool = pairs_of(RECORDED[number % (len(RECORDED) - 1)])
+                # the recorded changes in turn: each group has one of its own
+                pool = pairs_of(RECORDED[(first_kind + number) % len(RECORDED)])
                 vector = paired(*pool[rng.integers(len(pool))])
             else:
                 vector = next(still)

@@ -64,7 +64,8 @@ def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: Labeller | No
         raise ValueError(f"answer is missing ({answer.error!r}); SetMonitor.update counts it")
     label, measured = _side(answer, labels, None)
     words = np.array([zlib.crc32(word) for word in measured.data.split()[:_WORDS]], dtype=np.uint32)
-    return AnswerVector(measured.values, hash_text(measured.data, seed), words, measured.counts, label)
+    hashed = hash_text(measured.data, seed)
+    return AnswerVector(measured.values, hashed, words, measured.counts, label or None)
 
 
 def paired(banked: AnswerVector, live: AnswerVector, reference: str | None = None) -> PairVector:
