@@ -101,9 +101,10 @@ class History:
         # references may be free text, different each time: they leave room for labels
         codes = (first, second, code(vector.reference, _MOST_REFERENCES))
         known = self._dropped.labels
-        if len(known) >= _MOST_LABEL_CELLS and codes not in known:
-            codes = (UNLISTED, UNLISTED, codes[2] if codes[2] == NO_LABEL else UNLISTED)
-        return codes
+        if len(known) < _MOST_LABEL_CELLS or codes in known:
+            return codes
+        first, second, wanted = (each if each == NO_LABEL else UNLISTED for each in codes)
+        return first, second, wanted
 
     def _seal(self) -> None:
         """Compress a full block; join it with those before it where there are enough."""
