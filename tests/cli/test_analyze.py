@@ -262,3 +262,19 @@ def test_a_tolerated_difference_is_no_drift(capsys, tmp_path):
         main(["analyze", str(file), "--tolerance", "7"])
     assert ended.value.code == 2
     assert "tolerance must be a share" in capsys.readouterr().err
+
+
+def test_a_lines_response_format_tells_wrong_json_from_right(analyze, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    schema = {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}
+    asked = {"type": "json_schema", "json_schema": {"schema": schema}}
+    with file.open("w") as opened:
+        for number in range(40):
+            sides = {
+                "control": {"text": f'{{"size": {number}}}'},
+                "candidate": {"text": f'{{"size": "{number}"}}'},
+            }
+            opened.write(json.dumps({**sides, "response_format": asked}) + "\n")
+    code, out, _ = analyze(file, "--json")
+    first = json.loads(out)["changes"][0]
+    assert (code, first["feature"], first["control"], first["candidate"]) == (1, "json_as_asked", 1.0, 0.0)

@@ -78,6 +78,16 @@ def test_a_block_cut_by_the_alarm_keeps_every_pair_once():
     assert history.rows_from(100).numbers.tolist() == list(range(100, 500))
 
 
+def test_labels_that_never_repeat_take_bounded_memory():
+    rng, history = np.random.default_rng(1), History()
+    for _ in range(4000):
+        first, second, wanted = (str(number) for number in rng.integers(0, 1000, 3))
+        history.add(vectorise(Answer("a", label=first), Answer("b", label=second), reference=wanted))
+    assert len(history.labels.names) <= 64
+    assert len(history.all.labels) <= 256 + 2 * BEFORE_ALARM
+    assert sum(history.all.labels.values()) == history.all.correct[0] == 4000
+
+
 def test_features_are_remembered_closely():
     vector, history = vectors("prime", "gpt-3.5")[3], History()
     history.add(vector)
@@ -101,8 +111,8 @@ def damaged(state):
         lambda: blocks["open"].__setitem__(1, 7),
         lambda: blocks["young"][0].__setitem__(3, {"base64": "AAAA"}),
         lambda: blocks["young"].append(blocks["open"]),
-        lambda: blocks["sealed"].__setitem__("sums", blocks["sealed"]["plus"]),
-        lambda: state["all"]["learner"].__setitem__("weights", blocks["sealed"]["plus"]),
+        lambda: blocks["dropped"].__setitem__("sums", blocks["dropped"]["plus"]),
+        lambda: state["all"]["learner"].__setitem__("weights", blocks["dropped"]["plus"]),
         lambda: state["all"]["learner"]["weights"].__setitem__("zlib", "AAAA"),
         lambda: state["all"]["learner"].pop("weights"),
         lambda: blocks.pop("labels"),

@@ -84,7 +84,7 @@ def run(options: Options, progress: Callable[[int, int], None] = lambda _done, _
     if options.family not in FAMILIES:
         raise ConfigurationError(f"--family {options.family}: give one of {', '.join(FAMILIES)}")
     recordings = Recordings(options.task)
-    _fresh(options.ledger)
+    fresh(options.ledger)
     schedule = _schedule(recordings, options)
     clock = FakeClock()
     switch_at = draw_switch(options.seed, clock(), len(schedule), MINUTE) if options.switch else None
@@ -236,7 +236,7 @@ def _schedule(recordings: Recordings, options: Options) -> list[str]:
     return schedule
 
 
-def _fresh(directory: Path) -> None:
+def fresh(directory: Path) -> None:
     """Empty the demo's own ledger directory; a directory that is not the demo's is never touched."""
     try:
         if directory.exists():

@@ -11,6 +11,7 @@ run length is at least H/alpha (Shin, Ramdas, Rinaldo, arXiv 2203.03532).
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, Literal
 
 Mode = Literal["gate", "monitor"]
@@ -56,7 +57,7 @@ class Union:
        and nothing is lost.
     """
 
-    __slots__ = ("capital", "interleaved", "mode", "together")
+    __slots__ = ("_log", "capital", "interleaved", "mode", "together")
 
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
@@ -64,9 +65,12 @@ class Union:
         self.interleaved = Process(mode)
         self.capital: dict[str, float] = {}
         """log capital (gate) or log R_j (monitor) by group"""
+        self._log: float | None = None
+        """the logarithm of the mean, once asked for"""
 
     def pay(self, group: str, log_together: float, log_group: float) -> None:
         """Take in one pair of `group`, paid by the learner of all groups and by the group's own."""
+        self._log = None
         if group not in self.capital:
             self._admit(group)
         self.together.pay(log_together)
@@ -87,7 +91,12 @@ class Union:
 
     @property
     def log(self) -> float:
-        """The logarithm of the mean of the three."""
+        """The logarithm of the mean of the three; asked for twice a pair, counted once."""
+        if self._log is None:
+            self._log = self._mean()
+        return self._log
+
+    def _mean(self) -> float:
         if len(self.capital) <= 1:
             return self.together.log
         groups = _log_sum(self.capital.values())
@@ -111,11 +120,12 @@ class Union:
         return union
 
 
-def _log_sum(values: Any) -> float:
-    total = -math.inf
-    for value in values:
-        total = log_add(total, value)
-    return total
+def _log_sum(values: Collection[float]) -> float:
+    peak = max(values)
+    # fsum: the same bits in every order and version of Python
+    return (
+        peak if peak == -math.inf else peak + math.log(math.fsum([math.exp(each - peak) for each in values]))
+    )
 
 
 def _finite(value: float) -> float | None:

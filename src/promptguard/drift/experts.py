@@ -125,7 +125,9 @@ class SwapBet:
         return math.log(payoff)
 
     def _hash_edge(self, paid: Floats) -> float:
-        return float(np.add.reduce(paid[_HASH]) / np.add.reduce(self.weights[_HASH])) - 1.0
+        held, gained = self.weights[_HASH].tolist(), paid[_HASH].tolist()
+        edge: float = _total(gained) / _total(held) - 1.0
+        return edge
 
     def _normalised(self, features: Floats) -> Singles:
         """Divide by the running root mean square, clip, scale to unit length.
@@ -182,3 +184,8 @@ class SwapBet:
                 raise ValueError(f"state holds {name} of the wrong shape")
             setattr(learner, name, found)
         return learner
+
+
+def _total(four: list[float]) -> float:
+    # not sum(), which rounds in another way since Python 3.12
+    return four[0] + four[1] + four[2] + four[3]

@@ -23,25 +23,22 @@ _OPENING = 480
 _PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
-def _mask(members: bytes | range) -> NDArray[np.int64]:
-    mask = np.zeros(256, dtype=np.int64)
-    mask[list(members)] = 1
-    return mask
+# One translation of bytes to classes answers every question about characters: each class is then counted.
+_DIGIT, _UPPER, _FOREIGN, _QUESTION, _EXCLAMATION, _STOP, _OTHER_MARK = range(1, 8)
 
 
-# One histogram of bytes answers every question about characters: columns are classes.
-_CLASSES = np.stack(
-    [
-        _mask(b"0123456789"),
-        _mask(_PUNCTUATION),
-        _mask(range(65, 91)),
-        _mask(range(128, 256)),
-        _mask(b"?"),
-        _mask(b"!"),
-        _mask(b".!?"),
-    ],
-    axis=1,
-).astype(np.float64)
+def _class_of(byte: int) -> int:
+    special = {ord("?"): _QUESTION, ord("!"): _EXCLAMATION, ord("."): _STOP}
+    if byte in special:
+        return special[byte]
+    if byte in _PUNCTUATION:
+        return _OTHER_MARK
+    if chr(byte).isdigit() and byte < 128:
+        return _DIGIT
+    return _UPPER if 65 <= byte <= 90 else _FOREIGN if byte >= 128 else 0
+
+
+_CLASSES = bytes(map(_class_of, range(256)))
 
 # fmt: off
 _REFUSALS = (
@@ -145,16 +142,18 @@ def measure(answer: Answer, slot: int | None, schema: Mapping[str, Any] | None =
 
 
 def _characters(data: bytes, words: int, values: dict[str, float]) -> None:
-    histogram = np.bincount(np.frombuffer(data, dtype=np.uint8), minlength=256)
-    digits, punctuation, upper, foreign, questions, exclamations, stops = (histogram @ _CLASSES).tolist()
+    classes = data.translate(_CLASSES)
+    count = classes.count
+    questions, exclamations, stops = count(_QUESTION), count(_EXCLAMATION), count(_STOP)
+    ends = questions + exclamations + stops
     size = len(data)
-    values["digits"] = digits / size
-    values["punctuation"] = punctuation / size
-    values["upper_case"] = upper / size
-    values["non_ascii"] = foreign / size
+    values["digits"] = count(_DIGIT) / size
+    values["punctuation"] = (ends + count(_OTHER_MARK)) / size
+    values["upper_case"] = count(_UPPER) / size
+    values["non_ascii"] = count(_FOREIGN) / size
     values["questions"] = math.log1p(questions) / math.log1p(32)
     values["exclamations"] = math.log1p(exclamations) / math.log1p(32)
-    values["sentence_length"] = math.log1p(words / max(stops, 1.0)) / math.log1p(100)
+    values["sentence_length"] = math.log1p(words / max(ends, 1)) / math.log1p(100)
 
 
 def _holds(text: str, marks: tuple[str, ...]) -> bool:

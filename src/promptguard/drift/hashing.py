@@ -18,7 +18,8 @@ _PAD = (
     b"\0\0\0"  # answers shorter than four bytes still give n-grams, and the first letters are marked as first
 )
 
-_COMMON = np.log1p(np.arange(256.0))
+_LARGEST_KNOWN = 4095
+_COMMON = np.log1p(np.arange(_LARGEST_KNOWN + 1.0))
 _LOGARITHMS: NDArray[np.float64] = np.concatenate([_COMMON, -_COMMON[:0:-1]])
 """signed logarithms of common counts; a negative count is an index from the end"""
 
@@ -43,16 +44,16 @@ def hash_text(data: bytes, seed: bytes) -> NDArray[np.float64]:
     product >>= np.uint64(54)
     # place and sign are one 10-bit number: count 1,024 cells, then take signed differences
     cells = np.bincount(product.view(np.int64), minlength=2 * DIMENSIONS)
-    signed = cells[0::2] - cells[1::2]
-    damped = _damped(signed)
+    damped = _damped(cells[0::2] - cells[1::2], len(grams))
     length = math.sqrt(np.add.reduce(damped * damped))
     if length:
         damped /= length
     return damped
 
 
-def _damped(signed: NDArray[np.int64]) -> NDArray[np.float64]:
-    if len(_LOGARITHMS) // 2 > max(int(signed.max()), -int(signed.min())):
+def _damped(signed: NDArray[np.int64], most: int) -> NDArray[np.float64]:
+    """Return sign times log1p of the size; no count is larger than `most`."""
+    if most <= _LARGEST_KNOWN:
         return _LOGARITHMS.take(signed, mode="wrap")
     floats = signed.astype(np.float64)
     result: NDArray[np.float64] = np.copysign(np.log1p(np.abs(floats)), floats)
@@ -65,7 +66,7 @@ def quantise(control: NDArray[np.float64], candidate: NDArray[np.float64]) -> tu
     Swapping the sides negates the integers exactly and leaves the scale.
     """
     difference = candidate - control
-    largest = float(np.float32(max(difference.max(), -difference.min())))
+    largest = float(np.float32(np.maximum.reduce(np.abs(difference))))
     if largest == 0.0:
         return np.zeros(DIMENSIONS, dtype=np.int8), 0.0
     difference *= 127.0 / largest  # the largest rounds to 127 though single precision may be a hair below it

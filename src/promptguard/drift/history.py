@@ -3,7 +3,7 @@
 A remembered feature is one byte, the square root of its value in 255ths: small shares keep their sign, and a
 block of rows compresses to about 20 bytes a pair. Tallies are sums of those bytes' squares as integers, so
 that differences of tallies ("all but what came before the onset") are exact and replays agree bit for bit.
-Memory is bounded: 400 to 500 rows before an alarm, at most 900 after it.
+Memory is bounded: some 400 to 500 rows before an alarm, at most 900 after it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class History:
         "_blocks",
         "_counts",
         "_dropped",
+        "_passed",
         "_pending",
-        "_sealed",
         "_tail",
         "_young",
         "alarm_at",
@@ -73,7 +73,10 @@ class History:
         self.pairs = 0
         self.labels = Labels()
         self.alarm_at: int | None = None
-        self._sealed, self._dropped = Tally(), Tally()
+        self._dropped = Tally()
+        """pairs forgotten before the alarm"""
+        self._passed: Tally | None = None
+        """pairs forgotten after the alarm"""
         self._blocks: list[Block] = []
         self._tail: list[Block] = []
         self._young: list[Block] = []
@@ -97,10 +100,11 @@ class History:
         first, second = code(vector.labels[0]), code(vector.labels[1])
         # references may be free text, different each time: they leave room for labels
         codes = (first, second, code(vector.reference, _MOST_REFERENCES))
-        known = self._sealed.labels
-        if len(known) >= _MOST_LABEL_CELLS and codes not in known:
-            codes = (UNLISTED, UNLISTED, codes[2] if codes[2] == NO_LABEL else UNLISTED)
-        return codes
+        known = self._dropped.labels
+        if len(known) < _MOST_LABEL_CELLS or codes in known:
+            return codes
+        first, second, wanted = (each if each == NO_LABEL else UNLISTED for each in codes)
+        return first, second, wanted
 
     def _seal(self) -> None:
         """Compress a full block; join it with those before it where there are enough."""
@@ -111,8 +115,7 @@ class History:
             self._young = []
 
     def _keep(self, block: Block) -> None:
-        """Count a block and keep it; forget the oldest where there are too many."""
-        self._sealed.add(block.rows(), block.counts)
+        """Keep a block; of the oldest, where there are too many, only the tally."""
         if self.alarm_at is None:
             self._blocks.append(block)
             if len(self._blocks) * MERGED > BEFORE_ALARM - MERGED:
@@ -123,7 +126,9 @@ class History:
         else:
             self._tail.append(block)
             if len(self._tail) * MERGED > TAIL:
-                self._tail.pop(0)
+                gone = self._tail.pop(0)
+                self._passed = self._passed or Tally()
+                self._passed.add(gone.rows(), gone.counts)
 
     def _open(self) -> Block:
         """Return the block that is being filled, as it is."""
@@ -131,14 +136,14 @@ class History:
         return Block.plain(self.pairs - held + 1, self._pending[:held], self._counts)
 
     def _last(self) -> list[Block]:
-        """Return the blocks that `_sealed` does not count yet."""
+        """Return the blocks that are not merged yet."""
         return [*self._young, self._open()]
 
     @property
     def all(self) -> Tally:
-        """The tally of all pairs."""
-        tally = self._sealed.copy()
-        for block in self._last():
+        """The tally of all pairs, counted anew: costs about a millisecond."""
+        tally = self._dropped.joined(self._passed) if self._passed else self._dropped.copy()
+        for block in (*self._blocks, *self._tail, *self._last()):
             tally.add(block.rows(), block.counts)
         return tally
 
@@ -184,8 +189,8 @@ class History:
         last = self._open()
         return {
             "pairs": self.pairs,
-            "sealed": self._sealed.state_dict(),
             "dropped": self._dropped.state_dict(),
+            "passed": None if self._passed is None else self._passed.state_dict(),
             "blocks": [block.state() for block in self._blocks],
             "tail": [block.state() for block in self._tail],
             "young": [block.state() for block in self._young],
@@ -199,7 +204,8 @@ class History:
         """Rebuild a past. ValueError for rows of the wrong size."""
         past = cls()
         past.pairs, past.alarm_at = state["pairs"], state["alarm_at"]
-        past._sealed, past._dropped = Tally.from_state(state["sealed"]), Tally.from_state(state["dropped"])
+        past._dropped = Tally.from_state(state["dropped"])
+        past._passed = None if state["passed"] is None else Tally.from_state(state["passed"])
         past._blocks = _blocks(state["blocks"], MERGED)
         past._tail = _blocks(state["tail"], MERGED)
         past._young = _blocks(state["young"], BLOCK)

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from promptguard.drift.ability import measure_ability
 from promptguard.drift.answer import Answer

@@ -16,9 +16,11 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from promptguard.drift.catalogue import SCALE
 from promptguard.drift.experts import Difference, difference
 from promptguard.drift.hashing import hash_text, quantise
 from promptguard.drift.labels import Labeller, tidy
+from promptguard.drift.schema import asked_schema
 from promptguard.drift.vector import PairVector, _side
 
 Floats = NDArray[np.float64]
@@ -53,8 +56,14 @@ class AnswerVector:
     label: str | None
 
 
-def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: Labeller | None = None) -> AnswerVector:
-    """Measure one answer, by the same code whichever side it will be on.
+def vectorise_answer(
+    answer: Answer,
+    *,
+    seed: bytes = b"",
+    labels: Labeller | None = None,
+    response_format: Mapping[str, Any] | None = None,
+) -> AnswerVector:
+    """Measure one answer, by the same code whichever side it will be on; `response_format` as for `vectorise`.
 
     ValueError for a wrong type or a missing answer (`error`).
     """
@@ -62,7 +71,7 @@ def vectorise_answer(answer: Answer, *, seed: bytes = b"", labels: Labeller | No
         raise ValueError(f"answer must be an Answer, not {type(answer).__name__}")
     if answer.error is not None:
         raise ValueError(f"answer is missing ({answer.error!r}); SetMonitor.update counts it")
-    label, measured = _side(answer, labels, None)
+    label, measured = _side(answer, labels, asked_schema(response_format))
     words = np.array([zlib.crc32(word) for word in measured.data.split()[:_WORDS]], dtype=np.uint32)
     hashed = hash_text(measured.data, seed)
     return AnswerVector(measured.values, hashed, words, measured.counts, label or None)

@@ -66,6 +66,7 @@ class SetMonitor:
         live: Sequence[Answer],
         group: str | None = None,
         reference: str | None = None,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Verdict:
         """Take in one round and return the verdict so far (without explanation).
 
@@ -83,7 +84,12 @@ class SetMonitor:
                     self._inner.skip(f"{name}_error", group)
             sides.append(
                 [
-                    vectorise_answer(answer, seed=self._inner.seed, labels=self._inner.labels)
+                    vectorise_answer(
+                        answer,
+                        seed=self._inner.seed,
+                        labels=self._inner.labels,
+                        response_format=response_format,
+                    )
                     for answer in answers
                     if answer.error is None
                 ]
@@ -163,12 +169,7 @@ class SetMonitor:
             raise ValueError(f"state must be a state_dict() of SetMonitor, version {SETS}")
         if not isinstance(state.get("monitor"), Mapping) or not isinstance(state.get("drawn"), int):
             raise ValueError("state is damaged")
-<<<<<<< HEAD
         inner = _Rounds.from_state(state["monitor"], seed=seed, labels=labels)
-=======
-        inner = _Rounds.from_state(state["monitor"], seed=seed)
-        assert isinstance(inner, _Rounds)  # noqa: S101 -- narrows the type
->>>>>>> 7869d4875798f4ea72bb2c5c86fec7b35f68e30d
         inner.drawn = state["drawn"]
         monitor = cls(inner.alpha, inner.mode, horizon=inner.horizon, stream=inner.stream)
         monitor._inner = inner

@@ -64,6 +64,18 @@ class Tally:
         }
         return rest
 
+    def joined(self, other: Tally) -> Tally:
+        """Return the tally of the pairs of both, which share none."""
+        both = Tally()
+        both.pairs = self.pairs + other.pairs
+        for name in _ARRAYS:
+            setattr(both, name, getattr(self, name) + getattr(other, name))
+        cells = self.labels.keys() | other.labels.keys()
+        both.labels = {
+            codes: self.labels.get(codes, 0) + other.labels.get(codes, 0) for codes in sorted(cells)
+        }
+        return both
+
     def copy(self) -> Tally:
         """Return an independent copy."""
         return self.without(Tally())

@@ -18,7 +18,7 @@ from promptguard.drift.verdict import WORDING, Change
 
 _MUCH_MORE = 2.0
 """times the evidence of the best named feature, beyond which wording is told beside named changes"""
-_MORE = 3.0
+_MORE = 5.0
 """nats above the best named feature, beyond which wording is told when none of those stands on its own"""
 
 
