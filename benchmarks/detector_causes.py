@@ -1,4 +1,6 @@
-"""Planted causes on real answers: is the change found, dated and named? `python benchmarks/detector_causes.py`.
+"""Planted causes on real answers: is the change found, dated and named?
+
+`python benchmarks/detector_causes.py [streams a cell] [first seed] [--tuned] [--at-alarm]`
 
 A stream begins with unedited pairs; from a random pair in 50..150 on, a share of the candidate's answers is edited (the
 first edited pair *is* the onset). Without noise an unedited pair is one recorded answer twice; with noise half of the
@@ -321,10 +323,11 @@ TARGETS = (("top1", 0.9), ("top3", 0.98), ("covered", 0.9))
 
 def main() -> None:
     """Print every cell, then how many of the cells with at least half alarms meet each target."""
-    streams = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
+    streams, seed = (*numbers, 40, 0)[:2] if len(numbers) != 1 else (numbers[0], 0)
     half = TUNED if "--tuned" in sys.argv else REPORTED
     read_after = 0 if "--at-alarm" in sys.argv else READ_AFTER
-    rows = run(streams, 0, half, read_after)
+    rows = run(streams, seed, half, read_after)
     print(
         f"{'edit':14s} share noise found top-1 top-3 onset error  90 % set covers (pairs)  named first instead"
     )
@@ -348,7 +351,7 @@ def main() -> None:
     print(f"onset error  {met} of {len(judged)} cells at a median of at most 2 pairs")
     for row in judged:
         if row["onset_error"] > 2 and row["edit"] != "wording":  # which has no signs
-            best = oracle(row["edit"], row["share"], row["noise"], streams, 0, half, read_after)
+            best = oracle(row["edit"], row["share"], row["noise"], streams, seed, half, read_after)
             print(
                 f"             {row['edit']} {row['share']}, noise: {row['onset_error']:g}; an oracle's: {best:g}"
             )
