@@ -16,6 +16,7 @@ _HOMES = {
     "guard": "promptguard.wrapping",
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
+    "acknowledge": "promptguard.wrapping",
     "bypass": "promptguard.wrapping",
     "cluster": "promptguard.wrapping",
     "verdicts": "promptguard.wrapping",
@@ -48,6 +49,7 @@ __all__ = [
     "Shadow",
     "Warn",
     "__version__",
+    "acknowledge",
     "bypass",
     "cluster",
     "flush",
@@ -63,7 +65,17 @@ if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.templates.library import open_library as prompts
-    from promptguard.wrapping import bypass, cluster, flush, guard, is_wrapped, unwrap, verdicts, wrap
+    from promptguard.wrapping import (
+        acknowledge,
+        bypass,
+        cluster,
+        flush,
+        guard,
+        is_wrapped,
+        unwrap,
+        verdicts,
+        wrap,
+    )
 
 
 def __getattr__(name: str) -> Any:

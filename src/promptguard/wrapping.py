@@ -195,6 +195,42 @@ def cluster(name: str) -> Iterator[None]:
         CLUSTER.reset(token)
 
 
+def acknowledge(
+    ledger: str | Path = ".promptguard",
+    group: str | None = None,
+    *,
+    stream: str | None = None,
+    clock: Callable[[], float] = time.time,
+) -> list[tuple[str, str]]:
+    """Say that alarms are known: routes end, `Raise` stops raising, and a new epoch with its own alpha begins.
+
+    Of one group, or of all; of one stream, or of all. Every process that shares the ledger follows within seconds.
+    Returns the (stream, group) pairs acknowledged; the group of a self-test is "".
+
+    Raises InputFileError when there is no ledger, ConfigurationError when no such alarm stands.
+    """
+    from promptguard.ledger.store import Ledger
+    from promptguard.report.read import read_verdicts, standing_alarms
+
+    found = [
+        place
+        for place in standing_alarms(read_verdicts(ledger), ledger)
+        if group in {None, place[1]} and stream in {None, place[0]}
+    ]
+    if not found:
+        which = " ".join(filter(None, (group and f"of {group!r}", stream and f"in the {stream} stream")))
+        raise ConfigurationError(
+            f"{ledger}: no alarm {which + ' ' if which else ''}stands; see promptguard status"
+        )
+    opened = Ledger(ledger)
+    try:
+        for name, whose in found:
+            opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail={})
+    finally:
+        opened.close()
+    return found
+
+
 def verdicts(ledger: str | Path = ".promptguard") -> Iterator[Verdict]:
     """Yield the verdict that stands for every stream and group in a ledger: a drift until acknowledged, else the newest.
 

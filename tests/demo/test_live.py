@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 
-
 from promptguard.demo.live import __main__ as command
 from promptguard.demo.live import server, story
 from promptguard.demo.live.questions import questions

@@ -71,6 +71,11 @@ class StreamReport:
         return str(self.document["status"])
 
     @property
+    def acknowledged(self) -> bool:
+        """Whether somebody has said that this alarm is known."""
+        return bool(self.document.get("acknowledged"))
+
+    @property
     def pairs(self) -> int:
         """Pairs compared in this epoch."""
         return int(self.document["pairs"])
