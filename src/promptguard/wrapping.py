@@ -63,7 +63,7 @@ def wrap(
     for slot in slots:
         _usable(slot.http, type(client).__qualname__)
     for slot in slots:
-        _guard_slot(slot, partial(family.twin, client), assembly)
+        _guard_slot(slot, partial(family.twin, slot.owner), assembly)
     return client
 
 

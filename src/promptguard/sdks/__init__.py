@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from promptguard.sdks import openai
+from promptguard.sdks import langchain, openai
 
-FAMILIES: tuple[ModuleType, ...] = (openai,)
+FAMILIES: tuple[ModuleType, ...] = (openai, langchain)
 
 
 def family_of(client: object) -> ModuleType | None:
