@@ -52,7 +52,7 @@ def outcomes():
 def test_langchain_openai(provider, guarded):
     ChatOpenAI = pytest.importorskip(
         "langchain_openai", reason="langchain-openai is not installed"
-    ).ChatOpenAI  # noqa: N806
+    ).ChatOpenAI
 
     def model():
         return ChatOpenAI(model="m", base_url=provider.url, api_key="k", max_retries=0)
