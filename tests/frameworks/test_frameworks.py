@@ -55,7 +55,7 @@ def test_langchain_openai(provider, guarded):
     ).ChatOpenAI
 
     def model():
-        return ChatOpenAI(model="m", base_url=provider.url, api_key="k", max_retries=0)
+        return langchain_openai.ChatOpenAI(model="m", base_url=provider.url, api_key="k", max_retries=0)
 
     bare, wrapped = model(), model()
     assert shadowed(wrapped, guarded) is wrapped
