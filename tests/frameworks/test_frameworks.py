@@ -50,9 +50,7 @@ def outcomes():
 
 
 def test_langchain_openai(provider, guarded):
-    ChatOpenAI = pytest.importorskip(
-        "langchain_openai", reason="langchain-openai is not installed"
-    ).ChatOpenAI
+    langchain_openai = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
 
     def model():
         return langchain_openai.ChatOpenAI(model="m", base_url=provider.url, api_key="k", max_retries=0)
