@@ -80,7 +80,7 @@ def _stateful(body: Mapping[str, Any]) -> str | None:
         return "store"
     if "web_search_options" in body:
         return "web_search_options"
-    for tool in body.get("tools") or ():
+    for tool in shared.items(body.get("tools")):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind.startswith(_STATEFUL_TOOLS):
             return f"hosted tool {kind}"
