@@ -96,7 +96,9 @@ def test_the_reply_may_be_compressed(name):
 def test_an_answer_cut_at_any_byte_is_never_complete(name, kind, streamed):
     body = said(name, SERVED[kind], streamed=streamed)
     assert read(name, body, streamed=streamed).complete
-    assert not any(read(name, body[:at], streamed=streamed).complete for at in range(len(body)))
+    # Gemini ends lines with CR LF, and a lone CR is the end of a line too.
+    ends = len(body) - (streamed and name == "gemini")
+    assert not any(read(name, body[:at], streamed=streamed).complete for at in range(ends))
 
 
 @pytest.mark.parametrize("name", NAMES)
