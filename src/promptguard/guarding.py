@@ -184,6 +184,8 @@ class Guard:
             self.background.forfeit(effect)
 
     def _group_of(self, facts: Facts) -> str:
+        if not facts.pairable:
+            return f"({facts.operation})"  # no verdict about chats is about these
         from promptguard.templates.rendered import recognise
 
         rendered = recognise(facts.messages)

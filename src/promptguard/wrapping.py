@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import sdks
@@ -54,16 +55,20 @@ def wrap(
     assembly = Assembly(
         Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
     )
-    if assembly.changes_models and not family.names_model_in_body(client):
+    if assembly.changes_models and not family.can_change_model(client):
         raise ConfigurationError(
-            f"{type(client).__qualname__} names the model in its URL, where shadow= and Route cannot change it yet; "
-            "use replay= and Warn()"
+            f"{type(client).__qualname__} names the model where shadow= and Route cannot change it (a deployment in the "
+            "URL, or a signed body); use replay= and Warn()"
         )
     slots = family.slots(client)
+    if not slots:
+        raise UnknownClient(
+            f"this version of {family.NAME} does not talk through httpx or httpx2: use a newer one"
+        )
     for slot in slots:
         _usable(slot.http, type(client).__qualname__)
     for slot in slots:
-        _guard_slot(slot, partial(family.twin, slot.owner), assembly)
+        _guard_slot(slot, partial(_twin, family, slot.owner), assembly)
     return client
 
 
@@ -114,14 +119,22 @@ def _usable(http: Any, whose: str) -> None:
         raise ConfigurationError("this client is closed already: use a fresh one")
 
 
-def _guard_slot(slot: Slot, twin: Callable[[Any, Any], Any], assembly: Assembly) -> None:
+def _twin(family: ModuleType, client: Any, http: Any) -> Any:
+    """Return what asks again through `http`: the SDK's own copy where that is needed, plain HTTP elsewhere."""
     from promptguard.http.family import family_of
+    from promptguard.http.twin import HttpTwin
+
+    made = family.twin(client, http, family_of(http).Response) if hasattr(family, "twin") else None  # type: ignore[union-attr]
+    return HttpTwin(http) if made is None else made
+
+
+def _guard_slot(slot: Slot, twin: Callable[[Any], Any], assembly: Assembly) -> None:
     from promptguard.http.transport import guarded, original_of, ports_of
 
     replaced = ports_of(slot.http)
     http = original_of(slot.http) or slot.http
-    guard = assembly.guard(lambda: twin(_background_client(http), family_of(http).Response))  # type: ignore[union-attr]
-    slot.put(guarded(http, guard))
+    guard = assembly.guard(lambda: twin(_background_client(http)))
+    slot.put(guarded(http, guard, inner=slot.inner))
     if replaced is not None:
         replaced.retire()
 
@@ -140,7 +153,7 @@ def unwrap(client: C) -> C:
     for slot in () if family is None else family.slots(client):
         original, replaced = original_of(slot.http), ports_of(slot.http)
         if original is not None and replaced is not None:
-            slot.put(original)
+            slot.restore(original)
             replaced.retire()
     return client
 

@@ -177,7 +177,8 @@ class Pairing:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)
         }
         headers = dict(meaningful_headers(request)) | who
-        asked = guard.twin.ask(request.origin + request.path, body, headers, request.timeout)
+        url = request.origin + protocol.background_path(request, facts, model)
+        asked = guard.twin.ask(url, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:
             free = asked.error.startswith("status_")  # a refused call is not billed

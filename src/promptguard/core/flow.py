@@ -35,6 +35,8 @@ _ROUTE_KEPT = frozenset({408, 409, 429})  # the SDK retries these; they are not 
 class WireProtocol(Protocol):
     """What the flow needs of a module in `wire`."""
 
+    MARKS_END: bool
+
     def read_request(self, request: Request) -> Facts | None:
         """Read a request, or None when it is not what the protocol sends."""
 
@@ -111,7 +113,7 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
     this = _Call(request, facts, group, answering, epoch, routed_to=routed_to, started=around.clock())
     if around.settings.cache is not None and (yield from _from_cache(this, around)):
         return
-    if not facts.stateful:
+    if facts.pairable and not facts.stateful:
         this.sampled = sampled
         this.clusters = _clusters(this, around) if sampled else ()
         this.tickets = _tickets(this, around)
@@ -199,7 +201,9 @@ def _settle(this: _Call, protocol: WireProtocol, around: Surroundings, head: do.
         head.status, head.headers, b"".join(body.chunks), streamed=this.facts.streamed
     )
     if this.key is not None:
-        reason = "clipped" if body.clipped else "cut" if body.end == "cut" else unsaved(reading)
+        # Where no event marks the end, an answer that was closed early cannot be told from a whole one.
+        cut = body.end == "cut" or (body.end == "closed" and not protocol.MARKS_END)
+        reason = "clipped" if body.clipped else "cut" if cut else unsaved(reading)
         if reason is None:
             yield do.Save(this.key, _entry(this, around, head, body, reading))
         else:

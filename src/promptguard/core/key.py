@@ -32,6 +32,7 @@ EXCLUDED_HEADERS: Mapping[str, str] = {
     "tracestate": "tracing",
     "transfer-encoding": "about the connection, not the question",
     "user-agent": "names the SDK's version, not the question",
+    "x-amzn-trace-id": "tracing; huggingface_hub makes a new one for every call",
     "x-request-id": "new for every call",
 }
 EXCLUDED_PREFIXES: Mapping[str, str] = {"x-stainless-": "names the SDK, its retry count and its timeout"}

@@ -52,6 +52,8 @@ class Facts:
     """why this call has side effects at the provider (`store`, `previous_response_id`, ...), or None"""
     temperature: float | None = None
     choices: int = 1
+    pairable: bool = True
+    """whether answers can be compared; embeddings can only be cached"""
 
 
 @dataclass(frozen=True, slots=True)

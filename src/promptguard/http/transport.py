@@ -41,8 +41,12 @@ class Ports(Protocol):
         """Count a fault of our own; never raises."""
 
 
-def guarded(client: Any, ports: Ports) -> Any:
-    """Return a clone of an httpx or httpx2 client that runs every request through `ports`."""
+def guarded(client: Any, ports: Ports, *, inner: str | None = None) -> Any:
+    """Return a clone of an httpx or httpx2 client that runs every request through `ports`.
+
+    `inner` names a method of the client that returns the client which really sends, where there is such a thing
+    (google-genai has one for every event loop): what it returns is guarded as well.
+    """
     family = family_of(client)
     assert family is not None  # noqa: S101 - callers check is_client first
     clone = copy.copy(client)
@@ -53,9 +57,17 @@ def guarded(client: Any, ports: Ports) -> Any:
     clone._promptguard_ports = ports
     clone._transport = guard(client._transport, ports)
     clone._mounts = {
-        pattern: None if inner is None else guard(inner, ports) for pattern, inner in client._mounts.items()
+        pattern: None if mounted is None else guard(mounted, ports)
+        for pattern, mounted in client._mounts.items()
     }
+    if inner is not None and hasattr(client, inner):
+        setattr(clone, inner, functools.partial(_guarded_inner, getattr(client, inner), ports))
     return clone
+
+
+def _guarded_inner(inner: Callable[[], Any], ports: Ports) -> Any:
+    """Return a guarded clone of the client that `inner` gives at this moment; the pool stays that one's."""
+    return guarded(inner(), ports)
 
 
 def original_of(client: Any) -> Any | None:
@@ -282,9 +294,12 @@ def _to_ours(request: Any) -> Request | None:
 
 def _to_theirs(ours: Request, original: Any) -> Any:
     family = family_of_request(original)
+    url = original.url
+    if ours.path != url.raw_path.decode("ascii"):  # a protocol that names the model in the URL
+        url = url.copy_with(raw_path=ours.path.encode("ascii"))
     return family.Request(
         ours.method,
-        original.url,
+        url,
         headers=list(ours.headers),
         content=ours.body,
         extensions=dict(original.extensions),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptguard.core.asking import Asked, is_forwarded, reason_of
+from promptguard.http.background import MAX_SECONDS
 from promptguard.http.family import family_of, is_async
 from promptguard.loop import LoopThread
 
@@ -65,5 +66,6 @@ class HttpTwin:
             self._loop.close(self._client.aclose())
 
     def _timeout(self, limits: Mapping[str, float | None]) -> Any:
-        known = {name: limits.get(name) for name in ("connect", "read", "write", "pool")}
+        # An SDK without limits (ollama) may wait for ever; a background thread must not.
+        known = {name: limits.get(name) or MAX_SECONDS for name in ("connect", "read", "write", "pool")}
         return self._family.Timeout(**known)

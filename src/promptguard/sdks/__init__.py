@@ -1,12 +1,26 @@
-"""One module an SDK family: which clients it knows, where their HTTP clients live, how to ask again without the guard."""
+"""One module an SDK family: which clients it knows, where their HTTP clients live, how to ask again without the guard.
+
+A module has NAME and the functions `knows`, `can_change_model`, `slots`, and `twin` where asking again takes more than
+the same HTTP request with another body: a signature, or credentials that run out.
+"""
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from promptguard.sdks import langchain, openai
+from promptguard.sdks import anthropic, cohere, google, groq, langchain, mistralai, ollama, openai, together
 
-FAMILIES: tuple[ModuleType, ...] = (openai, langchain)
+FAMILIES: tuple[ModuleType, ...] = (
+    openai,
+    anthropic,
+    google,
+    mistralai,
+    cohere,
+    groq,
+    together,
+    ollama,
+    langchain,
+)
 
 
 def family_of(client: object) -> ModuleType | None:

@@ -22,9 +22,9 @@ def knows(client: object) -> bool:
     return is_kind(client, _MODELS, "langchain_openai")
 
 
-def names_model_in_body(client: Any) -> bool:
-    """Whether its clients name the model in the body."""
-    return all(openai.names_model_in_body(inner) for inner in _clients(client))
+def can_change_model(client: Any) -> bool:
+    """Whether calls of both its clients may go to another model."""
+    return all(openai.can_change_model(inner) for inner in _clients(client))
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

@@ -1,23 +1,14 @@
-"""The openai package, majors 2 (httpx) and 3 (httpx2), and clients that subclass its own.
-
-Background calls go through an unguarded copy of the client (`client.copy(http_client=...)`), not through the transport:
-the copy signs, authenticates and builds URLs as the SDK does, has its own pool and makes exactly one attempt.
-"""
+"""The openai package, majors 2 (httpx) and 3 (httpx2), and clients that subclass its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
-from promptguard.core.asking import Asked, is_forwarded, reason_of
-from promptguard.loop import LoopThread
 from promptguard.sdks.slots import Slot, is_kind
+from promptguard.sdks.stainless import Twin, copied_twin
 
 NAME = "openai"
 _CLIENTS = frozenset(("OpenAI", "AsyncOpenAI"))
-_SPELT = {"authorization": "Authorization"}
-"""As the SDK spells it: its headers are merged by exact name, and two spellings would both be sent."""
 _RENEWING = ("_api_key_provider", "_azure_ad_token_provider", "_workload_identity_auth")
 
 
@@ -26,8 +17,8 @@ def knows(client: object) -> bool:
     return is_kind(client, _CLIENTS, "openai")
 
 
-def names_model_in_body(client: object) -> bool:
-    """Whether the model is named in the body; Azure names a deployment in the URL."""
+def can_change_model(client: object) -> bool:
+    """Whether a call may go to another model: the name is in an unsigned body. Azure names a deployment in the URL."""
     return not any("Azure" in base.__name__ for base in type(client).__mro__)
 
 
@@ -41,51 +32,4 @@ def twin(client: Any, http: Any, response_class: type) -> Twin:
 
     The SDK's own copy, not a bare HTTP client, because it renews credentials that run out.
     """
-    copied = client.copy(http_client=http, max_retries=0)
-    is_async = any(base.__name__ == "AsyncOpenAI" for base in type(client).__mro__)
-    return Twin(copied, response_class, LoopThread() if is_async else None)
-
-
-class Twin:
-    """Asks one question in the background, with the application's credentials and exactly one attempt."""
-
-    def __init__(self, client: Any, response_class: type, loop: LoopThread | None) -> None:
-        self._client = client
-        self._response_class = response_class
-        self._loop = loop
-
-    def renews_credentials(self, origin: str) -> bool:
-        """Whether the client itself has fresh credentials for a server; never for one that is not its own."""
-        url = self._client.base_url
-        own = f"{url.scheme}://{url.netloc.decode('ascii')}" == origin
-        return own and any(getattr(self._client, name, None) is not None for name in _RENEWING)
-
-    def ask(
-        self,
-        url: str,
-        body: Mapping[str, Any],
-        headers: Mapping[str, str],
-        timeout: Mapping[str, float | None],
-    ) -> Asked:
-        """POST `body` to `url`; errors come back as reasons, never as exceptions."""
-        path, _, query = url.partition("?")
-        options: dict[str, Any] = {
-            "headers": {_SPELT.get(k, k): v for k, v in headers.items() if is_forwarded(k)},
-            "params": dict(parse_qsl(query, keep_blank_values=True)),
-        }
-        limit = timeout.get("read")
-        if limit is not None:
-            options["timeout"] = limit
-        try:
-            sent = self._client.post(path, body=dict(body), cast_to=self._response_class, options=options)
-            response = sent if self._loop is None else self._loop.result_of(sent, limit)
-            return Asked(response.status_code, response.content)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is a lost answer with its reason
-            return Asked(error=reason_of(error))
-
-    def close(self) -> None:
-        """Give its connections back; the client it was copied from keeps its own."""
-        if self._loop is None:
-            self._client.close()
-        else:
-            self._loop.close(self._client.close())
+    return copied_twin(client, http, response_class, renewing=_RENEWING)

@@ -12,6 +12,8 @@ class Slot:
 
     owner: Any
     name: str
+    inner: str | None = None
+    """method of the HTTP client that returns another one, through which it really sends; most have none"""
 
     @property
     def http(self) -> Any:
@@ -19,8 +21,12 @@ class Slot:
         return getattr(self.owner, self.name)
 
     def put(self, http: Any) -> None:
-        """Put another one there."""
+        """Put a guarded one there."""
         setattr(self.owner, self.name, http)
+
+    def restore(self, http: Any) -> None:
+        """Put the SDK's own one back."""
+        self.put(http)
 
 
 def is_kind(client: object, names: frozenset[str], package: str) -> bool:

@@ -1,7 +1,10 @@
-"""A model provider on loopback that speaks OpenAI chat completions, plain and streamed, over real HTTP.
+"""A model provider on loopback that answers as told, over real HTTP, in the words of whoever asks.
+
+It speaks the protocols of OpenAI (chats, responses, embeddings), Anthropic, Gemini, Ollama and Cohere, plain and streamed.
 
 with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
     client = OpenAI(base_url=provider.url, api_key="test")
+    other = Anthropic(base_url=provider.origin, api_key="test")
 """
 
 from __future__ import annotations
@@ -14,58 +17,16 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self
+from types import ModuleType
+from typing import Any, Self
 
-FINGERPRINT = "fp_3f2a9c1d7e"
+from promptguard.testing.dialects import dialect_of, openai
+from promptguard.testing.dialects.parts import FINGERPRINT, Answer, Asked, Fault, Question, Served
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the provider was asked."""
-
-    model: str
-    messages: tuple[Mapping[str, Any], ...]
-    body: Mapping[str, Any]
-    headers: Mapping[str, str]
-
-    @property
-    def text(self) -> str:
-        """The content of the last message."""
-        return str(self.messages[-1].get("content", "")) if self.messages else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One answer in full; a plain str stands for Served(text)."""
-
-    text: str
-    finish_reason: str = "stop"
-    output_tokens: int | None = None
-    model: str | None = None
-    """what the response says served it; the name asked for when None"""
-    refusal: str | None = None
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
-    delay: float = 0.0
-    """seconds before the first byte"""
-    chunk_delay: float = 0.0
-    """seconds before each event of a stream"""
-    gzip: bool = False
-    """compressed, as providers answer when the request accepts it"""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A way to fail: an HTTP status, silence, a cut connection, or bytes that are no answer."""
-
-    kind: Literal["status", "hang", "refuse", "garbage", "cut"]
-    status: int = 500
-    seconds: float = 60.0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b"\x00\xff<html>no answer</html>"
-
+__all__ = ["FINGERPRINT", "FakeProvider", "Fault", "Question", "Received", "Served"]
 
 Answerer = Callable[[Question], "str | Served | Fault"]
 
@@ -97,9 +58,14 @@ class FakeProvider:
         )
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port: the base URL for SDKs whose paths begin with a version (anthropic, gemini, ollama)."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
     def url(self) -> str:
-        """The base URL to give to an SDK."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        """The base URL to give to an SDK of OpenAI's kind."""
+        return f"{self.origin}/v1"
 
     def start(self) -> Self:
         """Begin serving."""
@@ -123,8 +89,12 @@ class FakeProvider:
         return sum(1 for request in self.received if request.model == model)
 
     def next_id(self) -> str:
-        """Return an id as the provider forms them, new for every answer."""
-        return f"chatcmpl-{next(self._ids):024x}"
+        """Return what ids are formed from, new for every answer: 24 hexadecimal digits."""
+        return f"{next(self._ids):024x}"
+
+    def now(self) -> int:
+        """Return what answers say when they were made, seconds since the Unix epoch."""
+        return int(time.time())
 
 
 class _Server(ThreadingHTTPServer):
@@ -143,6 +113,7 @@ class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    _dialect: ModuleType = openai
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
         """Stay silent."""
@@ -150,75 +121,57 @@ class _Conversation(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         provider = self.server.provider
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        dialect = self._dialect = dialect_of(self.path) or openai
         try:
-            body = json.loads(raw)
-            model, messages = str(body["model"]), tuple(body["messages"])
-        except (ValueError, KeyError, TypeError):
-            self._send_error(400, "the body is no chat completion request", "invalid_request_error")
+            asked = dialect.asked(self.path, json.loads(raw))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._send_error(400, "the body is no request of this protocol", "invalid_request_error")
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        provider.received.append(Received(self.path, headers, raw, model, body.get("stream") is True))
-        answerer = provider.models.get(model)
+        provider.received.append(Received(self.path, headers, raw, asked.model, asked.streamed))
+        answerer = provider.models.get(asked.model)
         if answerer is None:
             self._send_error(
-                404, f"The model `{model}` does not exist or you do not have access to it.", "model_not_found"
+                404,
+                f"The model `{asked.model}` does not exist or you do not have access to it.",
+                "model_not_found",
             )
             return
-        answer = answerer(Question(model, messages, body, headers))
+        answer = answerer(Question(asked.model, asked.messages, asked.body, headers))
         if isinstance(answer, Fault):
             self._fail(answer)
-            return
-        served = Served(answer) if isinstance(answer, str) else answer
+        else:
+            self._answer(dialect, asked, Served(answer) if isinstance(answer, str) else answer)
+
+    def _answer(self, dialect: ModuleType, asked: Asked, served: Served) -> None:
+        provider = self.server.provider
         if served.delay:
             provider.stopping.wait(served.delay)
-        if body.get("stream") is True:
-            self._send_stream(served, model, body, messages)
-        else:
-            self._send_plain(served, model, messages)
-
-    def _head(self, served: Served, model: str, kind: str) -> dict[str, Any]:
-        return {
-            "id": self.server.provider.next_id(),
-            "object": kind,
-            "created": int(time.time()),
-            "model": served.model or model,
-            "system_fingerprint": FINGERPRINT,
-        }
-
-    def _send_plain(self, served: Served, model: str, messages: tuple[Any, ...]) -> None:
-        message: dict[str, Any] = {"role": "assistant", "content": served.text, "refusal": served.refusal}
-        if served.tool_calls:
-            message["tool_calls"] = list(served.tool_calls)
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
-        answer = {
-            **self._head(served, model, "chat.completion"),
-            "choices": [choice],
-            "usage": _usage(served, messages),
-        }
-        body = json.dumps(answer).encode()
+        answer = Answer(asked, served, provider.next_id(), provider.now(), provider.chunk_words)
+        if asked.streamed:
+            self._send_stream(dialect, answer)
+            return
+        body = json.dumps(dialect.plain(answer)).encode()
         if served.gzip:
             self._send(200, gzip.compress(body, mtime=0), {"content-encoding": "gzip"})
         else:
             self._send(200, body)
 
-    def _send_stream(
-        self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
-    ) -> None:
+    def _send_stream(self, dialect: ModuleType, answer: Answer) -> None:
+        served = answer.served
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream; charset=utf-8")
+        self.send_header("content-type", dialect.STREAM_TYPE)
         self.send_header("transfer-encoding", "chunked")
         if served.gzip:
             self.send_header("content-encoding", "gzip")
-        self.send_header("x-request-id", self.server.provider.next_id())
+        self.send_header("x-request-id", f"req_{self.server.provider.next_id()}")
         self.end_headers()
         packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if served.gzip else None
         try:
-            for event in self._events(served, model, body, messages):
+            for event in dialect.streamed(answer):
                 if served.chunk_delay:
                     self.server.provider.stopping.wait(served.chunk_delay)
-                data = f"data: {event}\n\n".encode()
-                if packer is not None:
-                    data = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+                data = event if packer is None else packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
                 self._send_chunk(data)
             if packer is not None:
                 self._send_chunk(packer.flush())
@@ -229,26 +182,6 @@ class _Conversation(BaseHTTPRequestHandler):
     def _send_chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
-
-    def _events(
-        self, served: Served, model: str, body: Mapping[str, Any], messages: tuple[Any, ...]
-    ) -> Iterator[str]:
-        head = self._head(served, model, "chat.completion.chunk")
-
-        def chunk(delta: Mapping[str, Any], finish: str | None = None) -> str:
-            return json.dumps({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
-
-        yield chunk({"role": "assistant", "content": ""})
-        for piece in _pieces(served.text, self.server.provider.chunk_words):
-            yield chunk({"content": piece})
-        for index, call in enumerate(served.tool_calls):
-            yield chunk({"tool_calls": [{"index": index, **call}]})
-        if served.refusal:
-            yield chunk({"refusal": served.refusal})
-        yield chunk({}, served.finish_reason)
-        if (body.get("stream_options") or {}).get("include_usage"):
-            yield json.dumps({**head, "choices": [], "usage": _usage(served, messages)})
-        yield "[DONE]"
 
     def _fail(self, fault: Fault) -> None:
         if fault.kind == "status":
@@ -275,14 +208,14 @@ class _Conversation(BaseHTTPRequestHandler):
     def _send_error(
         self, status: int, message: str, code: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        error = {"error": {"message": message, "type": code, "param": None, "code": code}}
+        error = self._dialect.error(status, message, code)
         self._send(status, json.dumps(error).encode(), headers)
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         try:
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            self.send_header("x-request-id", self.server.provider.next_id())
+            self.send_header("x-request-id", f"req_{self.server.provider.next_id()}")
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.send_header("content-length", str(len(body)))
@@ -290,17 +223,3 @@ class _Conversation(BaseHTTPRequestHandler):
             self.wfile.write(body)
         except OSError:
             self.close_connection = True
-
-
-def _usage(served: Served, messages: tuple[Any, ...]) -> dict[str, int]:
-    # About four characters a token: near enough for usage that is only ever added up.
-    asked = sum(len(str(m.get("content") or "")) for m in messages if isinstance(m, dict)) // 4 + 7
-    answered = served.output_tokens if served.output_tokens is not None else max(1, len(served.text) // 4)
-    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
-
-
-def _pieces(text: str, words: int) -> Iterator[str]:
-    parts = text.split(" ")
-    for start in range(0, len(parts), words):
-        piece = " ".join(parts[start : start + words])
-        yield piece if start + words >= len(parts) else piece + " "

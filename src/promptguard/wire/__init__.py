@@ -1,6 +1,10 @@
 """One module a protocol: bytes to facts and back.
 
 Rule: pure. A protocol never raises on hostile bytes; what it cannot read is a reading with `complete=False`.
+
+A module has NAME, MARKS_END (whether a streamed answer says itself that it is over) and the functions `speaks`,
+`read_request`, `read_reply`, `with_model` (for routing), `background_path` and `background_body` (where and how the
+same question is asked in the background) and `output_bound`; `openai_chat` is the one to read first.
 """
 
 from __future__ import annotations
@@ -8,9 +12,25 @@ from __future__ import annotations
 from types import ModuleType
 
 from promptguard.core.model import Request
-from promptguard.wire import openai_chat
+from promptguard.wire import (
+    anthropic_messages,
+    cohere,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_embeddings,
+    openai_responses,
+)
 
-PROTOCOLS: tuple[ModuleType, ...] = (openai_chat,)
+PROTOCOLS: tuple[ModuleType, ...] = (
+    openai_chat,
+    openai_responses,
+    openai_embeddings,
+    anthropic_messages,
+    gemini,
+    ollama,
+    cohere,
+)
 
 
 def recognise(request: Request) -> ModuleType | None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
-from promptguard.wire.encoding import decoded
+from promptguard.wire import shared
 from promptguard.wire.sse import events
 
 NAME = "openai_chat"
+MARKS_END = True
 
 _PROVIDERS = {
     "api.openai.com": "openai",
@@ -21,6 +22,9 @@ _PROVIDERS = {
     "api.mistral.ai": "mistral_ai",
     "api.together.xyz": "together_ai",
 }
+with_model = shared.with_body_model
+background_path = shared.same_path
+
 _STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use")
 
 
@@ -76,22 +80,11 @@ def _stateful(body: Mapping[str, Any]) -> str | None:
         return "store"
     if "web_search_options" in body:
         return "web_search_options"
-    for tool in body.get("tools") or ():
+    for tool in shared.items(body.get("tools")):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind.startswith(_STATEFUL_TOOLS):
             return f"hosted tool {kind}"
     return None
-
-
-def with_model(request: Request, facts: Facts, model: str) -> Request:
-    """Return the request with another model named in its body, everything else as sent."""
-    body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
-    headers = tuple(
-        (k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers
-    )
-    return Request(request.method, request.origin, request.path, headers, body, request.timeout)
 
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:
@@ -117,15 +110,7 @@ def output_bound(body: Mapping[str, Any]) -> int | None:
 
 def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
     """Read an answer from its raw bytes; plain and streamed answers of equal content give equal readings."""
-    if status != 200:
-        return Reading(text="", complete=False, error=f"status_{status}")
-    plain = decoded(body, headers)
-    if plain is None:
-        return Reading(text="", complete=False, error="content_encoding")
-    try:
-        return _read_stream(plain) if streamed else _read_plain(plain)
-    except (ValueError, RecursionError, TypeError, AttributeError, LookupError):
-        return Reading(text="", complete=False, error="unreadable")
+    return shared.read_answer(status, headers, body, _read_stream if streamed else _read_plain)
 
 
 def _read_plain(body: bytes) -> Reading:
@@ -134,28 +119,23 @@ def _read_plain(body: bytes) -> Reading:
     message = choice["message"]
     usage = answer.get("usage") or {}
     return Reading(
-        text=_text(message.get("content")) or "",
-        complete=all(_text(c.get("finish_reason")) for c in answer["choices"]),
-        finish_reason=_text(choice.get("finish_reason")),
-        refusal=_text(message.get("refusal")) or None,
+        text=_content(message.get("content")) or "",
+        complete=all(shared.text(c.get("finish_reason")) for c in answer["choices"]),
+        finish_reason=shared.text(choice.get("finish_reason")),
+        refusal=shared.text(message.get("refusal")) or None,
         tool_calls=tuple(_tool_call(call) for call in message.get("tool_calls") or ()),
         identity=_identity(answer),
-        response_id=_text(answer.get("id")),
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
+        response_id=shared.text(answer.get("id")),
+        input_tokens=shared.count(usage.get("prompt_tokens")),
+        output_tokens=shared.count(usage.get("completion_tokens")),
     )
 
 
-def _text(value: Any) -> str | None:
-    """Return text or None; anything else is no answer of this protocol, and must not travel on as if it were text."""
-    if value is None or isinstance(value, str):
-        return value
-    raise TypeError("text expected")
-
-
-def _count(value: Any) -> int | None:
-    """Return a number of tokens; None for what cannot be one, so that no server can lower what was spent."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+def _content(value: Any) -> str | None:
+    """Return what was said; Mistral's reasoning models say it in parts, of which the thoughts are left out."""
+    if isinstance(value, list):
+        return "".join(shared.text(part.get("text")) or "" for part in value if part.get("type") == "text")
+    return shared.text(value)
 
 
 def _identity(answer: Mapping[str, Any]) -> Identity:
@@ -165,7 +145,10 @@ def _identity(answer: Mapping[str, Any]) -> Identity:
 
 def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function") or {}
-    return {"name": _text(function.get("name")) or "", "arguments": _text(function.get("arguments")) or ""}
+    given = function.get("arguments")
+    if isinstance(given, dict):  # Mistral may send the object itself
+        given = shared.arguments(given)
+    return {"name": shared.text(function.get("name")) or "", "arguments": shared.text(given) or ""}
 
 
 def _read_stream(body: bytes) -> Reading:
@@ -202,13 +185,13 @@ class _Gathered:
             index = choice.get("index", 0)
             self.choices.add(index)
             if choice.get("finish_reason"):
-                self.finish[index] = _text(choice["finish_reason"]) or ""
+                self.finish[index] = shared.text(choice["finish_reason"]) or ""
             if index == 0:
                 self._add_delta(choice.get("delta") or {})
 
     def _add_delta(self, delta: Mapping[str, Any]) -> None:
-        self.text.append(_text(delta.get("content")) or "")
-        self.refusal.append(_text(delta.get("refusal")) or "")
+        self.text.append(_content(delta.get("content")) or "")
+        self.refusal.append(shared.text(delta.get("refusal")) or "")
         for call in delta.get("tool_calls") or ():
             kept = self.calls.setdefault(call.get("index", 0), {"name": "", "arguments": ""})
             for name, value in _tool_call(call).items():
@@ -222,7 +205,7 @@ class _Gathered:
             refusal="".join(self.refusal) or None,
             tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
             identity=_identity(self.last),
-            response_id=_text(self.last.get("id")),
-            input_tokens=_count(self.usage.get("prompt_tokens")),
-            output_tokens=_count(self.usage.get("completion_tokens")),
+            response_id=shared.text(self.last.get("id")),
+            input_tokens=shared.count(self.usage.get("prompt_tokens")),
+            output_tokens=shared.count(self.usage.get("completion_tokens")),
         )

@@ -1,0 +1,25 @@
+"""The groq package, over httpx."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promptguard.sdks.slots import Slot, is_kind
+
+NAME = "groq"
+_CLIENTS = frozenset(("Groq", "AsyncGroq"))
+
+
+def knows(client: object) -> bool:
+    """Whether `client` is one of this package's, sync or async, or a subclass."""
+    return is_kind(client, _CLIENTS, "groq")
+
+
+def can_change_model(client: object) -> bool:  # noqa: ARG001 - the interface of families
+    """Return True: the model is named in an unsigned body."""
+    return True
+
+
+def slots(client: Any) -> tuple[Slot, ...]:
+    """Return where its HTTP client lives."""
+    return (Slot(client, "_client"),)

@@ -1,0 +1,25 @@
+"""The together package from its major 2 on, over httpx; its major 1 talked through requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promptguard.sdks.slots import Slot, is_kind
+
+NAME = "together"
+_CLIENTS = frozenset(("Together", "AsyncTogether"))
+
+
+def knows(client: object) -> bool:
+    """Whether `client` is one of this package's, sync or async, or a subclass."""
+    return is_kind(client, _CLIENTS, "together")
+
+
+def can_change_model(client: object) -> bool:  # noqa: ARG001 - the interface of families
+    """Return True: the model is named in an unsigned body."""
+    return True
+
+
+def slots(client: Any) -> tuple[Slot, ...]:
+    """Return where its HTTP client lives; nowhere in major 1."""
+    return (Slot(client, "_client"),) if hasattr(client, "_client") else ()

@@ -1,0 +1,70 @@
+"""OpenAI chat completions, which groq, together, mistral and Hugging Face speak as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from promptguard.testing.dialects.parts import FINGERPRINT, SSE, Answer, Asked, event, in_body
+
+STREAM_TYPE = SSE
+
+
+def speaks(path: str) -> bool:
+    """Whether this dialect is spoken at `path`; also everywhere else where nothing better is known."""
+    return path.partition("?")[0].endswith("/chat/completions")
+
+
+def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
+    """Read a request. Raises KeyError or TypeError for what is none."""
+    return in_body(body)
+
+
+def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+    """Return the body of an error."""
+    return {"error": {"message": message, "type": code, "param": None, "code": code}}
+
+
+def _head(answer: Answer, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{answer.number}",
+        "object": kind,
+        "created": answer.created,
+        "model": answer.model,
+        "system_fingerprint": FINGERPRINT,
+    }
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    given, said = answer.input_tokens, answer.output_tokens
+    return {"prompt_tokens": given, "completion_tokens": said, "total_tokens": given + said}
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    """Return a whole answer."""
+    served = answer.served
+    message: dict[str, Any] = {"role": "assistant", "content": served.text, "refusal": served.refusal}
+    if served.tool_calls:
+        message["tool_calls"] = list(served.tool_calls)
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
+    return {**_head(answer, "chat.completion"), "choices": [choice], "usage": _usage(answer)}
+
+
+def streamed(answer: Answer) -> Iterator[bytes]:
+    """Yield the events of a streamed answer."""
+    served, head = answer.served, _head(answer, "chat.completion.chunk")
+
+    def chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+        return event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+    yield chunk({"role": "assistant", "content": ""})
+    for piece in answer.pieces():
+        yield chunk({"content": piece})
+    for index, call in enumerate(served.tool_calls):
+        yield chunk({"tool_calls": [{"index": index, **call}]})
+    if served.refusal:
+        yield chunk({"refusal": served.refusal})
+    yield chunk({}, served.finish_reason)
+    if (answer.asked.body.get("stream_options") or {}).get("include_usage"):
+        yield event({**head, "choices": [], "usage": _usage(answer)})
+    yield b"data: [DONE]\n\n"

@@ -1,0 +1,127 @@
+"""Ollama's own protocol, chat and generate: lines of JSON, the last of which says `done`.
+
+https://docs.ollama.com/api ; read against ollama 0.6.3 (_types.py). Without `stream` in the body the server streams.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request
+from promptguard.wire import shared
+
+NAME = "ollama"
+MARKS_END = True
+
+with_model = shared.with_body_model
+background_path = shared.same_path
+
+
+def speaks(method: str, path: str) -> bool:
+    """Whether method and path are this protocol's, whatever prefix the base URL has."""
+    return method == "POST" and path.partition("?")[0].endswith(("/api/chat", "/api/generate"))
+
+
+def read_request(request: Request) -> Facts | None:
+    """Read a request's body, or None when it is not what this protocol sends."""
+    body = shared.json_object(request.body)
+    if body is None or not isinstance(body.get("model"), str):
+        return None
+    turns = _turns(body)
+    if turns is None:
+        return None
+    options = shared.members(body.get("options"))
+    return Facts(
+        protocol=NAME,
+        provider="ollama",
+        operation="chat" if "messages" in body else "text_completion",
+        model=body["model"],
+        messages=turns,
+        body=body,
+        streamed=body.get("stream") is not False,
+        instructions=_instructions(turns, body),
+        stateful=None if turns else "loads or unloads the model",
+        temperature=shared.number(options.get("temperature")),
+    )
+
+
+def _turns(body: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return the chat's messages, or the prompt as if it were a chat; None for what is neither."""
+    if isinstance(body.get("messages"), list):
+        return tuple(body["messages"])
+    prompt = body.get("prompt", "")
+    if "messages" in body or not isinstance(prompt, str):
+        return None
+    return shared.as_chat(body.get("system"), ({"role": "user", "content": prompt},)) if prompt else ()
+
+
+def _instructions(turns: tuple[Any, ...], body: Mapping[str, Any]) -> tuple[Any, ...]:
+    said = tuple(m for m in turns if shared.members(m).get("role") == "system")
+    return (*said, *(body[k] for k in ("tools", "template") if body.get(k)))
+
+
+def background_body(facts: Facts, model: str) -> dict[str, Any]:
+    """Return the body of the same question for a background call: not streamed."""
+    return {**facts.body, "model": model, "stream": False}
+
+
+def output_bound(body: Mapping[str, Any]) -> int | None:
+    """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
+    return shared.limit(shared.members(body.get("options")).get("num_predict"))
+
+
+def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
+    """Read an answer from its raw bytes; plain and streamed answers of equal content give equal readings."""
+    return shared.read_answer(status, headers, body, _read_stream if streamed else _read_plain)
+
+
+def _read_plain(body: bytes) -> Reading:
+    return _reading([json.loads(body)])
+
+
+def _read_stream(body: bytes) -> Reading:
+    # A line without its end is not whole: the server ends every one, the last as well.
+    return _reading([json.loads(line) for line in body.split(b"\n")[:-1] if line.strip()])
+
+
+def _reading(parts: Iterable[Mapping[str, Any]]) -> Reading:
+    said: list[str] = []
+    calls: list[dict[str, Any]] = []
+    last: Mapping[str, Any] = {}
+    for part in parts:
+        if part.get("error"):
+            raise ValueError("the server reported an error within the stream")
+        message = part.get("message")
+        said.append(shared.text(part.get("response") if message is None else message.get("content")) or "")
+        calls.extend(_tool_call(call) for call in shared.members(message).get("tool_calls") or ())
+        last = part
+        if part.get("done") is True:
+            break
+    reason = shared.text(last.get("done_reason"))
+    return Reading(
+        text="".join(said),
+        # Older servers say no reason: `done` alone is the end then.
+        complete=last.get("done") is True,
+        finish_reason=_finish(last, reason, bool(calls)),
+        tool_calls=tuple(calls),
+        identity=Identity(model=shared.name(last.get("model"))),
+        input_tokens=shared.count(last.get("prompt_eval_count")),
+        output_tokens=shared.count(last.get("eval_count")),
+    )
+
+
+def _finish(last: Mapping[str, Any], reason: str | None, called: bool) -> str | None:
+    if last.get("done") is not True:
+        return None
+    ended = reason or "stop"
+    return "tool_calls" if called and ended == "stop" else ended
+
+
+def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {
+        "name": shared.text(function.get("name")) or "",
+        "arguments": shared.arguments(function.get("arguments")),
+    }

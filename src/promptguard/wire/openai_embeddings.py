@@ -1,0 +1,71 @@
+"""OpenAI embeddings, which other providers speak as well: cacheable, never paired, for there is no text to compare.
+
+https://platform.openai.com/docs/api-reference/embeddings
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request
+from promptguard.wire import shared
+
+NAME = "openai_embeddings"
+MARKS_END = True
+
+with_model = shared.with_body_model
+background_path = shared.same_path
+
+
+def speaks(method: str, path: str) -> bool:
+    """Whether method and path are this protocol's, whatever prefix the base URL has."""
+    return method == "POST" and path.partition("?")[0].endswith("/embeddings")
+
+
+def read_request(request: Request) -> Facts | None:
+    """Read a request's body, or None when it is not what this protocol sends."""
+    body = shared.json_object(request.body)
+    if body is None or not isinstance(body.get("model"), str) or "input" not in body:
+        return None
+    return Facts(
+        protocol=NAME,
+        provider="openai",
+        operation="embeddings",
+        model=body["model"],
+        messages=(),
+        body=body,
+        streamed=False,
+        pairable=False,
+    )
+
+
+def background_body(facts: Facts, model: str) -> dict[str, Any]:
+    """Return the same question for another model; the flow never asks one."""
+    return {**facts.body, "model": model}
+
+
+def output_bound(body: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - the interface of protocols
+    """Return 0: embeddings are billed by what is sent."""
+    return 0
+
+
+def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:  # noqa: ARG001
+    """Read an answer from its raw bytes; the vectors themselves are nobody's to look at."""
+    return shared.read_answer(status, headers, body, _read)
+
+
+def _read(body: bytes) -> Reading:
+    answer = json.loads(body)
+    whole = bool(answer["data"]) and all(item.get("embedding") for item in answer["data"])
+    usage = shared.members(answer.get("usage"))
+    return Reading(
+        text="",
+        complete=whole,
+        finish_reason="stop" if whole else None,
+        identity=Identity(model=shared.name(answer.get("model"))),
+        response_id=shared.name(answer.get("id")),
+        input_tokens=shared.count(usage.get("prompt_tokens")),
+        output_tokens=0,
+    )

@@ -1,0 +1,117 @@
+"""What every protocol needs: careful reading of JSON that may be anything, and the frame around reading an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from promptguard.core.model import Facts, Headers, Reading, Request
+from promptguard.wire.encoding import decoded
+
+
+def read_answer(status: int, headers: Headers, body: bytes, reader: Callable[[bytes], Reading]) -> Reading:
+    """Give the decoded body to `reader`; whatever it cannot read becomes a reading with `complete=False`."""
+    if status != 200:
+        return Reading(text="", complete=False, error=f"status_{status}")
+    plain = decoded(body, headers)
+    if plain is None:
+        return Reading(text="", complete=False, error="content_encoding")
+    try:
+        return reader(plain)
+    except (ValueError, RecursionError, TypeError, AttributeError, LookupError):
+        return Reading(text="", complete=False, error="unreadable")
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that `body` is, or None."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def text(value: Any) -> str | None:
+    """Return text or None; anything else is no answer of a known protocol, and must not travel on as if it were text.
+
+    Raises TypeError, which `read_answer` turns into an unreadable answer.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError("text expected")
+
+
+def name(value: Any) -> str | None:
+    """Return a name that is text, or None for whatever else a server may say there."""
+    return value if isinstance(value, str) else None
+
+
+def members(value: Any) -> Mapping[str, Any]:
+    """Return an object's members; none for what is no object."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def items(value: Any) -> tuple[Any, ...]:
+    """Return a list's items; none for what is no list."""
+    return tuple(value) if isinstance(value, list) else ()
+
+
+def count(value: Any) -> int | None:
+    """Return a number of tokens; None for what cannot be one, so that no server can lower what was spent."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+
+
+def counts(*values: Any) -> int | None:
+    """Return the sum of the numbers of tokens among `values`, or None when there is none."""
+    known = [n for n in map(count, values) if n is not None]
+    return sum(known) if known else None
+
+
+def number(value: Any) -> float | None:
+    """Return a number as a float, or None."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def limit(value: Any) -> int | None:
+    """Return a request's limit of tokens, or None for what bounds nothing."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def arguments(value: Any) -> str:
+    """Return a tool call's arguments as canonical JSON: a server may send an object whole and as text when streamed.
+
+    Text that is no JSON (a stream that broke off, a free-form tool) is returned as it is.
+    """
+    if isinstance(value, str):
+        try:
+            return json.dumps(json.loads(value), ensure_ascii=False, sort_keys=True)
+        except (ValueError, RecursionError):
+            return value
+    return json.dumps({} if value is None else value, ensure_ascii=False, sort_keys=True)
+
+
+def with_body_model(request: Request, facts: Facts, model: str) -> Request:
+    """Return the request with another model named in its body, everything else as sent."""
+    body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+    headers = tuple(
+        (k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers
+    )
+    return Request(request.method, request.origin, request.path, headers, body, request.timeout)
+
+
+def same_path(request: Request, facts: Facts, model: str) -> str:  # noqa: ARG001 - the interface of protocols
+    """Return where a background call goes: to the same path, for protocols that name the model in the body."""
+    return request.path
+
+
+def without(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
+    """Return the members of a body less those of a background call's list."""
+    return {k: v for k, v in body.items() if k not in dropped}
+
+
+def as_chat(system: Any, turns: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return turns as a chat's messages, a system text first: so a rendered prompt is recognised in every protocol."""
+    return ({"role": "system", "content": system}, *turns) if system else turns
