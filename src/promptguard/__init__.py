@@ -17,6 +17,8 @@ _HOMES = {
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
     "bypass": "promptguard.wrapping",
+    "cache_tags": "promptguard.wrapping",
+    "clear_cache": "promptguard.wrapping",
     "cluster": "promptguard.wrapping",
     "verdicts": "promptguard.wrapping",
     "prompts": "promptguard.templates.library:open_library",
@@ -49,6 +51,8 @@ __all__ = [
     "Warn",
     "__version__",
     "bypass",
+    "cache_tags",
+    "clear_cache",
     "cluster",
     "flush",
     "guard",
@@ -63,7 +67,18 @@ if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.templates.library import open_library as prompts
-    from promptguard.wrapping import bypass, cluster, flush, guard, is_wrapped, unwrap, verdicts, wrap
+    from promptguard.wrapping import (
+        bypass,
+        cache_tags,
+        clear_cache,
+        cluster,
+        flush,
+        guard,
+        is_wrapped,
+        unwrap,
+        verdicts,
+        wrap,
+    )
 
 
 def __getattr__(name: str) -> Any:
