@@ -18,6 +18,7 @@ from promptguard.core.model import Reading, StoredReply
 from promptguard.core.options import Cache
 from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable
 from promptguard.core.surroundings import Running, Surroundings
+from promptguard.core.whole import broken_off
 
 Steps = Generator[do.Effect, Any, None]
 
@@ -138,7 +139,7 @@ def keep(
         yield do.Witness(this.request.origin, this.answering, reading.identity.model)
     if this.key is None:
         return False
-    reason = "clipped" if body.clipped else "cut" if body.end == "cut" else unsaved(reading)
+    reason = broken_off(head, body, streamed=this.facts.streamed) or unsaved(reading)
     if reason is not None:
         yield do.Emit(CacheLooked("bypass", this.group, this.answering, f"not saved: {reason}"))
         ended = (
