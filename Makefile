@@ -34,8 +34,9 @@ bench: $(VENV)/.test           ## ratios, measured side by side; what the detect
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
 
-soak: $(VENV)/.test            ## long checks: 20 seeds of the demo, 20 quiet ones, a real model that did not change
+soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real model that did not change, attacks on the cache
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
+	$(BIN)/python -m benchmarks.cache
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(VENV2) promptguard-demo promptguard-report.html

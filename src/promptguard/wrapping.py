@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import sdks
 from promptguard.assembly import Assembly, Wanted
-from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn
+from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tags
 from promptguard.errors import ConfigurationError, UnknownClient
-from promptguard.guarding import BYPASS, CLUSTER
+from promptguard.guarding import BYPASS, CLUSTER, TAGS
 
 if TYPE_CHECKING:
     from promptguard.drift import Verdict
@@ -53,7 +53,19 @@ def wrap(
             "or give its SDK an HTTP client made by promptguard.guard()"
         )
     assembly = Assembly(
-        Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
+        Wanted(
+            ledger,
+            cache,
+            shadow,
+            replay,
+            drift,
+            on_drift,
+            prompts,
+            record_content,
+            clock,
+            seed,
+            _renews(client),
+        )
     )
     if assembly.changes_models and not family.can_change_model(client):
         raise ConfigurationError(
@@ -106,6 +118,14 @@ def guard(
     )
     made: H = guarded(original, assembly.guard(lambda: HttpTwin(_background_client(original))))
     return made
+
+
+_RENEWED_BY = ("_api_key_provider", "_azure_ad_token_provider", "_workload_identity_auth")
+"""Where SDKs keep what gives them a new credential when one runs out."""
+
+
+def _renews(client: object) -> bool:
+    return any(getattr(client, name, None) is not None for name in _RENEWED_BY)
 
 
 def _usable(http: Any, whose: str) -> None:
@@ -188,6 +208,40 @@ def bypass() -> Iterator[None]:
         yield
     finally:
         BYPASS.reset(token)
+
+
+@contextmanager
+def cache_tags(*tags: str) -> Iterator[None]:
+    """Within this block, answers of this thread or task are kept in the cache with these tags, for clearing them later.
+
+    Blocks add up. Tags are kept beside the answers, as they are. Raises ConfigurationError for what is no short text.
+
+    >>> with cache_tags("customer-42"):
+    ...     pass  # calls
+    """
+    both = tuple(dict.fromkeys((*TAGS.get(), *tags)))
+    check_tags(both, "cache_tags(...)")
+    token = TAGS.set(both)
+    try:
+        yield
+    finally:
+        TAGS.reset(token)
+
+
+def clear_cache(client: object, tag: str | None = None) -> None:
+    """Forget every answer in the cache of a wrapped client, or those with `tag`. Out of sight at once.
+
+    A cache on disk is cleared in the background, also for other processes, within seconds; `promptguard cache clear`
+    does it from outside. Nothing happens for a client without a cache.
+    """
+    from promptguard.http.transport import ports_of
+
+    family = sdks.family_of(client)
+    clients = [client] if family is None else [slot.http for slot in family.slots(client)]
+    for each in clients:
+        cache = getattr(ports_of(each), "cache", None)
+        if cache is not None:
+            cache.clear(tag)
 
 
 @contextmanager

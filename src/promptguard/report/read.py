@@ -313,5 +313,6 @@ def _cache(connection: Connection) -> CacheUse:
             # "<model>: input"; a model's own name may hold a colon
             model, _, side = row.label.rpartition(": ")
             tokens.setdefault(model, [0, 0])[side == "output"] = int(row.value)
-    hits, misses = decisions.pop("hit", 0), decisions.pop("miss", 0)
+    hits = decisions.pop("hit", 0) + decisions.get("hit: joined", 0)
+    misses = decisions.pop("miss", 0)
     return CacheUse(hits, misses, decisions, {model: (both[0], both[1]) for model, both in tokens.items()})
