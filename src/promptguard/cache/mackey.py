@@ -43,7 +43,11 @@ def load_mac_key(state_dir: Path) -> bytes:
 
 def _make(path: Path) -> None:
     """Write the file beside its place and link it there: nobody ever reads half a secret, and one wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in (
+        path.parent.parent,
+        path.parent,
+    ):  # `parents=True` would make the outer one for everybody to read
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".key-", dir=path.parent)  # mode 0600, whatever the umask
     try:
         with os.fdopen(handle, "wb") as stream:
