@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -242,3 +243,34 @@ def test_a_renewed_token_without_a_tenant_is_passed_by():
 def test_a_number_beyond_json_is_passed_by():
     asked = replace(request(), body=request().body[:-1] + b', "top_p": 1e999}')
     assert run(begin(cached(), asked=asked))[0].event.reason == "number beyond JSON"
+
+
+def two(second, refusal=None):
+    choices = [
+        {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"},
+        {"index": 1, "message": {"content": "b", "refusal": refusal}, "finish_reason": second},
+    ]
+    return do.Body((json.dumps({"choices": choices}).encode(),), "eof")
+
+
+def two_streamed(second, refusal=None):
+    def chunk(index, delta, finish):
+        return (
+            b"data: %s\n\n"
+            % json.dumps({"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}).encode()
+        )
+
+    told = [chunk(0, {"content": "a"}, "stop"), chunk(1, {"content": "b", "refusal": refusal}, second)]
+    return do.Body((*told, b"data: [DONE]\n\n"), "eof")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_of_several_choices_each_must_be_ordinary(streamed):
+    settings, make = cached(sampled=True, single_flight=False), two_streamed if streamed else two
+    asked = request(n=2, stream=streamed)
+    for answer, kept in (
+        (make("stop"), True), (make("length"), False), (make("content_filter"), False), (make("stop", "no"), False),
+        (make(None), False),
+    ):  # fmt: skip
+        seen = run(begin(settings, asked=asked), None, None, OK, answer)
+        assert isinstance(seen[4], do.Save) == kept

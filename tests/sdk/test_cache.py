@@ -299,8 +299,8 @@ def test_what_happens_to_the_store_is_counted(client_of, guarded):
     client = client_of(cache="disk")
     cache, ports = opened(client), client._client._transport._promptguard_ports
     cache._reading._con.close()  # as on a vanished disk
-    for number in range(4):
-        assert ask(client, str(number))
+    assert [cache.get("nothing") for _ in range(4)] == [None] * 4
+    assert ask(client)
     assert ports.faults.counts["cache error:CacheTrouble"] == 3
     assert ports.faults.counts["cache unavailable:CacheTrouble"] == 1
     assert ports.counting.flush(10)

@@ -143,6 +143,10 @@ def _read_plain(body: bytes) -> Reading:
         response_id=_text(answer.get("id")),
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
+        other_ends=tuple(
+            "refusal" if c["message"].get("refusal") else _text(c.get("finish_reason")) or ""
+            for c in answer["choices"][1:]
+        ),
     )
 
 
@@ -188,6 +192,7 @@ class _Gathered:
         self.calls: dict[int, dict[str, str]] = {}
         self.finish: dict[int, str] = {}
         self.choices: set[int] = set()
+        self.refused: set[int] = set()
         self.last: dict[str, Any] = {}
         self.usage: Mapping[str, Any] = {}
 
@@ -203,6 +208,8 @@ class _Gathered:
             self.choices.add(index)
             if choice.get("finish_reason"):
                 self.finish[index] = _text(choice["finish_reason"]) or ""
+            if index != 0 and (choice.get("delta") or {}).get("refusal"):
+                self.refused.add(index)
             if index == 0:
                 self._add_delta(choice.get("delta") or {})
 
@@ -225,4 +232,8 @@ class _Gathered:
             response_id=_text(self.last.get("id")),
             input_tokens=_count(self.usage.get("prompt_tokens")),
             output_tokens=_count(self.usage.get("completion_tokens")),
+            other_ends=tuple(
+                "refusal" if index in self.refused else self.finish.get(index, "")
+                for index in sorted(self.choices - {0})
+            ),
         )
