@@ -41,6 +41,12 @@ def load_mac_key(state_dir: Path) -> bytes:
         ) from None
 
 
+def read_only(state_dir: Path) -> bytes | None:
+    """Return the secret if there is one; makes none. Raises ConfigurationError as `load_mac_key` does."""
+    known = os.environ.get(VARIABLE) is not None or os.path.lexists(Path(state_dir) / FILENAME)
+    return load_mac_key(state_dir) if known else None
+
+
 def _make(path: Path) -> None:
     """Write the file beside its place and link it there: nobody ever reads half a secret, and one wins."""
     for directory in (
