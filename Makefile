@@ -35,14 +35,16 @@ lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test           ## ratios, measured side by side
+bench: $(VENV)/.test           ## ratios, measured side by side; what the detector costs
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/detector_cost.py
 
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
 
-soak: $(VENV)/.test            ## long checks: 20 seeds of the demo, 20 quiet ones, a real model that did not change
+soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real model that did not change, attacks on the cache
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
+	$(BIN)/python -m benchmarks.cache
 
 clean:           ## remove what make made
 	rm -rf $(VENV) $(VENV2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html

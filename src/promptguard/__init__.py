@@ -16,7 +16,10 @@ _HOMES = {
     "guard": "promptguard.wrapping",
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
+    "acknowledge": "promptguard.wrapping",
     "bypass": "promptguard.wrapping",
+    "cache_tags": "promptguard.wrapping",
+    "clear_cache": "promptguard.wrapping",
     "cluster": "promptguard.wrapping",
     "verdicts": "promptguard.wrapping",
     "prompts": "promptguard.templates.library:open_library",
@@ -48,7 +51,10 @@ __all__ = [
     "Shadow",
     "Warn",
     "__version__",
+    "acknowledge",
     "bypass",
+    "cache_tags",
+    "clear_cache",
     "cluster",
     "flush",
     "guard",
@@ -63,7 +69,19 @@ if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.templates.library import open_library as prompts
-    from promptguard.wrapping import bypass, cluster, flush, guard, is_wrapped, unwrap, verdicts, wrap
+    from promptguard.wrapping import (
+        acknowledge,
+        bypass,
+        cache_tags,
+        clear_cache,
+        cluster,
+        flush,
+        guard,
+        is_wrapped,
+        unwrap,
+        verdicts,
+        wrap,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from promptguard.background import Background
 
 KEY_FILE = "keys"
+CACHE_DIRECTORY = "cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Wanted:
     record_content: bool | None = None
     clock: Callable[[], float] = time.time
     seed: int | None = None
+    renewing: bool = False
+    """the client has credentials that it renews by itself"""
 
 
 class Assembly:
@@ -58,12 +62,15 @@ class Assembly:
         self.actions = _actions(wanted.on_drift)
         _check(replay=wanted.replay, record_content=wanted.record_content, prompts=wanted.prompts)
         self._directory = _directory(wanted.ledger)
+        self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self._settings = Settings(
             cache=cache_option(wanted.cache),
             shadow=wanted.shadow,
             replay=wanted.replay,
             secret=secrets.token_bytes(32),
+            renewing=wanted.renewing,
         )
+        _check_cache(self._settings)
 
     @property
     def changes_models(self) -> bool:
@@ -74,11 +81,12 @@ class Assembly:
         """Return a guard for one HTTP client; guards of one assembly share cache and background work."""
         from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 
-        cache, settings = self._cached
+        cache, flights, settings = self._cached
         seed = self._wanted.seed
         guard = Guard(
             settings,
             cache=cache,
+            flights=flights,
             telemetry=Telemetry(__version__),
             make_twin=make_twin,
             is_recorded=is_recorded,
@@ -87,12 +95,13 @@ class Assembly:
             rng=random.Random(seed) if seed is not None else None,
             renew=self._serve,
         )
+        self._guards.add(guard)
         self._serve(guard)
         return guard
 
     @cached_property
-    def _cached(self) -> tuple[Any, Settings]:
-        """The response cache, and the settings with the secret that keys digests of credentials.
+    def _cached(self) -> tuple[Any, Any, Settings]:
+        """The response cache, its calls on their way, and the settings with the secret that keys digests of credentials.
 
         What outlives the process (entries on disk, stored requests) needs the same secret next time.
         """
@@ -103,14 +112,25 @@ class Assembly:
         if persistent or (option is not None and option.kind == "disk"):
             settings = replace(settings, secret=load_mac_key(self._directory / KEY_FILE))
         if option is None:
-            return None, settings
+            return None, None, settings
+        from promptguard.cache.flights import Flights
+        from promptguard.http.streams import finish_abandoned
+
+        return self._store(option, settings.secret), Flights(finish_abandoned), settings
+
+    def _store(self, option: Cache, secret: bytes) -> Any:
         if option.kind == "memory":
             from promptguard.cache.memory import MemoryCache
 
-            return MemoryCache(option.max_bytes), settings
+            return MemoryCache(option.max_bytes)
         from promptguard.cache.disk import DiskCache
 
-        return DiskCache(self._directory / "cache", settings.secret, max_bytes=option.max_bytes), settings
+        directory = self._directory / CACHE_DIRECTORY
+        return DiskCache(directory, secret, max_bytes=option.max_bytes, on_event=self._on_cache_event)
+
+    def _on_cache_event(self, kind: str, reason: str) -> None:
+        for guard in list(self._guards)[:1]:  # they share one cache, and one of them is enough to count
+            guard.on_cache_event(kind, reason)
 
     def _serve(self, guard: Guard) -> None:
         """Connect a guard to its background work: at wrap(), and once more in each forked child."""
@@ -118,6 +138,7 @@ class Assembly:
 
         background = self._background()
         if background is None:
+            guard.counting = self._counting(guard)
             return
         shadow, replay, clock = guard.settings.shadow, guard.settings.replay, self._wanted.clock
         guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
@@ -126,6 +147,15 @@ class Assembly:
         guard.faults = background.faults
         guard.background = background
         background.serve(guard)
+
+    def _counting(self, guard: Guard) -> Any:
+        """Count for the ledger what a cache on disk did: it outlives the process, so its counts should."""
+        option = guard.settings.cache
+        if option is None or option.kind != "disk":
+            return None
+        from promptguard.background.counting import Counting
+
+        return Counting(self._directory, guard.faults.add)
 
     def _background(self) -> Background | None:
         wanted, shadow = self._wanted, self._wanted.shadow
@@ -162,6 +192,17 @@ def _check(*, replay: Replay | None, record_content: bool | None, prompts: Any) 
     if prompts is not None and not hasattr(prompts, "get"):
         raise ConfigurationError(
             "prompts= takes a prompt library, as promptguard.prompts(directory) returns it"
+        )
+
+
+def _check_cache(settings: Settings) -> None:
+    cache = settings.cache
+    if cache is None or settings.replay is not None:
+        return
+    wish = "reask=..." if cache.reask else 'on_drift="reask"' if cache.on_drift == "reask" else None
+    if wish is not None:
+        raise ConfigurationError(
+            f"Cache({wish}) feeds the replay stream: add replay=promptguard.Replay(...), with share=0 for nothing else"
         )
 
 

@@ -15,18 +15,29 @@ from typing import TYPE_CHECKING, Any
 from promptguard import wire
 from promptguard.core import effects as do
 from promptguard.core.canonical import digest
-from promptguard.core.events import Event, Fault
-from promptguard.core.flow import Flow, Surroundings, call, is_idle
+from promptguard.core.events import CacheStore, Event, Fault
+from promptguard.core.flow import Flow, call, is_idle
 from promptguard.core.model import Facts, Headers, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
+from promptguard.core.surroundings import Surroundings
+from promptguard.core.turns import Identities, Turns
 from promptguard.faults import Faults
 
 if TYPE_CHECKING:
     from promptguard.background import Background
+    from promptguard.background.counting import Counting
     from promptguard.telemetry.otel import Telemetry
 
 BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
 CLUSTER: ContextVar[str | None] = ContextVar("promptguard_cluster", default=None)
+TAGS: ContextVar[tuple[str, ...]] = ContextVar("promptguard_cache_tags", default=())
+
+
+_GOOD_NEWS = frozenset({"cache_recovered"})
+
+
+class CacheTrouble(Exception):  # noqa: N818 - never raised: it carries a reason to the counters
+    """Why the cache's store was of no use for a moment."""
 
 
 class Guard:
@@ -37,6 +48,7 @@ class Guard:
         settings: Settings,
         *,
         cache: Any,
+        flights: Any = None,
         telemetry: Telemetry | None,
         make_twin: Callable[[], Any],
         is_recorded: Callable[[], bool] = lambda: False,
@@ -45,9 +57,12 @@ class Guard:
         rng: random.Random | None = None,
         renew: Callable[[Guard], None] | None = None,
     ) -> None:
+        cache_option = settings.cache
         self.settings = settings
         self.cache = cache
         self.background: Background | None = None
+        self.counting: Counting | None = None
+        """counts for the ledger where there is a cache on disk and no background work"""
         self.telemetry = telemetry
         self.faults = Faults()
         self.spending: Any = None
@@ -66,9 +81,15 @@ class Guard:
         self.wall = wall
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
+        self._flights = flights
+        self._turns = Turns(None if cache_option is None or cache_option.draw == "turn" else self._draw)
+        self._identities = Identities()
         self._perform: dict[type, Callable[[Any], Any]] = {
             do.Lookup: self._lookup,
+            do.Choose: self._choose,
             do.Save: self._save,
+            do.Land: self._land,
+            do.Witness: lambda effect: self._identities.saw(effect.origin, effect.asked, effect.served),
             do.Offer: self._offer,
             do.Forfeit: self._forfeit,
             do.Emit: lambda effect: self.emit(effect.event),
@@ -85,6 +106,8 @@ class Guard:
         # The fourth only where it is used: one more draw a call would give every seeded test another order.
         last = self._draw if replay is not None and replay.placebo is not None else _never
         draws = (self._draw(), self._draw(), self._draw(), last())
+        cache = self.settings.cache
+        reask_draw = self._draw() if cache is not None and cache.reask else 1.0
         state = background.state if background else _NOTHING_CHANGED
         observed = self.telemetry is not None and self._is_recorded()
         if not observed and is_idle(self.settings, state, sample(self.settings, draws)):
@@ -101,9 +124,12 @@ class Guard:
             clock=time.monotonic,
             wall=self.wall,
             draws=draws,
+            reask_draw=reask_draw,
             call=self.calls,
             bypass=BYPASS.get(),
             cluster=CLUSTER.get(),
+            tags=TAGS.get(),
+            moved=self._identities.moved,
             observed=observed,
             context=self._context(),
         )
@@ -133,7 +159,8 @@ class Guard:
         """Leave the parent's threads, locks and connections alone; runs in the child before anything else."""
         self.faults = Faults()
         self.background = None
-        _INHERITED.append(self._twin)
+        _INHERITED.extend((self._twin, self.counting))
+        self.counting = None
         self._twin, self._twin_lock = None, threading.Lock()
         self._forked = True
 
@@ -146,6 +173,28 @@ class Guard:
         """Perform an effect that returns at once."""
         return self._perform[type(effect)](effect)
 
+    def join(self, effect: do.Join) -> do.Joined:
+        """Lead equal calls or wait for the one that does; alone where that fails."""
+        try:
+            joined: do.Joined = self._flights.join(effect.keys, effect.seconds)
+        except Exception as error:  # noqa: BLE001 - a call that cannot be shared is made
+            self.fault("single flight", error)
+            return do.ALONE
+        return joined
+
+    async def join_async(self, effect: do.Join) -> do.Joined:
+        """Do as `join` does, without blocking the loop."""
+        try:
+            joined: do.Joined = await self._flights.join_async(effect.keys, effect.seconds)
+        except Exception as error:  # noqa: BLE001
+            self.fault("single flight", error)
+            return do.ALONE
+        return joined
+
+    def leave(self, seat: Any) -> None:
+        """Give up the lead, if it is still held."""
+        self._land(do.Land(seat, None, "gone"))
+
     def fault(self, operation: str, error: BaseException) -> None:
         """Count a fault of our own."""
         self.faults.add(operation, error)
@@ -154,12 +203,19 @@ class Guard:
     def emit(self, event: Event) -> None:
         """Tell counters and telemetry; a fault in telling is counted, never raised."""
         try:
-            if self.background is not None:
-                self.background.tally(event)
+            counts = self.background or self.counting
+            if counts is not None:
+                counts.tally(event)
             if self.telemetry is not None:
                 self.telemetry.record(event)
         except Exception as error:  # noqa: BLE001 - telemetry must not harm the call it tells about
             self.faults.add("telemetry", error)
+
+    def on_cache_event(self, kind: str, reason: str) -> None:
+        """Count what happened to the cache's store; trouble is warned of, at most once a minute a kind."""
+        if kind not in _GOOD_NEWS:
+            self.faults.add(kind.replace("_", " "), CacheTrouble(reason))
+        self.emit(CacheStore(kind, reason))
 
     def _lookup(self, effect: do.Lookup) -> StoredReply | None:
         try:
@@ -168,6 +224,15 @@ class Guard:
             self.fault("cache lookup", error)
             return None
         return found
+
+    def _choose(self, effect: do.Choose) -> int:
+        return self._turns.next(effect.key, effect.count)
+
+    def _land(self, effect: do.Land) -> None:
+        try:
+            self._flights.land(effect.seat, effect.reply, effect.outcome)
+        except Exception as error:  # noqa: BLE001 - who waits has a deadline
+            self.fault("single flight", error)
 
     def _save(self, effect: do.Save) -> None:
         try:

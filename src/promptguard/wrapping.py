@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import sdks
 from promptguard.assembly import Assembly, Wanted
-from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn
+from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tags
 from promptguard.errors import ConfigurationError, UnknownClient
-from promptguard.guarding import BYPASS, CLUSTER
+from promptguard.guarding import BYPASS, CLUSTER, TAGS
 
 if TYPE_CHECKING:
     from promptguard.drift import Verdict
@@ -53,7 +53,19 @@ def wrap(
             "or give its SDK an HTTP client made by promptguard.guard()"
         )
     assembly = Assembly(
-        Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
+        Wanted(
+            ledger,
+            cache,
+            shadow,
+            replay,
+            drift,
+            on_drift,
+            prompts,
+            record_content,
+            clock,
+            seed,
+            _renews(client),
+        )
     )
     if assembly.changes_models and not family.can_change_model(client):
         raise ConfigurationError(
@@ -68,7 +80,7 @@ def wrap(
     for slot in slots:
         _usable(slot.http, type(client).__qualname__)
     for slot in slots:
-        _guard_slot(slot, partial(_twin, family, client), assembly)
+        _guard_slot(slot, partial(_twin, family, slot.owner), assembly)
     return client
 
 
@@ -106,6 +118,14 @@ def guard(
     )
     made: H = guarded(original, assembly.guard(lambda: HttpTwin(_background_client(original))))
     return made
+
+
+_RENEWED_BY = ("_api_key_provider", "_azure_ad_token_provider", "_workload_identity_auth")
+"""Where SDKs keep what gives them a new credential when one runs out."""
+
+
+def _renews(client: object) -> bool:
+    return any(getattr(client, name, None) is not None for name in _RENEWED_BY)
 
 
 def _usable(http: Any, whose: str) -> None:
@@ -191,6 +211,40 @@ def bypass() -> Iterator[None]:
 
 
 @contextmanager
+def cache_tags(*tags: str) -> Iterator[None]:
+    """Within this block, answers of this thread or task are kept in the cache with these tags, for clearing them later.
+
+    Blocks add up. Tags are kept beside the answers, as they are. Raises ConfigurationError for what is no short text.
+
+    >>> with cache_tags("customer-42"):
+    ...     pass  # calls
+    """
+    both = tuple(dict.fromkeys((*TAGS.get(), *tags)))
+    check_tags(both, "cache_tags(...)")
+    token = TAGS.set(both)
+    try:
+        yield
+    finally:
+        TAGS.reset(token)
+
+
+def clear_cache(client: object, tag: str | None = None) -> None:
+    """Forget every answer in the cache of a wrapped client, or those with `tag`. Out of sight at once.
+
+    A cache on disk is cleared in the background, also for other processes, within seconds; `promptguard cache clear`
+    does it from outside. Nothing happens for a client without a cache.
+    """
+    from promptguard.http.transport import ports_of
+
+    family = sdks.family_of(client)
+    clients = [client] if family is None else [slot.http for slot in family.slots(client)]
+    for each in clients:
+        cache = getattr(ports_of(each), "cache", None)
+        if cache is not None:
+            cache.clear(tag)
+
+
+@contextmanager
 def cluster(name: str) -> Iterator[None]:
     """Say that calls within this block depend on each other: a conversation, one user's session, one document.
 
@@ -206,6 +260,42 @@ def cluster(name: str) -> Iterator[None]:
         yield
     finally:
         CLUSTER.reset(token)
+
+
+def acknowledge(
+    ledger: str | Path = ".promptguard",
+    group: str | None = None,
+    *,
+    stream: str | None = None,
+    clock: Callable[[], float] = time.time,
+) -> list[tuple[str, str]]:
+    """Say that alarms are known: routes end, `Raise` stops raising, and a new epoch with its own alpha begins.
+
+    Of one group, or of all; of one stream, or of all. Every process that shares the ledger follows within seconds.
+    Returns the (stream, group) pairs acknowledged; the group of a self-test is "".
+
+    Raises InputFileError when there is no ledger, ConfigurationError when no such alarm stands.
+    """
+    from promptguard.ledger.store import Ledger
+    from promptguard.report.read import read_verdicts, standing_alarms
+
+    found = [
+        place
+        for place in standing_alarms(read_verdicts(ledger), ledger)
+        if group in {None, place[1]} and stream in {None, place[0]}
+    ]
+    if not found:
+        which = " ".join(filter(None, (group and f"of {group!r}", stream and f"in the {stream} stream")))
+        raise ConfigurationError(
+            f"{ledger}: no alarm {which + ' ' if which else ''}stands; see promptguard status"
+        )
+    opened = Ledger(ledger)
+    try:
+        for name, whose in found:
+            opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail={})
+    finally:
+        opened.close()
+    return found
 
 
 def verdicts(ledger: str | Path = ".promptguard") -> Iterator[Verdict]:

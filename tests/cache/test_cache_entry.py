@@ -23,6 +23,9 @@ REPLIES = st.builds(
     epoch=COUNT,
     input_tokens=COUNT,
     output_tokens=COUNT,
+    served=TEXT,
+    tags=st.lists(TEXT, max_size=3).map(tuple),
+    paired=st.booleans(),
 )
 
 
@@ -72,7 +75,7 @@ def test_sizes_are_bounded():
     with pytest.raises(BadEntry, match="wrong length"):
         decode("key", blob[:36] + struct.pack(">Q", 2**63) + blob[44:], SECRET)
     with pytest.raises(BadEntry, match="wrong size"):
-        decode("key", b"PGC1" + bytes(MAX_ENTRY_BYTES), SECRET)
+        decode("key", b"PGC2" + bytes(MAX_ENTRY_BYTES), SECRET)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +89,10 @@ def test_what_cannot_be_kept_is_refused_when_written(wrong):
 def test_the_format_is_as_written():
     # Golden: entries on users' disks. A change needs a new magic.
     golden = (
-        "504743312c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b6830000000000000073b9"
-        "2ae4987f9a85bb563846f61b48e8cd6361274e6d0610732d4ce02755364f7600c841d954fc4010000000000000"
-        "0000000000000000000000000000000000000000000000077072696d654031000000056770742d340000000100"
-        "00000c436f6e74656e742d54797065000000106170706c69636174696f6e2f6a736f6e00000003000000026865"
-        "00000000000000036c6c6f"
+        "504743322c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683000000000000007c31"
+        "6a4bb697665f474c5126187bfdd0dba8ed78d712509e7040e2d732041a70ea00c841d954fc4010000000000000"
+        "000000000000000000000000000000000000000000000000077072696d654031000000056770742d3400000000"
+        "00000000000000010000000c436f6e74656e742d54797065000000106170706c69636174696f6e2f6a736f6e00"
+        "00000300000002686500000000000000036c6c6f"
     )
     assert encode("key", reply(), SECRET).hex() == golden

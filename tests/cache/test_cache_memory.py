@@ -6,20 +6,20 @@ import threading
 import pytest
 from replies import reply
 
-from promptguard.cache.memory import MemoryCache
+from promptguard.cache.memory import ENTRY_OVERHEAD, MemoryCache
 
 
 def test_it_keeps_what_was_used_last_within_its_bytes():
     one = reply(b"x" * 1000)
-    cache = MemoryCache(max_bytes=3 * (one.size + 1))
+    cache = MemoryCache(max_bytes=3 * (one.size + 1 + ENTRY_OVERHEAD))
     for key in "abc":
         cache.put(key, one)
     assert cache.get("a") is one
     cache.put("d", one)
     assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
-    assert cache.size == 3 * (one.size + 1)
+    assert cache.size == 3 * (one.size + 1 + ENTRY_OVERHEAD)
     cache.put("a", reply(b""))
-    assert cache.size < 3 * (one.size + 1)
+    assert cache.size < 3 * (one.size + 1 + ENTRY_OVERHEAD)
     assert cache.get("a") == reply(b"")
 
 

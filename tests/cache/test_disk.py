@@ -234,7 +234,7 @@ def test_clear_hides_at_once_and_owes_what_it_could_not_do(make, place):
     assert cache.flush(10)
     with contextlib.closing(sqlite3.connect(place / "cache.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        cache.clear(0)
+        cache.clear(timeout_s=0)
         assert cache.get("key") is None
         assert cache.flush(10)
         other.execute("ROLLBACK")
@@ -246,7 +246,7 @@ def test_clear_hides_at_once_and_owes_what_it_could_not_do(make, place):
     cache.put("key", reply(b"new"))
     assert cache.flush(10)
     assert cache.get("key") == reply(b"new")
-    assert cache.clear(10)
+    assert cache.clear(timeout_s=10)
     assert make().get("key") is None
 
 

@@ -59,7 +59,7 @@ def test_a_tampered_row_is_a_miss_and_runs_nothing(tampering, make, place, tmp_p
     cache.put("key", reply(b"fresh"))  # overwrites the row; diskcache would delete the file it names
     assert cache.flush(10)
     assert cache.get("key") == reply(b"fresh")
-    cache.clear(10)
+    cache.clear(timeout_s=10)
     assert not marker.exists()
     assert secret.read_text() == "secret"
     assert (place / "bomb.val").exists()

@@ -14,7 +14,7 @@ from promptguard.wire import openai_chat
 
 GROUP = "prime@1"
 OK = do.Head(200, ())
-CACHED = Settings(cache=Cache(), secret=b"s")
+CACHED = Settings(cache=Cache(single_flight=False), secret=b"s")
 SHADOWED = Settings(shadow=Shadow(model="other", sample=1.0, repeat=0.0))
 
 
@@ -84,7 +84,10 @@ def test_an_answer_from_before_the_alarm_is_not_served_and_is_replaced():
 def test_an_entry_older_than_its_ttl_or_from_the_future_is_a_miss():
     for stored_at in (39.0, 101.0):
         entry = StoredReply(200, (), (b"x",), stored_at)
-        assert kinds(run(begin(Settings(cache=Cache(ttl=60))), entry, None))[1:] == ["Emit", "Send"]
+        assert kinds(run(begin(Settings(cache=Cache(ttl=60, single_flight=False))), entry, None))[1:] == [
+            "Emit",
+            "Send",
+        ]
 
 
 def test_routed_calls_ask_the_pinned_model_and_are_kept_under_it():
@@ -140,7 +143,9 @@ def test_a_sampled_call_that_fails_gives_its_place_up():
 
 def test_a_call_with_side_effects_is_neither_cached_nor_repeated():
     for more in ({"store": True}, {"tools": [{"type": "mcp"}]}, {"web_search_options": {}}):
-        settings = Settings(cache=Cache(), shadow=SHADOWED.shadow, replay=Replay(share=1.0))
+        settings = Settings(
+            cache=Cache(single_flight=False), shadow=SHADOWED.shadow, replay=Replay(share=1.0)
+        )
         seen = run(begin(settings, asked=request(**more)), None, OK, body())
         assert kinds(seen) == ["Emit", "Send", "Deliver", "NoneType"]
         assert seen[0].event.result == "bypass"

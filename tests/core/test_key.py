@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptguard.core.key import EXCLUDED_HEADERS, cache_key, principal, unambiguous
-from promptguard.core.model import Request
+from promptguard.core.key import (
+    EXCLUDED_HEADERS,
+    cache_key,
+    is_signed,
+    meaningful_headers,
+    principal,
+    renews,
+    unambiguous,
+)
+from promptguard.core.model import Facts, Request
+from promptguard.core.options import Cache
+from promptguard.core.policy import NEEDS_TENANT, Settings, cache_bypass
 
 SECRET = b"secret"
 GOLDEN = Path(__file__).with_name("golden_keys.json")
@@ -32,6 +42,8 @@ BASE = Request(
     ((b"Authorization", b"Bearer k"), (b"X-A", b"b")),
     b"",
 )
+
+FACTS = Facts("p", "openai", "chat", "gpt-4", (), {}, streamed=False)
 
 
 def key(request, body, tenant=""):
@@ -90,6 +102,8 @@ CHANGED = [
     ),
 ]
 
+IN_THE_KEY_OTHERWISE = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "host"}
+
 
 def test_method_origin_path_credential_and_unknown_headers_are_part_of_it():
     keys = {key(request, {"a": 1}) for request in [BASE, *CHANGED]}
@@ -99,7 +113,7 @@ def test_method_origin_path_credential_and_unknown_headers_are_part_of_it():
 
 @pytest.mark.parametrize(
     "name",
-    sorted(set(EXCLUDED_HEADERS) - {"authorization", "api-key", "x-api-key"}) + ["x-stainless-retry-count"],
+    sorted(set(EXCLUDED_HEADERS) - IN_THE_KEY_OTHERWISE) + ["x-stainless-retry-count", "x-datadog-trace-id"],
 )
 def test_headers_about_the_connection_are_not(name):
     assert key(with_header(name.encode(), b"anything"), {"a": 1}) == key(BASE, {"a": 1})
@@ -129,3 +143,80 @@ def test_keys_are_what_they_were():
         headers = tuple((k.encode(), v.encode()) for k, v in case["headers"])
         request = Request(case["method"], case["origin"], case["path"], headers, b"")
         assert cache_key(request, case["body"], secret=b"golden", tenant=case["tenant"]) == case["key"]
+
+
+JWT = b"Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
+
+
+def signed(key_id, signature=b"aa", when=b"20261123T000000Z", **more):
+    value = (
+        b"AWS4-HMAC-SHA256 Credential=%s/20261123/eu-1/bedrock/aws4_request, SignedHeaders=host, Signature=%s"
+    )
+    headers = ((b"Authorization", value % (key_id, signature)), (b"X-Amz-Date", when))
+    return replace(BASE, headers=headers)
+
+
+def test_of_an_aws_signature_only_the_access_key_counts():
+    first = key(signed(b"AKIA1"), {"a": 1})
+    assert key(signed(b"AKIA1", b"bb", b"20261124T000000Z"), {"a": 1}) == first
+    assert key(signed(b"AKIA2"), {"a": 1}) != first
+    assert is_signed(signed(b"AKIA1"))
+    assert not is_signed(BASE)
+
+
+@pytest.mark.parametrize("token", [JWT, b"Bearer ya29.a0Af", b"Bearer sk-ant-oat01-x"])
+def test_a_token_that_is_renewed_gives_way_to_the_tenant(token):
+    request = replace(BASE, headers=((b"Authorization", token),))
+    renewed = replace(BASE, headers=((b"Authorization", token + b"x"),))
+    assert renews(request)
+    assert key(request, {}) != key(renewed, {})
+    assert key(request, {}, tenant="t") == key(renewed, {}, tenant="t")
+    assert key(request, {}, tenant="t") != key(request, {}, tenant="u")
+
+
+def test_an_api_key_is_part_of_the_key_beside_the_tenant():
+    other = replace(BASE, headers=((b"Authorization", b"Bearer other"), (b"X-A", b"b")))
+    assert not renews(BASE)
+    assert key(BASE, {}, tenant="t") != key(other, {}, tenant="t")
+    given = {
+        "secret": SECRET,
+        "tenant": "t",
+        "renewed": True,
+    }  # the client says that it renews its credential
+    assert cache_key(BASE, {}, **given) == cache_key(other, {}, **given)
+
+
+def test_session_credentials_of_aws_are_renewed_but_tell_principals_apart():
+    session = replace(
+        signed(b"ASIA1"), headers=(*signed(b"ASIA1").headers, (b"X-Amz-Security-Token", b"long"))
+    )
+    settings = Settings(cache=Cache())
+    assert renews(session)
+    assert cache_bypass(session, FACTS, settings) is None
+    assert cache_bypass(replace(BASE, headers=((b"Authorization", JWT),)), FACTS, settings) == NEEDS_TENANT
+    assert cache_bypass(BASE, FACTS, Settings(cache=Cache(), renewing=True)) == NEEDS_TENANT
+    assert cache_bypass(BASE, FACTS, Settings(cache=Cache(tenant="t"), renewing=True)) is None
+
+
+def test_cookies_of_a_login_are_part_of_the_principal_and_those_of_a_balancer_are_not():
+    plain = key(BASE, {})
+    assert key(with_header(b"Cookie", b"__cf_bm=1; AWSALB=2"), {}) == plain
+    assert key(with_header(b"Cookie", b"session=1"), {}) != plain
+    assert key(with_header(b"Cookie", b"session=1; b=2"), {}) == key(
+        with_header(b"Cookie", b"b=2; __cf_bm=9; session=1"), {}
+    )
+
+
+def test_a_host_header_that_differs_from_the_origin_is_part_of_it():
+    assert key(with_header(b"Host", b"api.openai.com"), {}) == key(BASE, {})
+    assert key(with_header(b"Host", b"other.example"), {}) != key(BASE, {})
+
+
+def test_no_credential_is_in_the_key_in_the_clear():
+    for name in (b"Authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"Cookie"):
+        assert not [pair for pair in meaningful_headers(with_header(name, b"s3cret")) if "s3cret" in pair[1]]
+
+
+def test_numbers_beyond_json_have_no_key():
+    with pytest.raises(ValueError, match="JSON"):
+        key(BASE, {"temperature": float("inf")})

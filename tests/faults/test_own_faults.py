@@ -47,7 +47,7 @@ FAULTS = [
     "promptguard.templates.rendered.recognise",
     "promptguard.guarding.Guard.begin",
     "promptguard.guarding.call",
-    "promptguard.core.flow.cache_key",
+    "promptguard.core.caching.cache_key",
     "promptguard.core.flow._settle",
     "promptguard.wire.openai_chat.read_request",
     "promptguard.wire.openai_chat.read_reply",
@@ -201,9 +201,9 @@ def test_importing_loads_nothing_heavy():
 
 def test_public_names_are_these():
     assert sorted(promptguard.__all__) == [
-        "Budget", "Cache", "ConfigurationError", "Drift", "DriftDetected", "Price", "PromptGuardError", "Raise", "Replay",
-        "Route", "Shadow", "Warn", "__version__", "bypass", "cluster", "flush", "guard", "is_wrapped", "prompts", "unwrap",
-        "verdicts", "wrap",
+        "Budget", "Cache", "ConfigurationError", "Drift", "DriftDetected", "Price", "PromptGuardError", "Raise",
+        "Replay", "Route", "Shadow", "Warn", "__version__", "acknowledge", "bypass", "cache_tags", "clear_cache",
+        "cluster", "flush", "guard", "is_wrapped", "prompts", "unwrap", "verdicts", "wrap",
     ]  # fmt: skip
     assert all(hasattr(promptguard, name) for name in promptguard.__all__)
     assert {"Answer", "PairMonitor", "Verdict"} <= set(promptguard.drift.__all__)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import close_backgrounds
+
 CALLS, SWITCH = 150, 61
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x>\x1b[31m\u202e not prime"
 
@@ -72,4 +74,5 @@ def record(path: Path, *, switch: int, calls: int = CALLS) -> Recorded:
         assert promptguard.flush(10)
         promptguard.unwrap(client)
         client.close()
+        close_backgrounds()  # the ledger is to be read; other tests look at the work that is open
     return Recorded(path, calls, switch)

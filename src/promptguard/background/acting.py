@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from promptguard.core.epochs import Epochs
 from promptguard.core.options import Action, Raise, Route, Warn
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
@@ -26,14 +27,14 @@ class Acting:
         self._wall = wall
         self._lock = threading.Lock()
         self._last_noted = 0
-        self._epochs: dict[tuple[str, str], int] = {}
+        self.epochs = Epochs()
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
         self.catch_up()
 
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""
-        return self._epochs.get((stream, group), 1)
+        return self.epochs.of(stream, group)
 
     def routed(self, group: str, asked: str) -> str | None:
         """Where calls of (group, model asked) go instead, or None."""
@@ -78,6 +79,7 @@ class Acting:
                 action(verdict)
 
     def _apply(self, noted: dict[str, Any]) -> None:
+        self.epochs.apply(noted)
         group, detail, state = noted["group"], noted["detail"], self._state
         if noted["kind"] == "alarm":
             self.alarmed.add((noted["stream"], detail["epoch"], group))
@@ -85,7 +87,8 @@ class Acting:
             state.epochs = {**state.epochs, place: state.epochs.get(place, 0) + 1}
         elif noted["kind"] == "route":
             state.routes = {**state.routes, (group, detail["asked"]): detail["to"]}
-            # From here on the application's answers no longer show the changed model: pairs of another kind follow.
-            self._epochs["candidate", group] = self.epoch("candidate", group) + 1
         elif noted["kind"] == "raise":
             state.raising = {**state.raising, group: detail["message"]}
+        elif noted["kind"] == "acknowledge":
+            state.routes = {place: to for place, to in state.routes.items() if place[0] != group}
+            state.raising = {name: said for name, said in state.raising.items() if name != group}

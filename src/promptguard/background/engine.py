@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptguard.background.acting import Acting
+from promptguard.background.counting import tally
 from promptguard.background.evaluating import Evaluator
 from promptguard.background.pairing import Pairing
+from promptguard.background.reasking import pair_prior
 from promptguard.background.replaying import Replaying, ask_again, bank, bank_placebo
 from promptguard.background.tasks import Task
 from promptguard.core import events as ev
@@ -113,7 +115,9 @@ class Background:
 
     def _handle(self, task: Task) -> None:
         self.pairing.expire()
-        if task.job is not None:
+        if task.job is not None and task.job.prior is not None:
+            pair_prior(self.pairing, task.job)
+        elif task.job is not None:
             self.pairing.pair(task.job, task.guard)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.guard)
@@ -162,17 +166,7 @@ class Background:
 
     def tally(self, event: ev.Event) -> None:
         """Add an event to the ledger's counters."""
-        if isinstance(event, ev.CacheLooked):
-            self.writer.count(
-                "cache", event.result if not event.reason else f"{event.result}: {event.reason}"
-            )
-            if event.result == "hit":
-                self.writer.count("cache saved tokens", f"{event.model}: input", event.input_tokens)
-                self.writer.count("cache saved tokens", f"{event.model}: output", event.output_tokens)
-        elif isinstance(event, ev.PairDone):
-            self.writer.count("pairs", f"{event.stream}: {event.outcome}")
-        elif isinstance(event, ev.Fault):
-            self.writer.count("faults", f"{event.operation}: {event.error}")
+        tally(self.writer, event)
 
     def flush(self, timeout: float) -> bool:
         """Wait until every offered call is paired, committed and judged; False after `timeout` seconds."""
@@ -217,7 +211,10 @@ if hasattr(os, "register_at_fork"):
 
 def _task_bytes(task: Task) -> int:
     job = task.job
-    return 0 if job is None else len(job.request.body) + sum(map(len, job.body.chunks))
+    if job is None:
+        return 0
+    prior = job.prior.size if job.prior is not None else 0
+    return len(job.request.body) + sum(map(len, job.body.chunks)) + prior
 
 
 def open_backgrounds() -> tuple[Background, ...]:

@@ -181,7 +181,7 @@ class Evaluator:
             self._on_fault("action", error)
 
     def _failed_tests(self) -> set[str]:
-        monitors = {test: self._monitors.get((test, 1)) for test in SELF_TESTS}
+        monitors = {test: self._monitors.get((test, self._acting.epoch(test, ""))) for test in SELF_TESTS}
         return {
             test for test, known in monitors.items() if known is not None and known.brief().status == "drift"
         }
@@ -189,8 +189,9 @@ class Evaluator:
     def _write(self) -> None:
         failed = self._failed_tests()
         for stream, epoch in sorted(self._dirty):
-            # A later candidate epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
-            document = self._monitors[stream, epoch].explain(effect_from=1 if epoch > 1 else None).to_dict()
+            # A routed epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
+            routed = stream == "candidate" and any(epoch == known for _, known in self._acting.epochs.routed)
+            document = self._monitors[stream, epoch].explain(effect_from=1 if routed else None).to_dict()
             document["epoch"] = epoch
             reason = doubt(stream, failed)
             if reason is not None:

@@ -113,7 +113,7 @@ class Pairing:
         self.settle(
             effect.stream,
             effect.ticket,
-            self.lost(effect.stream, effect.group, "control_error", effect.reason),
+            self.lost(effect.stream, effect.group, effect.outcome, effect.reason),
         )
 
     def pair(self, job: Job, guard: Guard) -> None:
@@ -279,7 +279,11 @@ class Pairing:
 
 
 def _tickets(job: Job) -> list[tuple[str, int]]:
-    places = (("candidate", job.candidate_ticket), ("repeat", job.repeat_ticket))
+    places = (
+        ("candidate", job.candidate_ticket),
+        ("repeat", job.repeat_ticket),
+        ("replay", job.prior_ticket),
+    )
     return [(stream, ticket) for stream, ticket in places if ticket is not None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +15,9 @@ from promptguard.core.model import StoredReply
 class Job:
     """One thing for the writer to do."""
 
-    kind: Literal["write", "clear", "probe", "stop"]
+    kind: Literal["write", "clear", "look", "probe", "stop"]
     key: str = ""
+    """of a write; of a clear the tag, or empty for everything"""
     reply: StoredReply | None = None
 
     @property
@@ -61,6 +63,18 @@ class Backlog:
         with self._changed:
             self._unfinished -= 1
             self._changed.notify_all()
+
+    def forget_writes(self, told: Callable[[str], None]) -> None:
+        """Give up the writes that wait, so that a stop is next; `told` is called for each."""
+        with self._changed:
+            kept = [job for job in self._jobs if job.kind != "write"]
+            lost = len(self._jobs) - len(kept)
+            self._jobs = deque(kept)
+            self._bytes = 0
+            self._unfinished -= lost
+            self._changed.notify_all()
+        for _ in range(lost):
+            told("closed")
 
     def drained(self, timeout_s: float) -> bool:
         """Wait until everything queued so far is finished; returns whether it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
@@ -31,8 +32,8 @@ class ReplyCache(Protocol):
     def put(self, key: str, reply: StoredReply) -> None:
         """Keep `reply` under `key`, sooner or later or never; does not wait."""
 
-    def clear(self) -> None:
-        """Forget every entry."""
+    def clear(self, tag: str | None = None) -> object:
+        """Forget every entry, or those with `tag`."""
 
     def close(self) -> None:
         """Give back what is held open; the cache is empty from then on."""
@@ -69,6 +70,26 @@ def tell(on_event: OnEvent | None, kind: str, reason: str) -> None:
     if on_event is not None:
         with contextlib.suppress(Exception):
             on_event(kind, reason)
+
+
+class Closable(Protocol):
+    """Something that wants to end in order."""
+
+    def close(self) -> None:
+        """End; quickly."""
+
+
+def close_at_exit(this: Closable) -> None:
+    """Have `this.close()` called when the process ends, if `this` still lives; never in a forked child of its maker."""
+    reference, maker = weakref.ref(this), os.getpid()
+
+    def close() -> None:
+        living = reference()
+        if living is not None and os.getpid() == maker:
+            living.close()
+
+    atexit.register(close)
+    weakref.finalize(this, atexit.unregister, close).atexit = False
 
 
 class Forkable(Protocol):

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from promptguard.cache.backlog import Backlog, Job
 from promptguard.cache.circuit import Circuit
-from promptguard.cache.contract import CacheStats, OnEvent, survive_fork, tell
+from promptguard.cache.contract import CacheStats, OnEvent, close_at_exit, survive_fork, tell
 from promptguard.cache.entry import MAX_ENTRY_BYTES, MIN_MAC_KEY_BYTES, BadEntry, decode, encode
 from promptguard.cache.memory import MemoryCache
-from promptguard.cache.place import prepare, set_aside
+from promptguard.cache.place import clear_mark, prepare, set_aside, set_clear_mark
+from promptguard.cache.upkeep import remove
 from promptguard.core.model import StoredReply
 from promptguard.errors import ConfigurationError, MissingExtra
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_S = 0.01
 WRITE_TIMEOUT_S = 0.5
+EXIT_S = 0.3
+"""How long leaving the process may wait for entries that are queued."""
+LOOK_S = 1.0
+"""How often it is looked whether another process cleared the cache."""
 _INHERITED: list[object] = []
 """Connections that came through a fork: kept, because closing them would be a use of them."""
 
@@ -69,12 +74,18 @@ class DiskCache:
         self._clock = clock
         self._memory = MemoryCache(memory_bytes)
         self._closed = False
+        self._cleared = clear_mark(self.directory)
+        self._look_at = 0.0
         self._begin()
         survive_fork(self)
+        close_at_exit(self)
         self._ensure_thread()
 
     def get(self, key: str) -> StoredReply | None:
         """Return the reply kept under `key`, or None; also when the disk is slow, away, tampered with."""
+        if self._clock() >= self._look_at:
+            self._look_at = self._clock() + LOOK_S
+            self._backlog.add(Job("look"))
         found = self._memory.get(key)
         if found is None and not self._closed:
             found = self._from_disk(key)
@@ -97,20 +108,24 @@ class DiskCache:
         self._ensure_thread()
         return self._backlog.drained(timeout_s)
 
-    def clear(self, timeout_s: float = 2.0) -> bool:
-        """Forget every entry. They are out of sight at once; returns whether the disk was cleared in time."""
+    def clear(self, tag: str | None = None, timeout_s: float = 2.0) -> bool:
+        """Forget every entry, or those with `tag`; also where other processes keep them in memory, within seconds.
+
+        The disk is out of sight at once; returns whether it was cleared in time.
+        """
         self._hidden.set()
-        self._memory.clear()
+        self._memory.clear(tag)
         self._ensure_thread()
-        self._backlog.add(Job("clear"))
+        self._backlog.add(Job("clear", tag or ""))
         return self._backlog.drained(timeout_s)
 
-    def close(self, timeout_s: float = 2.0) -> None:
+    def close(self, timeout_s: float = EXIT_S) -> None:
         """Write what is queued, for at most `timeout_s` seconds, and close the store."""
         if self._closed:
             return
         self._closed = True
-        self._backlog.drained(timeout_s)
+        if not self._backlog.drained(timeout_s):
+            self._backlog.forget_writes(self._drop)
         self._backlog.add(Job("stop"))
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -131,6 +146,7 @@ class DiskCache:
         self._read_lock = threading.Lock()
         self._start_lock = threading.Lock()
         self._hidden = threading.Event()
+        self._owed: list[str | None] = []
         self._thread: threading.Thread | None = None
 
     def _ensure_thread(self) -> None:
@@ -216,6 +232,8 @@ class DiskCache:
                 backlog.done()
 
     def _do(self, job: Job) -> None:
+        if job.kind == "clear":
+            self._owed.append(job.key or None)
         if not self._circuit.closed and (job.kind in ("probe", "clear") or self._circuit.probe_due()):
             self._open(again=True)
         store = self._writing
@@ -224,17 +242,29 @@ class DiskCache:
                 self._drop("store_unavailable")
         elif job.kind == "clear":
             self._clear(store)
+        elif job.kind == "look":
+            self._look()
         elif job.reply is not None:
             self._write(store, job.key, job.reply)
 
     def _clear(self, store: StrictStore) -> None:
-        """Clear the disk; while that is owed, nothing of it is shown."""
+        """Clear what is owed; until then nothing of the disk is shown."""
         try:
-            store.clear()
+            while self._owed:
+                remove(store, self._mac_key, self._owed[0])
+                del self._owed[0]
+            self._cleared = set_clear_mark(self.directory)
         except Exception as error:  # noqa: BLE001
             self._fault("clear", error, at_once=True)  # opening again will clear first
         else:
             self._hidden.clear()
+
+    def _look(self) -> None:
+        """Forget what is in memory when another process has cleared the disk."""
+        mark = clear_mark(self.directory)
+        if mark != self._cleared:
+            self._cleared = mark
+            self._memory.clear()
 
     def _write(self, store: StrictStore, key: str, reply: StoredReply) -> None:
         try:

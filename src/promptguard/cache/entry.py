@@ -2,10 +2,11 @@
 
 ::
 
-    magic+version  4   b"PGC1" key digest    32   SHA-256 of the cache key: an entry moved to another key is
-    recognised length         8   of the payload, so that a truncated entry is recognised mac           32
-    BLAKE2b keyed with the cache's secret over all of the above, the cache key, and the payload payload
-    fixed-width numbers and length-prefixed byte strings
+    magic+version   4  b"PGC2"
+    key digest     32  SHA-256 of the cache key: an entry moved to another key is recognised
+    length          8  of the payload, so that a truncated entry is recognised
+    mac            32  BLAKE2b keyed with the cache's secret over all of the above, the cache key, and the payload
+    payload            fixed-width numbers and length-prefixed byte strings
 
 The MAC is checked before a byte of the payload is looked at (cache poisoning and bit rot: diskcache returns a
 row with one flipped byte without a word). Parsing is by `struct` alone: no format that can name a type.
@@ -19,13 +20,13 @@ from hashlib import blake2b, sha256
 
 from promptguard.core.model import StoredReply
 
-MAGIC = b"PGC1"
+MAGIC = b"PGC2"
 MAX_ENTRY_BYTES = 16 * 2**20
 """Larger replies are not kept, and larger rows not read."""
 MIN_MAC_KEY_BYTES = 16
 
 _HEAD = struct.Struct(">4s32sQ32s")
-_FACTS = struct.Struct(">HdqQQ")
+_FACTS = struct.Struct(">HdqQQ?")
 _LENGTH = struct.Struct(">I")
 
 
@@ -37,9 +38,18 @@ def encode(key: str, reply: StoredReply, mac_key: bytes) -> bytes:
     """Return the entry for `reply` under the cache key `key`; raises BadEntry when it cannot be one."""
     try:
         parts = [
-            _FACTS.pack(reply.status, reply.stored_at, reply.epoch, reply.input_tokens, reply.output_tokens)
+            _FACTS.pack(
+                reply.status,
+                reply.stored_at,
+                reply.epoch,
+                reply.input_tokens,
+                reply.output_tokens,
+                reply.paired,
+            )
         ]
-        _add(parts, _text(reply.group), _text(reply.model))
+        _add(parts, _text(reply.group), _text(reply.model), _text(reply.served))
+        parts.append(_LENGTH.pack(len(reply.tags)))
+        _add(parts, *map(_text, reply.tags))
         parts.append(_LENGTH.pack(len(reply.headers)))
         for name, value in reply.headers:
             _add(parts, name, value)
@@ -86,17 +96,28 @@ def _mac(key: str, name: bytes, payload: bytes, mac_key: bytes) -> bytes:
 
 
 def _parse(payload: bytes) -> StoredReply:
-    status, stored_at, epoch, input_tokens, output_tokens = _FACTS.unpack_from(payload)
+    status, stored_at, epoch, input_tokens, output_tokens, paired = _FACTS.unpack_from(payload)
     reader = _Reader(payload, _FACTS.size)
-    group, model = (
-        reader.bytes().decode("utf-8", "surrogatepass"),
-        reader.bytes().decode("utf-8", "surrogatepass"),
-    )
+    group, model, served = reader.text(), reader.text(), reader.text()
+    tags = tuple(reader.text() for _ in range(reader.length()))
     headers = tuple((reader.bytes(), reader.bytes()) for _ in range(reader.length()))
     chunks = tuple(reader.bytes() for _ in range(reader.length()))
     if reader.at != len(payload):
         raise BadEntry("malformed: bytes are left over")
-    return StoredReply(status, headers, chunks, stored_at, group, model, epoch, input_tokens, output_tokens)
+    return StoredReply(
+        status,
+        headers,
+        chunks,
+        stored_at,
+        group=group,
+        model=model,
+        epoch=epoch,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        served=served,
+        tags=tags,
+        paired=paired,
+    )
 
 
 class _Reader:
@@ -120,6 +141,9 @@ class _Reader:
             raise BadEntry("malformed: a part is cut")
         self.at += length
         return found
+
+    def text(self) -> str:
+        return self.bytes().decode("utf-8", "surrogatepass")
 
 
 def _add(parts: list[bytes], *strings: bytes) -> None:

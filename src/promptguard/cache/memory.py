@@ -8,6 +8,9 @@ from collections import OrderedDict
 from promptguard.cache.contract import CacheStats, survive_fork
 from promptguard.core.model import StoredReply
 
+ENTRY_OVERHEAD = 256
+"""Bytes of the key's object and the entry's place in the table."""
+
 
 class MemoryCache:
     """The entries used last, up to `max_bytes` (default 64 MiB). A larger entry is not kept."""
@@ -39,7 +42,7 @@ class MemoryCache:
 
     def put(self, key: str, reply: StoredReply) -> None:
         """Keep `reply` under `key`; the entries used longest ago make room."""
-        size = reply.size + len(key)
+        size = reply.size + len(key) + ENTRY_OVERHEAD
         with self._lock:
             self._remove(key)
             kept = size <= self._max_bytes
@@ -50,11 +53,12 @@ class MemoryCache:
                 self._remove(next(iter(self._entries)))
         self.stats.count("stores" if kept else "dropped")
 
-    def clear(self) -> None:
-        """Forget every entry."""
+    def clear(self, tag: str | None = None) -> None:
+        """Forget every entry, or those with `tag`."""
         with self._lock:
-            self._entries.clear()
-            self._bytes = 0
+            gone = [key for key, (reply, _) in self._entries.items() if tag is None or tag in reply.tags]
+            for key in gone:
+                self._remove(key)
 
     def close(self) -> None:
         """Forget every entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from promptguard.errors import ConfigurationError
 
 FILES = ("cache.db", "cache.db-wal", "cache.db-shm")
+CLEARED = "cleared"
 
 
 def prepare(directory: Path) -> None:
@@ -59,6 +61,24 @@ def _make_files_private(directory: Path) -> None:
                 os.fchmod(handle, 0o600)
         finally:
             os.close(handle)
+
+
+def clear_mark(directory: Path) -> bytes:
+    """Return what the last clear left, so that other processes notice it; empty where there was none."""
+    try:
+        with (directory / CLEARED).open("rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""
+
+
+def set_clear_mark(directory: Path) -> bytes:
+    """Leave a new mark, and return it."""
+    mark = secrets.token_hex(16).encode()
+    handle = os.open(directory / CLEARED, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(mark)
+    return mark
 
 
 def set_aside(directory: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -116,6 +117,13 @@ class StrictStore(diskcache.Cache):  # type: ignore[misc]
     def is_sound(self) -> bool:
         """Look through the whole file; slow on a large one."""
         return bool(self._con.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)])
+
+    def each(self) -> Iterator[tuple[str, bytes]]:
+        """Yield every row that could be an entry; what is no text and no bytes is passed over."""
+        columns = "SELECT key, value FROM Cache WHERE raw = 1 AND mode = 1 AND filename IS NULL"
+        for key, value in self._con.execute(columns):
+            if type(key) is str and type(value) is bytes:
+                yield key, value
 
     def abandon(self) -> sqlite3.Connection | None:
         """Let go of a connection that came through a fork, without closing it: SQLite forbids its use."""

@@ -18,7 +18,7 @@ from promptguard.errors import PromptGuardError
 if TYPE_CHECKING:
     import typer
 
-COMMANDS = ("demo", "analyze", "status", "report", "plan")
+COMMANDS = ("demo", "analyze", "status", "report", "plan", "acknowledge")
 DEBUG = "PROMPTGUARD_DEBUG"
 
 

@@ -58,6 +58,7 @@ def _row(row: StreamReport) -> dict[str, Any]:
         "group": row.group,
         "status": row.status,
         "reason": told["reason"],
+        "acknowledged": row.acknowledged,
         "routed": row.routed,
         "pairs": row.pairs,
         "alarm_call": row.alarm.call if row.alarm else None,
@@ -92,6 +93,7 @@ def _show(told: dict[str, Any]) -> None:
     rows = table("stream", "group", "status", "pairs", "alarm", "change began", "evidence")
     for row in told["rows"]:
         status = row["status"] if row["reason"] is None else f"{row['status']} ({row['reason']})"
+        status += ", acknowledged" if row["acknowledged"] else ""
         rows.add_row(
             row["stream"] + (" (after route)" if row["routed"] else ""),
             quoted(row["group"] or "(all)"),

@@ -1,12 +1,13 @@
 """What the flow of a call may ask of the world, and what it is told in return.
 
 The flow (flow.py) is a generator that yields these and is sent the answers; two short drivers in `http/transport`
-perform them, one for threads and one for asyncio. Every effect but `Send` returns at once.
+perform them, one for threads and one for asyncio. Every effect but `Send` and `Join` returns at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from promptguard.core.events import Event
 from promptguard.core.model import BodyEnd, Facts, Headers, Request, StoredReply
@@ -17,6 +18,61 @@ class Lookup:
     """Answered with the StoredReply under `key`, or None; never raises."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Answered with a number below `count`: which of the collected variants under `key` is served next."""
+
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Lead the first of `keys` that nobody asks at this moment, or wait for one that somebody does; answered `Joined`.
+
+    Waits for at most `seconds`, on the caller's thread or loop, and never blocks a loop.
+    """
+
+    keys: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """How a call goes on: with the answer another one got, as the leader of `key`, or alone."""
+
+    reply: StoredReply | None = None
+    key: str | None = None
+    seat: Any = None
+    """the leader's, to be given back by `Land`; opaque here"""
+
+
+ALONE = Joined()
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """The leader's answer, for those who wait: `reply`, or None with the reason that decides what they do.
+
+    `failed`: the attempt brought no answer, so one of them takes over. `gone`: so did its caller, by cancelling or by
+    closing early; one takes over, and it is no sign that the provider is in trouble. `unsaved`: it brought an answer
+    that may not be shared, so each of them asks for itself.
+    """
+
+    seat: Any
+    reply: StoredReply | None
+    outcome: Literal["saved", "failed", "gone", "unsaved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A fresh answer named the model that served it."""
+
+    origin: str
+    asked: str
+    served: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +157,9 @@ class Job:
     routed_to: str | None = None
     latency: float = 0.0
     """seconds from sending to the end of the body"""
+    prior: StoredReply | None = None
+    """the cached answer that this call's own replaces: the two are a pair of the replay stream"""
+    prior_ticket: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +177,7 @@ class Forfeit:
     ticket: int
     group: str
     reason: str
+    outcome: Literal["control_error", "candidate_error", "not_paired"] = "control_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +187,6 @@ class Emit:
     event: Event
 
 
-Effect = Lookup | Send | Deliver | Serve | Refuse | Save | Offer | Forfeit | Emit
+Effect = (
+    Lookup | Choose | Join | Land | Witness | Send | Deliver | Serve | Refuse | Save | Offer | Forfeit | Emit
+)

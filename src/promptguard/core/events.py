@@ -49,6 +49,14 @@ class CacheLooked:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheStore:
+    """Something happened to the store of a cache: cache_unavailable, cache_recovered, cache_tampered, ..."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PairDone:
     """One pair, compared or lost; `outcome` is compared, control_error, candidate_error, dropped, ..."""
 
@@ -87,4 +95,4 @@ class Fault:
     error: str
 
 
-Event = CallMade | CacheLooked | PairDone | AlarmRang | EvidenceMoved | Fault
+Event = CallMade | CacheLooked | CacheStore | PairDone | AlarmRang | EvidenceMoved | Fault

@@ -1,6 +1,6 @@
 """A call's whole life as a generator of effects: every decision is here, no IO.
 
-    Lookup → (Serve) → Send → Deliver → Save, Offer, Emit
+    Lookup → (Serve) → Join → Send → Deliver → Offer, Save, Land, Emit
 
 The generator is driven on the caller's path by `http/transport`. It is suspended at `Deliver` while the caller reads
 the answer, and finishes when the caller is done with it, so that a streamed answer is judged by its terminal event.
@@ -8,28 +8,23 @@ the answer, and finishes when the caller is done with it, so that a streamed ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from promptguard.core import effects as do
-from promptguard.core.events import CacheLooked, CallMade
-from promptguard.core.key import cache_key, cluster_digest, question_digest, unambiguous
-from promptguard.core.model import Facts, Headers, Reading, Request, StoredReply
-from promptguard.core.policy import (
-    NOT_SAMPLED,
-    Sampled,
-    Settings,
-    State,
-    cache_bypass,
-    sample,
-    stale,
-    unsaved,
-)
+from promptguard.core.caching import answered, keep, land
+from promptguard.core.events import CallMade
+from promptguard.core.key import cluster_digest, question_digest
+from promptguard.core.model import Facts, Headers, Reading, Request
+from promptguard.core.policy import Sampled, Settings, State, sample
+from promptguard.core.surroundings import Running, Surroundings
 
 Flow = Generator[do.Effect, Any, None]
 
 _ROUTE_KEPT = frozenset({408, 409, 429})  # the SDK retries these; they are not about the model's name
+
+_CALLER_WENT = frozenset({"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"})
 
 
 class WireProtocol(Protocol):
@@ -45,49 +40,6 @@ class WireProtocol(Protocol):
 
     def with_model(self, request: Request, facts: Facts, model: str) -> Request:
         """Return the request with another model named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What one call is told about the world when it begins."""
-
-    settings: Settings
-    state: State
-    group_of: Callable[[Facts], str]
-    open_ticket: Callable[[str, str, tuple[str, ...]], int | None]
-    """(stream, group, clusters) → a place in the order of pairs, or None where one of the clusters has had its pair"""
-    clock: Callable[[], float]
-    """monotonic seconds"""
-    wall: Callable[[], float]
-    """seconds since the Unix epoch"""
-    draws: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    call: int = 0
-    bypass: bool = False
-    """inside `with promptguard.bypass()`: not answered from the cache"""
-    cluster: str | None = None
-    """inside `with promptguard.cluster(...)`: what makes these calls depend on each other"""
-    observed: bool = False
-    """telemetry is recorded: answers are read even when nothing else needs it"""
-    context: object = None
-    """the caller's trace context, opaque here"""
-
-
-@dataclass(slots=True)
-class _Call:
-    """What one call knows of itself while it runs."""
-
-    request: Request
-    facts: Facts
-    group: str
-    answering: str
-    """the model that is asked: the request's own, or where a verdict routes it"""
-    epoch: int
-    key: str | None = None
-    sampled: Sampled = NOT_SAMPLED
-    clusters: tuple[str, ...] = ()
-    tickets: dict[str, int] = field(default_factory=dict)
-    routed_to: str | None = None
-    started: float = 0.0
 
 
 def is_idle(settings: Settings, state: State, sampled: Sampled) -> bool:
@@ -110,12 +62,13 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
     routed_to = around.state.route(group, facts.model)
     answering = routed_to or facts.model
     epoch = around.state.epoch(group, answering)
-    this = _Call(request, facts, group, answering, epoch, routed_to=routed_to, started=around.clock())
-    if around.settings.cache is not None and (yield from _from_cache(this, around)):
+    this = Running(request, facts, group, answering, epoch, routed_to=routed_to, started=around.clock())
+    cache = around.settings.cache
+    if cache is not None and (yield from answered(this, around, cache)):
         return
     if facts.pairable and not facts.stateful:
-        this.sampled = sampled
-        this.clusters = _clusters(this, around) if sampled else ()
+        this.sampled = sampled if this.prior is None else replace(sampled, replay=False)
+        this.clusters = _clusters(this, around) if sampled or this.prior else ()
         this.tickets = _tickets(this, around)
     head = yield from _send(this, protocol, around)
     if head is None:
@@ -124,45 +77,20 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
     yield from _settle(this, protocol, around, head, body)
 
 
-def _tickets(this: _Call, around: Surroundings) -> dict[str, int]:
+def _tickets(this: Running, around: Surroundings) -> dict[str, int]:
     """Take places in the order of pairs before the answer is known: of dependent calls the first sampled one has the pair.
 
     Were it the first answered one, short answers would be favoured on the control's side alone.
     """
     drawn = [name for name in ("candidate", "repeat") if getattr(this.sampled, name)]
+    if this.prior is not None:
+        drawn.append("replay")
     opened = {name: around.open_ticket(name, this.group, this.clusters) for name in drawn}
     return {name: ticket for name, ticket in opened.items() if ticket is not None}
 
 
-def _from_cache(this: _Call, around: Surroundings) -> Generator[do.Effect, Any, bool]:
-    """Answer from the cache if possible; tell the reason if not. True when the call is answered."""
-    cache = around.settings.cache
-    assert cache is not None  # noqa: S101 - narrowed by the caller
-    model = this.answering
-    reason = "asked for" if around.bypass else cache_bypass(this.facts, cache)
-    if reason is None and not unambiguous(this.request.body):
-        reason = "repeated JSON member"
-    if reason is not None:
-        yield do.Emit(CacheLooked("bypass", this.group, model, reason))
-        return False
-    asked = {**this.facts.body, "model": model}
-    this.key = cache_key(this.request, asked, secret=around.settings.secret, tenant=cache.tenant)
-    began = around.clock()
-    entry: StoredReply | None = yield do.Lookup(this.key)
-    took = around.clock() - began
-    if entry is None or stale(entry.stored_at, around.wall(), cache):
-        yield do.Emit(CacheLooked("miss", this.group, model, duration=took))
-        return False
-    if entry.epoch < this.epoch:
-        yield do.Emit(CacheLooked("bypass", this.group, model, "model changed", duration=took))
-        return False
-    yield do.Emit(CacheLooked("hit", this.group, model, "", entry.input_tokens, entry.output_tokens, took))
-    yield do.Serve(entry)
-    return True
-
-
 def _send(
-    this: _Call, protocol: WireProtocol, around: Surroundings
+    this: Running, protocol: WireProtocol, around: Surroundings
 ) -> Generator[do.Effect, Any, do.Head | None]:
     """Send, routed where a verdict says so; a routed request that the provider refuses is sent once as it was."""
     routed = protocol.with_model(this.request, this.facts, this.routed_to) if this.routed_to else None
@@ -174,6 +102,7 @@ def _send(
         and head.status not in _ROUTE_KEPT
     ):
         this.routed_to = this.key = None  # what comes now is not the answer the key stands for
+        yield from land(this, None, "unsaved")
         head = yield do.Send()
     if isinstance(head, do.Head) and head.status < 400:
         return head
@@ -181,16 +110,21 @@ def _send(
     return None
 
 
-def _failed(this: _Call, around: Surroundings, head: do.Head | do.Lost) -> Flow:
+def _failed(this: Running, around: Surroundings, head: do.Head | do.Lost) -> Flow:
     """Count an attempt without an answer: missing on the control's side, and the SDK may try again."""
     status = head.status if isinstance(head, do.Head) else None
     error = head.error if isinstance(head, do.Lost) else f"status_{head.status}"
+    yield from land(this, None, "gone" if error in _CALLER_WENT else "failed")
     for stream, ticket in this.tickets.items():
-        yield do.Forfeit(stream, ticket, this.group, error)
+        # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
+        side: Any = "candidate_error" if stream == "replay" else "control_error"
+        yield do.Forfeit(stream, ticket, this.group, error, side)
     yield do.Emit(_call_made(this, around, status=status, error=error))
 
 
-def _settle(this: _Call, protocol: WireProtocol, around: Surroundings, head: do.Head, body: do.Body) -> Flow:
+def _settle(
+    this: Running, protocol: WireProtocol, around: Surroundings, head: do.Head, body: do.Body
+) -> Flow:
     """Deal with what the caller has received: keep it, offer the call for pairing, tell telemetry."""
     ended = around.clock()
     if this.sampled:
@@ -200,19 +134,30 @@ def _settle(this: _Call, protocol: WireProtocol, around: Surroundings, head: do.
     reading = protocol.read_reply(
         head.status, head.headers, b"".join(body.chunks), streamed=this.facts.streamed
     )
-    if this.key is not None:
-        # Where no event marks the end, an answer that was closed early cannot be told from a whole one.
-        cut = body.end == "cut" or (body.end == "closed" and not protocol.MARKS_END)
-        reason = "clipped" if body.clipped else "cut" if cut else unsaved(reading)
-        if reason is None:
-            yield do.Save(this.key, _entry(this, around, head, body, reading))
-        else:
-            yield do.Emit(CacheLooked("bypass", this.group, this.answering, f"not saved: {reason}"))
+    kept = yield from keep(this, around, head, body, reading, marks_end=protocol.MARKS_END)
+    if "replay" in this.tickets:
+        yield from _pair_prior(this, around, head, body, kept, latency=ended - this.started)
     if around.observed:
         yield do.Emit(_call_made(this, around, status=head.status, reading=reading))
 
 
-def _job(this: _Call, around: Surroundings, head: do.Head, body: do.Body, latency: float) -> do.Job:
+def _pair_prior(
+    this: Running, around: Surroundings, head: do.Head, body: do.Body, kept: bool, latency: float
+) -> Flow:
+    """Offer the cached answer with the fresh one. The cached one was complete and ordinary, so both must be.
+
+    Otherwise the two would not be exchangeable, and a share of refusals that never changed would look like a change.
+    """
+    ticket = this.tickets["replay"]
+    if not kept:
+        yield do.Forfeit("replay", ticket, this.group, "fresh answer not ordinary", "not_paired")
+        return
+    whole = _job(this, around, head, body, latency)
+    alone = replace(whole, candidate_ticket=None, repeat_ticket=None, replay=False, placebo=False)
+    yield do.Offer(replace(alone, prior=this.prior, prior_ticket=ticket))
+
+
+def _job(this: Running, around: Surroundings, head: do.Head, body: do.Body, latency: float) -> do.Job:
     return do.Job(
         request=this.request,
         facts=this.facts,
@@ -231,31 +176,19 @@ def _job(this: _Call, around: Surroundings, head: do.Head, body: do.Body, latenc
     )
 
 
-def _clusters(this: _Call, around: Surroundings) -> tuple[str, ...]:
+def _clusters(this: Running, around: Surroundings) -> tuple[str, ...]:
     """Name what this call's answer depends on: its question, where equal ones have equal answers, and what was given."""
     secret = around.settings.secret
     found = [] if around.cluster is None else [cluster_digest(around.cluster, secret)]
+    if this.prior is not None:  # two calls that ask one entry afresh at a time: it is paired once
+        found.append(cluster_digest(f"cached {this.key} {this.prior.stored_at!r}", secret))
     if this.facts.temperature == 0:
         found.append(question_digest(this.request, this.facts.body, secret))
     return tuple(found)
 
 
-def _entry(this: _Call, around: Surroundings, head: do.Head, body: do.Body, reading: Reading) -> StoredReply:
-    return StoredReply(
-        status=head.status,
-        headers=head.headers,
-        chunks=body.chunks,
-        stored_at=around.wall(),
-        group=this.group,
-        model=this.answering,
-        epoch=this.epoch,
-        input_tokens=reading.input_tokens or 0,
-        output_tokens=reading.output_tokens or 0,
-    )
-
-
 def _call_made(
-    this: _Call,
+    this: Running,
     around: Surroundings,
     *,
     status: int | None,

@@ -17,36 +17,111 @@ from promptguard.core.model import Headers, Request
 
 VERSION = "pg1"
 
+_CREDENTIAL = "in the key as a keyed digest of the principal, never in the clear"
+_TRACING = "tracing"
+_SIGNATURE = "part of a signature that is new for every call; the access key's id stands for it"
 EXCLUDED_HEADERS: Mapping[str, str] = {
     "accept-encoding": "changes the bytes on the wire, never the answer; the stored bytes are served as they came",
-    "authorization": "in the key as a keyed digest of the principal, never in the clear",
-    "api-key": "in the key as a keyed digest of the principal, never in the clear",
-    "x-api-key": "in the key as a keyed digest of the principal, never in the clear",
-    "baggage": "tracing",
+    "amz-sdk-invocation-id": "new for every call",
+    "amz-sdk-request": "names the attempt, not the question",
+    "authorization": _CREDENTIAL,
+    "api-key": _CREDENTIAL,
+    "x-api-key": _CREDENTIAL,
+    "x-goog-api-key": _CREDENTIAL,
+    "b3": _TRACING,
+    "baggage": _TRACING,
     "connection": "about the connection, not the question",
     "content-length": "follows from the body",
-    "cookie": "about the connection; providers do not answer by it",
-    "host": "in the key as the origin",
+    "cookie": "in the key as part of the principal, less the cookies of load balancers",
+    "host": "in the key as the origin, and itself where it differs from that",
     "idempotency-key": "new for every call",
-    "traceparent": "tracing",
-    "tracestate": "tracing",
+    "sentry-trace": _TRACING,
+    "traceparent": _TRACING,
+    "tracestate": _TRACING,
     "transfer-encoding": "about the connection, not the question",
     "user-agent": "names the SDK's version, not the question",
-    "x-amzn-trace-id": "tracing; huggingface_hub makes a new one for every call",
+    "x-amz-content-sha256": "follows from the body",
+    "x-amz-date": _SIGNATURE,
+    "x-amz-security-token": _SIGNATURE,
+    "x-amzn-trace-id": _TRACING,
+    "x-client-request-id": "new for every call",
+    "x-cloud-trace-context": _TRACING,
     "x-request-id": "new for every call",
 }
-EXCLUDED_PREFIXES: Mapping[str, str] = {"x-stainless-": "names the SDK, its retry count and its timeout"}
+EXCLUDED_PREFIXES: Mapping[str, str] = {
+    "x-b3-": _TRACING,
+    "x-datadog-": _TRACING,
+    "x-stainless-": "names the SDK, its retry count and its timeout",
+}
+MEANINGFUL_HEADERS: Mapping[str, str] = {
+    "accept": "the form of the answer",
+    "anthropic-beta": "turns features on",
+    "anthropic-version": "the API's version",
+    "content-type": "the form of the question",
+    "openai-beta": "turns features on",
+    "openai-organization": "who asks",
+    "openai-project": "who asks",
+}
+"""Headers the SDKs send that are known to matter. For people: one that is in no table is part of the key all the same,
+and a test fails so that somebody looks at it."""
 
 _PRINCIPAL_HEADERS = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
+_BALANCER_COOKIES = (b"__cf", b"_cfuvid", b"__cflb", b"awsalb", b"awselb", b"gclb", b"arraffinity")
+"""Set by whatever stands before the provider, new every half hour, and no part of who asks."""
+_SIGV4 = b"AWS4-HMAC-SHA256"
+_RENEWED_TOKENS = (b"ya29.", b"sk-ant-oat")
+"""OAuth tokens of Google and Anthropic; others are known by being a JWT, or by the client that renews them."""
 
 
 def principal(request: Request, secret: bytes) -> str:
-    """Return a keyed digest of the credential, so that two API keys never share an answer."""
+    """Return a keyed digest of the credential, so that two API keys never share an answer.
+
+    Of an AWS signature (version 4) only the access key's id counts: the rest is new for every call.
+    """
     mac = hmac.new(secret, digestmod=hashlib.sha256)
     for name, value in request.headers:
-        if name.lower() in _PRINCIPAL_HEADERS:
-            mac.update(name.lower() + b"\0" + value + b"\0")
+        lower = name.lower()
+        if lower in _PRINCIPAL_HEADERS:
+            mac.update(lower + b"\0" + (_access_key_id(value) or value) + b"\0")
+        elif lower == b"cookie" and (kept := _cookies(value)):
+            mac.update(b"cookie\0" + kept + b"\0")
     return mac.hexdigest()
+
+
+def _access_key_id(authorization: bytes) -> bytes | None:
+    scheme, _, rest = authorization.partition(b" ")
+    if scheme != _SIGV4:
+        return None
+    for part in rest.split(b","):
+        name, _, value = part.strip().partition(b"=")
+        if name == b"Credential":
+            return b"sigv4 " + value.partition(b"/")[0]
+    return None
+
+
+def _cookies(value: bytes) -> bytes:
+    each = (part.strip() for part in value.split(b";"))
+    return b";".join(sorted(part for part in each if not part.lower().startswith(_BALANCER_COOKIES)))
+
+
+def renews(request: Request) -> bool:
+    """Whether the credential is one that is replaced every hour or so: an OAuth token, or AWS session credentials."""
+    for name, value in request.headers:
+        lower = name.lower()
+        if lower == b"x-amz-security-token":
+            return True
+        if lower in _PRINCIPAL_HEADERS:
+            token = value.rpartition(b" ")[2]
+            if token.startswith(_RENEWED_TOKENS) or (
+                token.startswith(b"eyJ") and token.count(b".") in {2, 4}
+            ):
+                return True
+    return False
+
+
+def is_signed(request: Request) -> bool:
+    """Whether the credential is an AWS signature, whose access key's id tells principals apart."""
+    return any(name.lower() == b"authorization" and _access_key_id(value) for name, value in request.headers)
 
 
 def credentials(request: Request) -> Headers:
@@ -59,20 +134,32 @@ def meaningful_headers(request: Request) -> list[tuple[str, str]]:
     kept = []
     for name, value in request.headers:
         lower = name.decode("latin-1").lower()
-        if lower in EXCLUDED_HEADERS or any(lower.startswith(prefix) for prefix in EXCLUDED_PREFIXES):
+        text = value.decode("latin-1")
+        if is_excluded(lower) and not (lower == "host" and not request.origin.endswith("://" + text)):
             continue
-        kept.append((lower, value.decode("latin-1")))
+        kept.append((lower, text))
     return sorted(kept)
 
 
-def cache_key(request: Request, body: Mapping[str, Any], *, secret: bytes, tenant: str = "") -> str:
-    """Return the key of a request: "pg1:" and 64 hex digits, SHA-256 over the canonical form of its parts."""
+def is_excluded(header: str) -> bool:
+    """Whether a header, its name in lower case, is left out of keys; the tables above say why."""
+    return header in EXCLUDED_HEADERS or header.startswith(tuple(EXCLUDED_PREFIXES))
+
+
+def cache_key(
+    request: Request, body: Mapping[str, Any], *, secret: bytes, tenant: str = "", renewed: bool = False
+) -> str:
+    """Return the key of a request: "pg1:" and 64 hex digits, SHA-256 over the canonical form of its parts.
+
+    A credential that is renewed (`renewed`, or seen to be) gives way to `tenant` where there is one.
+    Raises ValueError for a body that has no canonical form: numbers beyond what JSON can say.
+    """
     parts = {
         "method": request.method,
         "origin": request.origin,
         "path": request.path,
         "headers": meaningful_headers(request),
-        "principal": principal(request, secret),
+        "principal": "" if tenant and (renewed or renews(request)) else principal(request, secret),
         "tenant": tenant,
         "body": body,
     }

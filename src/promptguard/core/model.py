@@ -13,6 +13,10 @@ BodyEnd = Literal["eof", "terminal", "closed", "cut"]
 """How an answer's body ended: end of data; the protocol's terminal event; the caller closed early; the network cut it."""
 
 
+_OBJECT = 48
+"""Bytes of one small object and the pointer to it."""
+
+
 def header(headers: Headers, name: bytes) -> bytes | None:
     """Return the first value of header `name` (lower case), or None."""
     return next((value for key, value in headers if key.lower() == name), None)
@@ -87,7 +91,8 @@ class StoredReply:
     """A response as the cache keeps it: the bytes the server sent, chunk by chunk, and whose answer it was.
 
     `group`, `model` and `epoch` say under which verdict epoch the answer was given: after a confirmed drift the
-    epoch of (group, model) moves on and older entries are no longer served.
+    epoch of (group, model) moves on and older entries are no longer served. `served` is the identity epoch, by its
+    name: the model that the provider said had answered (a number would mean different things in two processes).
     """
 
     status: int
@@ -100,8 +105,15 @@ class StoredReply:
     epoch: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    served: str = ""
+    tags: tuple[str, ...] = ()
+    paired: bool = False
+    """it entered the replay stream already, and an answer enters a stream's evidence once"""
 
     @property
     def size(self) -> int:
-        """Bytes this entry occupies, near enough to bound a cache by."""
-        return 256 + sum(map(len, self.chunks)) + sum(len(k) + len(v) for k, v in self.headers)
+        """Bytes of memory this entry occupies, rounded up: a stream of many small chunks is mostly overhead."""
+        headers = sum(len(k) + len(v) + 3 * _OBJECT for k, v in self.headers)
+        chunks = sum(map(len, self.chunks)) + _OBJECT * len(self.chunks)
+        texts = 4 * (len(self.group) + len(self.model) + len(self.served) + sum(map(len, self.tags)))
+        return 768 + headers + chunks + texts + 2 * _OBJECT * len(self.tags)

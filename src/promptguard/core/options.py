@@ -181,6 +181,29 @@ class Route:
             raise ConfigurationError('Route(to=...) must name a pinned model version, such as "gpt-4-0314"')
 
 
+MAX_VARIANTS = 64
+MAX_TAGS = 32
+_CACHE_WORDS: Mapping[str, tuple[str, ...]] = {
+    "kind": ("memory", "disk"),
+    "draw": ("turn", "random"),
+    "on_drift": ("bypass", "keep", "reask"),
+}
+
+
+def _whole(value: int, name: str, unit: str, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of {unit}, {least} to {most:,}")
+
+
+def check_tags(tags: tuple[str, ...], name: str) -> None:
+    """Raise ConfigurationError unless `tags` is a tuple of a few short non-empty texts."""
+    fine = isinstance(tags, tuple) and len(tags) <= MAX_TAGS
+    if not fine or any(not isinstance(tag, str) or not 0 < len(tag) <= 200 for tag in tags):
+        raise ConfigurationError(
+            f"{name} takes a tuple of at most {MAX_TAGS} texts of 1 to 200 characters, not {tags!r}"
+        )
+
+
 Action = Warn | Raise | Route | Callable[[Any], None]
 
 
@@ -195,15 +218,43 @@ class Cache:
     sampled: bool = False
     """also cache calls that ask for variety (temperature above 0 or n above 1)"""
     tenant: str = ""
-    """separates entries of one API key, such as one customer of yours from another"""
+    """separates entries of one API key, such as one customer of yours from another; needed where the credential is a
+    token that is renewed"""
+    variants: int = 1
+    """with `sampled`: so many answers are collected for a question before any of them is served again"""
+    draw: Literal["turn", "random"] = "turn"
+    """how collected variants are served: one after the other, or by a draw (seeded by wrap's `seed`)"""
+    on_drift: Literal["bypass", "keep", "reask"] = "bypass"
+    """entries of a model that changed: not served; served all the same; not served, and paired with the fresh answer
+    in the replay stream"""
+    reask: float = 0.0
+    """share of hits that are asked afresh instead; the stored and the fresh answer are a pair of the replay stream"""
+    tags: tuple[str, ...] = ()
+    """on every entry, for clearing; `promptguard.cache_tags(...)` adds more for a block"""
+    single_flight: bool = True
+    """equal calls at the same moment (not streams) wait for one of them and share its answer"""
 
     def __post_init__(self) -> None:
-        if self.kind not in {"memory", "disk"}:
-            raise ConfigurationError(f'Cache(kind={self.kind!r}) must be "memory" or "disk"')
+        for name, known in _CACHE_WORDS.items():
+            if getattr(self, name) not in known:
+                raise ConfigurationError(
+                    f"Cache({name}={getattr(self, name)!r}) must be one of {', '.join(map(repr, known))}"
+                )
         if self.ttl is not None:
             seconds(self.ttl, "Cache(ttl)")
-        if self.max_bytes < 1:
-            raise ConfigurationError("Cache(max_bytes) must be at least 1")
+        _whole(self.max_bytes, "Cache(max_bytes)", "bytes", 1, 2**50)
+        _whole(self.variants, "Cache(variants)", "answers a question", 1, MAX_VARIANTS)
+        _share(self.reask, "Cache(reask)")
+        for name in ("sampled", "single_flight"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"Cache({name}={getattr(self, name)!r}) must be True or False")
+        if not isinstance(self.tenant, str):
+            raise ConfigurationError(f"Cache(tenant={self.tenant!r}) must be text that names the tenant")
+        if self.variants > 1 and not self.sampled:
+            raise ConfigurationError(
+                "Cache(variants=...) collects answers of calls that ask for variety: add sampled=True"
+            )
+        check_tags(self.tags, "Cache(tags=...)")
 
 
 def cache_option(value: str | Cache | None) -> Cache | None:

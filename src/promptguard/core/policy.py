@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from promptguard.core.model import Facts, Reading
+from promptguard.core.key import is_signed, renews
+from promptguard.core.model import Facts, Reading, Request, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow, seconds
 
 ORDINARY_ENDS = frozenset({"stop", "tool_calls", "function_call"})
 """Finish reasons of an answer that said what it had to say; `length` and `content_filter` are never cached."""
 
+NEEDS_TENANT = "renewed token: Cache(tenant=...) is needed"
+"""A token that is new every hour tells nobody apart for long, and one that is shared tells nobody apart at all."""
+
 _OTHER_ENDS = frozenset({"length", "content_filter"})
+
+CHANGED = "model changed"
 
 EFFECT_PAIRS = 50
 """Pairs of the unrouted alias after a Route, from which the size of the change is measured."""
@@ -26,6 +32,8 @@ class Settings:
     replay: Replay | None = None
     secret: bytes = b""
     """keys the digest of the principal; never leaves the process"""
+    renewing: bool = False
+    """the client gets a new credential when one runs out"""
 
 
 @dataclass(slots=True)
@@ -51,10 +59,15 @@ class State:
         return self.epochs.get((group, model), 0)
 
 
-def cache_bypass(facts: Facts, cache: Cache) -> str | None:
+def cache_bypass(request: Request, facts: Facts, settings: Settings) -> str | None:
     """Why a call must not be answered from the cache, or None when it may be."""
+    cache = settings.cache
+    if cache is None:
+        return "no cache"
     if facts.stateful:
         return f"stateful: {facts.stateful}"
+    if not cache.tenant and (settings.renewing or (renews(request) and not is_signed(request))):
+        return NEEDS_TENANT
     if not cache.sampled and facts.temperature is not None and facts.temperature > 0:
         return "temperature above 0"
     if not cache.sampled and facts.choices > 1:
@@ -73,6 +86,15 @@ def unsaved(reading: Reading) -> str | None:
     if reading.finish_reason not in ORDINARY_ENDS:
         # Only known words: reasons become counters, and a provider may say anything here.
         return f"finish_reason {reading.finish_reason if reading.finish_reason in _OTHER_ENDS else 'unknown'}"
+    return None
+
+
+def unusable(entry: StoredReply, now: float, epoch: int, cache: Cache, *, moved: bool) -> str | None:
+    """Why an entry must not be served, or None when it may be."""
+    if stale(entry.stored_at, now, cache):
+        return "stale"
+    if cache.on_drift != "keep" and (entry.epoch < epoch or moved):
+        return CHANGED
     return None
 
 

@@ -77,6 +77,8 @@ def action_words(noted: Noted) -> str:
         return f"Alarm: {detail['asked']} changed, {after} (evidence 10^{detail['log10_evidence']:.1f})."
     if noted.kind == "route":
         return f"Calls that ask for {detail['asked']} are sent to {detail['to']} from here on."
+    if noted.kind == "acknowledge":
+        return f"The {noted.stream} alarm was acknowledged: routes ended, and its evidence began anew."
     if noted.kind == "raise":
         return f"Calls of this group raise from here on: {detail['message']}"
     return noted.kind

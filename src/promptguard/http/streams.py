@@ -19,7 +19,7 @@ MAX_RECORDED = 8 * 1024 * 1024
 """Bytes of one answer that are kept for caching and comparing; what comes after passes unrecorded."""
 
 
-_ABANDONED: deque[Recorder] = deque()
+_ABANDONED: deque[Callable[[], object]] = deque()
 
 
 def finish_abandoned() -> None:
@@ -30,10 +30,15 @@ def finish_abandoned() -> None:
     """
     while _ABANDONED:
         try:
-            recorder = _ABANDONED.popleft()
+            finish = _ABANDONED.popleft()
         except IndexError:
             return  # another thread was first
-        recorder.finish("closed")
+        finish()
+
+
+def finish_later(finish: Callable[[], object]) -> None:
+    """Have `finish` called by the next `finish_abandoned`; safe where objects are collected."""
+    _ABANDONED.append(finish)
 
 
 class Recorder:
@@ -122,7 +127,7 @@ def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class 
             # A stream that nobody closes is an outcome too; interpreter shutdown may have taken the rest away.
             recorder = getattr(self, "_recorder", None)
             if recorder is not None and not recorder.finished:
-                _ABANDONED.append(recorder)
+                finish_later(functools.partial(recorder.finish, "closed"))
 
     return RecordedStream
 

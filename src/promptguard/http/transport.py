@@ -20,7 +20,13 @@ from promptguard.core.flow import Flow
 from promptguard.core.model import Headers, Request, StoredReply
 from promptguard.errors import DriftDetected
 from promptguard.http.family import family_of, is_async
-from promptguard.http.streams import Recorder, finish_abandoned, recorded_stream_class, replayed_stream_class
+from promptguard.http.streams import (
+    Recorder,
+    finish_abandoned,
+    finish_later,
+    recorded_stream_class,
+    replayed_stream_class,
+)
 
 CACHE_MARK = (b"x-promptguard-cache", b"hit")
 
@@ -36,6 +42,15 @@ class Ports(Protocol):
 
     def perform(self, effect: do.Effect) -> Any:
         """Perform an effect that returns at once; never raises."""
+
+    def join(self, effect: do.Join) -> do.Joined:
+        """Lead equal calls, or wait for the one that does, on this thread."""
+
+    async def join_async(self, effect: do.Join) -> do.Joined:
+        """Do the same on this event loop, without blocking it."""
+
+    def leave(self, seat: Any) -> None:
+        """Give up the lead, if it is still held."""
 
     def fault(self, operation: str, error: BaseException) -> None:
         """Count a fault of our own; never raises."""
@@ -153,7 +168,10 @@ def _drive(request: Any, inner: Any, ports: Ports) -> Any:
     if run is None:
         return inner.handle_request(request)
     response = None
-    while isinstance(run.effect, do.Send):
+    while isinstance(run.effect, (do.Send, do.Join)):
+        if isinstance(run.effect, do.Join):
+            run.joined(ports.join(run.effect))
+            continue
         if response is not None:
             response.close()
         try:
@@ -171,7 +189,10 @@ async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
     if run is None:
         return await inner.handle_async_request(request)
     response = None
-    while isinstance(run.effect, do.Send):
+    while isinstance(run.effect, (do.Send, do.Join)):
+        if isinstance(run.effect, do.Join):
+            run.joined(await ports.join_async(run.effect))
+            continue
         if response is not None:
             await response.aclose()
         try:
@@ -194,30 +215,50 @@ def _begin(request: Any, ports: Ports) -> _Run | None:
         return None
 
 
-class _Run:
-    """One flow being driven: performs what returns at once, stops at what needs the network or the caller."""
+_TAKE_TIME = (do.Send, do.Join, do.Deliver, do.Serve, do.Refuse)
 
-    __slots__ = ("_flow", "_ports", "_request", "effect")
+
+class _Run:
+    """One flow being driven: performs what returns at once, stops at what takes time."""
+
+    __slots__ = ("_flow", "_ports", "_request", "_seat", "effect")
 
     def __init__(self, flow: Flow, request: Any, ports: Ports) -> None:
         self._flow = flow
         self._request = request
         self._ports = ports
+        self._seat: Any = None
         self.effect: do.Effect | None = None
         self._advance(None)
 
     def _advance(self, answer: Any) -> None:
-        """Send `answer` and go on to the next Send, Deliver or Serve; a fault of ours ends the flow quietly."""
+        """Send `answer` and go on to the next effect that takes time; a fault of ours ends the flow quietly."""
         try:
             effect = self._flow.send(answer)
-            while not isinstance(effect, (do.Send, do.Deliver, do.Serve, do.Refuse)):
+            while not isinstance(effect, _TAKE_TIME):
                 effect = self._flow.send(self._ports.perform(effect))
             self.effect = effect
         except StopIteration:
-            self.effect = None
+            self._end()
         except Exception as error:  # noqa: BLE001 - the law above
-            self.effect = None
+            self._end()
             self._ports.fault("flow", error)
+
+    def _end(self) -> None:
+        """Note that the flow is over; whatever ended it, nobody waits for this call any longer."""
+        self.effect = None
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self._ports.leave(seat)
+
+    def __del__(self) -> None:
+        # An exception between two steps, such as KeyboardInterrupt, or a task that was dropped with its loop.
+        if getattr(self, "_seat", None) is not None:
+            finish_later(self._end)
+
+    def joined(self, how: do.Joined) -> None:
+        self._seat = how.seat
+        self._advance(how)
 
     def outgoing(self) -> Any:
         """Return the request to send: the SDK's own object, or a routed copy of it."""
@@ -255,6 +296,7 @@ class _Run:
                     response.stream, recorder
                 )
         except Exception as error:  # noqa: BLE001 - the law above
+            self._end()
             self._ports.fault("deliver", error)
         return response
 

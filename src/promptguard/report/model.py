@@ -71,6 +71,11 @@ class StreamReport:
         return str(self.document["status"])
 
     @property
+    def acknowledged(self) -> bool:
+        """Whether somebody has said that this alarm is known."""
+        return bool(self.document.get("acknowledged"))
+
+    @property
     def pairs(self) -> int:
         """Pairs compared in this epoch."""
         return int(self.document["pairs"])
@@ -150,7 +155,7 @@ class CacheUse:
     hits: int = 0
     misses: int = 0
     other: Mapping[str, int] = field(default_factory=dict)
-    """bypasses and errors, by reason"""
+    """bypasses and errors, by reason; `hit: joined` are hits that waited for an equal call"""
     saved_tokens: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """(input, output) by model"""
     saved_usd: float | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from promptguard.core.epochs import EVERY_GROUP, Epochs
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
 from promptguard.ledger.store import reading
@@ -50,14 +51,38 @@ def standing(documents: Sequence[Document]) -> list[Document]:
     for document in documents:
         for told in document["groups"] or [document]:
             place = (told["stream"], told.get("group"))
-            if found.get(place, {}).get("status") != "drift":
+            earlier = found.get(place, {})
+            if earlier.get("status") != "drift" or earlier.get("acknowledged"):
                 found[place] = told
     return list(found.values())
 
 
+def standing_alarms(documents: Sequence[Document], ledger: str | Path) -> list[tuple[str, str]]:
+    """Return the (stream, group) of every alarm that nobody has acknowledged; of a self-test once, with group "".
+
+    Those noted count as well: an alarm whose verdict a failed self-test has taken away may still route calls.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for told in documents:
+        drifted = [each for each in told["groups"] if each["status"] == "drift" and not each["acknowledged"]]
+        for each in drifted:
+            found[told["stream"], EVERY_GROUP if told["stream"] in SELF_TESTS else each["group"]] = None
+    with reading(ledger) as connection:
+        for noted in _actions(connection):
+            if noted.kind == "alarm":
+                found[noted.stream, noted.group] = None
+            elif noted.kind == "acknowledge":
+                found.pop((noted.stream, noted.group), None)
+    return list(found)
+
+
 def overall(documents: Sequence[Mapping[str, Any]]) -> str:
     """Return one status of all but the self-test: drift if any, else unmeasured if any, else no_drift."""
-    found = {told["status"] for told in documents if told["stream"] not in SELF_TESTS}
+    found = {
+        told["status"]
+        for told in documents
+        if told["stream"] not in SELF_TESTS and not (told["status"] == "drift" and told.get("acknowledged"))
+    }
     return next((status for status in ("drift", "unmeasured", "no_drift") if status in found), "unmeasured")
 
 
@@ -69,7 +94,7 @@ def read_report(ledger: str | Path) -> Report:
     with reading(ledger) as connection:
         documents = _documents(connection)
         actions = _actions(connection)
-        routed = any(noted.kind == "route" for noted in actions)
+        routed = {epoch for _, epoch in _epochs(connection).routed}
         return Report(
             ledger=str(ledger),
             status=overall(standing(documents)),
@@ -133,11 +158,13 @@ def _documents(connection: Connection) -> list[Document]:
     rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
     # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
     documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
+    _mark_acknowledged(documents, _epochs(connection))
     failed = {
-        told["stream"] for told in documents if told["stream"] in SELF_TESTS and told["status"] == "drift"
+        told["stream"]
+        for told in documents
+        if told["stream"] in SELF_TESTS and told["status"] == "drift" and not told["acknowledged"]
     }
     for told in documents:
-        told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
         reason = doubt(told["stream"], failed)
         if reason is not None:
             # A verdict written before the self-test failed would still speak.
@@ -146,7 +173,26 @@ def _documents(connection: Connection) -> list[Document]:
     return documents
 
 
-def _stream(connection: Connection, told: Document, group: str | None, *, routed: bool) -> StreamReport:
+def _epochs(connection: Connection) -> Epochs:
+    """Return which epochs were routed and which alarms acknowledged, from what the ledger noted."""
+    table, found = schema.occurrence, Epochs()
+    query = select(table.c.kind, table.c.stream, table.c.group).order_by(table.c.id)
+    for row in connection.execute(query):
+        found.apply({"kind": row.kind, "stream": row.stream, "group": row.group})
+    return found
+
+
+def _mark_acknowledged(documents: Sequence[Document], epochs: Epochs) -> None:
+    """Say of every verdict whether somebody has acknowledged it; of a stream, whether that is so of all that drifted."""
+    for told in documents:
+        told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
+        for group in told["groups"]:
+            group["acknowledged"] = epochs.is_closed(told["stream"], group["group"], told["epoch"])
+        drifted = [group for group in told["groups"] if group["status"] == "drift"]
+        told["acknowledged"] = bool(drifted) and all(group["acknowledged"] for group in drifted)
+
+
+def _stream(connection: Connection, told: Document, group: str | None, *, routed: set[int]) -> StreamReport:
     stream, epoch = told["stream"], told["epoch"]
     onset = told["onset"] or {}
     first = _row(connection, stream, epoch, group, 1)
@@ -163,7 +209,7 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
         document=told,
         control=first.control_model if first else "",
         candidate=first.candidate_model if first else "",
-        routed=routed and stream == "candidate" and epoch > 1,
+        routed=stream == "candidate" and epoch in routed,
         alarm=moment(told["alarm_at"]),
         onset=moment(onset.get("pair")),
         onset_low=moment(onset.get("low")),
@@ -267,5 +313,6 @@ def _cache(connection: Connection) -> CacheUse:
             # "<model>: input"; a model's own name may hold a colon
             model, _, side = row.label.rpartition(": ")
             tokens.setdefault(model, [0, 0])[side == "output"] = int(row.value)
-    hits, misses = decisions.pop("hit", 0), decisions.pop("miss", 0)
+    hits = decisions.pop("hit", 0) + decisions.get("hit: joined", 0)
+    misses = decisions.pop("miss", 0)
     return CacheUse(hits, misses, decisions, {model: (both[0], both[1]) for model, both in tokens.items()})

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from promptguard.sdks import anthropic, cohere, google, groq, mistralai, ollama, openai, together
+from promptguard.sdks import anthropic, cohere, google, groq, langchain, mistralai, ollama, openai, together
 
-FAMILIES: tuple[ModuleType, ...] = (openai, anthropic, google, mistralai, cohere, groq, together, ollama)
+FAMILIES: tuple[ModuleType, ...] = (
+    openai,
+    anthropic,
+    google,
+    mistralai,
+    cohere,
+    groq,
+    together,
+    ollama,
+    langchain,
+)
 
 
 def family_of(client: object) -> ModuleType | None:

@@ -61,6 +61,11 @@ class Telemetry:
             name.TOKEN_USAGE, "{token}", "tokens used", explicit_bucket_boundaries_advisory=name.TOKEN_BUCKETS
         )
         self._lookups = meter.create_counter(name.CACHE_LOOKUPS, "{lookup}", "response cache lookups")
+        self._store_events = meter.create_counter(
+            name.CACHE_EVENTS,
+            "{event}",
+            "what happened to the cache's store: tampered, unavailable, recovered",
+        )
         self._lookup_time = meter.create_histogram(
             name.CACHE_DURATION,
             "s",
@@ -75,6 +80,7 @@ class Telemetry:
         self._record = {
             ev.CallMade: self._call_made,
             ev.CacheLooked: self._cache_looked,
+            ev.CacheStore: self._cache_store,
             ev.PairDone: self._pair_done,
             ev.AlarmRang: self._alarm_rang,
             ev.EvidenceMoved: self._evidence_moved,
@@ -134,6 +140,9 @@ class Telemetry:
         self._lookups.add(1, attributes)
         if event.duration:
             self._lookup_time.record(event.duration, {name.CACHE_RESULT: event.result})
+
+    def _cache_store(self, event: ev.CacheStore) -> None:
+        self._store_events.add(1, {name.CACHE_EVENT: event.kind})
 
     def _pair_done(self, event: ev.PairDone) -> None:
         prompt = self._prompt(event.group)

@@ -27,6 +27,7 @@ TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105 - a metric's name
 
 CACHE_RESULT = "promptguard.cache.result"
 CACHE_REASON = "promptguard.cache.reason"
+CACHE_EVENT = "promptguard.cache.event"
 STREAM = "promptguard.stream"
 PAIR_OUTCOME = "promptguard.pair.outcome"
 ROLE = "promptguard.role"
@@ -34,6 +35,7 @@ ROUTED_TO = "promptguard.routed_to"
 OPERATION_OF_OURS = "promptguard.operation"
 
 CACHE_LOOKUPS = "promptguard.cache.lookups"
+CACHE_EVENTS = "promptguard.cache.events"
 CACHE_DURATION = "promptguard.cache.lookup.duration"
 PAIRS = "promptguard.shadow.pairs"
 EVIDENCE = "promptguard.drift.log10_evidence"

@@ -1,0 +1,1 @@
+"""Campaigns against the response cache: mutated keys, tampered entries, cut answers, stampedes."""

@@ -1,0 +1,60 @@
+"""Counters of a ledger: what every event adds to them, and their own writer where nothing else runs in the background."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from promptguard.core import events as ev
+from promptguard.ledger.store import Ledger
+from promptguard.ledger.writer import Writer
+
+EXIT_SECONDS = 0.5
+
+
+def tally(writer: Writer, event: ev.Event) -> None:
+    """Add an event to the ledger's counters."""
+    if isinstance(event, ev.CacheLooked):
+        writer.count("cache", event.result if not event.reason else f"{event.result}: {event.reason}")
+        if event.result == "hit":
+            writer.count("cache saved tokens", f"{event.model}: input", event.input_tokens)
+            writer.count("cache saved tokens", f"{event.model}: output", event.output_tokens)
+    elif isinstance(event, ev.CacheStore):
+        writer.count("cache store", f"{event.kind}: {event.reason}")
+    elif isinstance(event, ev.PairDone):
+        writer.count("pairs", f"{event.stream}: {event.outcome}")
+    elif isinstance(event, ev.Fault):
+        writer.count("faults", f"{event.operation}: {event.error}")
+
+
+class Counting:
+    """Counts what a cache on disk did, for a client that pairs nothing. Raises ConfigurationError at construction."""
+
+    def __init__(self, directory: Path, on_fault: Callable[[str, BaseException], None]) -> None:
+        self._ledger = Ledger(directory)
+        self._writer = Writer(self._ledger, lambda: None, on_fault)
+        self._pid = os.getpid()
+        atexit.register(_close, weakref.ref(self))
+
+    def tally(self, event: ev.Event) -> None:
+        """Add an event to the ledger's counters; written within a second."""
+        tally(self._writer, event)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything counted is committed; False after `timeout` seconds."""
+        return self._writer.flush(timeout)
+
+    def close(self) -> None:
+        """Commit what is counted; in the process that made it only."""
+        if self._pid == os.getpid():
+            self._writer.close(EXIT_SECONDS)
+            self._ledger.close()
+
+
+def _close(reference: weakref.ref[Counting]) -> None:
+    counting = reference()
+    if counting is not None:
+        counting.close()

@@ -1,0 +1,45 @@
+"""A cached answer and the fresh one that replaced it: a pair of the replay stream that costs no call of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promptguard import wire
+from promptguard.background.pairing import PAIRED_BEFORE, Pairing
+from promptguard.background.sides import read_control
+from promptguard.core.effects import Job
+from promptguard.core.model import Reading, StoredReply
+
+
+def pair_prior(pairing: Pairing, job: Job) -> None:
+    """Pair what the cache held before this call (control) with what this call brought (candidate)."""
+    assert job.prior is not None  # noqa: S101 - what makes it such a job
+    assert job.prior_ticket is not None  # noqa: S101
+    row = pairing.lost("replay", job.group, "dropped", "fault")
+    try:
+        row = _row(pairing, job, job.prior)
+    finally:
+        pairing.settle("replay", job.prior_ticket, row)
+
+
+def _row(pairing: Pairing, job: Job, prior: StoredReply) -> dict[str, Any]:
+    stored, fresh = _read(job, prior), read_control(job)
+    if stored.error:
+        return pairing.lost("replay", job.group, "control_error", stored.error)
+    if fresh.error:
+        return pairing.lost("replay", job.group, "candidate_error", fresh.error)
+    epoch = pairing.epoch("replay", job.group)
+    if not pairing.claim("replay", epoch, job.clusters):
+        return pairing.lost("replay", job.group, "not_paired", PAIRED_BEFORE)
+    row = pairing.compared("replay", epoch, job.group, job.facts, stored, fresh)
+    # Nothing was asked in the background: the tokens are the application's own.
+    return {**row, "at": job.at, "call": job.call, "input_tokens": 0, "output_tokens": 0, "usd": 0.0}
+
+
+def _read(job: Job, prior: StoredReply) -> Reading:
+    protocol = wire.recognise(job.request)
+    assert protocol is not None  # noqa: S101 - it was recognised when the call was made
+    reading: Reading = protocol.read_reply(
+        prior.status, prior.headers, b"".join(prior.chunks), streamed=job.facts.streamed
+    )
+    return reading

@@ -1,0 +1,162 @@
+"""Single flight: equal calls at the same moment make one call upstream, and share its answer.
+
+One call leads; the others wait, threads on an event, tasks on a future of their own loop. Nobody waits for ever and
+nobody depends on the leader's good behaviour: a leader that fails, is cancelled or vanishes lets one of the waiting
+take over, each waits no longer than its own timeout, and whoever is let go asks for itself, as without us
+(docs/decisions/0012-single-flight.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Literal
+
+from promptguard.cache.contract import survive_fork
+from promptguard.core.effects import ALONE, Joined
+from promptguard.core.model import StoredReply
+
+Outcome = Literal["saved", "failed", "gone", "unsaved"]
+
+MOST_FAILURES = 2
+"""Leaders in a row that may fail before those who wait are let go: during an outage they must not queue up."""
+FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
+"""Seconds between looks for leaders whose answers were dropped unread."""
+
+
+class Flight:
+    """One call upstream, and who waits for it."""
+
+    __slots__ = ("event", "failures", "futures", "key", "leader", "outcome", "reply")
+
+    def __init__(self, key: str, leader: object, failures: int) -> None:
+        self.key = key
+        self.leader = leader
+        self.failures = failures
+        self.reply: StoredReply | None = None
+        self.outcome: Outcome | None = None
+        self.event = threading.Event()
+        self.futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+
+
+class Flights:
+    """The calls on their way, by key. `tidy` finishes answers that were dropped unread; it is run while waiting."""
+
+    def __init__(
+        self, tidy: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._tidy = tidy
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._flights: dict[str, Flight] = {}
+        survive_fork(self)
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def join(self, keys: tuple[str, ...], seconds: float) -> Joined:
+        """Lead the first of `keys` that is free, or wait on this thread for the last of them, at most `seconds`."""
+        if _loop() is not None:  # a synchronous call on a loop's thread: to wait could be to wait for oneself
+            return ALONE
+        me, deadline, failures = threading.current_thread(), self._clock() + seconds, 0
+        while True:
+            found = self._enter(keys, me, failures)
+            if isinstance(found, Joined):
+                return found
+            for moment in self._moments(deadline):
+                if found.event.wait(moment):
+                    break
+                self._tidy()
+            decided = _decided(found)
+            if decided is not None:
+                return decided
+            failures = found.failures
+
+    async def join_async(self, keys: tuple[str, ...], seconds: float) -> Joined:
+        """Do as `join` does, without blocking the loop; alone where the loop is not asyncio's."""
+        loop = _loop()
+        if loop is None:
+            return ALONE
+        me, deadline, failures = asyncio.current_task(), self._clock() + seconds, 0
+        while True:
+            found = self._enter(keys, me, failures)
+            if isinstance(found, Joined):
+                return found
+            future = self._future(found, loop)
+            for moment in self._moments(deadline):
+                if future is None or (await asyncio.wait((future,), timeout=moment))[0]:
+                    break
+                self._tidy()
+            decided = _decided(found)
+            if decided is not None:
+                return decided
+            failures = found.failures
+
+    def land(self, seat: Flight, reply: StoredReply | None, outcome: Outcome) -> None:
+        """End a flight and wake who waits; only the first call counts."""
+        with self._lock:
+            if seat.outcome is not None:
+                return
+            seat.reply, seat.outcome = reply, outcome
+            seat.failures += outcome == "failed"
+            if self._flights.get(seat.key) is seat:
+                del self._flights[seat.key]
+            futures, seat.futures = seat.futures, {}
+        seat.event.set()
+        for loop, waiting in futures.items():
+            with suppress(RuntimeError):  # the loop is closed, and so is whoever waited on it
+                loop.call_soon_threadsafe(_wake, waiting)
+
+    def after_fork(self) -> None:
+        """Begin empty in a child process: who led and who waited is the parent's."""
+        self._lock = threading.Lock()
+        self._flights = {}
+
+    def _enter(self, keys: tuple[str, ...], me: object, failures: int) -> Flight | Joined:
+        with self._lock:
+            for key in keys:
+                if key not in self._flights:
+                    flight = self._flights[key] = Flight(key, me, failures)
+                    return Joined(key=key, seat=flight)
+            flight = self._flights[keys[-1]]
+            # Who leads and asks the same again before its answer is read would wait for itself.
+            return ALONE if flight.leader == me else flight
+
+    def _future(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
+        with self._lock:
+            if flight.outcome is not None:
+                return None
+            future = loop.create_future()
+            flight.futures.setdefault(loop, []).append(future)
+            return future
+
+    def _moments(self, deadline: float) -> Iterator[float]:
+        """Yield how long to wait next, longer each time, until the deadline."""
+        moment = FIRST_LOOK
+        while (left := deadline - self._clock()) > 0:
+            yield min(moment, left)
+            moment = min(2 * moment, LONGEST_LOOK)
+
+
+def _decided(flight: Flight) -> Joined | None:
+    """Return how a call goes on after a wait; None when it should try to take over."""
+    if flight.reply is not None:
+        return Joined(reply=flight.reply)
+    over = flight.outcome not in {"failed", "gone"} or flight.failures >= MOST_FAILURES
+    return ALONE if over else None
+
+
+def _wake(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():  # cancelled while it waited
+            future.set_result(None)
+
+
+def _loop() -> Any:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,99 @@
+"""What people do to a cache on disk by hand: look at it, clear it. Slow; never on a caller's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptguard.cache.entry import BadEntry, decode
+from promptguard.cache.place import FILES, set_clear_mark
+from promptguard.errors import InputFileError
+
+if TYPE_CHECKING:
+    from promptguard.cache.strict import StrictStore
+
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What lies in a cache on disk."""
+
+    entries: int = 0
+    bytes: int = 0
+    """of the entries themselves; the file is a little larger"""
+    unreadable: int = 0
+    """not written with this secret, or no longer as they were written: never served"""
+    oldest: float | None = None
+    """seconds since the Unix epoch"""
+    newest: float | None = None
+    models: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, int] = field(default_factory=dict)
+
+
+def contents(directory: Path, mac_key: bytes) -> Contents:
+    """Return what lies in the cache in `directory`, which may be in use. Raises InputFileError without one."""
+    count, size, unreadable = 0, 0, 0
+    times: list[float] = []
+    models: Counter[str] = Counter()
+    tags: Counter[str] = Counter()
+    with _opened(directory) as store:
+        for key, blob in store.each():
+            try:
+                reply = decode(key, blob, mac_key)
+            except BadEntry:
+                unreadable += 1
+                continue
+            count, size = count + 1, size + len(blob)
+            times = [min([*times[:1], reply.stored_at]), max([*times[1:], reply.stored_at])]
+            models[reply.model] += 1
+            tags.update(reply.tags)
+    oldest, newest = times or (None, None)
+    return Contents(
+        count, size, unreadable, oldest=oldest, newest=newest, models=dict(models), tags=dict(tags)
+    )
+
+
+def clear(directory: Path, mac_key: bytes, tag: str | None) -> int:
+    """Remove every entry, or those with `tag`; returns how many. Processes that use the cache notice within seconds.
+
+    Raises InputFileError without a cache, or when another process holds its lock.
+    """
+    with _opened(directory) as store:
+        removed = remove(store, mac_key, tag)
+    set_clear_mark(directory)
+    return removed
+
+
+def remove(store: StrictStore, mac_key: bytes, tag: str | None) -> int:
+    """Remove every row, or the entries with `tag`; returns how many."""
+    if tag is None:
+        return int(store.clear())
+    tagged = [key for key, blob in store.each() if _has(tag, key, blob, mac_key)]
+    return sum(bool(store.delete(key)) for key in tagged)
+
+
+def _has(tag: str, key: str, blob: bytes, mac_key: bytes) -> bool:
+    try:
+        return tag in decode(key, blob, mac_key).tags
+    except BadEntry:
+        return False
+
+
+@contextlib.contextmanager
+def _opened(directory: Path):  # type: ignore[no-untyped-def]
+    from promptguard.cache.strict import StrictStore
+
+    if not (directory / FILES[0]).is_file():
+        raise InputFileError(f"there is no cache in {directory}")
+    try:
+        with contextlib.closing(StrictStore(directory, 2**50, TIMEOUT_S)) as store:
+            yield store
+    except (sqlite3.Error, OSError) as error:
+        raise InputFileError(
+            f"the cache in {directory} cannot be read now ({type(error).__name__}); try again, or delete the directory"
+        ) from None

@@ -1,0 +1,37 @@
+"""`promptguard acknowledge`: say that an alarm is known, and begin to watch anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from promptguard.errors import ConfigurationError
+
+
+def run(
+    group: Annotated[
+        str | None, typer.Argument(help="prompt and version, as `promptguard status` names it")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="every alarm of the ledger")] = False,
+    stream: Annotated[str | None, typer.Option(help="only this stream's alarm")] = None,
+    ledger: Annotated[str, typer.Option(help="ledger directory")] = ".promptguard",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Acknowledge alarms: routes end, calls no longer raise, and a new epoch with its own alpha begins.
+
+    Exit codes: 0 acknowledged, 2 wrong use or no such alarm.
+    """
+    from promptguard.wrapping import acknowledge
+
+    if (group is None) != every:
+        raise ConfigurationError("name one GROUP, or give --all for every alarm of the ledger")
+    found = acknowledge(ledger, group, stream=stream)
+    if as_json:
+        json.dump([{"stream": name, "group": whose} for name, whose in found], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    for name, whose in found:
+        sys.stdout.write(f"acknowledged: {whose or 'all groups'}, {name} stream; a new epoch begins\n")

@@ -1,0 +1,64 @@
+"""What one call is told about the world when it begins, and what it knows of itself while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from promptguard.core.model import Facts, Request, StoredReply
+from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What one call is told about the world when it begins."""
+
+    settings: Settings
+    state: State
+    group_of: Callable[[Facts], str]
+    open_ticket: Callable[[str, str, tuple[str, ...]], int | None]
+    """(stream, group, clusters) → a place in the order of pairs, or None where one of the clusters has had its pair"""
+    clock: Callable[[], float]
+    """monotonic seconds"""
+    wall: Callable[[], float]
+    """seconds since the Unix epoch"""
+    draws: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    reask_draw: float = 1.0
+    """uniform from [0, 1): below Cache(reask), a hit is asked afresh"""
+    call: int = 0
+    bypass: bool = False
+    """inside `with promptguard.bypass()`: not answered from the cache"""
+    cluster: str | None = None
+    """inside `with promptguard.cluster(...)`: what makes these calls depend on each other"""
+    tags: tuple[str, ...] = ()
+    """of `with promptguard.cache_tags(...)`"""
+    moved: Callable[[str, str, str], bool] = lambda _origin, _asked, _served: False
+    """(origin, model asked, model that served) → whether that name is served by another model by now"""
+    observed: bool = False
+    """telemetry is recorded: answers are read even when nothing else needs it"""
+    context: object = None
+    """the caller's trace context, opaque here"""
+
+
+@dataclass(slots=True)
+class Running:
+    """What one call knows of itself while it runs."""
+
+    request: Request
+    facts: Facts
+    group: str
+    answering: str
+    """the model that is asked: the request's own, or where a verdict routes it"""
+    epoch: int
+    key: str | None = None
+    """where the answer will be kept"""
+    seat: Any = None
+    """of the leader of equal calls"""
+    prior: StoredReply | None = None
+    """the cached answer that this call's own replaces and is paired with"""
+    sampled: Sampled = NOT_SAMPLED
+    clusters: tuple[str, ...] = ()
+    tickets: dict[str, int] = field(default_factory=dict)
+    routed_to: str | None = None
+    started: float = 0.0
