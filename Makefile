@@ -3,10 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 VENV2 := .venv-openai2
+SDKS := .venv-sdks
+SDKS2 := .venv-sdks-previous
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-llm test lint bench bench-detector soak clean help
+.PHONY: demo demo-llm test sdks lint bench bench-detector soak clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -20,6 +22,12 @@ demo-llm: $(VENV)/.llm         ## the same with a real open model that is fine-t
 test: $(VENV)/.test $(VENV2)/.test    ## run the whole suite, and the SDK part again with openai 2
 	$(BIN)/python -m pytest $(TEST_ARGS)
 	$(VENV2)/bin/python -m pytest -m sdk $(TEST_ARGS)
+
+sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors; writes docs/reference/sdks.md (ten minutes)
+	-$(SDKS)/bin/python -m pytest tests/conformance -q --sdk-table $(SDKS)/found.json $(TEST_ARGS)
+	-$(SDKS2)/bin/python -m pytest tests/conformance -q --sdk-table $(SDKS2)/found.json $(TEST_ARGS)
+	$(SDKS)/bin/python -m tests.conformance.table $(SDKS)/found.json $(SDKS2)/found.json
+	@! grep -n ' ✗ ' docs/reference/sdks.md
 
 lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
@@ -39,7 +47,7 @@ soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real mo
 	$(BIN)/python -m benchmarks.cache
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) promptguard-demo promptguard-report.html
+	rm -rf $(VENV) $(VENV2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
@@ -68,4 +76,20 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV2)/.test: pyproject.toml | $(VENV2)/bin/python
 	@echo 'building the second test environment (openai 2) ...'
 	$(VENV2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3'
+	@touch $@
+
+# The SDKs themselves are for these environments alone: no user of PromptGuard needs more than one.
+$(SDKS)/.sdks: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the environment of SDKs (a minute) ...'
+	$(PYTHON) -m venv $(SDKS)
+	$(SDKS)/bin/python $(PIP) -e '.[test]' 'openai>=3,<4' 'anthropic>=1,<3' 'google-genai>=3,<4' 'mistralai>=3,<4' \
+		'cohere>=7,<8' 'groq>=1,<2' 'together>=3,<4' 'ollama>=0.6,<1' 'huggingface_hub>=2,<3'
+	@touch $@
+
+# aiohttp is here, which google-genai would send asynchronous calls through.
+$(SDKS2)/.sdks: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the environment of the SDKs before (a minute) ...'
+	$(PYTHON) -m venv $(SDKS2)
+	$(SDKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'anthropic<1' 'google-genai>=1,<2' 'mistralai>=1,<2' \
+		'cohere>=5,<6' 'groq<1' 'together>=2,<3' 'ollama>=0.6,<1' 'huggingface_hub>=1,<2' aiohttp
 	@touch $@

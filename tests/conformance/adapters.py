@@ -1,0 +1,510 @@
+"""How each SDK says the same things: one adapter an SDK, so that every feature is one test for all of them.
+
+An operation that an SDK does not have is absent here and named, with the reason, in `lacks`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+TURN = [{"role": "user", "content": "hello there"}]
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CHAT_TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "w", "parameters": PARAMETERS},
+}
+
+
+class City(BaseModel):
+    city: str
+
+
+def shown(value: Any) -> Any:
+    """Return what an SDK gave as plain JSON, less what is new for every answer."""
+    if hasattr(value, "model_dump"):
+        value = json.loads(value.model_dump_json())
+    if isinstance(value, dict):
+        return {k: shown(v) for k, v in value.items() if k != "sdk_http_response"}
+    return [shown(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+ONE_LOOP = {"two_loops": "the SDK's own connections belong to one event loop"}
+
+
+class Adapter:
+    """One SDK. `package` is what is imported, `distribution` what is installed."""
+
+    name: str
+    package: str
+    distribution: str
+    lacks: ClassVar[Mapping[str, str]] = ONE_LOOP
+
+    @property
+    def module(self) -> Any:
+        return importlib.import_module(self.package)
+
+    def missing(self) -> str | None:
+        try:
+            assert self.module
+        except ImportError:
+            return f"{self.distribution} is not installed"
+        return None
+
+    def version(self) -> str:
+        return version(self.distribution)
+
+    def http_family(self, client: Any) -> Any:
+        from promptguard.http.family import family_of
+
+        return family_of(self.http(client))
+
+    def http(self, client: Any) -> Any:
+        """The HTTP client inside."""
+        return client._client
+
+    def close(self, client: Any) -> None:
+        client.close()
+
+    async def aclose(self, client: Any) -> None:
+        await client.close()
+
+    def close_stream(self, stream: Any) -> None:
+        stream.close()
+
+    def wrap(self, client: Any, **options: Any) -> Any:
+        import promptguard
+
+        return promptguard.wrap(client, **options)
+
+
+class Chat(Adapter):
+    """SDKs of OpenAI's kind that Stainless generates."""
+
+    sync_name: str
+    async_name: str
+    path = ""
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        more = {"max_retries": 0, **more} | ({"http_client": http} if http else {})
+        return getattr(self.module, self.sync_name)(base_url=origin + self.path, api_key="k", **more)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        more = {"max_retries": 0, **more} | ({"http_client": http} if http else {})
+        return getattr(self.module, self.async_name)(base_url=origin + self.path, api_key="k", **more)
+
+    def retrying(self, origin: str) -> Any:
+        return self.client(origin, max_retries=3)
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, timeout=0.15)
+
+    def create(self, client: Any, model: str, **more: Any) -> Any:
+        return client.chat.completions.create(model=model, messages=TURN, **more)
+
+    def chat(self, client: Any, model: str = "m") -> Any:
+        return shown(self.create(client, model))
+
+    async def achat(self, client: Any, model: str = "m") -> Any:
+        return shown(await self.create(client, model))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return self.create(client, model, stream=True)
+
+    async def astream(self, client: Any, model: str = "m") -> Any:
+        return await self.create(client, model, stream=True)
+
+    def tools(self, client: Any) -> Any:
+        return shown(self.create(client, "tool", tools=[CHAT_TOOL]))
+
+    def structured(self, client: Any) -> Any:
+        schema = {"name": "city", "schema": City.model_json_schema()}
+        return shown(
+            self.create(client, "json", response_format={"type": "json_schema", "json_schema": schema})
+        )
+
+    def raw(self, client: Any) -> Any:
+        got = client.chat.completions.with_raw_response.create(model="m", messages=TURN)
+        return got.status_code, sorted(got.headers), got.http_response.content, shown(got.parse())
+
+    def with_options(self, client: Any) -> Any:
+        return self.chat(client.with_options(timeout=9, default_headers={"x-b": "c"}))
+
+
+class OpenAI(Chat):
+    name = package = distribution = "openai"
+    sync_name, async_name, path = "OpenAI", "AsyncOpenAI", "/v1"
+
+    def structured(self, client: Any) -> Any:
+        got = client.chat.completions.parse(model="json", messages=TURN, response_format=City)
+        return shown(got), got.choices[0].message.parsed
+
+
+class OpenAIResponses(OpenAI):
+    name = "openai responses"
+
+    def create(self, client: Any, model: str, **more: Any) -> Any:
+        return client.responses.create(model=model, input="hello there", store=False, **more)
+
+    def tools(self, client: Any) -> Any:
+        tool = {"type": "function", "name": "weather", "parameters": PARAMETERS, "strict": False}
+        return shown(self.create(client, "tool", tools=[tool]))
+
+    def structured(self, client: Any) -> Any:
+        got = client.responses.parse(model="json", input="hello there", text_format=City, store=False)
+        return shown(got), got.output_parsed
+
+    def raw(self, client: Any) -> Any:
+        got = client.responses.with_raw_response.create(model="m", input="hello there", store=False)
+        return got.status_code, sorted(got.headers), got.http_response.content, shown(got.parse())
+
+
+class Groq(Chat):
+    name = package = distribution = "groq"
+    sync_name, async_name = "Groq", "AsyncGroq"
+
+
+class Together(Chat):
+    name = package = distribution = "together"
+    sync_name, async_name, path = "Together", "AsyncTogether", "/v1"
+
+
+class Anthropic(Chat):
+    name = package = distribution = "anthropic"
+    sync_name, async_name = "Anthropic", "AsyncAnthropic"
+
+    def create(self, client: Any, model: str, **more: Any) -> Any:
+        return client.messages.create(model=model, messages=TURN, system="Be brief.", max_tokens=64, **more)
+
+    def tools(self, client: Any) -> Any:
+        tool = {"name": "weather", "description": "w", "input_schema": PARAMETERS}
+        return shown(self.create(client, "tool", tools=[tool]))
+
+    def structured(self, client: Any) -> Any:
+        schema = {**City.model_json_schema(), "additionalProperties": False}
+        options = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+        return shown(self.create(client, "json", extra_body=options))
+
+    def raw(self, client: Any) -> Any:
+        got = client.messages.with_raw_response.create(model="m", messages=TURN, max_tokens=64)
+        return got.status_code, sorted(got.headers), got.http_response.content, shown(got.parse())
+
+
+class Mistral(Adapter):
+    name = "mistral"
+    package = distribution = "mistralai"
+    lacks: ClassVar = ONE_LOOP | {
+        "raw": "the SDK has no raw responses",
+        "with_options": "the SDK has no copies with other options",
+    }
+
+    @property
+    def module(self) -> Any:
+        found = importlib.import_module("mistralai")
+        # From major 2 on the client lives one package deeper.
+        return found if hasattr(found, "Mistral") else importlib.import_module("mistralai.client")
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        more |= {"client": http} if http else {}
+        return self.module.Mistral(server_url=origin, api_key="k", **more)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        more |= {"async_client": http} if http else {}
+        return self.module.Mistral(server_url=origin, api_key="k", **more)
+
+    def retrying(self, origin: str) -> Any:
+        retries = importlib.import_module(self.module.__name__ + ".utils")
+        backoff = retries.BackoffStrategy(5, 50, 1.5, 5000)
+        return self.client(origin, retry_config=retries.RetryConfig("backoff", backoff, True))
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, timeout_ms=150)
+
+    def http(self, client: Any) -> Any:
+        return client.sdk_configuration.client
+
+    def close(self, client: Any) -> None:
+        client.__exit__(None, None, None)
+
+    async def aclose(self, client: Any) -> None:
+        await client.__aexit__(None, None, None)
+
+    def close_stream(self, stream: Any) -> None:
+        stream.__exit__(None, None, None)
+
+    def chat(self, client: Any, model: str = "m", **more: Any) -> Any:
+        return shown(client.chat.complete(model=model, messages=TURN, **more))
+
+    async def achat(self, client: Any, model: str = "m") -> Any:
+        return shown(await client.chat.complete_async(model=model, messages=TURN))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return client.chat.stream(model=model, messages=TURN)
+
+    async def astream(self, client: Any, model: str = "m") -> Any:
+        return await client.chat.stream_async(model=model, messages=TURN)
+
+    def tools(self, client: Any) -> Any:
+        return self.chat(client, "tool", tools=[CHAT_TOOL])
+
+    def structured(self, client: Any) -> Any:
+        got = client.chat.parse(model="json", messages=TURN, response_format=City)
+        return shown(got), got.choices[0].message.parsed
+
+
+class Cohere(Adapter):
+    name = package = distribution = "cohere"
+    lacks: ClassVar = ONE_LOOP | {"with_options": "the SDK has no copies with other options"}
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        more |= {"httpx_client": http} if http else {}
+        return self.module.ClientV2(base_url=origin, api_key="k", **more)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        more |= {"httpx_client": http} if http else {}
+        return self.module.AsyncClientV2(base_url=origin, api_key="k", **more)
+
+    def retrying(self, origin: str) -> Any:
+        return self.client(origin)
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, timeout=0.15)
+
+    def http(self, client: Any) -> Any:
+        return client._client_wrapper.httpx_client.httpx_client
+
+    def close(self, client: Any) -> None:
+        self.http(client).close()
+
+    async def aclose(self, client: Any) -> None:
+        await self.http(client).aclose()
+
+    def _options(self, model: str) -> dict[str, Any]:
+        return {
+            "model": model,
+            "messages": TURN,
+            "request_options": {"max_retries": 3 if model == "busy" else 0},
+        }
+
+    def chat(self, client: Any, model: str = "m", **more: Any) -> Any:
+        return shown(client.chat(**self._options(model), **more))
+
+    async def achat(self, client: Any, model: str = "m") -> Any:
+        return shown(await client.chat(**self._options(model)))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return client.chat_stream(**self._options(model))
+
+    async def astream(self, client: Any, model: str = "m") -> Any:
+        return client.chat_stream(**self._options(model))
+
+    def tools(self, client: Any) -> Any:
+        return self.chat(client, "tool", tools=[CHAT_TOOL])
+
+    def structured(self, client: Any) -> Any:
+        return self.chat(
+            client, "json", response_format={"type": "json_object", "json_schema": City.model_json_schema()}
+        )
+
+    def raw(self, client: Any) -> Any:
+        raw = getattr(client, "with_raw_response", None)
+        got = raw.chat(**self._options("m"))
+        return sorted(got.headers), shown(got.data)
+
+
+class Ollama(Adapter):
+    name = package = distribution = "ollama"
+    lacks: ClassVar = ONE_LOOP | {
+        "raw": "the SDK has no raw responses",
+        "with_options": "the SDK has no copies with other options",
+        "retries": "the SDK never retries",
+    }
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        return self.module.Client(host=origin, **more)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        return self.module.AsyncClient(host=origin, **more)
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, timeout=0.15)
+
+    def chat(self, client: Any, model: str = "m", **more: Any) -> Any:
+        return shown(client.chat(model=model, messages=TURN, **more))
+
+    async def achat(self, client: Any, model: str = "m") -> Any:
+        return shown(await client.chat(model=model, messages=TURN))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return client.chat(model=model, messages=TURN, stream=True)
+
+    async def astream(self, client: Any, model: str = "m") -> Any:
+        return await client.chat(model=model, messages=TURN, stream=True)
+
+    def tools(self, client: Any) -> Any:
+        return self.chat(client, "tool", tools=[CHAT_TOOL])
+
+    def structured(self, client: Any) -> Any:
+        return self.chat(client, "json", format=City.model_json_schema())
+
+
+class Gemini(Adapter):
+    name = "google-genai"
+    package = "google.genai"
+    distribution = "google-genai"
+
+    @property
+    def lacks(self) -> Mapping[str, str]:  # type: ignore[override]
+        has_none = {"with_options": "the SDK has no copies with other options"}
+        return has_none | (ONE_LOOP if self.version().startswith("1.") else {})
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        options = {"base_url": origin, **more} | ({"httpx_client": http} if http else {})
+        return self.module.Client(api_key="k", http_options=options)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        options = {"base_url": origin, **more} | ({"httpx_async_client": http} if http else {})
+        return self.module.Client(api_key="k", http_options=options)
+
+    def retrying(self, origin: str) -> Any:
+        return self.client(origin, retry_options={"attempts": 4, "initial_delay": 0.01, "jitter": 0.0})
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, timeout=150)
+
+    def http(self, client: Any) -> Any:
+        return client._api_client._httpx_client
+
+    async def aclose(self, client: Any) -> None:
+        await client.aio.aclose()
+
+    def _options(self, model: str, **more: Any) -> dict[str, Any]:
+        return {
+            "model": model,
+            "contents": "hello there",
+            "config": {
+                "system_instruction": "Be brief.",
+                "automatic_function_calling": {"disable": True},
+                **more,
+            },
+        }
+
+    def chat(self, client: Any, model: str = "m", **more: Any) -> Any:
+        return shown(client.models.generate_content(**self._options(model, **more)))
+
+    async def achat(self, client: Any, model: str = "m") -> Any:
+        return shown(await client.aio.models.generate_content(**self._options(model)))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return client.models.generate_content_stream(**self._options(model))
+
+    async def astream(self, client: Any, model: str = "m") -> Any:
+        return await client.aio.models.generate_content_stream(**self._options(model))
+
+    def tools(self, client: Any) -> Any:
+        schema = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}
+        declared = {"name": "weather", "description": "w", "parameters": schema}
+        return self.chat(client, "tool", tools=[{"function_declarations": [declared]}])
+
+    def structured(self, client: Any) -> Any:
+        more = {"response_mime_type": "application/json", "response_schema": City}
+        got = client.models.generate_content(**self._options("json", **more))
+        return shown(got), got.parsed
+
+    def raw(self, client: Any) -> Any:
+        got = client.models.generate_content(**self._options("m"))
+        return sorted(got.sdk_http_response.headers), got.text
+
+
+class HuggingFace(Adapter):
+    """Its clients share HTTP clients that a factory of the whole process makes; that factory's are guarded."""
+
+    name = "huggingface_hub"
+    package = distribution = "huggingface_hub"
+    lacks: ClassVar = ONE_LOOP | {
+        "raw": "the SDK has no raw responses",
+        "with_options": "the SDK has no copies with other options",
+        "retries": "the SDK does not retry inference",
+        "async_stream_cache_hit": "the SDK holds a stream open until its client is closed, and only then is it kept",
+        "is_type": "the process-wide client is guarded, not the object",
+        "double_wrap": "the process-wide client is guarded, not the object",
+        "unwrap": "the process-wide client is guarded, not the object",
+        "close": "clients of this SDK have nothing to close",
+        "event_hooks": "hooks belong to the process-wide client",
+        "context": "hooks belong to the process-wide client",
+    }
+
+    def _client(self, cls: str, origin: str, more: dict[str, Any]) -> Any:
+        self.reset()
+        return getattr(self.module, cls)(base_url=f"{origin}/v1", api_key="k", **more)
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        return self._client("InferenceClient", origin, more)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        return self._client("AsyncInferenceClient", origin, more)
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, timeout=0.15)
+
+    @property
+    def _http(self) -> Any:
+        return importlib.import_module("huggingface_hub.utils._http")
+
+    def reset(self) -> None:
+        self.module.set_client_factory(self._http.default_client_factory)
+        self.module.set_async_client_factory(self._http.default_async_client_factory)
+
+    def wrap(self, client: Any, **options: Any) -> Any:
+        import promptguard
+
+        guarded = promptguard.guard(self._http.default_client_factory(), **options)
+        also = promptguard.guard(self._http.default_async_client_factory(), **options)
+        self.module.set_client_factory(lambda: guarded)
+        self.module.set_async_client_factory(lambda: also)
+        return client
+
+    def close(self, client: Any) -> None:
+        self._http.close_session()
+        self.reset()
+
+    async def aclose(self, client: Any) -> None:
+        closing = getattr(client, "close", None)
+        if closing is not None:
+            await closing()
+        self.reset()
+
+    def create(self, client: Any, model: str, **more: Any) -> Any:
+        return client.chat_completion(TURN, model=model, **more)
+
+    def chat(self, client: Any, model: str = "m", **more: Any) -> Any:
+        return self._plain(self.create(client, model, **more))
+
+    async def achat(self, client: Any, model: str = "m") -> Any:
+        return self._plain(await self.create(client, model))
+
+    def _plain(self, value: Any) -> Any:
+        return json.loads(json.dumps(value, default=vars))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return self.create(client, model, stream=True)
+
+    async def astream(self, client: Any, model: str = "m") -> Any:
+        return await self.create(client, model, stream=True)
+
+    def tools(self, client: Any) -> Any:
+        return self.chat(client, "tool", tools=[CHAT_TOOL])
+
+    def structured(self, client: Any) -> Any:
+        schema = {"name": "city", "schema": City.model_json_schema(), "strict": True}
+        return self.chat(client, "json", response_format={"type": "json_schema", "json_schema": schema})
+
+
+ADAPTERS: tuple[Adapter, ...] = (
+    OpenAI(), OpenAIResponses(), Anthropic(), Gemini(), Mistral(), Cohere(), Groq(), Together(), Ollama(), HuggingFace(),
+)  # fmt: skip
