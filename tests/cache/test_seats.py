@@ -49,7 +49,7 @@ def elsewhere(client):
 
 def test_a_flow_that_fails_gives_the_lead_back(made, monkeypatch):
     _, client, ports = made
-    monkeypatch.setattr("promptguard.core.flow.keep", lambda *_: 1 / 0)
+    monkeypatch.setattr("promptguard.core.flow.keep", lambda *_, **__: 1 / 0)
     assert client.post(URL, json=QUESTION).content == PLAIN
     assert len(ports._flights) == 0
     assert ports.faults.counts["flow:ZeroDivisionError"] == 1
