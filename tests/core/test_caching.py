@@ -85,6 +85,14 @@ def test_a_leader_without_an_answer_to_share_tells_why(answer, outcome):
     assert (found.reply, found.outcome) == (None, outcome)
 
 
+def test_a_plain_answer_must_have_been_read_to_its_end():
+    for end, streamed, kept in (("eof", False, True), ("closed", False, False)):
+        seen = run(
+            begin(cached(single_flight=False), asked=request(stream=streamed)), None, None, OK, body(end=end)
+        )
+        assert isinstance(seen[4], do.Save) == kept
+
+
 def test_streams_and_calls_that_are_not_cached_never_wait():
     assert kinds(run(begin(cached(), asked=request(stream=True)), None, None)) == ["Lookup", "Emit", "Send"]
     assert kinds(run(begin(Settings()), OK)) == ["Send", "NoneType"]
@@ -153,6 +161,8 @@ def test_a_name_that_moved_is_a_model_that_changed():
 
 def test_a_name_has_moved_when_ten_fresh_answers_in_a_row_say_so():
     identities = Identities()
+    identities.saw("o", "gpt-4", "new0")
+    assert not identities.moved("o", "gpt-4", "from before this process")
     identities.saw("o", "gpt-4", "old")
     for number in range(CONFIRMED):
         assert not identities.moved("o", "gpt-4", "old")
@@ -182,6 +192,9 @@ def test_an_answer_enters_the_replay_stream_once():
     banked = replace(REASK, replay=Replay(share=1.0))
     seen = run(begin(banked, reask_draw=0.9), None, None, OK, body(), None, None)
     assert [each.reply.paired for each in seen if isinstance(each, do.Save)] == [True]
+    # Drawn for both: the fresh answer is the candidate of one pair, and not kept to be the control of another.
+    seen = run(begin(banked, reask_draw=0.4), ENTRY, None, OK, body(), None, None)
+    assert [each.job.replay for each in seen if isinstance(each, do.Offer)] == [False]
     clusters = []
     settings = replace(REASK)
     around = {"reask_draw": 0.4}
