@@ -125,6 +125,19 @@ def test_variants_are_collected_before_any_is_served_again():
     assert joined.keys == (seen[1].key, seen[2].key)
 
 
+def test_a_call_that_does_not_ask_for_variety_has_one_answer():
+    settings = cached(sampled=True, variants=3, single_flight=False)
+    for asked in (request(), request(temperature=0)):
+        assert kinds(run(begin(settings, asked=asked), ENTRY, None)) == ["Lookup", "Emit", "Serve"]
+    assert kinds(run(begin(settings, asked=request(n=2)), ENTRY))[1] == "Lookup"
+
+
+def test_an_answer_from_before_an_alarm_is_not_taken_over_from_its_leader():
+    changed = State(epochs={(GROUP, "gpt-4"): 1})
+    seen = run(begin(cached(), changed), None, do.Joined(reply=ENTRY), None)
+    assert kinds(seen) == ["Lookup", "Join", "Emit", "Send"]
+
+
 def test_variants_are_served_in_turn_or_by_a_seeded_draw():
     turns = Turns()
     assert [turns.next("a", 3) for _ in range(5)] == [0, 1, 2, 0, 1]
