@@ -62,7 +62,9 @@ class Telemetry:
         )
         self._lookups = meter.create_counter(name.CACHE_LOOKUPS, "{lookup}", "response cache lookups")
         self._store_events = meter.create_counter(
-            name.CACHE_EVENTS, "{event}", "what happened to the cache's store: tampered, unavailable, recovered"
+            name.CACHE_EVENTS,
+            "{event}",
+            "what happened to the cache's store: tampered, unavailable, recovered",
         )
         self._lookup_time = meter.create_histogram(
             name.CACHE_DURATION,
