@@ -51,7 +51,7 @@ def stampedes(scale: float) -> bool:
         ("tasks", stampede.tasks, {}, 1),
         ("tasks, leader cancelled", stampede.tasks, {"bad": 1, "how": "cancel"}, 2),
         ("tasks, leader fails", stampede.tasks, {"bad": 1}, 2),
-        ("tasks, 5 variants", stampede.tasks, {"sampled": True, "variants": 5}, 5),
+        ("tasks, 5 variants", stampede.tasks, {"sampled": True, "variants": 5, "temperature": 1}, 5),
         ("threads", stampede.threads, {}, 1),
         ("threads, leader fails", stampede.threads, {"bad": 1}, 2),
         ("threads, leader's thread ends", stampede.threads, {"bad": 1, "how": "exit"}, 2),

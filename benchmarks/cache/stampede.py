@@ -80,7 +80,7 @@ class Gate(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return self._answer(turn)
 
 
-def threads(count: int, bad: int = 0, how: str = "error", **cache: object) -> Figures:
+def threads(count: int, bad: int = 0, how: str = "error", temperature: float = 0, **cache: object) -> Figures:
     """Ask one question on `count` threads at once."""
     gate, figures = Gate(bad, how), Figures(calls=count)
     client = promptguard.guard(
@@ -90,7 +90,7 @@ def threads(count: int, bad: int = 0, how: str = "error", **cache: object) -> Fi
 
     def ask() -> None:
         try:
-            response = client.post(URL, json=QUESTION)
+            response = client.post(URL, json={**QUESTION, "temperature": temperature})
             ended.append("fine" if response.content == PLAIN else "failed")
         except (httpx.HTTPError, SystemExit):
             ended.append("failed")
@@ -112,17 +112,20 @@ def threads(count: int, bad: int = 0, how: str = "error", **cache: object) -> Fi
     return _counted(figures, gate, ended)
 
 
-def tasks(count: int, bad: int = 0, how: str = "error", **cache: object) -> Figures:
+def tasks(count: int, bad: int = 0, how: str = "error", temperature: float = 0, **cache: object) -> Figures:
     """Ask one question in `count` tasks of one loop at once; with how="cancel", each bad leader is cancelled."""
-    return asyncio.run(_tasks(count, bad, how, cache))
+    return asyncio.run(_tasks(count, bad, how, {**QUESTION, "temperature": temperature}, cache))
 
 
-async def _tasks(count: int, bad: int, how: str, cache: dict[str, object]) -> Figures:
+async def _tasks(
+    count: int, bad: int, how: str, question: dict[str, object], cache: dict[str, object]
+) -> Figures:
     gate, figures = Gate(bad, how), Figures(calls=count)
     client = promptguard.guard(
         httpx.AsyncClient(transport=gate, timeout=PATIENCE), cache=promptguard.Cache(**cache)
     )
     ended: list[str] = []
+    body = json.dumps(question).encode()
     leaders: list[asyncio.Task[None]] = []
     turn = gate._turn
 
@@ -134,7 +137,7 @@ async def _tasks(count: int, bad: int, how: str, cache: dict[str, object]) -> Fi
 
     async def ask() -> None:
         try:
-            response = await client.post(URL, content=_BODY, headers={"content-type": "application/json"})
+            response = await client.post(URL, content=body, headers={"content-type": "application/json"})
             ended.append("fine" if response.content == PLAIN else "failed")
         except (httpx.HTTPError, asyncio.CancelledError):
             ended.append("failed")
@@ -155,9 +158,6 @@ async def _tasks(count: int, bad: int, how: str, cache: dict[str, object]) -> Fi
     watch.cancel()
     figures.seconds = time.monotonic() - began
     return _counted(figures, gate, ended)
-
-
-_BODY = json.dumps(QUESTION).encode()
 
 
 async def _heartbeat(figures: Figures) -> None:

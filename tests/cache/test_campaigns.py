@@ -42,12 +42,12 @@ def test_an_answer_cut_anywhere_is_not_kept(kind):
         (stampede.tasks, {"bad": 1, "how": "cancel"}, 2),
         (stampede.tasks, {"bad": 4, "how": "cancel"}, 5),
         (stampede.tasks, {"bad": 1}, 2),
-        (stampede.tasks, {"sampled": True, "variants": 5}, 5),
+        (stampede.tasks, {"sampled": True, "variants": 5, "temperature": 1}, 5),
         (stampede.threads, {}, 1),
         (stampede.threads, {"bad": 1}, 2),
         (stampede.threads, {"bad": 1, "how": "exit"}, 2),
         (stampede.threads, {"bad": 1, "how": "status"}, 2),
-        (stampede.threads, {"sampled": True, "variants": 3}, 3),
+        (stampede.threads, {"sampled": True, "variants": 3, "temperature": 1}, 3),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -298,6 +298,21 @@ print(time.time(), flush=True)
     assert done.stderr == ""
 
 
+def test_what_is_queued_when_the_process_ends_is_written(place, make):
+    program = f"""
+from promptguard.cache.disk import DiskCache
+from promptguard.core.model import StoredReply
+cache = DiskCache({str(place)!r}, {SECRET!r})
+assert cache.flush(10)
+for n in range(50):
+    cache.put(str(n), StoredReply(200, (), (b"x" * 5000,), 0.0))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    cache = make()
+    assert all(cache.get(str(number)) for number in range(50))
+
+
 def test_many_threads_read_and_write(make):
     cache, wrong = make(memory_bytes=10_000), []
 

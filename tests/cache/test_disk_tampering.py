@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 from replies import SECRET, edit, reply
 
 from promptguard.cache.entry import decode, encode
+from promptguard.cache.place import clear_mark
 from promptguard.cache.strict import StrictStore
 
 
@@ -141,3 +144,21 @@ def test_nothing_on_disk_is_readable_without_being_an_entry(make, place):
         )
     assert (key, raw, mode, filename) == ("key", 1, 1, None)
     assert decode("key", value, SECRET) == reply()
+
+
+def test_the_mark_of_a_clear_leads_nowhere_else(make, place, tmp_path):
+    cache = make()
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    (place / "cleared").symlink_to(precious)
+    assert clear_mark(place) == b""
+    cache.put("key", reply())
+    assert cache.clear(timeout_s=10)
+    assert precious.read_text() == "precious"
+    assert len(clear_mark(place)) == 32
+    (place / "cleared").unlink()
+    os.mkfifo(place / "cleared")
+    assert clear_mark(place) == b""  # and does not wait for a writer
+    assert cache.clear(timeout_s=10)
+    assert cache.stats.errors == 0
+    assert stat.S_IMODE((place / "cleared").stat().st_mode) == 0o600

@@ -166,7 +166,7 @@ async def test_tasks_notice_a_leader_whose_answer_was_dropped_unread():
     flights = Flights(tidy=lambda: [dropped.pop()() for _ in list(dropped)])
     lead = await asyncio.create_task(flights.join_async(KEYS, 1.0))
     task = asyncio.create_task(flights.join_async(KEYS, 20.0))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.4)  # after the first look
     dropped.append(lambda: flights.land(lead.seat, None, "gone"))
     assert (await asyncio.wait_for(task, 5)).key == "a"
 
@@ -229,7 +229,9 @@ async def test_threads_and_tasks_wait_for_each_other():
 async def test_a_synchronous_call_on_a_loops_thread_never_waits():
     flights = Flights()
     lead = await asyncio.create_task(flights.join_async(KEYS, 1.0))
+    began = time.monotonic()
     assert flights.join(KEYS, 5.0) is ALONE
+    assert time.monotonic() - began < 1.0
     flights.land(lead.seat, None, "gone")
 
 

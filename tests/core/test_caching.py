@@ -85,6 +85,14 @@ def test_a_leader_without_an_answer_to_share_tells_why(answer, outcome):
     assert (found.reply, found.outcome) == (None, outcome)
 
 
+def test_a_plain_answer_must_have_been_read_to_its_end():
+    for end, streamed, kept in (("eof", False, True), ("closed", False, False)):
+        seen = run(
+            begin(cached(single_flight=False), asked=request(stream=streamed)), None, None, OK, body(end=end)
+        )
+        assert isinstance(seen[4], do.Save) == kept
+
+
 def test_streams_and_calls_that_are_not_cached_never_wait():
     assert kinds(run(begin(cached(), asked=request(stream=True)), None, None)) == ["Lookup", "Emit", "Send"]
     assert kinds(run(begin(Settings()), OK)) == ["Send", "NoneType"]
@@ -115,6 +123,19 @@ def test_variants_are_collected_before_any_is_served_again():
     assert (seen[3].count, seen[5].reply) == (3, second)
     joined = run(begin(cached(sampled=True, variants=3), asked=hot), ENTRY, None, None)[3]
     assert joined.keys == (seen[1].key, seen[2].key)
+
+
+def test_a_call_that_does_not_ask_for_variety_has_one_answer():
+    settings = cached(sampled=True, variants=3, single_flight=False)
+    for asked in (request(), request(temperature=0)):
+        assert kinds(run(begin(settings, asked=asked), ENTRY, None)) == ["Lookup", "Emit", "Serve"]
+    assert kinds(run(begin(settings, asked=request(n=2)), ENTRY))[1] == "Lookup"
+
+
+def test_an_answer_from_before_an_alarm_is_not_taken_over_from_its_leader():
+    changed = State(epochs={(GROUP, "gpt-4"): 1})
+    seen = run(begin(cached(), changed), None, do.Joined(reply=ENTRY), None)
+    assert kinds(seen) == ["Lookup", "Join", "Emit", "Send"]
 
 
 def test_variants_are_served_in_turn_or_by_a_seeded_draw():
@@ -153,6 +174,8 @@ def test_a_name_that_moved_is_a_model_that_changed():
 
 def test_a_name_has_moved_when_ten_fresh_answers_in_a_row_say_so():
     identities = Identities()
+    identities.saw("o", "gpt-4", "new0")
+    assert not identities.moved("o", "gpt-4", "from before this process")
     identities.saw("o", "gpt-4", "old")
     for number in range(CONFIRMED):
         assert not identities.moved("o", "gpt-4", "old")
@@ -182,6 +205,9 @@ def test_an_answer_enters_the_replay_stream_once():
     banked = replace(REASK, replay=Replay(share=1.0))
     seen = run(begin(banked, reask_draw=0.9), None, None, OK, body(), None, None)
     assert [each.reply.paired for each in seen if isinstance(each, do.Save)] == [True]
+    # Drawn for both: the fresh answer is the candidate of one pair, and not kept to be the control of another.
+    seen = run(begin(banked, reask_draw=0.4), ENTRY, None, OK, body(), None, None)
+    assert [each.job.replay for each in seen if isinstance(each, do.Offer)] == [False]
     clusters = []
     settings = replace(REASK)
     around = {"reask_draw": 0.4}

@@ -102,6 +102,11 @@ CHANGED = [
     ),
 ]
 
+NEW_FOR_EVERY_CALL = {
+    "b3", "baggage", "idempotency-key", "sentry-trace", "traceparent", "tracestate", "x-amz-date", "x-amzn-trace-id",
+    "x-b3-spanid", "x-client-request-id", "x-cloud-trace-context", "x-datadog-trace-id", "x-request-id",
+    "x-stainless-retry-count", "amz-sdk-invocation-id", "amz-sdk-request", "x-amz-content-sha256",
+}  # fmt: skip
 IN_THE_KEY_OTHERWISE = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "host"}
 
 
@@ -113,7 +118,7 @@ def test_method_origin_path_credential_and_unknown_headers_are_part_of_it():
 
 @pytest.mark.parametrize(
     "name",
-    sorted(set(EXCLUDED_HEADERS) - IN_THE_KEY_OTHERWISE) + ["x-stainless-retry-count", "x-datadog-trace-id"],
+    sorted(NEW_FOR_EVERY_CALL | set(EXCLUDED_HEADERS) - IN_THE_KEY_OTHERWISE),
 )
 def test_headers_about_the_connection_are_not(name):
     assert key(with_header(name.encode(), b"anything"), {"a": 1}) == key(BASE, {"a": 1})

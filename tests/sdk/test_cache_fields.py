@@ -16,6 +16,7 @@ from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 import promptguard
 from promptguard.core.key import EXCLUDED_HEADERS, EXCLUDED_PREFIXES, MEANINGFUL_HEADERS
 from promptguard.core.model import Request
+from tests.cache.replies import until
 
 pytestmark = pytest.mark.sdk
 
@@ -94,7 +95,7 @@ async def test_synchronous_and_asynchronous_clients_share_keys(provider, guarded
     assert ports.cache.flush(10)
     other = promptguard.wrap(AsyncOpenAI(base_url=provider.url, api_key="k"), ledger=guarded, cache="disk")
     theirs = other._client._transport._promptguard_ports
-    assert theirs.cache.flush(10)
+    until(lambda: theirs.cache._reading is not None)  # opened in the background
     await other.chat.completions.create(model="gpt-4", messages=ASK)
     assert provider.asked("gpt-4") == 1
     for each in (ports, theirs):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_S = 0.01
 WRITE_TIMEOUT_S = 0.5
-EXIT_S = 0.3
+EXIT_S = 0.4
 """How long leaving the process may wait for entries that are queued."""
 LOOK_S = 1.0
 """How often it is looked whether another process cleared the cache."""

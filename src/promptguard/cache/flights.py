@@ -161,8 +161,7 @@ def _decided(flight: Flight) -> Joined | None:
 def _wake(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
     """Wake who waits on a loop, some in each of its rounds: thousands at once would keep it from everything else."""
     for future in futures[:WOKEN_AT_ONCE]:
-        if not future.done():  # cancelled while it waited
-            future.set_result(None)
+        future.set_result(None)  # asyncio.wait leaves it pending, also where its task was cancelled
     if len(futures) > WOKEN_AT_ONCE:
         del futures[:WOKEN_AT_ONCE]
         loop.call_soon(_wake, loop, futures)

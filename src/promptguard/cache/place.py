@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from promptguard.errors import ConfigurationError
 
 FILES = ("cache.db", "cache.db-wal", "cache.db-shm")
 CLEARED = "cleared"
+_PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Neither through a link nor waiting for a pipe: whoever can edit the directory must not lead us elsewhere."""
 
 
 def prepare(directory: Path) -> None:
@@ -50,7 +53,7 @@ def _make_private(directory: Path) -> None:
 
 def _make_files_private(directory: Path) -> None:
     """Make the database's file before SQLite does: -wal and -shm files take over its mode."""
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = os.O_RDWR | _PLAINLY
     for name in FILES:
         try:
             handle = os.open(directory / name, flags | (os.O_CREAT if name == FILES[0] else 0), 0o600)
@@ -66,18 +69,20 @@ def _make_files_private(directory: Path) -> None:
 def clear_mark(directory: Path) -> bytes:
     """Return what the last clear left, so that other processes notice it; empty where there was none."""
     try:
-        with (directory / CLEARED).open("rb") as file:
-            return file.read(64)
+        handle = os.open(directory / CLEARED, os.O_RDONLY | _PLAINLY)
     except OSError:
         return b""
+    with os.fdopen(handle, "rb") as file:
+        return file.read(64) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
 
 
 def set_clear_mark(directory: Path) -> bytes:
-    """Leave a new mark, and return it."""
+    """Leave a new mark, and return it; renamed into place, so that nothing a link leads to is ever written."""
     mark = secrets.token_hex(16).encode()
-    handle = os.open(directory / CLEARED, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle, name = tempfile.mkstemp(prefix=f".{CLEARED}-", dir=directory)  # mode 0600, whatever the umask
     with os.fdopen(handle, "wb") as file:
         file.write(mark)
+    Path(name).replace(directory / CLEARED)
     return mark
 
 

@@ -16,7 +16,7 @@ from promptguard.core.events import CacheLooked
 from promptguard.core.key import cache_key, unambiguous
 from promptguard.core.model import Reading, StoredReply
 from promptguard.core.options import Cache
-from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable
+from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable, wants_variety
 from promptguard.core.surroundings import Running, Surroundings
 from promptguard.core.whole import broken_off
 
@@ -69,7 +69,8 @@ def _keys(this: Running, around: Surroundings, cache: Cache) -> tuple[str, ...] 
         )
     except ValueError:
         return "number beyond JSON"
-    return (key, *(f"{key}#{number}" for number in range(1, cache.variants)))
+    variants = cache.variants if wants_variety(this.facts) else 1
+    return (key, *(f"{key}#{number}" for number in range(1, variants)))
 
 
 def _look(
@@ -102,7 +103,7 @@ def _join(
     """Return the answer of an equal call; or None when this call goes on, as their leader or alone."""
     limit = this.request.timeout.get("read")
     joined: do.Joined = yield do.Join(free, LONGEST_WAIT if limit is None else min(limit, LONGEST_WAIT))
-    if joined.reply is not None:
+    if joined.reply is not None and not _why_not(joined.reply, this, around, cache):
         return joined.reply
     if joined.key is None:
         return None

@@ -59,6 +59,11 @@ class State:
         return self.epochs.get((group, model), 0)
 
 
+def wants_variety(facts: Facts) -> bool:
+    """Whether a call says that it wants another answer each time."""
+    return facts.choices > 1 or (facts.temperature is not None and facts.temperature > 0)
+
+
 def cache_bypass(request: Request, facts: Facts, settings: Settings) -> str | None:
     """Why a call must not be answered from the cache, or None when it may be."""
     cache = settings.cache
