@@ -426,18 +426,23 @@ class HuggingFace(Adapter):
 
     name = "huggingface_hub"
     package = distribution = "huggingface_hub"
-    lacks: ClassVar = ONE_LOOP | {
-        "raw": "the SDK has no raw responses",
-        "with_options": "the SDK has no copies with other options",
-        "retries": "the SDK does not retry inference",
-        "async_stream_cache_hit": "the SDK holds a stream open until its client is closed, and only then is it kept",
-        "is_type": "the process-wide client is guarded, not the object",
-        "double_wrap": "the process-wide client is guarded, not the object",
-        "unwrap": "the process-wide client is guarded, not the object",
-        "close": "clients of this SDK have nothing to close",
-        "event_hooks": "hooks belong to the process-wide client",
-        "context": "hooks belong to the process-wide client",
-    }
+
+    @property
+    def lacks(self) -> Mapping[str, str]:  # type: ignore[override]
+        shared = "the process-wide client is guarded, not the object"
+        held = "the SDK holds a stream open until its client is closed, and only then is it kept"
+        found = ONE_LOOP | {
+            "raw": "the SDK has no raw responses",
+            "with_options": "the SDK has no copies with other options",
+            "retries": "the SDK does not retry inference",
+            "is_type": shared,
+            "double_wrap": shared,
+            "unwrap": shared,
+            "close": "clients of this SDK have nothing to close",
+            "event_hooks": "hooks belong to the process-wide client",
+            "async_stream_cache_hit": held,
+        }
+        return found | ({"stream_cache_hit": held} if self.version().startswith("1.") else {})
 
     def _client(self, cls: str, origin: str, more: dict[str, Any]) -> Any:
         self.reset()
