@@ -19,4 +19,7 @@ def close_backgrounds():
     engine = sys.modules.get("promptguard.background.engine")
     for background in engine.open_backgrounds() if engine else ():
         background.close(2.0)
+    counting = sys.modules.get("promptguard.background.counting")
+    for known in counting.open_countings() if counting else ():
+        known.close()
     gc.collect()

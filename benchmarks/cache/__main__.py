@@ -17,12 +17,13 @@ from benchmarks.cache import cuts, keys, stampede, tampering
 
 def mutated(scale: float) -> bool:
     good = True
-    for told, figures in (
-        ("bodies with one field changed; wrong = a wrong hit", keys.body_mutations(int(80_000 * scale))),
-        ("requests with another head; wrong = a wrong hit", keys.head_mutations(int(20_000 * scale))),
-        ("same questions written otherwise; wrong = a miss", keys.permutations(int(20_000 * scale))),
-        ("askers told apart; wrong = a shared key", keys.principals(int(2_000 * scale))),
+    for told, run, count in (
+        ("bodies with one field changed; wrong = a wrong hit", keys.body_mutations, 80_000),
+        ("requests with another head; wrong = a wrong hit", keys.head_mutations, 20_000),
+        ("same questions written otherwise; wrong = a miss", keys.permutations, 20_000),
+        ("askers told apart; wrong = a shared key", keys.principals, 2_000),
     ):
+        figures = run(int(count * scale))
         print(f"{told}: {figures}", flush=True)
         good &= figures.wrong == 0
     return good

@@ -155,7 +155,7 @@ class Assembly:
             return None
         from promptguard.background.counting import Counting
 
-        return Counting(self._directory, guard.faults.add)
+        return Counting.open(self._directory, guard.faults.add)
 
     def _background(self) -> Background | None:
         wanted, shadow = self._wanted, self._wanted.shadow

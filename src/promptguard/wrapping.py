@@ -193,11 +193,13 @@ def flush(timeout: float = 2.0) -> bool:
     import sys
 
     engine = sys.modules.get("promptguard.background.engine")
-    if engine is None:
+    counting = sys.modules.get("promptguard.background.counting")
+    if counting is None:  # which the engine imports as well
         return True
     sys.modules["promptguard.http.streams"].finish_abandoned()
     deadline = time.monotonic() + timeout
-    return all(known.flush(max(0.0, deadline - time.monotonic())) for known in engine.open_backgrounds())
+    working = (*(engine.open_backgrounds() if engine else ()), *counting.open_countings())
+    return all(known.flush(max(0.0, deadline - time.monotonic())) for known in working)
 
 
 @contextmanager

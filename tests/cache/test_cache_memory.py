@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 
 import pytest
 from replies import reply
 
 from promptguard.cache.memory import ENTRY_OVERHEAD, MemoryCache
+from promptguard.core.model import StoredReply
 
 
 def test_it_keeps_what_was_used_last_within_its_bytes():
@@ -71,3 +73,42 @@ def test_a_child_forked_while_the_lock_is_held_does_not_hang():
             os._exit(0 if cache.get("b") and cache.get("a") is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert cache.get("a") is not None
+
+
+def test_the_bound_is_of_memory_and_not_of_content():
+    """A streamed answer is hundreds of small objects: bounded by content alone, the cache was many times too large."""
+    many_small = StoredReply(
+        200,
+        tuple((b"x-header-%d" % n, b"value") for n in range(20)),
+        tuple(b"%d" % n for n in range(400)),
+        0.0,
+    )
+    cache = MemoryCache(max_bytes=4_000_000)
+    tracemalloc.start()
+    try:
+        for number in range(1_000):
+            cache.put(f"key{number}", copied(many_small))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(cache) > 50
+    assert held < 1.1 * 4_000_000
+
+
+def copied(one):
+    """Every byte string an object of its own, as they come from the network."""
+    chunks = tuple(bytes(bytearray(chunk)) for chunk in one.chunks)
+    headers = tuple((bytes(bytearray(k)), bytes(bytearray(v))) for k, v in one.headers)
+    return StoredReply(one.status, headers, chunks, one.stored_at)
+
+
+def test_entries_with_a_tag_are_forgotten_alone():
+    cache = MemoryCache()
+    for key, tags in {"a": ("x",), "b": ("x", "y"), "c": ()}.items():
+        cache.put(key, reply(tags=tags))
+    cache.clear("y")
+    assert [key for key in "abc" if cache.get(key)] == ["a", "c"]
+    cache.clear("x")
+    assert len(cache) == 1
+    cache.clear()
+    assert cache.size == 0

@@ -161,6 +161,44 @@ async def test_tasks_wait_without_blocking_their_loop():
     assert [each.reply for each in await asyncio.gather(*tasks)] == [reply()] * 50
 
 
+async def test_tasks_notice_a_leader_whose_answer_was_dropped_unread():
+    dropped = []
+    flights = Flights(tidy=lambda: [dropped.pop()() for _ in list(dropped)])
+    lead = await asyncio.create_task(flights.join_async(KEYS, 1.0))
+    task = asyncio.create_task(flights.join_async(KEYS, 20.0))
+    await asyncio.sleep(0.01)
+    dropped.append(lambda: flights.land(lead.seat, None, "gone"))
+    assert (await asyncio.wait_for(task, 5)).key == "a"
+
+
+async def test_a_task_waits_no_longer_than_its_own_timeout():
+    flights = Flights()
+    await asyncio.create_task(flights.join_async(KEYS, 1.0))
+    began = time.monotonic()
+    assert await flights.join_async(KEYS, 0.2) is ALONE
+    assert 0.15 < time.monotonic() - began < 2.0
+
+
+async def test_waking_many_leaves_the_loop_to_others():
+    flights = Flights()
+    lead = await asyncio.create_task(flights.join_async(KEYS, 1.0))
+    order = []
+
+    async def follower():
+        await flights.join_async(KEYS, 10.0)
+        order.append("woken")
+
+    tasks = [asyncio.create_task(follower()) for _ in range(1_000)]
+    await asyncio.sleep(0.05)
+    flights.land(lead.seat, reply(), "saved")
+    while len(order) < 1_000:
+        order.append("other")
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert order.count("other") >= 10
+    assert order.index("other", 1) < 200
+
+
 async def test_tasks_that_are_cancelled_disturb_nobody():
     flights = Flights()
     lead = await asyncio.create_task(flights.join_async(KEYS, 1.0))

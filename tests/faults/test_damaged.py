@@ -104,3 +104,20 @@ def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
     assert [operation for operation, _ in faults] == ["pair"]
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
         assert b'"pairs": 1' in connection.execute("select document from verdict").fetchone()[0]
+
+
+def test_the_ledgers_directory_is_its_owners_alone(tmp_path, monkeypatch):
+    import os
+    import stat
+
+    from promptguard.cache.mackey import load_mac_key
+
+    monkeypatch.delenv("PROMPTGUARD_CACHE_KEY", raising=False)
+    before = os.umask(0o022)
+    try:
+        load_mac_key(tmp_path / "ledger" / "keys")
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / place).stat().st_mode) for place in ("ledger", "ledger/keys")] == [
+        0o700
+    ] * 2

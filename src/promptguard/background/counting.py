@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,14 +29,25 @@ def tally(writer: Writer, event: ev.Event) -> None:
         writer.count("faults", f"{event.operation}: {event.error}")
 
 
+_open: dict[tuple[Path, int], Counting] = {}
+
+
 class Counting:
-    """Counts what a cache on disk did, for a client that pairs nothing. Raises ConfigurationError at construction."""
+    """Counts what a cache on disk did, for clients that pair nothing. Raises ConfigurationError at construction."""
+
+    @classmethod
+    def open(cls, directory: Path, on_fault: Callable[[str, BaseException], None]) -> Counting:
+        """Return this process's one of a directory, made on first use; `on_fault` is the first client's."""
+        place = directory.resolve(), os.getpid()
+        if place not in _open:
+            _open[place] = cls(directory, on_fault)
+        return _open[place]
 
     def __init__(self, directory: Path, on_fault: Callable[[str, BaseException], None]) -> None:
         self._ledger = Ledger(directory)
         self._writer = Writer(self._ledger, lambda: None, on_fault)
         self._pid = os.getpid()
-        atexit.register(_close, weakref.ref(self))
+        atexit.register(self.close)
 
     def tally(self, event: ev.Event) -> None:
         """Add an event to the ledger's counters; written within a second."""
@@ -49,12 +59,16 @@ class Counting:
 
     def close(self) -> None:
         """Commit what is counted; in the process that made it only."""
-        if self._pid == os.getpid():
-            self._writer.close(EXIT_SECONDS)
-            self._ledger.close()
+        atexit.unregister(self.close)
+        if self._pid != os.getpid():
+            return
+        self._writer.close(EXIT_SECONDS)
+        self._ledger.close()
+        for place, known in list(_open.items()):
+            if known is self:
+                del _open[place]
 
 
-def _close(reference: weakref.ref[Counting]) -> None:
-    counting = reference()
-    if counting is not None:
-        counting.close()
+def open_countings() -> tuple[Counting, ...]:
+    """Return every Counting of this process."""
+    return tuple(known for (_, pid), known in list(_open.items()) if pid == os.getpid())

@@ -23,6 +23,7 @@ Outcome = Literal["saved", "failed", "gone", "unsaved"]
 
 MOST_FAILURES = 2
 """Leaders in a row that may fail before those who wait are let go: during an outage they must not queue up."""
+WOKEN_AT_ONCE = 64
 FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
 """Seconds between looks for leaders whose answers were dropped unread."""
 
@@ -86,10 +87,8 @@ class Flights:
             if isinstance(found, Joined):
                 return found
             future = self._future(found, loop)
-            for moment in self._moments(deadline):
-                if future is None or (await asyncio.wait((future,), timeout=moment))[0]:
-                    break
-                self._tidy()
+            if future is not None:
+                await asyncio.wait((future,), timeout=max(0.0, deadline - self._clock()))
             decided = _decided(found)
             if decided is not None:
                 return decided
@@ -108,7 +107,7 @@ class Flights:
         seat.event.set()
         for loop, waiting in futures.items():
             with suppress(RuntimeError):  # the loop is closed, and so is whoever waited on it
-                loop.call_soon_threadsafe(_wake, waiting)
+                loop.call_soon_threadsafe(_wake, loop, waiting)
 
     def after_fork(self) -> None:
         """Begin empty in a child process: who led and who waited is the parent's."""
@@ -129,9 +128,19 @@ class Flights:
         with self._lock:
             if flight.outcome is not None:
                 return None
+            if loop not in flight.futures:
+                flight.futures[loop] = []
+                loop.call_later(FIRST_LOOK, self._look, flight, loop, FIRST_LOOK)
             future = loop.create_future()
-            flight.futures.setdefault(loop, []).append(future)
+            flight.futures[loop].append(future)
             return future
+
+    def _look(self, flight: Flight, loop: asyncio.AbstractEventLoop, moment: float) -> None:
+        """Look for answers that were dropped unread while a flight goes on: one timer for all who wait on a loop."""
+        if flight.outcome is None:
+            self._tidy()
+            moment = min(2 * moment, LONGEST_LOOK)
+            loop.call_later(moment, self._look, flight, loop, moment)
 
     def _moments(self, deadline: float) -> Iterator[float]:
         """Yield how long to wait next, longer each time, until the deadline."""
@@ -149,10 +158,14 @@ def _decided(flight: Flight) -> Joined | None:
     return ALONE if over else None
 
 
-def _wake(futures: list[asyncio.Future[None]]) -> None:
-    for future in futures:
+def _wake(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
+    """Wake who waits on a loop, some in each of its rounds: thousands at once would keep it from everything else."""
+    for future in futures[:WOKEN_AT_ONCE]:
         if not future.done():  # cancelled while it waited
             future.set_result(None)
+    if len(futures) > WOKEN_AT_ONCE:
+        del futures[:WOKEN_AT_ONCE]
+        loop.call_soon(_wake, loop, futures)
 
 
 def _loop() -> Any:

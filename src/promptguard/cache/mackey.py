@@ -41,9 +41,19 @@ def load_mac_key(state_dir: Path) -> bytes:
         ) from None
 
 
+def read_only(state_dir: Path) -> bytes | None:
+    """Return the secret if there is one; makes none. Raises ConfigurationError as `load_mac_key` does."""
+    known = os.environ.get(VARIABLE) is not None or os.path.lexists(Path(state_dir) / FILENAME)
+    return load_mac_key(state_dir) if known else None
+
+
 def _make(path: Path) -> None:
     """Write the file beside its place and link it there: nobody ever reads half a secret, and one wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in (
+        path.parent.parent,
+        path.parent,
+    ):  # `parents=True` would make the outer one for everybody to read
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".key-", dir=path.parent)  # mode 0600, whatever the umask
     try:
         with os.fdopen(handle, "wb") as stream:

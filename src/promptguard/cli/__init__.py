@@ -1,7 +1,8 @@
 """The `promptguard` command: one file a command, nothing heavy imported before a command runs.
 
-To add a command: write `cli/<name>.py` with a function `run` whose parameters are its options, and add the
-name to `COMMANDS`. Commands are only imported when they are called or listed.
+To add a command: write `cli/<name>.py` with a function `run` whose parameters are its options (or, for a command that
+has commands of its own, with a typer application `app`), and add the name to `COMMANDS`. Commands are only imported when
+they are called or listed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from promptguard.errors import PromptGuardError
 if TYPE_CHECKING:
     import typer
 
-COMMANDS = ("demo", "analyze", "status", "report", "plan", "acknowledge")
+COMMANDS = ("demo", "analyze", "status", "report", "plan", "cache", "acknowledge")
 DEBUG = "PROMPTGUARD_DEBUG"
 
 
@@ -36,7 +37,11 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_root)
     for name in names:
-        app.command(name)(import_module(f"promptguard.cli.{name.replace('-', '_')}").run)
+        module = import_module(f"promptguard.cli.{name.replace('-', '_')}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.run)
     return app
 
 

@@ -84,6 +84,8 @@ class Reading:
     input_tokens: int | None = None
     output_tokens: int | None = None
     error: str | None = None
+    other_ends: tuple[str, ...] = ()
+    """finish reasons of the choices after the first, `refusal` for one that refused; only n above 1 has any"""
 
 
 @dataclass(frozen=True, slots=True)

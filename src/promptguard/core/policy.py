@@ -83,9 +83,10 @@ def unsaved(reading: Reading) -> str | None:
         return "incomplete"
     if reading.refusal:
         return "refusal"
-    if reading.finish_reason not in ORDINARY_ENDS:
-        # Only known words: reasons become counters, and a provider may say anything here.
-        return f"finish_reason {reading.finish_reason if reading.finish_reason in _OTHER_ENDS else 'unknown'}"
+    for end in (reading.finish_reason, *reading.other_ends):
+        if end not in ORDINARY_ENDS:
+            # Only known words: reasons become counters, and a provider may say anything here.
+            return f"finish_reason {end if end in _OTHER_ENDS else 'unknown'}"
     return None
 
 

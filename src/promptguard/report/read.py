@@ -131,18 +131,27 @@ def read_pace(ledger: str | Path, stream: str) -> tuple[float | None, float | No
     return daily, float(usd) / pairs if pairs else None
 
 
-def _pace(connection: Connection, stream: str) -> tuple[int, float | None]:
-    """Return a stream's compared pairs, and how many there were a day between the first and the last."""
+def _pace(connection: Connection, stream: str, shortest: float = 0.0) -> tuple[int, float | None]:
+    """Return a stream's compared pairs, and how many there were a day between the first and the last.
+
+    None for the latter where those are not more than `shortest` seconds apart.
+    """
     at = schema.pair.c.at
     query = select(func.count(), func.max(at) - func.min(at)).where(schema.pair.c.stream == stream, _COMPARED)
     pairs, seconds = connection.execute(query).one()
-    return int(pairs), (pairs - 1) / (seconds / 86400.0) if pairs > 1 and seconds else None
+    return int(pairs), (pairs - 1) / (
+        seconds / 86400.0
+    ) if pairs > 1 and seconds and seconds > shortest else None
+
+
+SHORTEST_PACE = 3600.0
+"""Seconds between first and last pair below which nothing is said of a year."""
 
 
 def _false_alarms(connection: Connection, documents: Sequence[Document]) -> float | None:
     """Add up pairs a year times alpha / horizon over the streams that watch: their run length is at least H/alpha."""
     newest = {told["stream"]: told for told in documents if told["mode"] == "monitor"}
-    paces = {stream: _pace(connection, stream)[1] for stream in newest}
+    paces = {stream: _pace(connection, stream, SHORTEST_PACE)[1] for stream in newest}
     rates = [
         365.25 * pace * told["alpha"] / told["horizon"]
         for stream, told in newest.items()

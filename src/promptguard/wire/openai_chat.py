@@ -128,6 +128,10 @@ def _read_plain(body: bytes) -> Reading:
         response_id=shared.text(answer.get("id")),
         input_tokens=shared.count(usage.get("prompt_tokens")),
         output_tokens=shared.count(usage.get("completion_tokens")),
+        other_ends=tuple(
+            "refusal" if c["message"].get("refusal") else shared.text(c.get("finish_reason")) or ""
+            for c in answer["choices"][1:]
+        ),
     )
 
 
@@ -171,6 +175,7 @@ class _Gathered:
         self.calls: dict[int, dict[str, str]] = {}
         self.finish: dict[int, str] = {}
         self.choices: set[int] = set()
+        self.refused: set[int] = set()
         self.last: dict[str, Any] = {}
         self.usage: Mapping[str, Any] = {}
 
@@ -186,6 +191,8 @@ class _Gathered:
             self.choices.add(index)
             if choice.get("finish_reason"):
                 self.finish[index] = shared.text(choice["finish_reason"]) or ""
+            if index != 0 and (choice.get("delta") or {}).get("refusal"):
+                self.refused.add(index)
             if index == 0:
                 self._add_delta(choice.get("delta") or {})
 
@@ -208,4 +215,8 @@ class _Gathered:
             response_id=shared.text(self.last.get("id")),
             input_tokens=shared.count(self.usage.get("prompt_tokens")),
             output_tokens=shared.count(self.usage.get("completion_tokens")),
+            other_ends=tuple(
+                "refusal" if index in self.refused else self.finish.get(index, "")
+                for index in sorted(self.choices - {0})
+            ),
         )

@@ -1,0 +1,129 @@
+"""`promptguard cache stats|clear`: what the cache on disk of a ledger holds and did, and how to empty it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from promptguard.report.model import CacheUse
+
+app = typer.Typer(
+    help="Look at the response cache on disk, or empty it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+_LEDGER = typer.Option(help="ledger directory")
+_JSON = typer.Option("--json", help="print JSON")
+
+
+@app.command()
+def stats(
+    ledger: Annotated[str, _LEDGER] = ".promptguard",
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Tell what the cache holds, by model and tag, and how often it answered, missed or was passed by, and why.
+
+    The counts are of every process that used the ledger. Exit codes: 0 told, 2 wrong use.
+    """
+    from promptguard.cache.upkeep import contents
+
+    told = {**_use(ledger), "contents": asdict(contents(_directory(ledger), _secret(ledger)))}
+    if as_json:
+        json.dump(told, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _show(told)
+
+
+@app.command()
+def clear(
+    ledger: Annotated[str, _LEDGER] = ".promptguard",
+    tag: Annotated[str | None, typer.Option(help="only entries with this tag")] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Remove every entry, or those with a tag; running processes notice within seconds.
+
+    Exit codes: 0 done, 2 wrong use.
+    """
+    from promptguard.cache.upkeep import clear as empty
+    from promptguard.cli.present import console, quoted
+
+    removed = empty(_directory(ledger), _secret(ledger), tag)
+    if as_json:
+        json.dump({"removed": removed, "tag": tag}, sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        console().print(quoted(f"{removed} entries removed" + (f" with tag {tag}" if tag else "")))
+
+
+def _directory(ledger: str) -> Path:
+    from promptguard.assembly import CACHE_DIRECTORY
+
+    return Path(ledger) / CACHE_DIRECTORY
+
+
+def _secret(ledger: str) -> bytes:
+    from promptguard.assembly import KEY_FILE
+    from promptguard.cache.mackey import FILENAME, VARIABLE, read_only
+    from promptguard.errors import InputFileError
+
+    found = read_only(Path(ledger) / KEY_FILE)
+    if found is None:
+        raise InputFileError(
+            f"{Path(ledger) / KEY_FILE / FILENAME} is missing and {VARIABLE} is not set: "
+            f"there is no cache of {ledger}, or its secret is elsewhere"
+        )
+    return found
+
+
+def _use(ledger: str) -> dict[str, Any]:
+    """Return the ledger's counts; zeros where no process has counted yet."""
+    from promptguard.errors import InputFileError
+    from promptguard.report.read import read_report
+
+    try:
+        use: CacheUse | None = read_report(ledger).cache
+    except InputFileError:
+        use = None
+    other = dict(use.other) if use else {}
+    return {
+        "hits": use.hits if use else 0,
+        "joined": other.pop("hit: joined", 0),
+        "misses": use.misses if use else 0,
+        "bypassed": {k.partition(": ")[2]: v for k, v in sorted(other.items()) if k.startswith("bypass: ")},
+        "saved_tokens": {k: {"input": a, "output": b} for k, (a, b) in use.saved_tokens.items()}
+        if use
+        else {},
+    }
+
+
+def _show(told: dict[str, Any]) -> None:
+    from promptguard.cli.present import console, quoted, table
+
+    out, held = console(), told["contents"]
+    span = " to ".join(_day(held[end]) for end in ("oldest", "newest") if held[end] is not None)
+    out.print(f"{held['entries']} entries, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
+    if held["unreadable"]:
+        out.print(
+            f"{held['unreadable']} rows that this secret did not write, or that were damaged: never served"
+        )
+    rows = table("", "count")
+    rows.add_row("hits", str(told["hits"]))
+    rows.add_row("  of these waited for an equal call", str(told["joined"]))
+    rows.add_row("misses", str(told["misses"]))
+    for reason, count in told["bypassed"].items():
+        rows.add_row(quoted(f"passed by: {reason}"), str(count))
+    for kind in ("models", "tags"):
+        for name, count in sorted(held[kind].items()):
+            rows.add_row(quoted(f"entries of {kind[:-1]} {name}"), str(count))
+    out.print(rows)
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

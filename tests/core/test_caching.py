@@ -1,0 +1,276 @@
+"""The cache's part of a call, driven by hand: joining, variants, changed models, asking afresh."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from promptguard.core import effects as do
+from promptguard.core.model import StoredReply
+from promptguard.core.options import Cache, Replay
+from promptguard.core.policy import Settings, State
+from promptguard.core.turns import CONFIRMED, Identities, Turns
+from tests.core.test_flow import GROUP, OK, begin, body, kinds, request, run
+
+ENTRY = StoredReply(200, (), (b"x",), 50.0, GROUP, "gpt-4", 0, served="gpt-4-0314")
+
+
+def cached(**options):
+    return Settings(cache=Cache(**options), secret=b"s")
+
+
+def begin_with(entry_settings, asked=None, **around):
+    return begin(entry_settings, asked=asked or request(), **around)
+
+
+def lead(effect):
+    return do.Joined(key=effect.keys[0], seat="seat")
+
+
+def test_a_leader_looks_once_more_saves_and_lands():
+    flow = begin(cached())
+    seen = run(flow, None)
+    assert kinds(seen) == ["Lookup", "Join"]
+    assert seen[1].keys == (seen[0].key,)
+    rest = [flow.send(lead(seen[1])), flow.send(None), flow.send(None), flow.send(OK), flow.send(body())]
+    assert kinds(rest) == ["Lookup", "Emit", "Send", "Deliver", "Save"]
+    landed = flow.send(None)
+    assert (landed.seat, landed.outcome, landed.reply) == ("seat", "saved", rest[4].reply)
+
+
+def test_what_another_leader_saved_meanwhile_is_served_and_passed_on():
+    seen = run(begin(cached()), None, do.Joined(key="k", seat="seat"), ENTRY, None, None)
+    assert kinds(seen) == ["Lookup", "Join", "Lookup", "Land", "Emit", "Serve"]
+    assert (seen[3].outcome, seen[4].event.result, seen[5].reply) == ("saved", "hit", ENTRY)
+
+
+def test_a_follower_is_served_and_counted_as_such():
+    seen = run(begin(cached()), None, do.Joined(reply=ENTRY), None, None)
+    assert kinds(seen) == ["Lookup", "Join", "Emit", "Serve", "NoneType"]
+    assert (seen[2].event.result, seen[2].event.reason) == ("hit", "joined")
+
+
+def test_who_goes_alone_saves_and_lands_nothing():
+    seen = run(begin(cached()), None, do.ALONE, None, OK, body(), None)
+    assert kinds(seen) == ["Lookup", "Join", "Emit", "Send", "Deliver", "Save", "NoneType"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (do.Lost("ConnectError"), "failed"),
+        (do.Lost("CancelledError"), "gone"),
+        (do.Lost("SystemExit"), "gone"),
+        (do.Head(429, ()), "failed"),
+        (body("length"), "unsaved"),
+        (body("content_filter"), "unsaved"),
+        (body(None), "unsaved"),
+        (do.Body((b"{",), "cut"), "failed"),
+        (do.Body((b"{",), "closed"), "gone"),
+    ],
+)
+def test_a_leader_without_an_answer_to_share_tells_why(answer, outcome):
+    flow = begin(cached())
+    join = run(flow, None)[1]
+    seen = [flow.send(lead(join)), flow.send(None), flow.send(None)]
+    assert kinds(seen) == ["Lookup", "Emit", "Send"]
+    if isinstance(answer, do.Body):
+        flow.send(OK)
+    found = flow.send(answer)
+    while not isinstance(found, do.Land):
+        assert not isinstance(found, do.Save)
+        found = flow.send(None)
+    assert (found.reply, found.outcome) == (None, outcome)
+
+
+def test_streams_and_calls_that_are_not_cached_never_wait():
+    assert kinds(run(begin(cached(), asked=request(stream=True)), None, None)) == ["Lookup", "Emit", "Send"]
+    assert kinds(run(begin(Settings()), OK)) == ["Send", "NoneType"]
+    for asked in (request(temperature=1), request(store=True)):
+        assert kinds(run(begin(cached(), asked=asked), None)) == ["Emit", "Send"]
+    assert kinds(run(begin(cached(), bypass=True), None)) == ["Emit", "Send"]
+    assert kinds(run(begin(cached(single_flight=False)), None, None)) == ["Lookup", "Emit", "Send"]
+
+
+def test_nobody_waits_longer_than_its_own_read_timeout():
+    def wait(limit):
+        asked = replace(request(), timeout={"read": limit})
+        return run(begin(cached(), asked=asked), None)[1].seconds
+
+    assert [wait(limit) for limit in (7.0, None, 9_999.0)] == [7.0, 600.0, 600.0]
+
+
+def test_variants_are_collected_before_any_is_served_again():
+    settings = cached(sampled=True, variants=3, single_flight=False)
+    hot = request(temperature=1)
+    seen = run(begin(settings, asked=hot), ENTRY, None, None, None, OK, body())
+    assert kinds(seen) == ["Lookup", "Lookup", "Lookup", "Emit", "Send", "Deliver", "Save"]
+    assert [each.key.partition("#")[2] for each in seen[:3]] == ["", "1", "2"]
+    assert seen[6].key == seen[1].key  # the first place that was free
+    second = replace(ENTRY, chunks=(b"second",))
+    seen = run(begin(settings, asked=hot), ENTRY, second, ENTRY, 1, None)
+    assert kinds(seen) == ["Lookup", "Lookup", "Lookup", "Choose", "Emit", "Serve"]
+    assert (seen[3].count, seen[5].reply) == (3, second)
+    joined = run(begin(cached(sampled=True, variants=3), asked=hot), ENTRY, None, None)[3]
+    assert joined.keys == (seen[1].key, seen[2].key)
+
+
+def test_variants_are_served_in_turn_or_by_a_seeded_draw():
+    turns = Turns()
+    assert [turns.next("a", 3) for _ in range(5)] == [0, 1, 2, 0, 1]
+    assert turns.next("b", 3) == 0
+    draws = iter([0.0, 0.99, 0.34])
+    assert [Turns(lambda: next(draws)).next("a", 3) for _ in range(3)] == [0, 2, 1]
+
+
+@pytest.mark.parametrize("policy", ["bypass", "keep", "reask"])
+def test_entries_of_a_model_that_changed_are_treated_as_asked(policy):
+    changed = State(epochs={(GROUP, "gpt-4"): 1})
+    settings = replace(
+        cached(on_drift=policy, single_flight=False), replay=Replay(share=0.0) if policy == "reask" else None
+    )
+    seen = run(begin(settings, changed), ENTRY, None)
+    if policy == "keep":
+        assert kinds(seen) == ["Lookup", "Emit", "Serve"]
+        return
+    assert kinds(seen) == ["Lookup", "Emit", "Send"]
+    assert (seen[1].event.result, seen[1].event.reason) == ("bypass", "model changed")
+    seen = run(begin(settings, changed), ENTRY, None, OK, body(), None, None)
+    assert kinds(seen)[3:6] == (
+        ["Deliver", "Save", "Offer"] if policy == "reask" else ["Deliver", "Save", "NoneType"]
+    )
+    assert seen[4].reply.paired == (policy == "reask")
+
+
+def test_a_name_that_moved_is_a_model_that_changed():
+    seen = run(begin(cached(), moved=lambda origin, asked, served: served == "gpt-4-0314"), ENTRY, do.ALONE)
+    assert seen[2].event.reason == "model changed"
+    seen = run(begin(cached(), moved=lambda *_: False), ENTRY, None)
+    assert kinds(seen) == ["Lookup", "Emit", "Serve"]
+
+
+def test_a_name_has_moved_when_ten_fresh_answers_in_a_row_say_so():
+    identities = Identities()
+    identities.saw("o", "gpt-4", "old")
+    for number in range(CONFIRMED):
+        assert not identities.moved("o", "gpt-4", "old")
+        identities.saw("o", "gpt-4", f"new{number % 2}")
+    assert identities.moved("o", "gpt-4", "old")
+    assert not identities.moved("o", "gpt-4", "new1")
+    assert not identities.moved("elsewhere", "gpt-4", "old")
+
+
+REASK = replace(cached(reask=0.5, single_flight=False), replay=Replay(share=0.0))
+
+
+def test_a_share_of_hits_is_asked_afresh_and_paired():
+    assert kinds(run(begin(REASK, reask_draw=0.6), ENTRY, None)) == ["Lookup", "Emit", "Serve"]
+    seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, OK, body(), None, None)
+    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save", "Offer", "NoneType"]
+    assert (seen[1].event.reason, seen[5].job.prior, seen[5].job.prior_ticket) == ("asked afresh", ENTRY, 0)
+    assert (seen[5].job.candidate_ticket, seen[5].job.replay) == (None, False)
+    assert seen[4].reply.paired
+
+
+def test_an_answer_enters_the_replay_stream_once():
+    paired = replace(ENTRY, paired=True)
+    seen = run(begin(REASK, reask_draw=0.4), paired, None, OK, body(), None)
+    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save", "NoneType"]
+    assert not seen[4].reply.paired  # this one has been in no pair
+    banked = replace(REASK, replay=Replay(share=1.0))
+    seen = run(begin(banked, reask_draw=0.9), None, None, OK, body(), None, None)
+    assert [each.reply.paired for each in seen if isinstance(each, do.Save)] == [True]
+    clusters = []
+    settings = replace(REASK)
+    around = {"reask_draw": 0.4}
+    for stored_at in (50.0, 50.0, 51.0):
+        flow = begin(settings, **around)
+        seen = run(flow, replace(ENTRY, stored_at=stored_at), None, OK, body(), None)
+        clusters.append(seen[5].job.clusters)
+    assert clusters[0] == clusters[1] != clusters[2]
+
+
+def test_a_fresh_answer_that_is_not_ordinary_is_no_candidate():
+    for bad in (body("length"), body("content_filter")):
+        seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, OK, bad, None, None)
+        assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Emit", "Forfeit", "NoneType"]
+        assert (seen[5].stream, seen[5].outcome) == ("replay", "not_paired")
+    seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, do.Head(500, ()), None)
+    assert (seen[3].stream, seen[3].outcome, seen[3].reason) == ("replay", "candidate_error", "status_500")
+
+
+def test_a_cached_answer_never_reaches_the_detector_as_a_fresh_one():
+    settings = replace(cached(), replay=Replay(share=1.0))
+    for answers in ((ENTRY, None), (None, do.Joined(reply=ENTRY), None)):
+        flow = begin(settings)
+        seen = run(flow, *answers)
+        assert isinstance(seen[-1], do.Serve)
+        assert run_to_end(flow) == []
+
+
+def run_to_end(flow):
+    seen = []
+    try:
+        while True:
+            seen.append(flow.send(None))
+    except StopIteration:
+        return seen
+
+
+def test_entries_carry_tags_and_who_served_them():
+    settings = cached(tags=("a", "b"), single_flight=False)
+    named = do.Body((body().chunks[0].replace(b'{"choices"', b'{"model": "gpt-4-0613", "choices"'),), "eof")
+    flow = begin(settings, tags=("b", "c"))
+    seen = run(flow, None, None, OK, named, None)
+    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Witness", "Save"]
+    assert (seen[4].asked, seen[4].served) == ("gpt-4", "gpt-4-0613")
+    assert (seen[5].reply.tags, seen[5].reply.served) == (("a", "b", "c"), "gpt-4-0613")
+
+
+def test_a_renewed_token_without_a_tenant_is_passed_by():
+    headers = ((b"Authorization", b"Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"),)
+    asked = replace(request(), headers=headers)
+    seen = run(begin(cached(), asked=asked), None)
+    assert (
+        seen[0].event.result,
+        seen[0].event.reason,
+    ) == ("bypass", "renewed token: Cache(tenant=...) is needed")
+    assert kinds(run(begin(cached(tenant="t"), asked=asked))) == ["Lookup"]
+
+
+def test_a_number_beyond_json_is_passed_by():
+    asked = replace(request(), body=request().body[:-1] + b', "top_p": 1e999}')
+    assert run(begin(cached(), asked=asked))[0].event.reason == "number beyond JSON"
+
+
+def two(second, refusal=None):
+    choices = [
+        {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"},
+        {"index": 1, "message": {"content": "b", "refusal": refusal}, "finish_reason": second},
+    ]
+    return do.Body((json.dumps({"choices": choices}).encode(),), "eof")
+
+
+def two_streamed(second, refusal=None):
+    def chunk(index, delta, finish):
+        return (
+            b"data: %s\n\n"
+            % json.dumps({"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}).encode()
+        )
+
+    told = [chunk(0, {"content": "a"}, "stop"), chunk(1, {"content": "b", "refusal": refusal}, second)]
+    return do.Body((*told, b"data: [DONE]\n\n"), "eof")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_of_several_choices_each_must_be_ordinary(streamed):
+    settings, make = cached(sampled=True, single_flight=False), two_streamed if streamed else two
+    asked = request(n=2, stream=streamed)
+    for answer, kept in (
+        (make("stop"), True), (make("length"), False), (make("content_filter"), False), (make("stop", "no"), False),
+        (make(None), False),
+    ):  # fmt: skip
+        seen = run(begin(settings, asked=asked), None, None, OK, answer)
+        assert isinstance(seen[4], do.Save) == kept
