@@ -70,7 +70,7 @@ $(VENV)/.llm: pyproject.toml | $(VENV)/.demo
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the test environment ...'
-	$(BIN)/python $(PIP) -e '.[test,lint]' 'openai>=3,<4'
+	$(BIN)/python $(PIP) -e '.[test,lint]' 'openai>=3,<4' 'anthropic>=1,<3'
 	@touch $@
 
 $(VENV2)/.test: pyproject.toml | $(VENV2)/bin/python

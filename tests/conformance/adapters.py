@@ -1,86 +1,13 @@
-"""How each SDK says the same things: one adapter an SDK, so that every feature is one test for all of them.
-
-An operation that an SDK does not have is absent here and named, with the reason, in `lacks`.
-"""
+"""How each SDK says the same things: one adapter an SDK, so that every feature is one test for all of them."""
 
 from __future__ import annotations
 
 import importlib
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
-
-TURN = [{"role": "user", "content": "hello there"}]
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-CHAT_TOOL = {
-    "type": "function",
-    "function": {"name": "weather", "description": "w", "parameters": PARAMETERS},
-}
-
-
-class City(BaseModel):
-    city: str
-
-
-def shown(value: Any) -> Any:
-    """Return what an SDK gave as plain JSON, less what is new for every answer."""
-    if hasattr(value, "model_dump"):
-        value = json.loads(value.model_dump_json())
-    if isinstance(value, dict):
-        return {k: shown(v) for k, v in value.items() if k != "sdk_http_response"}
-    return [shown(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-ONE_LOOP = {"two_loops": "the SDK's own connections belong to one event loop"}
-
-
-class Adapter:
-    """One SDK. `package` is what is imported, `distribution` what is installed."""
-
-    name: str
-    package: str
-    distribution: str
-    lacks: ClassVar[Mapping[str, str]] = ONE_LOOP
-
-    @property
-    def module(self) -> Any:
-        return importlib.import_module(self.package)
-
-    def missing(self) -> str | None:
-        try:
-            assert self.module
-        except ImportError:
-            return f"{self.distribution} is not installed"
-        return None
-
-    def version(self) -> str:
-        return version(self.distribution)
-
-    def http_family(self, client: Any) -> Any:
-        from promptguard.http.family import family_of
-
-        return family_of(self.http(client))
-
-    def http(self, client: Any) -> Any:
-        """The HTTP client inside."""
-        return client._client
-
-    def close(self, client: Any) -> None:
-        client.close()
-
-    async def aclose(self, client: Any) -> None:
-        await client.close()
-
-    def close_stream(self, stream: Any) -> None:
-        stream.close()
-
-    def wrap(self, client: Any, **options: Any) -> Any:
-        import promptguard
-
-        return promptguard.wrap(client, **options)
+from tests.conformance.adapter import CHAT_TOOL, ONE_LOOP, PARAMETERS, TURN, Adapter, City, shown
 
 
 class Chat(Adapter):
@@ -426,18 +353,23 @@ class HuggingFace(Adapter):
 
     name = "huggingface_hub"
     package = distribution = "huggingface_hub"
-    lacks: ClassVar = ONE_LOOP | {
-        "raw": "the SDK has no raw responses",
-        "with_options": "the SDK has no copies with other options",
-        "retries": "the SDK does not retry inference",
-        "async_stream_cache_hit": "the SDK holds a stream open until its client is closed, and only then is it kept",
-        "is_type": "the process-wide client is guarded, not the object",
-        "double_wrap": "the process-wide client is guarded, not the object",
-        "unwrap": "the process-wide client is guarded, not the object",
-        "close": "clients of this SDK have nothing to close",
-        "event_hooks": "hooks belong to the process-wide client",
-        "context": "hooks belong to the process-wide client",
-    }
+
+    @property
+    def lacks(self) -> Mapping[str, str]:  # type: ignore[override]
+        shared = "the process-wide client is guarded, not the object"
+        held = "the SDK holds a stream open until its client is closed, and only then is it kept"
+        found = ONE_LOOP | {
+            "raw": "the SDK has no raw responses",
+            "with_options": "the SDK has no copies with other options",
+            "retries": "the SDK does not retry inference",
+            "is_type": shared,
+            "double_wrap": shared,
+            "unwrap": shared,
+            "close": "clients of this SDK have nothing to close",
+            "event_hooks": "hooks belong to the process-wide client",
+            "async_stream_cache_hit": held,
+        }
+        return found | ({"stream_cache_hit": held} if self.version().startswith("1.") else {})
 
     def _client(self, cls: str, origin: str, more: dict[str, Any]) -> Any:
         self.reset()

@@ -125,12 +125,14 @@ def pytest_runtest_makereport(item, call):
         return
     found, feature = spec.params["adapter"], item.function.__name__.removeprefix("test_")
     feature = getattr(spec.params.get("feature"), "__name__", feature)
-    row = item.config.stash.setdefault(TABLE, {}).setdefault(
-        found.name, {"version": found.version(), "cells": {}}
-    )
+    row = item.config.stash.setdefault(TABLE, {}).setdefault(found.name, _row(found))
     cell = row["cells"].setdefault(feature, {"passed": 0, "failed": 0})
     cell["passed"] += report.passed
     cell["failed"] += report.failed
+
+
+def _row(adapter):
+    return {"version": adapter.version(), "lacks": dict(adapter.lacks), "cells": {}}
 
 
 def pytest_sessionfinish(session):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from tests.conformance.adapters import Adapter, shown
+from tests.conformance.adapter import Adapter, shown
 
 WHERE: ContextVar[str] = ContextVar("conformance_where", default="nowhere")
 VOLATILE = frozenset(("date", "x-promptguard-cache", "transfer-encoding", "connection"))

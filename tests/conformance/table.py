@@ -29,7 +29,8 @@ WORDS = {
     "two_loops": "one client on two event loops",
     "close": "calls after close",
     "event_hooks": "HTTP hooks, in the caller's context",
-    "cache_hit": "a hit is identical, plain and streamed",
+    "cache_hit": "a hit is identical",
+    "stream_cache_hit": "a streamed hit is identical",
     "async_cache_hit": "an asynchronous hit is identical",
     "async_stream_cache_hit": "an asynchronous streamed hit is identical",
     "shadow": "the other model gets the exact body and credentials",
@@ -76,7 +77,7 @@ def table(title: str, results: dict[str, Any], notes: dict[str, str]) -> str:
     lines = [f"## {title}", "| |" + "".join(f" {a.name} {found[a.name]['version']} |" for a in rows)]
     lines.append("|---|" + "---|" * len(rows))
     for feature, words in WORDS.items():
-        cells = [cell(found[a.name], feature, dict(a.lacks), notes) for a in rows]
+        cells = [cell(found[a.name], feature, found[a.name]["lacks"], notes) for a in rows]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
     lines += [f"\nNot here: {name} ({reason})." for name, reason in results["missing"].items()]
     return "\n".join(lines)

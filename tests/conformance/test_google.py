@@ -72,3 +72,18 @@ def test_a_route_changes_the_model_in_the_url(provider, guarded):
     assert "".join(streamed) == '{"city": "Kiel"}'
     assert provider.received[-1].path.endswith("models/json:streamGenerateContent?alt=sse")
     client.close()
+
+
+def test_a_stream_closed_before_its_data_end_is_not_kept(provider, guarded):
+    """No event marks the end of a Gemini stream: after `finishReason` more could have come."""
+    client = client_of(provider)
+    promptguard.wrap(client, ledger=guarded, cache="memory")
+    for expected in (1, 2):
+        stream = client.models.generate_content_stream(model="json", contents="hi")
+        assert next(stream).candidates[0].finish_reason == "STOP"
+        stream.close()
+        assert provider.asked("json") == expected
+    for expected in (3, 3):
+        assert len(list(client.models.generate_content_stream(model="json", contents="hi"))) == 1
+        assert provider.asked("json") == expected
+    client.close()
