@@ -5,10 +5,12 @@ VENV := .venv
 VENV2 := .venv-openai2
 SDKS := .venv-sdks
 SDKS2 := .venv-sdks-previous
+FRAMEWORKS := .venv-frameworks
+FRAMEWORKS2 := .venv-frameworks-openai2
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-llm test sdks lint bench bench-detector soak clean help
+.PHONY: demo demo-llm test sdks frameworks lint bench bench-detector soak clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -29,6 +31,10 @@ sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors;
 	$(SDKS)/bin/python -m tests.conformance.table $(SDKS)/found.json $(SDKS2)/found.json
 	@! grep -n ' ✗ ' docs/reference/sdks.md
 
+frameworks: $(FRAMEWORKS)/.made $(FRAMEWORKS2)/.made    ## langchain-openai, pydantic-ai and litellm with a wrapped client
+	$(FRAMEWORKS)/bin/python -m pytest tests/frameworks -q $(TEST_ARGS)
+	$(FRAMEWORKS2)/bin/python -m pytest tests/frameworks -q $(TEST_ARGS)
+
 lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,7 +53,7 @@ soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real mo
 	$(BIN)/python -m benchmarks.cache
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html
+	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
@@ -92,4 +98,17 @@ $(SDKS2)/.sdks: pyproject.toml | $(VENV)/bin/python
 	$(PYTHON) -m venv $(SDKS2)
 	$(SDKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'anthropic<1' 'google-genai>=1,<2' 'mistralai>=1,<2' \
 		'cohere>=5,<6' 'groq<1' 'together>=2,<3' 'ollama>=0.6,<1' 'huggingface_hub>=1,<2' aiohttp
+	@touch $@
+
+$(FRAMEWORKS)/.made: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the environment of frameworks (a minute) ...'
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python $(PIP) -e '.[test]' 'openai>=3,<4' 'langchain-openai>=1' 'pydantic-ai-slim[openai]>=2'
+	@touch $@
+
+# litellm still needs openai 2.
+$(FRAMEWORKS2)/.made: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the second environment of frameworks (a minute) ...'
+	$(PYTHON) -m venv $(FRAMEWORKS2)
+	$(FRAMEWORKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'litellm>=1.100'
 	@touch $@

@@ -1,6 +1,6 @@
 """`--no-skips`: on the CI machine everything a test needs is installed, so a skipped test is a failure.
 
-But for tests marked `packages`, which run where `make sdks` has installed what they need.
+But for tests marked `packages`, which run where `make frameworks` has installed what they need.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Frameworks above the SDKs: a wrapped client inside them is cached and paired, and they notice nothing.
 
-Each needs its package; without it the test says so. `make sdks` runs them all.
+Each needs its package; without it the test says so. `make frameworks` runs them all.
 """
 
 from __future__ import annotations
