@@ -53,7 +53,7 @@ soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real mo
 	$(BIN)/python -m benchmarks.cache
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html
+	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
