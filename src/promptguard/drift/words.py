@@ -83,7 +83,8 @@ def _ability(verdict: Verdict) -> str:
     what = "ability fell too" if fell else "ability rose" if rose else "no clear change of ability"
     text = f"{text}; {what}, d' {first.d_prime.value:.1f} -> {second.d_prime.value:.1f}."
     habit = ability.habit
-    if habit is None or not 0.0 < habit.alone <= 1.0:
+    # where d' is not known well enough to tell that it moved, neither is its share of the change
+    if habit is None or not (fell or rose) or not 0.0 < habit.alone <= 1.0:
         return text
     return f"{text} Of that change the habit alone would explain {_percent(habit.alone)}."
 
