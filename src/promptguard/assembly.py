@@ -73,9 +73,14 @@ class Assembly:
         _check_cache(self._settings)
 
     @property
-    def changes_models(self) -> bool:
-        """Whether calls of another model than the application asked for may be made."""
-        return self._wanted.shadow is not None or any(isinstance(action, Route) for action in self.actions)
+    def shadows(self) -> bool:
+        """Whether another model is asked in the background."""
+        return self._wanted.shadow is not None
+
+    @property
+    def routes(self) -> bool:
+        """Whether the application's own calls may go to another model."""
+        return any(isinstance(action, Route) for action in self.actions)
 
     def guard(self, make_twin: Callable[[], Any]) -> Guard:
         """Return a guard for one HTTP client; guards of one assembly share cache and background work."""

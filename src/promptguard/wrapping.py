@@ -67,11 +67,7 @@ def wrap(
             _renews(client),
         )
     )
-    if assembly.changes_models and not family.can_change_model(client):
-        raise ConfigurationError(
-            f"{type(client).__qualname__} names the model where shadow= and Route cannot change it (a deployment in the "
-            "URL, or a signed body); use replay= and Warn()"
-        )
+    _check_models(client, family, assembly)
     slots = family.slots(client)
     if not slots:
         raise UnknownClient(
@@ -82,6 +78,20 @@ def wrap(
     for slot in slots:
         _guard_slot(slot, partial(_twin, family, slot.owner), assembly)
     return client
+
+
+def _check_models(client: object, family: ModuleType, assembly: Assembly) -> None:
+    """Raise ConfigurationError where another model would have to be named, and cannot be."""
+    instead = {}
+    if assembly.shadows and not family.can_shadow(client):
+        instead["shadow="] = "replay="
+    if assembly.routes and not family.can_route(client):
+        instead["Route"] = "Warn()"
+    if instead:
+        raise ConfigurationError(
+            f"{type(client).__qualname__} names the model where {' and '.join(instead)} cannot change it (a deployment "
+            f"in the URL, or a signed body); use {' and '.join(instead.values())}"
+        )
 
 
 def guard(

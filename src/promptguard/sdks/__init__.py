@@ -1,7 +1,8 @@
 """One module an SDK family: which clients it knows, where their HTTP clients live, how to ask again without the guard.
 
-A module has NAME and the functions `knows`, `can_change_model`, `slots`, and `twin` where asking again takes more than
-the same HTTP request with another body: a signature, or credentials that run out.
+A module has NAME and the functions `knows`, `slots`, `can_route` (the application's own call may go to another model:
+it is named in an unsigned body), `can_shadow` (another model can be asked in the background), and `twin` where asking
+again takes more than the same HTTP request with another body: a signature, or credentials that run out.
 """
 
 from __future__ import annotations

@@ -21,9 +21,12 @@ def knows(client: object) -> bool:
     return is_kind(client, _CLIENTS, "anthropic")
 
 
-def can_change_model(client: object) -> bool:
+def can_route(client: object) -> bool:
     """Whether a call may go to another model: the name is in the body, which on AWS is signed."""
     return not _signs(client)
+
+
+can_shadow = can_route
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

@@ -25,9 +25,12 @@ def knows(client: object) -> bool:
     )
 
 
-def can_change_model(client: object) -> bool:  # noqa: ARG001 - the interface of families
+def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of families
     """Return True: the model is named in the URL, which is not signed."""
     return True
+
+
+can_shadow = can_route
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

@@ -15,9 +15,12 @@ def knows(client: object) -> bool:
     return is_kind(client, _CLIENTS, "groq")
 
 
-def can_change_model(client: object) -> bool:  # noqa: ARG001 - the interface of families
+def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of families
     """Return True: the model is named in an unsigned body."""
     return True
+
+
+can_shadow = can_route
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

@@ -22,9 +22,14 @@ def knows(client: object) -> bool:
     return is_kind(client, _MODELS, "langchain_openai")
 
 
-def can_change_model(client: Any) -> bool:
+def can_route(client: Any) -> bool:
     """Whether calls of both its clients may go to another model."""
-    return all(openai.can_change_model(inner) for inner in _clients(client))
+    return all(openai.can_route(inner) for inner in _clients(client))
+
+
+def can_shadow(client: Any) -> bool:
+    """Whether another model can be asked the same question with the credentials of both its clients."""
+    return all(openai.can_shadow(inner) for inner in _clients(client))
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

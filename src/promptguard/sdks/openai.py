@@ -17,9 +17,12 @@ def knows(client: object) -> bool:
     return is_kind(client, _CLIENTS, "openai")
 
 
-def can_change_model(client: object) -> bool:
+def can_route(client: object) -> bool:
     """Whether a call may go to another model: the name is in an unsigned body. Azure names a deployment in the URL."""
     return not any("Azure" in base.__name__ for base in type(client).__mro__)
+
+
+can_shadow = can_route
 
 
 def slots(client: Any) -> tuple[Slot, ...]:
