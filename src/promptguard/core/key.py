@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from promptguard.core.canonical import canonical_json
 from promptguard.core.model import Headers, Request
@@ -78,14 +78,16 @@ def principal(request: Request, secret: bytes) -> str:
 
     Of an AWS signature (version 4) only the access key's id counts: the rest is new for every call.
     """
-    mac = hmac.new(secret, digestmod=hashlib.sha256)
+    said = []
     for name, value in request.headers:
-        lower = name.lower()
-        if lower in _PRINCIPAL_HEADERS:
-            mac.update(lower + b"\0" + (_access_key_id(value) or value) + b"\0")
-        elif lower == b"cookie" and (kept := _cookies(value)):
-            mac.update(b"cookie\0" + kept + b"\0")
-    return mac.hexdigest()
+        known = _KNOWN.get(name) or _know(name)
+        if not known.asks:
+            continue
+        if known.lower in _PRINCIPAL_HEADERS:
+            said += known.lower, _access_key_id(value) or value
+        elif known.lower == b"cookie" and (kept := _cookies(value)):
+            said += known.lower, kept
+    return hmac.digest(secret, b"".join(part + b"\0" for part in said), "sha256").hex()
 
 
 def _access_key_id(authorization: bytes) -> bytes | None:
@@ -107,10 +109,12 @@ def _cookies(value: bytes) -> bytes:
 def renews(request: Request) -> bool:
     """Whether the credential is one that is replaced every hour or so: an OAuth token, or AWS session credentials."""
     for name, value in request.headers:
-        lower = name.lower()
-        if lower == b"x-amz-security-token":
+        known = _KNOWN.get(name) or _know(name)
+        if not known.asks:
+            continue
+        if known.lower == b"x-amz-security-token":
             return True
-        if lower in _PRINCIPAL_HEADERS:
+        if known.lower in _PRINCIPAL_HEADERS:
             token = value.rpartition(b" ")[2]
             if token.startswith(_RENEWED_TOKENS) or (
                 token.startswith(b"eyJ") and token.count(b".") in {2, 4}
@@ -133,12 +137,39 @@ def meaningful_headers(request: Request) -> list[tuple[str, str]]:
     """Return the headers that are part of the question, sorted, names in lower case."""
     kept = []
     for name, value in request.headers:
-        lower = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        if is_excluded(lower) and not (lower == "host" and not request.origin.endswith("://" + text)):
+        known = _KNOWN.get(name) or _know(name)
+        if known.excluded and (known.lower != b"host" or _is_host_of(request.origin, value)):
             continue
-        kept.append((lower, text))
+        kept.append((known.text, value.decode("latin-1")))
     return sorted(kept)
+
+
+def _is_host_of(origin: str, host: bytes) -> bool:
+    return origin.endswith("://" + host.decode("latin-1"))
+
+
+class _Name(NamedTuple):
+    """What a header's name says, looked up once and not for every call: a hit is served in some tens of microseconds."""
+
+    lower: bytes
+    text: str
+    excluded: bool
+    asks: bool
+    """it says who asks, or how long that stays true"""
+
+
+_KNOWN: dict[bytes, _Name] = {}
+_MOST_NAMES = 4096
+
+
+def _know(name: bytes) -> _Name:
+    if len(_KNOWN) >= _MOST_NAMES:  # an application that makes up names must not fill the memory
+        _KNOWN.clear()
+    text = name.decode("latin-1").lower()
+    lower = name.lower()
+    asks = lower in (*_PRINCIPAL_HEADERS, b"cookie", b"x-amz-security-token")
+    known = _KNOWN[name] = _Name(lower, text, is_excluded(text), asks)
+    return known
 
 
 def is_excluded(header: str) -> bool:

@@ -10,9 +10,9 @@ from promptguard.core.model import Facts, Request, StoredReply
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Surroundings:
-    """What one call is told about the world when it begins."""
+    """What one call is told about the world when it begins. Not frozen, which would cost a microsecond a call."""
 
     settings: Settings
     state: State

@@ -71,6 +71,8 @@ class Recognition:
 
     def recognise(self, messages: Sequence[Any]) -> Rendered | None:
         """Return where `messages` came from, or None; never raises, whatever the messages hold."""
+        if not self._entries:
+            return None  # an application without templates pays for no digest
         try:
             key = digest("messages", messages)
         except (TypeError, ValueError, RecursionError):
