@@ -78,7 +78,7 @@ def principal(request: Request, secret: bytes) -> str:
 
     Of an AWS signature (version 4) only the access key's id counts: the rest is new for every call.
     """
-    said = []
+    said: list[bytes] = []
     for name, value in request.headers:
         known = _KNOWN.get(name) or _know(name)
         if not known.asks:
