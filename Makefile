@@ -7,6 +7,7 @@ SDKS := .venv-sdks
 SDKS2 := .venv-sdks-previous
 FRAMEWORKS := .venv-frameworks
 FRAMEWORKS2 := .venv-frameworks-openai2
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
@@ -41,8 +42,8 @@ lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test           ## ratios, measured side by side; what the detector costs
-	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other libraries; what the detector costs (ten minutes)
+	$(BIN)/python -m benchmarks.calls --peers $(PEERS)/bin/python --page docs/reference/speed.md $(BENCH_ARGS)
 	$(BIN)/python benchmarks/detector_cost.py
 
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
@@ -53,7 +54,7 @@ soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real mo
 	$(BIN)/python -m benchmarks.cache
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
+	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
@@ -111,4 +112,16 @@ $(FRAMEWORKS2)/.made: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the second environment of frameworks (a minute) ...'
 	$(PYTHON) -m venv $(FRAMEWORKS2)
 	$(FRAMEWORKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'litellm>=1.100'
+	@touch $@
+
+# Each of them alone, so that one that does not install here is told as such, and measured nowhere.
+$(PEERS)/.made: pyproject.toml | $(VENV)/bin/python
+	@echo 'building the environment of other libraries (two minutes) ...'
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3'
+	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'litellm>=1.100' fastapi orjson
+	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'langchain-openai>=1' langchain-community
+	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'langfuse>=5'
+	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'openinference-instrumentation-openai>=0.1'
+	-$(PEERS)/bin/python $(PIP) 'hishel>=2'
 	@touch $@

@@ -1,7 +1,7 @@
 """What wrappers of SDKs get wrong, one test each, numbered as in the list that was measured before this one was written.
 
 Those that are proved elsewhere: 4, 8, 15 and 27 in test_lifetime.py; 7 and 19 in tests/conformance; 16 to 18 in
-tests/faults; 21 in tests/core/test_key.py; 22 in benchmarks/run.py.
+tests/faults; 21 in tests/core/test_key.py; 22 in benchmarks/calls.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -32,12 +31,18 @@ class Worker(Generic[T]):
     ) -> None:
         self._handle = handle
         self._on_fault = on_fault
-        self._queue: queue.Queue[tuple[T, int] | None] = queue.Queue(size)
+        # Not queue.Queue, whose three conditions cost the caller more than all the rest of an offer.
+        self._queue: queue.SimpleQueue[tuple[T, int] | None] = queue.SimpleQueue()
+        self._size = size
         self._threads = threads
         self._max_bytes = max_bytes
         self._weigh = weigh
-        self._held = 0
         self._lock = threading.Lock()
+        self._all_done = threading.Condition(self._lock)
+        self._waiting = 0
+        self._unfinished = 0
+        self._held = 0
+        """bytes of all tasks that are not finished"""
         self._started: list[threading.Thread] = []
         self._closed = False
 
@@ -47,21 +52,17 @@ class Worker(Generic[T]):
             return "closed"
         weight = self._weigh(task)
         with self._lock:
+            if self._waiting >= self._size:
+                return "queue_full"
             if self._held + weight > self._max_bytes:
                 return "queue_bytes"
+            self._waiting += 1
+            self._unfinished += 1
             self._held += weight
-        try:
-            self._queue.put_nowait((task, weight))
-        except queue.Full:
-            self._let_go(weight)
-            return "queue_full"
+        self._queue.put((task, weight))
         if not self._started:
             self._start()
         return None
-
-    def _let_go(self, weight: int) -> None:
-        with self._lock:
-            self._held -= weight
 
     def _start(self) -> None:
         with self._lock:
@@ -75,30 +76,29 @@ class Worker(Generic[T]):
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             task, weight = item
+            with self._lock:
+                self._waiting -= 1
             try:
                 self._handle(task)
             except Exception as error:  # noqa: BLE001 - one bad task must not end the thread
                 self._on_fault("shadow", error)
             finally:
-                self._let_go(weight)
-                self._queue.task_done()
+                self._finished(weight)
+
+    def _finished(self, weight: int) -> None:
+        with self._lock:
+            self._held -= weight
+            self._unfinished -= 1
+            if not self._unfinished:
+                self._all_done.notify_all()
 
     def flush(self, timeout: float) -> bool:
         """Wait until every offered task is done; False when that took longer than `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        with self._queue.all_tasks_done:
-            while self._queue.unfinished_tasks:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._queue.all_tasks_done.wait(left)
-        return True
+        with self._lock:
+            return self._all_done.wait_for(lambda: not self._unfinished, timeout)
 
     def close(self) -> None:
         """Take no more tasks; threads end after what they are doing, and never hold up the exit."""
         self._closed = True
         for _ in self._started:
-            try:
-                self._queue.put_nowait(None)
-            except queue.Full:
-                return
+            self._queue.put(None)

@@ -125,12 +125,11 @@ class Telemetry:
             context=event.context,  # type: ignore[arg-type]
             kind=trace.SpanKind.INTERNAL if internal else trace.SpanKind.CLIENT,
             start_time=started,
-            attributes=attributes,
+            # All at once: a second helping would be checked and copied by the SDK a second time.
+            attributes=attributes | _details(event),
         )
-        if span.is_recording():
-            span.set_attributes(_details(event))
-            if event.error:
-                span.set_status(trace.StatusCode.ERROR)
+        if event.error:
+            span.set_status(trace.StatusCode.ERROR)
         span.end(now - int((monotonic - event.ended) * 1e9))
 
     def _cache_looked(self, event: ev.CacheLooked) -> None:
