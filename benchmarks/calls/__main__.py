@@ -19,8 +19,8 @@ from benchmarks.calls.table import Row, plain_text, write_page
 
 COUNTS = {"plain": 40, "streamed": 12, "threads": 96, "tasks": 64, "ordinary": 12}
 APART = {"threads": 5.5, "tasks": 5.5}
-"""Seconds between the rounds of many calls at once: HTTP clients drop idle connections after 5 s. Within them, it spends
-three times as much on looking through the idle ones as on the calls, and whoever came too late looked four times as fast."""
+"""Seconds between the rounds of many calls at once: HTTP clients drop idle connections after 5 s. Within them, httpx
+spends three times as much on looking through idle ones as on the calls, and who came late looked four times as fast."""
 PEERS = (
     "langfuse",
     "openinference",
