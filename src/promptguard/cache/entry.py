@@ -14,6 +14,7 @@ row with one flipped byte without a word). Parsing is by `struct` alone: no form
 
 from __future__ import annotations
 
+import functools
 import hmac
 import struct
 from hashlib import blake2b, sha256
@@ -85,65 +86,65 @@ def decode(key: str, blob: bytes, mac_key: bytes) -> StoredReply:
 
 
 def _mac(key: str, name: bytes, payload: bytes, mac_key: bytes) -> bytes:
-    secret = blake2b(
-        mac_key, digest_size=32, person=b"promptguard-mac1"
-    ).digest()  # any length becomes 32 bytes
-    state = blake2b(key=secret, digest_size=32)
+    state = blake2b(key=_secret(mac_key), digest_size=32)
     text = _text(key)
     state.update(MAGIC + name + _LENGTH.pack(len(text)) + text + struct.pack(">Q", len(payload)))
     state.update(payload)
     return state.digest()
 
 
+@functools.lru_cache(maxsize=8)
+def _secret(mac_key: bytes) -> bytes:
+    return blake2b(mac_key, digest_size=32, person=b"promptguard-mac1").digest()  # any length becomes 32 bytes
+
+
 def _parse(payload: bytes) -> StoredReply:
     status, stored_at, epoch, input_tokens, output_tokens, paired = _FACTS.unpack_from(payload)
-    reader = _Reader(payload, _FACTS.size)
-    group, model, served = reader.text(), reader.text(), reader.text()
-    tags = tuple(reader.text() for _ in range(reader.length()))
-    headers = tuple((reader.bytes(), reader.bytes()) for _ in range(reader.length()))
-    chunks = tuple(reader.bytes() for _ in range(reader.length()))
-    if reader.at != len(payload):
+    (group, model, served), at = _strings(payload, _FACTS.size, 3)
+    tags, at = _strings(payload, *_count(payload, at))
+    start, headers = _count(payload, at)
+    lines, at = _strings(payload, start, 2 * headers)
+    chunks, at = _strings(payload, *_count(payload, at))
+    if at != len(payload):
         raise BadEntry("malformed: bytes are left over")
     return StoredReply(
         status,
-        headers,
-        chunks,
+        tuple(zip(lines[::2], lines[1::2], strict=True)),
+        tuple(chunks),
         stored_at,
-        group=group,
-        model=model,
+        group=_said(group),
+        model=_said(model),
         epoch=epoch,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        served=served,
-        tags=tags,
+        served=_said(served),
+        tags=tuple(map(_said, tags)),
         paired=paired,
     )
 
 
-class _Reader:
-    """Reads length-prefixed byte strings and never past the end."""
+def _count(data: bytes, at: int) -> tuple[int, int]:
+    """Return where a list begins, and how many it has."""
+    (count,) = _LENGTH.unpack_from(data, at)
+    return at + _LENGTH.size, count
 
-    __slots__ = ("_data", "at")
 
-    def __init__(self, data: bytes, at: int) -> None:
-        self._data = data
-        self.at = at
-
-    def length(self) -> int:
-        (length,) = _LENGTH.unpack_from(self._data, self.at)
-        self.at += _LENGTH.size
-        return int(length)
-
-    def bytes(self) -> bytes:
-        length = self.length()
-        found = self._data[self.at : self.at + length]
-        if len(found) != length:
+def _strings(data: bytes, at: int, count: int) -> tuple[list[bytes], int]:
+    """Return `count` length-prefixed byte strings and where they end; never reads past the end."""
+    found = []
+    end, unpack, size = len(data), _LENGTH.unpack_from, _LENGTH.size
+    for _ in range(count):
+        (length,) = unpack(data, at)
+        start = at + size
+        at = start + length
+        if at > end:
             raise BadEntry("malformed: a part is cut")
-        self.at += length
-        return found
+        found.append(data[start:at])
+    return found, at
 
-    def text(self) -> str:
-        return self.bytes().decode("utf-8", "surrogatepass")
+
+def _said(value: bytes) -> str:
+    return value.decode("utf-8", "surrogatepass")
 
 
 def _add(parts: list[bytes], *strings: bytes) -> None:
