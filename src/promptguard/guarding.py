@@ -59,6 +59,8 @@ class Guard:
     ) -> None:
         cache_option = settings.cache
         self.settings = settings
+        self._only_tells = not (settings.cache or settings.shadow or settings.replay)
+        """nothing but telemetry was asked for"""
         self.cache = cache
         self.background: Background | None = None
         self.counting: Counting | None = None
@@ -102,6 +104,9 @@ class Guard:
             self._begin_in_child()
         background = self.background
         self.calls = next(self._count)
+        observed = self.telemetry is not None and self._is_recorded()
+        if self._only_tells and not observed:
+            return None
         replay = self.settings.replay
         # The fourth only where it is used: one more draw a call would give every seeded test another order.
         last = self._draw if replay is not None and replay.placebo is not None else _never
@@ -109,7 +114,6 @@ class Guard:
         cache = self.settings.cache
         reask_draw = self._draw() if cache is not None and cache.reask else 1.0
         state = background.state if background else _NOTHING_CHANGED
-        observed = self.telemetry is not None and self._is_recorded()
         if not observed and is_idle(self.settings, state, sample(self.settings, draws)):
             return None
         request = read()
