@@ -111,7 +111,7 @@ $(FRAMEWORKS)/.made: pyproject.toml | $(VENV)/bin/python
 $(FRAMEWORKS2)/.made: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the second environment of frameworks (a minute) ...'
 	$(PYTHON) -m venv $(FRAMEWORKS2)
-	$(FRAMEWORKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'litellm>=1.100'
+	$(FRAMEWORKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'litellm>=1.100' mcp
 	@touch $@
 
 # Each of them alone, so that one that does not install here is told as such, and measured nowhere.

@@ -95,7 +95,9 @@ def _mac(key: str, name: bytes, payload: bytes, mac_key: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=8)
 def _secret(mac_key: bytes) -> bytes:
-    return blake2b(mac_key, digest_size=32, person=b"promptguard-mac1").digest()  # any length becomes 32 bytes
+    return blake2b(
+        mac_key, digest_size=32, person=b"promptguard-mac1"
+    ).digest()  # any length becomes 32 bytes
 
 
 def _parse(payload: bytes) -> StoredReply:
