@@ -17,6 +17,7 @@ from promptguard.core import effects as do
 from promptguard.core.canonical import digest
 from promptguard.core.events import CacheStore, Event, Fault
 from promptguard.core.flow import Flow, call, is_idle
+from promptguard.core.identity import who_of
 from promptguard.core.model import Facts, Headers, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
 from promptguard.core.surroundings import Surroundings
@@ -91,7 +92,7 @@ class Guard:
             do.Choose: self._choose,
             do.Save: self._save,
             do.Land: self._land,
-            do.Witness: lambda effect: self._identities.saw(effect.origin, effect.asked, effect.served),
+            do.Witness: self._witness,
             do.Offer: self._offer,
             do.Forfeit: self._forfeit,
             do.Emit: lambda effect: self.emit(effect.event),
@@ -231,6 +232,13 @@ class Guard:
 
     def _choose(self, effect: do.Choose) -> int:
         return self._turns.next(effect.key, effect.count)
+
+    def _witness(self, effect: do.Witness) -> None:
+        if effect.identity.model:
+            self._identities.saw(effect.origin, effect.asked, effect.identity.model)
+        counts = self.background or self.counting
+        if effect.to_ledger and counts is not None:
+            counts.note_sighting(who_of(effect.origin, effect.asked, effect.identity), effect.at)
 
     def _land(self, effect: do.Land) -> None:
         try:

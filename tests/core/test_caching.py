@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from promptguard.core import effects as do
-from promptguard.core.model import StoredReply
-from promptguard.core.options import Cache, Replay
+from promptguard.core.model import Identity, StoredReply
+from promptguard.core.options import Cache, Replay, Shadow
 from promptguard.core.policy import Settings, State
 from promptguard.core.turns import CONFIRMED, Identities, Turns
 from tests.core.test_flow import GROUP, OK, begin, body, kinds, request, run
@@ -248,11 +248,38 @@ def run_to_end(flow):
 def test_entries_carry_tags_and_who_served_them():
     settings = cached(tags=("a", "b"), single_flight=False)
     named = do.Body((body().chunks[0].replace(b'{"choices"', b'{"model": "gpt-4-0613", "choices"'),), "eof")
-    flow = begin(settings, tags=("b", "c"))
+    flow = begin(settings, tags=("b", "c"), witnessed=(witnessed := []))
     seen = run(flow, None, None, OK, named, None)
-    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Witness", "Save"]
-    assert (seen[4].asked, seen[4].served) == ("gpt-4", "gpt-4-0613")
-    assert (seen[5].reply.tags, seen[5].reply.served) == (("a", "b", "c"), "gpt-4-0613")
+    assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save", "NoneType"]
+    assert [(told.asked, told.identity.model) for told in witnessed] == [("gpt-4", "gpt-4-0613")]
+    assert (seen[4].reply.tags, seen[4].reply.served) == (("a", "b", "c"), "gpt-4-0613")
+
+
+def test_who_answered_is_told_wherever_the_answer_is_read_anyway():
+    """Who says nothing is told as well; a sampled call is left to its pair, so that no answer counts twice."""
+    for settings, observed, expected in (
+        (cached(single_flight=False), False, [True]),
+        (Settings(secret=b"s"), True, [True]),
+        (Settings(secret=b"s", shadow=Shadow(model="other", sample=1.0)), True, [False]),
+        (Settings(secret=b"s", shadow=Shadow(model="other", sample=1.0)), False, []),
+    ):
+        flow, seen = begin(settings, observed=observed, witnessed=(witnessed := [])), []
+        answer = None
+        while True:
+            try:
+                effect = flow.send(answer)
+            except StopIteration:
+                break
+            seen.append(effect)
+            answer = {do.Send: OK, do.Deliver: body()}.get(type(effect))
+        assert [told.to_ledger for told in witnessed] == expected
+        assert all((told.asked, told.identity, told.at) == ("gpt-4", Identity(), 100.0) for told in witnessed)
+
+
+def test_an_answer_that_broke_off_tells_nothing_of_who_gave_it():
+    flow = begin(cached(single_flight=False), witnessed=(witnessed := []))
+    run(flow, None, None, OK, do.Body((b'{"model": "gpt-4", "cho',), "cut"), None)
+    assert witnessed == []
 
 
 def test_a_renewed_token_without_a_tenant_is_passed_by():

@@ -53,6 +53,10 @@ class Counting:
         """Add an event to the ledger's counters; written within a second."""
         tally(self._writer, event)
 
+    def note_sighting(self, who: tuple[str, ...], at: float) -> None:
+        """Record who answered at a moment; written within a second."""
+        self._writer.note_sighting(who, at)
+
     def flush(self, timeout: float) -> bool:
         """Wait until everything counted is committed; False after `timeout` seconds."""
         return self._writer.flush(timeout)

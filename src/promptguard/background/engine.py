@@ -168,6 +168,10 @@ class Background:
         """Add an event to the ledger's counters."""
         tally(self.writer, event)
 
+    def note_sighting(self, who: tuple[str, ...], at: float) -> None:
+        """Record who answered a call that is in no pair."""
+        self.writer.note_sighting(who, at)
+
     def flush(self, timeout: float) -> bool:
         """Wait until every offered call is paired, committed and judged; False after `timeout` seconds."""
         deadline = time.monotonic() + timeout

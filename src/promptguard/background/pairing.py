@@ -19,6 +19,7 @@ from promptguard.background.sides import (
 )
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
+from promptguard.core.identity import who_of
 from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, Reading, Request
 from promptguard.core.policy import EFFECT_PAIRS
@@ -120,7 +121,7 @@ class Pairing:
         """Pair a sampled call in every stream it was drawn for, and keep it for replay if it was drawn for that."""
         try:
             control = read_control(job)
-            self._note_identity(job.routed_to or job.facts.model, control)
+            self._note_sighting(job.request, job.routed_to or job.facts.model, control, job.at)
         except Exception:
             self.drop(job, "fault")  # or the pairs behind it would wait for minutes
             raise
@@ -184,8 +185,8 @@ class Pairing:
             free = asked.error.startswith("status_")  # a refused call is not billed
             usd = spending.settle(booking, 0, 0) if free else booking.usd
             return Reading(text="", complete=False, error=asked.error), usd, took
-        reading: Reading = protocol.read_reply(asked.status, (), asked.body, streamed=False)
-        self._note_identity(model, reading)
+        reading: Reading = protocol.read_reply(asked.status, asked.headers, asked.body, streamed=False)
+        self._note_sighting(request, model, reading, self._wall())
         return reading, spending.settle(booking, reading.input_tokens, reading.output_tokens), took
 
     def compared(
@@ -248,17 +249,9 @@ class Pairing:
             self._effect_pairs[group] = count + 1
         return count < EFFECT_PAIRS
 
-    def _note_identity(self, asked: str, reading: Reading) -> None:
-        served = reading.identity
+    def _note_sighting(self, request: Request, asked: str, reading: Reading, at: float) -> None:
         if not reading.error:
-            who = (
-                asked,
-                served.model or "",
-                served.fingerprint or "",
-                served.service_tier or "",
-                served.region or "",
-            )
-            self._writer.note_identity(who, self._wall())
+            self._writer.note_sighting(who_of(request.origin, asked, reading.identity), at)
 
     def settle(self, stream: str, ticket: int, row: dict[str, Any]) -> None:
         """Fill a place in a stream's order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,11 @@ import typer
 from promptguard.cli import exits
 
 if TYPE_CHECKING:
+    from promptguard.core.identity import IdentityFact
     from promptguard.report.model import Report, StreamReport
+
+MOST_FACTS = 12
+"""Facts of identity that a terminal shows."""
 
 
 def run(
@@ -32,6 +37,7 @@ def run(
         sys.stdout.write("\n")
     else:
         _show(told)
+        _show_identity(report)
     raise typer.Exit(exits.of_status(report.status))
 
 
@@ -47,7 +53,16 @@ def summary(report: Report, today: str) -> dict[str, Any]:
         "total_usd": sum(day.usd for day in report.days),
         "false_alarms_per_year": report.false_alarms_per_year,
         "cache": {"hits": report.cache.hits, "misses": report.cache.misses},
+        "identity": [_fact(fact) for fact in report.identity_facts],
     }
+
+
+def _fact(fact: IdentityFact) -> dict[str, Any]:
+    """Return what one kind of fact has to say, and the sentence."""
+    from promptguard.report.identity_words import sentence
+
+    told = {name: value for name, value in asdict(fact).items() if value not in ("", (), {})}
+    return {**told, "sentence": sentence(fact)}
 
 
 def _row(row: StreamReport) -> dict[str, Any]:
@@ -115,3 +130,19 @@ def _show(told: dict[str, Any]) -> None:
         f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "
         f"cache: {cache['hits']} hits, {cache['misses']} misses"
     )
+
+
+def _show_identity(report: Report) -> None:
+    from promptguard.cli.present import console, quoted
+    from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
+
+    facts = worth_telling(report.identity_facts)
+    if not facts:
+        return
+    out = console()
+    out.print("\nwho answered:")
+    for fact in facts[:MOST_FACTS]:
+        out.print(quoted(f"  {sentence(fact)}"))
+    if len(facts) > MOST_FACTS:
+        out.print(f"  and {len(facts) - MOST_FACTS} more: promptguard status --json")
+    out.print(NO_VERDICT)

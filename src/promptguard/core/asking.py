@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from promptguard.core.model import Headers
+
 _NOT_FORWARDED = frozenset({
     "accept", "accept-encoding", "connection", "content-length", "content-type", "host",
     "idempotency-key", "transfer-encoding", "user-agent", "traceparent", "tracestate", "baggage",
@@ -17,6 +19,8 @@ class Asked:
     status: int = 0
     body: bytes = b""
     error: str | None = None
+    headers: Headers = ()
+    """of the answer, which was not encoded: background calls do not accept that"""
 
 
 def is_forwarded(header: str) -> bool:

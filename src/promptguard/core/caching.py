@@ -140,8 +140,11 @@ def keep(
     `marks_end`: a streamed answer says itself that it is over. Where none does, one that was closed early cannot be told
     from a whole one.
     """
-    if reading.error is None and reading.complete and reading.identity.model:
-        yield do.Witness(this.request.origin, this.answering, reading.identity.model)
+    if reading.error is None and reading.complete:
+        asked = this.routed_to or this.facts.model
+        yield do.Witness(
+            this.request.origin, asked, reading.identity, around.wall(), to_ledger=not this.sampled
+        )
     if this.key is None:
         return False
     reason = broken_off(head, body, streamed=this.facts.streamed and marks_end) or unsaved(reading)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from promptguard.core.events import Event
-from promptguard.core.model import BodyEnd, Facts, Headers, Request, StoredReply
+from promptguard.core.model import BodyEnd, Facts, Headers, Identity, Request, StoredReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,15 @@ class Land:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A fresh answer named the model that served it."""
+    """A fresh answer was read to its end: who served it."""
 
     origin: str
     asked: str
-    served: str
+    identity: Identity
+    at: float
+    """seconds since the Unix epoch"""
+    to_ledger: bool
+    """no background work will note it there, so this must"""
 
 
 @dataclass(frozen=True, slots=True)

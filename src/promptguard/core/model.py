@@ -68,6 +68,8 @@ class Identity:
     fingerprint: str | None = None
     service_tier: str | None = None
     region: str | None = None
+    backend: str | None = None
+    """which of a router's providers or deployments answered"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from promptguard.dashboard import svg
+from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.model import Moment, Noted, Report, StreamReport
 
 Rows = Sequence[Sequence[Any]]
@@ -105,6 +106,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     page.filters.update(
+        sentence=sentence,
         when=_when,
         usd=_usd,
         interval=_interval,
@@ -114,7 +116,14 @@ def _environment() -> Environment:
         moment=_moment,
     )
     page.globals.update(
-        STATUS=STATUS, MEASURES=_MEASURES, sides=sides, action_words=action_words, curve=_curve, chart=_chart
+        STATUS=STATUS,
+        MEASURES=_MEASURES,
+        NO_VERDICT=NO_VERDICT,
+        worth_telling=worth_telling,
+        sides=sides,
+        action_words=action_words,
+        curve=_curve,
+        chart=_chart,
     )
     return page
 

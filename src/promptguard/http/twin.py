@@ -56,7 +56,7 @@ class HttpTwin:
             return Asked(error=reason_of(error))
         if response.status_code >= 400:
             return Asked(error=f"status_{response.status_code}")
-        return Asked(response.status_code, response.content)
+        return Asked(response.status_code, response.content, headers=tuple(response.headers.raw))
 
     def close(self) -> None:
         """Give its connections back."""

@@ -97,6 +97,26 @@ identity = Table(
     Column("calls", Integer, nullable=False),
     UniqueConstraint("asked", "served", "fingerprint", "service_tier", "region"),
 )
+"""Who served, as ledgers kept it before there was `sighting`: read still, written no more."""
+
+sighting = Table(
+    "sighting",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("origin", String, nullable=False),
+    Column("asked", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("service_tier", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("calls", Integer, nullable=False),
+    UniqueConstraint("origin", "asked", "model", "fingerprint", "service_tier", "region", "backend", "hour"),
+)
+"""Who served, an hour a row: without the hours a mixture could not be told from a change that was taken back."""
 
 occurrence = Table(
     "occurrence",

@@ -8,13 +8,25 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    case,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
@@ -23,6 +35,7 @@ from promptguard.errors import ConfigurationError, InputFileError
 from promptguard.ledger import schema
 
 FILE_NAME = "ledger.sqlite3"
+HOUR = 3600.0
 
 
 class Ledger:
@@ -139,19 +152,27 @@ class Ledger:
                     )
                 )
 
-    def note_identities(self, seen: dict[tuple[str, str, str, str, str], tuple[float, float, int]]) -> None:
-        """Record who served: (asked, served, fingerprint, service tier, region) → (first at, last at, calls)."""
-        names = ("asked", "served", "fingerprint", "service_tier", "region")
+    def note_sightings(self, seen: Mapping[tuple[str, ...], tuple[float, float, int]]) -> None:
+        """Record who served: (origin, asked, model, fingerprint, tier, region, backend) → (first at, last at, calls).
+
+        All calls of one entry lie within one hour.
+        """
+        table = schema.sighting
+        names = ("origin", "asked", "model", "fingerprint", "service_tier", "region", "backend")
         with self.engine.begin() as connection:
             for who, (first, last, calls) in seen.items():
                 values = dict(zip(names, map(_storable, who), strict=True))
-                statement = upsert(schema.identity).values(
-                    **values, first_at=first, last_at=last, calls=calls
+                statement = upsert(table).values(
+                    **values, hour=int(first // HOUR), first_at=first, last_at=last, calls=calls
                 )
+                # Other processes write the same rows, not in the order of time.
+                merged = {
+                    "first_at": case((table.c.first_at < first, table.c.first_at), else_=first),
+                    "last_at": case((table.c.last_at > last, table.c.last_at), else_=last),
+                    "calls": table.c.calls + calls,
+                }
                 connection.execute(
-                    statement.on_conflict_do_update(
-                        index_elements=names, set_={"last_at": last, "calls": schema.identity.c.calls + calls}
-                    )
+                    statement.on_conflict_do_update(index_elements=[*names, "hour"], set_=merged)
                 )
 
     def note(

@@ -14,15 +14,18 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
-from promptguard.ledger.store import Ledger
+from promptguard.ledger.store import HOUR, Ledger
 
 BATCH = 200
 BOUND = 20_000
 RETRY_SECONDS = 1.0
 
+Sightings = dict[tuple[int, tuple[str, ...]], tuple[float, float, int]]
+"""(hour, who) → (first at, last at, calls)"""
+
 
 class Writer:
-    """Commits pairs, counters and identities of one process; `on_commit` is told after each batch with pairs."""
+    """Commits pairs, counters and sightings of one process; `on_commit` is told after each batch with pairs."""
 
     def __init__(
         self, ledger: Ledger, on_commit: Callable[[], None], on_fault: Callable[[str, BaseException], None]
@@ -32,7 +35,7 @@ class Writer:
         self._on_fault = on_fault
         self._pairs: deque[dict[str, Any]] = deque()
         self._counts: dict[tuple[str, str], float] = {}
-        self._identities: dict[tuple[str, str, str, str, str], tuple[float, float, int]] = {}
+        self._sightings: Sightings = {}
         self._wake = threading.Condition()
         self._busy = False
         self._hurry = False
@@ -55,11 +58,10 @@ class Writer:
         with self._wake:
             self._counts[name, label] = self._counts.get((name, label), 0.0) + amount
 
-    def note_identity(self, who: tuple[str, str, str, str, str], at: float) -> None:
-        """Record that `who` served a call at a moment; written with the next batch."""
+    def note_sighting(self, who: tuple[str, ...], at: float) -> None:
+        """Record that `who` (as `Ledger.note_sightings` names it) answered at a moment; written with the next batch."""
         with self._wake:
-            first, _, calls = self._identities.get(who, (at, at, 0))
-            self._identities[who] = (first, at, calls + 1)
+            _add_sighting(self._sightings, who, (at, at, 1))
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything put so far is committed; False when that took longer than `timeout` seconds."""
@@ -77,7 +79,7 @@ class Writer:
         self._thread.join(timeout)
 
     def _pending(self) -> bool:
-        return bool(self._pairs or self._counts or self._identities)
+        return bool(self._pairs or self._counts or self._sightings)
 
     def _run(self) -> None:
         while True:
@@ -90,14 +92,14 @@ class Writer:
                     continue
                 batch = [self._pairs.popleft() for _ in range(min(BATCH, len(self._pairs)))]
                 counts, self._counts = self._counts, {}
-                identities, self._identities = self._identities, {}
+                sightings, self._sightings = self._sightings, {}
                 self._busy = True
-            self._commit(batch, counts, identities)
+            self._commit(batch, counts, sightings)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
 
-    def _commit(self, batch: list[Any], counts: dict[Any, float], identities: dict[Any, Any]) -> None:
+    def _commit(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings) -> None:
         try:
             if batch:
                 self._write(batch)
@@ -106,11 +108,14 @@ class Writer:
             if counts:
                 self._ledger.count(counts)
                 counts = {}
-            if identities:
-                self._ledger.note_identities(identities)
+            for hour in sorted({hour for hour, _ in sightings}):
+                self._ledger.note_sightings(
+                    {who: seen for (at, who), seen in sightings.items() if at == hour}
+                )
+                sightings = {place: seen for place, seen in sightings.items() if place[0] != hour}
         except Exception as error:  # noqa: BLE001 - a full disk is an event, not the end of the thread
             self._on_fault("ledger", error)
-            self._keep_for_later(batch, counts)
+            self._keep_for_later(batch, counts, sightings)
 
     def _write(self, batch: list[Any]) -> None:
         """Write a batch; one that the store refuses, though it is well, is written row by row without the bad ones."""
@@ -131,15 +136,23 @@ class Writer:
                     self._on_fault("ledger row", refused)
                 del batch[0]
 
-    def _keep_for_later(self, batch: list[Any], counts: dict[Any, float]) -> None:
+    def _keep_for_later(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings) -> None:
         with self._wake:
             self._pairs.extendleft(reversed(batch))
             for name, amount in counts.items():
                 self._counts[name] = self._counts.get(name, 0.0) + amount
+            for (_, who), seen in sightings.items():
+                _add_sighting(self._sightings, who, seen)
             if self._closed:
                 self.dropped += len(self._pairs)
                 self._pairs.clear()
                 self._counts.clear()
-                self._identities.clear()
+                self._sightings.clear()
         if not self._closed:
             time.sleep(RETRY_SECONDS)
+
+
+def _add_sighting(sightings: Sightings, who: tuple[str, ...], seen: tuple[float, float, int]) -> None:
+    hour = int(seen[0] // HOUR)
+    first, last, calls = sightings.get((hour, who), (*seen[:2], 0))
+    sightings[hour, who] = (min(first, seen[0]), max(last, seen[1]), calls + seen[2])

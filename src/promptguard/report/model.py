@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from promptguard.core.identity import IdentityFact, Sighting
 from promptguard.core.streams import SELF_TESTS
 
 
@@ -123,20 +124,6 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenIdentity:
-    """Who answered, by the provider's own word."""
-
-    asked: str
-    served: str
-    fingerprint: str
-    service_tier: str
-    region: str
-    first_at: float
-    last_at: float
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
 class Noted:
     """An alarm or an action, in the order in which they happened."""
 
@@ -170,7 +157,10 @@ class Report:
     streams: tuple[StreamReport, ...]
     actions: tuple[Noted, ...]
     losses: tuple[Loss, ...]
-    identities: tuple[SeenIdentity, ...]
+    identities: tuple[Sighting, ...]
+    """who answered, the hours added up"""
+    identity_facts: tuple[IdentityFact, ...]
+    """what that comes to; no verdicts"""
     cache: CacheUse
     days: tuple[Day, ...]
     spent: tuple[Spent, ...]

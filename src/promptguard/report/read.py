@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, inspect, select
 
 from promptguard.core.epochs import EVERY_GROUP, Epochs
+from promptguard.core.identity import ATTRIBUTES, Sighting, identity_facts
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
 from promptguard.ledger.store import reading
@@ -21,7 +23,6 @@ from promptguard.report.model import (
     Moment,
     Noted,
     Report,
-    SeenIdentity,
     Spent,
     StreamReport,
 )
@@ -94,6 +95,7 @@ def read_report(ledger: str | Path) -> Report:
     with reading(ledger) as connection:
         documents = _documents(connection)
         actions = _actions(connection)
+        sightings = _sightings(connection)
         routed = {epoch for _, epoch in _epochs(connection).routed}
         return Report(
             ledger=str(ledger),
@@ -101,7 +103,8 @@ def read_report(ledger: str | Path) -> Report:
             streams=tuple(_stream(connection, told, None, routed=routed) for told in documents),
             actions=actions,
             losses=_losses(connection),
-            identities=_identities(connection),
+            identities=_identities(sightings),
+            identity_facts=identity_facts(sightings),
             cache=_cache(connection),
             days=tuple(
                 Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
@@ -293,10 +296,34 @@ def _losses(connection: Connection) -> tuple[Loss, ...]:
     return tuple(Loss(*row) for row in connection.execute(query))
 
 
-def _identities(connection: Connection) -> tuple[SeenIdentity, ...]:
-    table = schema.identity
-    query = select(*table.c[1:]).order_by(table.c.asked, table.c.first_at)
-    return tuple(SeenIdentity(*row) for row in connection.execute(query))
+def _sightings(connection: Connection) -> list[Sighting]:
+    """Return who answered, hour by hour; what older ledgers kept is one entry for all the time it covers."""
+    found: list[Sighting] = []
+    known = set(inspect(connection).get_table_names())
+    new, old = schema.sighting, schema.identity
+    if new.name in known:
+        columns = [new.c[name] for name in Sighting.__slots__]
+        found += [Sighting(*row) for row in connection.execute(select(*columns))]
+    if old.name in known:
+        for row in connection.execute(select(old)):
+            who = ("", row.asked, row.served, row.fingerprint, row.service_tier, row.region, "")
+            found.append(Sighting(*who, row.first_at, row.last_at, row.calls))
+    return found
+
+
+def _identities(sightings: Sequence[Sighting]) -> tuple[Sighting, ...]:
+    """Add up the hours."""
+    sums: dict[tuple[str, ...], Sighting] = {}
+    for seen in sightings:
+        who = (seen.origin, seen.asked, *(getattr(seen, name) for name in ATTRIBUTES))
+        known = sums.get(who)
+        sums[who] = seen if known is None else _added(known, seen)
+    return tuple(sorted(sums.values(), key=lambda seen: (seen.origin, seen.asked, seen.first_at, seen.model)))
+
+
+def _added(one: Sighting, other: Sighting) -> Sighting:
+    first, last = min(one.first_at, other.first_at), max(one.last_at, other.last_at)
+    return replace(one, first_at=first, last_at=last, calls=one.calls + other.calls)
 
 
 def _spent(connection: Connection) -> tuple[Spent, ...]:

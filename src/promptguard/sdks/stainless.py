@@ -63,7 +63,7 @@ class Twin:
         try:
             sent = self._client.post(path, body=dict(body), cast_to=self._response_class, options=options)
             response = sent if self._loop is None else self._loop.result_of(sent, limit)
-            return Asked(response.status_code, response.content)
+            return Asked(response.status_code, response.content, headers=tuple(response.headers.raw))
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises is a lost answer with its reason
             return Asked(error=reason_of(error))
 

@@ -153,9 +153,9 @@ class _Conversation(BaseHTTPRequestHandler):
             return
         body = json.dumps(dialect.plain(answer)).encode()
         if served.gzip:
-            self._send(200, gzip.compress(body, mtime=0), {"content-encoding": "gzip"})
+            self._send(200, gzip.compress(body, mtime=0), {"content-encoding": "gzip", **served.headers})
         else:
-            self._send(200, body)
+            self._send(200, body, served.headers)
 
     def _send_stream(self, dialect: ModuleType, answer: Answer) -> None:
         served = answer.served
@@ -165,6 +165,8 @@ class _Conversation(BaseHTTPRequestHandler):
         if served.gzip:
             self.send_header("content-encoding", "gzip")
         self.send_header("x-request-id", f"req_{self.server.provider.next_id()}")
+        for name, value in served.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if served.gzip else None
         try:

@@ -33,7 +33,7 @@ def read_request(request: Request) -> Facts | None:
     body = shared.json_object(request.body)
     if body is None or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
         return None
-    said = tuple(m for m in body["messages"] if shared.members(m).get("role") == "system")
+    said = shared.said_by(body["messages"], "system")
     return Facts(
         protocol=NAME,
         provider="cohere",

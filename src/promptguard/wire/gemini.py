@@ -62,7 +62,7 @@ def read_request(request: Request) -> Facts | None:
         instructions=tuple(part for part in (_content(system), body.get("tools")) if part),
         stateful=_stateful(body),
         temperature=shared.number(settings.get("temperature")),
-        choices=candidates if isinstance(candidates, int) else 1,
+        choices=shared.limit(candidates) or 1,
     )
 
 

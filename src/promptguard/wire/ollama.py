@@ -58,7 +58,7 @@ def _turns(body: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _instructions(turns: tuple[Any, ...], body: Mapping[str, Any]) -> tuple[Any, ...]:
-    said = tuple(m for m in turns if shared.members(m).get("role") == "system")
+    said = shared.said_by(turns, "system")
     return (*said, *(body[k] for k in ("tools", "template") if body.get(k)))
 
 

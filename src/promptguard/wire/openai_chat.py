@@ -35,17 +35,9 @@ def speaks(method: str, path: str) -> bool:
 
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError):
+    body = shared.json_object(request.body)
+    if body is None or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
         return None
-    if (
-        not isinstance(body, dict)
-        or not isinstance(body.get("model"), str)
-        or not isinstance(body.get("messages"), list)
-    ):
-        return None
-    temperature = body.get("temperature")
     return Facts(
         protocol=NAME,
         provider=_provider(request.origin),
@@ -56,15 +48,13 @@ def read_request(request: Request) -> Facts | None:
         streamed=body.get("stream") is True,
         instructions=_instructions(body),
         stateful=_stateful(body),
-        temperature=float(temperature) if isinstance(temperature, (int, float)) else None,
-        choices=body["n"] if isinstance(body.get("n"), int) else 1,
+        temperature=shared.number(body.get("temperature")),
+        choices=shared.limit(body.get("n")) or 1,
     )
 
 
 def _instructions(body: Mapping[str, Any]) -> tuple[Any, ...]:
-    said = tuple(
-        m for m in body["messages"] if isinstance(m, dict) and m.get("role") in {"system", "developer"}
-    )
+    said = shared.said_by(body["messages"], "system", "developer")
     return (*said, body["tools"]) if body.get("tools") else said
 
 
@@ -103,9 +93,8 @@ def background_body(facts: Facts, model: str) -> dict[str, Any]:
 
 def output_bound(body: Mapping[str, Any]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    choices = body["n"] if isinstance(body.get("n"), int) else 1
-    return limit * choices if isinstance(limit, int) and limit > 0 and choices > 0 else None
+    limit = shared.limit(body.get("max_completion_tokens", body.get("max_tokens")))
+    return None if limit is None else limit * (shared.limit(body.get("n")) or 1)
 
 
 def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
@@ -143,8 +132,14 @@ def _content(value: Any) -> str | None:
 
 
 def _identity(answer: Mapping[str, Any]) -> Identity:
-    names = (answer.get("model"), answer.get("system_fingerprint"), answer.get("service_tier"))
-    return Identity(*(name if isinstance(name, str) else None for name in names))
+    return Identity(
+        model=shared.name(answer.get("model")),
+        fingerprint=shared.name(answer.get("system_fingerprint")),
+        service_tier=shared.name(answer.get("service_tier")),
+        backend=shared.name(
+            answer.get("provider")
+        ),  # OpenRouter's: https://openrouter.ai/docs/api-reference/overview
+    )
 
 
 def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +179,11 @@ class _Gathered:
             raise ValueError("the server reported an error within the stream")
         self.usage = chunk.get("usage") or self.usage
         self.last.update(
-            {k: chunk[k] for k in ("id", "model", "system_fingerprint", "service_tier") if chunk.get(k)}
+            {
+                k: chunk[k]
+                for k in ("id", "model", "system_fingerprint", "service_tier", "provider")
+                if chunk.get(k)
+            }
         )
         for choice in chunk.get("choices") or ():
             index = choice.get("index", 0)

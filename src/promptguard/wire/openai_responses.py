@@ -44,7 +44,7 @@ def read_request(request: Request) -> Facts | None:
     asked = body["input"]
     turns = ({"role": "user", "content": asked},) if isinstance(asked, str) else shared.items(asked)
     instructions = body.get("instructions")
-    said = tuple(m for m in turns if shared.members(m).get("role") in {"system", "developer"})
+    said = shared.said_by(turns, "system", "developer")
     return Facts(
         protocol=NAME,
         provider="openai",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from promptguard.core.model import Facts, Headers, Reading, Request
@@ -18,9 +20,35 @@ def read_answer(status: int, headers: Headers, body: bytes, reader: Callable[[by
     if plain is None:
         return Reading(text="", complete=False, error="content_encoding")
     try:
-        return reader(plain)
+        return _with_headers(reader(plain), headers)
     except (ValueError, RecursionError, TypeError, AttributeError, LookupError):
         return Reading(text="", complete=False, error="unreadable")
+
+
+_SAYS_MODEL = b"x-ms-served-model"
+_SAYS = (
+    ("region", (b"x-ms-region", b"x-groq-region")),
+    ("service_tier", (b"x-amzn-bedrock-service-tier",)),
+    ("backend", (b"x-inference-provider", b"x-litellm-model-id")),
+)
+"""Headers that name who served. Bedrock's is in botocore's model of the service; the others were not checked against a
+live provider. `x-ms-region` and `x-groq-region` are in public recordings, `x-ms-served-model` in openai-python#3271
+(Azure's responses name the deployment in the body, the model here), the last two in the documentation of Hugging
+Face's router and LiteLLM's proxy. Left out: `openai-version` (the API's), `x-ms-deployment-name` (what was asked for),
+`anthropic-organization-id` (who asked), `azureml-model-session` (a machine's session, one of hundreds)."""
+
+
+def _with_headers(reading: Reading, headers: Headers) -> Reading:
+    """Add what headers say of who served: the model before the body's name, all else where the body is silent."""
+    told = {name.lower(): value for name, value in headers}
+    found: dict[str, str] = {}
+    if served := told.get(_SAYS_MODEL):
+        found["model"] = served.decode("latin-1")
+    for attribute, names in _SAYS:
+        value = next((told[name] for name in names if told.get(name)), None)
+        if value is not None and getattr(reading.identity, attribute) is None:
+            found[attribute] = value.decode("latin-1")
+    return replace(reading, identity=replace(reading.identity, **found)) if found else reading
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -57,6 +85,11 @@ def items(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else ()
 
 
+def said_by(turns: Iterable[Any], *roles: str) -> tuple[Any, ...]:
+    """Return the messages of these roles; a role may be anything at all, and need not be hashable."""
+    return tuple(turn for turn in turns if name(members(turn).get("role")) in roles)
+
+
 def count(value: Any) -> int | None:
     """Return a number of tokens; None for what cannot be one, so that no server can lower what was spent."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
@@ -69,8 +102,13 @@ def counts(*values: Any) -> int | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a number as a float, or None."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """Return a number as a float, or None; one beyond floats is infinite."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def limit(value: Any) -> int | None:

@@ -46,6 +46,8 @@ class Served:
     """seconds before each event of a stream"""
     gzip: bool = False
     """compressed, as providers answer when the request accepts it"""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """more headers of the answer, such as those that name who served"""
 
 
 @dataclass(frozen=True, slots=True)
