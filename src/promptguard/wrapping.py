@@ -89,8 +89,8 @@ def _check_models(client: object, family: ModuleType, assembly: Assembly) -> Non
         instead["Route"] = "Warn()"
     if instead:
         raise ConfigurationError(
-            f"{type(client).__qualname__} names the model where {' and '.join(instead)} cannot change it (a deployment "
-            f"in the URL, or a signed body); use {' and '.join(instead.values())}"
+            f"{type(client).__qualname__} names the model where {' and '.join(instead)} cannot change it (a "
+            f"signed body); use {' and '.join(instead.values())}"
         )
 
 

@@ -72,6 +72,22 @@ class OpenAI(Chat):
         return shown(got), got.choices[0].message.parsed
 
 
+class Azure(OpenAI):
+    name = "azure openai"
+    sync_name, async_name = "AzureOpenAI", "AsyncAzureOpenAI"
+
+    def _named(self, cls: str, origin: str, http: Any, more: dict[str, Any]) -> Any:
+        more = {"max_retries": 0, **more} | ({"http_client": http} if http else {})
+        made = getattr(self.module, cls)
+        return made(azure_endpoint=origin, api_version="2024-10-21", api_key="k", **more)
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        return self._named(self.sync_name, origin, http, more)
+
+    def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        return self._named(self.async_name, origin, http, more)
+
+
 class OpenAIResponses(OpenAI):
     name = "openai responses"
 
@@ -438,5 +454,6 @@ class HuggingFace(Adapter):
 
 
 ADAPTERS: tuple[Adapter, ...] = (
-    OpenAI(), OpenAIResponses(), Anthropic(), Gemini(), Mistral(), Cohere(), Groq(), Together(), Ollama(), HuggingFace(),
+    OpenAI(), OpenAIResponses(), Azure(), Anthropic(), Gemini(), Mistral(), Cohere(), Groq(), Together(), Ollama(),
+    HuggingFace(),
 )  # fmt: skip

@@ -117,7 +117,9 @@ def test_shadow(adapter, provider, guarded, kind):
     )
     assert question == repeated
     assert not again.streamed
-    who = {"authorization", "x-api-key", "x-goog-api-key", "anthropic-version"} & set(asked.headers)
+    who = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "anthropic-version"} & set(
+        asked.headers
+    )
     assert who or adapter.name == "ollama"
     assert {k: again.headers[k] for k in who} == {k: asked.headers[k] for k in who}
     from promptguard.background.engine import open_backgrounds

@@ -62,10 +62,16 @@ def _keys(this: Running, around: Surroundings, cache: Cache) -> tuple[str, ...] 
     if not unambiguous(this.request.body):
         return "repeated JSON member"
     settings = around.settings
-    asked = {**this.facts.body, "model": this.answering}
+    # As it is sent: a URL may name the model as well, and goes before the body where the two differ.
+    named = this.routed_to or this.facts.body.get("model", this.facts.model)
+    asked = {**this.facts.body, "model": named}
     try:
         key = cache_key(
-            this.request, asked, secret=settings.secret, tenant=cache.tenant, renewed=settings.renewing
+            this.routed or this.request,
+            asked,
+            secret=settings.secret,
+            tenant=cache.tenant,
+            renewed=settings.renewing,
         )
     except ValueError:
         return "number beyond JSON"

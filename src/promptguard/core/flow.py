@@ -63,6 +63,8 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
     answering = routed_to or facts.model
     epoch = around.state.epoch(group, answering)
     this = Running(request, facts, group, answering, epoch, routed_to=routed_to, started=around.clock())
+    if routed_to is not None:
+        this.routed = protocol.with_model(request, facts, routed_to)
     cache = around.settings.cache
     if cache is not None and (yield from answered(this, around, cache)):
         return
@@ -70,7 +72,7 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
         this.sampled = sampled if this.prior is None else replace(sampled, replay=False)
         this.clusters = _clusters(this, around) if sampled or this.prior else ()
         this.tickets = _tickets(this, around)
-    head = yield from _send(this, protocol, around)
+    head = yield from _send(this, around)
     if head is None:
         return
     body: do.Body = yield do.Deliver()
@@ -89,19 +91,16 @@ def _tickets(this: Running, around: Surroundings) -> dict[str, int]:
     return {name: ticket for name, ticket in opened.items() if ticket is not None}
 
 
-def _send(
-    this: Running, protocol: WireProtocol, around: Surroundings
-) -> Generator[do.Effect, Any, do.Head | None]:
+def _send(this: Running, around: Surroundings) -> Generator[do.Effect, Any, do.Head | None]:
     """Send, routed where a verdict says so; a routed request that the provider refuses is sent once as it was."""
-    routed = protocol.with_model(this.request, this.facts, this.routed_to) if this.routed_to else None
-    head = yield do.Send(routed)
+    head = yield do.Send(this.routed)
     if (
-        routed is not None
+        this.routed is not None
         and isinstance(head, do.Head)
         and 400 <= head.status < 500
         and head.status not in _ROUTE_KEPT
     ):
-        this.routed_to = this.key = None  # what comes now is not the answer the key stands for
+        this.routed_to = this.routed = this.key = None  # what comes now is not the answer the key stands for
         yield from land(this, None, "unsaved")
         head = yield do.Send()
     if isinstance(head, do.Head) and head.status < 400:

@@ -61,4 +61,6 @@ class Running:
     clusters: tuple[str, ...] = ()
     tickets: dict[str, int] = field(default_factory=dict)
     routed_to: str | None = None
+    routed: Request | None = None
+    """the request that asks `routed_to`, as it is sent"""
     started: float = 0.0

@@ -17,9 +17,9 @@ def knows(client: object) -> bool:
     return is_kind(client, _CLIENTS, "openai")
 
 
-def can_route(client: object) -> bool:
-    """Whether a call may go to another model: the name is in an unsigned body. Azure names a deployment in the URL."""
-    return not any("Azure" in base.__name__ for base in type(client).__mro__)
+def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of families
+    """Return True: the model is named in an unsigned body, and on Azure in an unsigned URL as well."""
+    return True
 
 
 can_shadow = can_route

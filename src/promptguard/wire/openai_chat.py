@@ -23,7 +23,7 @@ _PROVIDERS = {
     "api.together.xyz": "together_ai",
 }
 with_model = shared.with_body_model
-background_path = shared.same_path
+background_path = shared.path_for
 
 _STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use")
 
@@ -36,13 +36,14 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
+    model = None if body is None else shared.model_asked(request, body)
+    if body is None or model is None or not isinstance(body.get("messages"), list):
         return None
     return Facts(
         protocol=NAME,
         provider=_provider(request.origin),
         operation="chat",
-        model=body["model"],
+        model=model,
         messages=tuple(body["messages"]),
         body=body,
         streamed=body.get("stream") is True,
@@ -79,16 +80,10 @@ def _stateful(body: Mapping[str, Any]) -> str | None:
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:
     """Return the body of the same question for a background call: not streamed, nothing kept at the provider."""
-    dropped = {
-        "stream",
-        "stream_options",
-        "store",
-        "metadata",
-        "user",
-        "safety_identifier",
-        "prompt_cache_key",
-    }
-    return {**{k: v for k, v in facts.body.items() if k not in dropped}, "model": model}
+    dropped = frozenset(
+        ("stream", "stream_options", "store", "metadata", "user", "safety_identifier", "prompt_cache_key")
+    )
+    return shared.renamed(shared.without(facts.body, dropped), facts, model)
 
 
 def output_bound(body: Mapping[str, Any]) -> int | None:

@@ -16,7 +16,7 @@ NAME = "openai_embeddings"
 MARKS_END = True
 
 with_model = shared.with_body_model
-background_path = shared.same_path
+background_path = shared.path_for
 
 
 def speaks(method: str, path: str) -> bool:
@@ -27,13 +27,14 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str) or "input" not in body:
+    model = None if body is None else shared.model_asked(request, body)
+    if body is None or model is None or "input" not in body:
         return None
     return Facts(
         protocol=NAME,
         provider="openai",
         operation="embeddings",
-        model=body["model"],
+        model=model,
         messages=(),
         body=body,
         streamed=False,
@@ -43,7 +44,7 @@ def read_request(request: Request) -> Facts | None:
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:
     """Return the same question for another model; the flow never asks one."""
-    return {**facts.body, "model": model}
+    return shared.renamed(facts.body, facts, model)
 
 
 def output_bound(body: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - the interface of protocols

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, unquote
 
 from promptguard.core.model import Facts, Headers, Reading, Request
 from promptguard.wire.encoding import decoded
@@ -129,20 +131,47 @@ def arguments(value: Any) -> str:
     return json.dumps({} if value is None else value, ensure_ascii=False, sort_keys=True)
 
 
+_DEPLOYMENT = re.compile(
+    r"(?P<before>.*/deployments/)(?P<model>[^/?]+)(?P<after>/(?:chat/completions|completions|embeddings)(?:\?.*)?)",
+    re.DOTALL,
+)
+"""Azure names the deployment in the URL, and goes by that whatever the body says; its newer `/openai/v1` paths do not."""
+
+
+def model_asked(request: Request, body: Mapping[str, Any]) -> str | None:
+    """Return the model that a request asks for: of an Azure deployment's path, else of the body; None without any."""
+    found = _DEPLOYMENT.fullmatch(request.path)
+    return name(body.get("model")) if found is None else unquote(found["model"])
+
+
 def with_body_model(request: Request, facts: Facts, model: str) -> Request:
-    """Return the request with another model named in its body, everything else as sent."""
+    """Return the request with another model named in its body, and where a path names it there too; all else as sent."""
     body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode(
         "utf-8", "surrogatepass"
     )
     headers = tuple(
         (k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers
     )
-    return Request(request.method, request.origin, request.path, headers, body, request.timeout)
+    path = path_for(request, facts, model)
+    return Request(request.method, request.origin, path, headers, body, request.timeout)
+
+
+def path_for(request: Request, facts: Facts, model: str) -> str:
+    """Return where a call for `model` goes: to the same path, but for the deployment that Azure's paths name."""
+    found = _DEPLOYMENT.fullmatch(request.path)
+    if found is None or model == facts.model:
+        return request.path
+    return found["before"] + quote(model, safe="") + found["after"]
 
 
 def same_path(request: Request, facts: Facts, model: str) -> str:  # noqa: ARG001 - the interface of protocols
-    """Return where a background call goes: to the same path, for protocols that name the model in the body."""
+    """Return where a background call goes: to the same path, for protocols that name the model in the body alone."""
     return request.path
+
+
+def renamed(body: Mapping[str, Any], facts: Facts, model: str) -> dict[str, Any]:
+    """Return a body that names `model`; one that asks for the same as before stays as it is."""
+    return dict(body) if model == facts.model else {**body, "model": model}
 
 
 def without(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:

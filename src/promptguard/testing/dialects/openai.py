@@ -1,9 +1,10 @@
-"""OpenAI chat completions, which groq, together, mistral and Hugging Face speak as well."""
+"""OpenAI chat completions, which Azure, groq, together, mistral and Hugging Face speak as well."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from promptguard.testing.dialects.parts import FINGERPRINT, SSE, Answer, Asked, event, in_body
 
@@ -15,9 +16,10 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith("/chat/completions")
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
-    """Read a request. Raises KeyError or TypeError for what is none."""
-    return in_body(body)
+def asked(path: str, body: Mapping[str, Any]) -> Asked:
+    """Read a request; Azure goes by the deployment in the path. Raises KeyError or TypeError for what is none."""
+    _, found, rest = path.rpartition("/deployments/")
+    return in_body({**body, "model": unquote(rest.partition("/")[0])} if found else body)
 
 
 def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
