@@ -234,11 +234,14 @@ class Guard:
         return self._turns.next(effect.key, effect.count)
 
     def _witness(self, effect: do.Witness) -> None:
-        if effect.identity.model:
-            self._identities.saw(effect.origin, effect.asked, effect.identity.model)
-        counts = self.background or self.counting
-        if effect.to_ledger and counts is not None:
-            counts.note_sighting(who_of(effect.origin, effect.asked, effect.identity), effect.at)
+        try:
+            if effect.identity.model:
+                self._identities.saw(effect.origin, effect.asked, effect.identity.model)
+            counts = self.background or self.counting
+            if effect.to_ledger and counts is not None:
+                counts.note_sighting(who_of(effect.origin, effect.asked, effect.identity), effect.at)
+        except Exception as error:  # noqa: BLE001 - the answer is kept whoever gave it
+            self.fault("identity", error)
 
     def _land(self, effect: do.Land) -> None:
         try:

@@ -199,7 +199,11 @@ def is_wrapped(client: object) -> bool:
 
 
 def flush(timeout: float = 2.0) -> bool:
-    """Wait until sampled calls are paired, committed and judged; False if that took longer than `timeout` seconds."""
+    """Wait until sampled calls are paired, committed and judged; False if that took longer than `timeout` seconds.
+
+    Call it before a platform freezes or ends the process without notice, as serverless ones do after each invocation: what
+    True was returned for is on disk. Without it nothing breaks; what was under way goes on when the process is thawed.
+    """
     import sys
 
     engine = sys.modules.get("promptguard.background.engine")

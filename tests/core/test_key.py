@@ -110,7 +110,7 @@ NEW_FOR_EVERY_CALL = {
 IN_THE_KEY_OTHERWISE = {"authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "host"}
 
 
-def test_method_origin_path_credential_and_unknown_headers_are_part_of_it():
+def test_21_method_origin_path_credential_and_unknown_headers_are_part_of_it():
     keys = {key(request, {"a": 1}) for request in [BASE, *CHANGED]}
     assert len(keys) == len(CHANGED) + 1
     assert key(BASE, {"a": 1}, tenant="t") not in keys
@@ -120,7 +120,7 @@ def test_method_origin_path_credential_and_unknown_headers_are_part_of_it():
     "name",
     sorted(NEW_FOR_EVERY_CALL | set(EXCLUDED_HEADERS) - IN_THE_KEY_OTHERWISE),
 )
-def test_headers_about_the_connection_are_not(name):
+def test_21_headers_about_the_connection_are_not(name):
     assert key(with_header(name.encode(), b"anything"), {"a": 1}) == key(BASE, {"a": 1})
 
 

@@ -69,7 +69,7 @@ FAULTS = [
 
 @pytest.mark.sdk
 @pytest.mark.parametrize("target", FAULTS)
-def test_the_caller_gets_the_same_bytes_when_we_fail(target, provider, guarded, monkeypatch):
+def test_7_the_caller_gets_the_same_bytes_when_we_fail(target, provider, guarded, monkeypatch):
     client = OpenAI(base_url=provider.url, api_key="k")
     bare = client.chat.completions.with_raw_response.create(model="gpt-4", messages=ASK).content
     shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,9 @@ import pytest
 from openai import OpenAI
 
 import promptguard
+from promptguard.ledger.store import Ledger
 from promptguard.testing import FakeProvider, Fault, Served
+from tests.cache.replies import until
 
 pytestmark = pytest.mark.sdk
 ASK = [{"role": "user", "content": "hi"}]
@@ -74,7 +77,7 @@ def run(code, timeout=20):
 
 
 @pytest.mark.parametrize("kind", ["OpenAI", "AsyncOpenAI"])
-def test_a_hanging_shadow_does_not_hold_up_the_exit(kind, guarded):
+def test_16_a_hanging_shadow_does_not_hold_up_the_exit(kind, guarded):
     with FakeProvider({"gpt-4": lambda _: "fine", "bad": lambda _: Fault("hang")}) as provider:
         done = run(f"""
             import asyncio, inspect, time, promptguard
@@ -96,8 +99,58 @@ def test_a_hanging_shadow_does_not_hold_up_the_exit(kind, guarded):
     assert ended - float(done.stdout) < 2.0
 
 
+def test_18_what_flush_returned_for_survives_a_process_that_is_ended_at_once(guarded):
+    """Serverless platforms end a process, or freeze it for good, once the invocation has been answered."""
+    with FakeProvider({"gpt-4": lambda _: "fine", "other": lambda _: Served("fine", delay=0.3)}) as provider:
+        done = run(f"""
+            import os, signal, promptguard
+            from openai import OpenAI
+            client = OpenAI(base_url={provider.url!r}, api_key="k")
+            shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)
+            promptguard.wrap(client, ledger={str(guarded)!r}, shadow=shadow)
+            client.chat.completions.create(model="gpt-4", messages={ASK!r})
+            print(promptguard.flush(10.0), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """)
+    assert done.stdout.split() == ["True"], done.stderr
+    assert done.returncode == -signal.SIGKILL
+    ledger = Ledger(guarded)
+    assert [row.outcome for row in ledger.pairs_after(0)] == ["compared"]
+    ledger.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+def test_18_a_process_that_is_frozen_amid_a_background_call_goes_on_when_thawed(guarded):
+    with FakeProvider({"gpt-4": lambda _: "fine", "other": lambda _: Served("fine", delay=0.4)}) as provider:
+        code = f"""
+            import sys, promptguard
+            from openai import OpenAI
+            client = OpenAI(base_url={provider.url!r}, api_key="k")
+            shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)
+            promptguard.wrap(client, ledger={str(guarded)!r}, shadow=shadow)
+            for _ in range(2):
+                client.chat.completions.create(model="gpt-4", messages={ASK!r})
+                print("answered", flush=True)
+                sys.stdin.readline()
+            print(promptguard.flush(10.0), flush=True)
+        """
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": env}
+        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], **pipes) as child:
+            assert child.stdout.readline() == "answered\n"
+            until(lambda: provider.asked("other") == 1)
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(0.8)  # longer than the other model takes
+            child.send_signal(signal.SIGCONT)
+            told, _ = child.communicate("go\ngo\n", timeout=20)
+        assert told.split() == ["answered", "True"]
+    ledger = Ledger(guarded)
+    assert [row.outcome for row in ledger.pairs_after(0)] == ["compared"] * 2
+    ledger.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_answers_pairs_and_exits(guarded):
+def test_17_a_forked_child_answers_pairs_and_exits(guarded):
     with FakeProvider({"gpt-4": lambda _: "fine", "other": lambda _: "fine"}) as provider:
         done = run(f"""
             import os, sys, promptguard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -35,7 +36,7 @@ def test_a_closed_client_fails_alike(variant, provider, guarded):
     assert isinstance(raised.value.__cause__ or raised.value, RuntimeError)
 
 
-def test_closing_the_http_client_that_was_given_closes_the_guarded_one(provider, guarded):
+def test_15_closing_the_http_client_that_was_given_closes_the_guarded_one(provider, guarded):
     http = http_family().Client()
     client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k", http_client=http), ledger=guarded)
     http.close()
@@ -57,7 +58,28 @@ def test_wrapping_twice_guards_once_and_unwrap_gives_the_first_back(provider, gu
     client.close()
 
 
-def test_a_stream_survives_unwrap_and_collection(provider, guarded):
+def test_15_closing_the_sdks_client_closes_the_http_client_that_was_given(provider, guarded):
+    http = http_family().Client()
+    client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k", http_client=http), ledger=guarded)
+    ask(client)
+    assert not http.is_closed
+    client.close()
+    assert http.is_closed
+
+
+def test_8_the_http_client_of_the_sdks_own_lives_as_long_as_the_guard(provider, guarded):
+    """Nobody else holds it, and it would close the connections that both share when collected."""
+    client = OpenAI(base_url=provider.url, api_key="k")
+    bare = weakref.ref(client._client)
+    promptguard.wrap(client, ledger=guarded)
+    gc.collect()
+    assert bare() is not None
+    assert ask(client).choices
+    assert not client.is_closed()
+    client.close()
+
+
+def test_27_a_stream_survives_unwrap_and_collection(provider, guarded):
     client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=guarded, cache="memory")
     stream = ask(client, stream=True)
     next(iter(stream))
@@ -68,7 +90,7 @@ def test_a_stream_survives_unwrap_and_collection(provider, guarded):
     client.close()
 
 
-def test_a_transport_that_closes_itself_when_collected_outlives_the_guard(provider, guarded):
+def test_27_a_transport_that_closes_itself_when_collected_outlives_the_guard(provider, guarded):
     family = http_family()
     closed = []
 
@@ -157,7 +179,7 @@ async def test_asynchronous_calls_and_streams_do_not_differ(variant, provider, g
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-async def test_cancellation_amid_a_stream_arrives_and_nothing_is_kept(variant, provider, guarded):
+async def test_4_cancellation_amid_a_stream_arrives_and_nothing_is_kept(variant, provider, guarded):
     provider.models["gpt-4"] = lambda _: Served("many words " * 50, chunk_delay=0.02)
     client = wrapped(AsyncOpenAI(base_url=provider.url, api_key="k"), variant, guarded)
     got = []

@@ -1,22 +1,26 @@
-"""What wrappers of SDKs get wrong, one test each, numbered as in the list that was measured before this one was written.
+"""What wrappers of SDKs get wrong, numbered as in the list that was measured before this one was written.
 
-Those that are proved elsewhere: 4, 8, 15 and 27 in test_lifetime.py; 7 and 19 in tests/conformance; 16 to 18 in
-tests/faults; 21 in tests/core/test_key.py; 22 in benchmarks/calls.
+Each has at least one test whose name begins with `test_<number>_`; the last test here looks whether that is so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import itertools
 import pickle
+import re
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import promptguard
-from promptguard.testing import FakeProvider, Fault, Served
+from promptguard.background.engine import open_backgrounds
+from promptguard.testing import FakeProvider, Fault, Served, dialects
 from tests.sdk.conftest import Provider, http_family
 
 pytestmark = pytest.mark.sdk
@@ -204,6 +208,145 @@ def test_25_the_extensions_of_a_response_are_there(provider: Provider, guarded):
     assert versions == ["HTTP/1.1", "HTTP/1.1"]
 
 
+def test_4_a_stream_closed_early_stops_the_server_and_is_not_kept(guarded, monkeypatch):
+    sent = []
+    streamed = dialects.openai.streamed
+
+    def counted(answer):
+        for event in streamed(answer):
+            sent.append(event)
+            yield event
+
+    monkeypatch.setattr(dialects.openai, "streamed", counted)
+    with (
+        FakeProvider({"m": lambda _: Served(LONG, chunk_delay=0.02)}) as provider,
+        OpenAI(base_url=provider.url, api_key="k") as client,
+    ):
+        promptguard.wrap(client, ledger=guarded, cache="memory")
+        stream = ask(client, "m", stream=True)
+        next(stream), stream.close()
+        time.sleep(0.3)
+        assert len(sent) < 10 < LONG.count(" ") / 4
+        assert len(list(ask(client, "m", stream=True))) > 20
+        assert provider.asked("m") == 2
+
+
+def test_16_a_pair_outlives_the_event_loop_of_its_call(guarded):
+    with FakeProvider({"m": lambda _: "fine", "n": lambda _: Served("other", delay=0.3)}) as provider:
+
+        async def once():
+            async with AsyncOpenAI(base_url=provider.url, api_key="k") as client:
+                promptguard.wrap(
+                    client, ledger=guarded, shadow=promptguard.Shadow(model="n", sample=1.0, repeat=0.0)
+                )
+                await ask(client, "m")
+
+        asyncio.run(once())  # over before the other model has answered
+        assert promptguard.flush(10.0)
+        assert [row.outcome for row in open_backgrounds()[0].ledger.pairs_after(0)] == ["compared"]
+
+
+def test_16_flush_is_bounded_whatever_hangs(guarded):
+    with (
+        FakeProvider({"m": lambda _: "fine", "n": lambda _: Fault("hang", seconds=30)}) as provider,
+        OpenAI(base_url=provider.url, api_key="k") as client,
+    ):
+        promptguard.wrap(client, ledger=guarded, shadow=promptguard.Shadow(model="n", sample=1.0, repeat=0.0))
+        ask(client, "m")
+        began = time.monotonic()
+        assert promptguard.flush(0.2) is False
+        assert time.monotonic() - began < 2.0
+
+
+def test_19_what_surrounds_a_call_is_taken_when_it_begins(guarded):
+    """A web framework reads a stream in another context than the one that asked for it."""
+    with (
+        FakeProvider({"m": lambda _: LONG}) as provider,
+        OpenAI(base_url=provider.url, api_key="k") as client,
+    ):
+        promptguard.wrap(client, ledger=guarded, cache="memory")
+        with promptguard.cache_tags("customer-42"):
+            tagged = ask(client, "m", stream=True)
+        with promptguard.bypass():
+            passed_by = ask(client, "m", stream=True, user="another")
+        assert contextvars.Context().run(lambda: list(tagged))
+        assert contextvars.Context().run(lambda: list(passed_by))
+        list(ask(client, "m", stream=True, user="another"))
+        assert provider.asked("m") == 3  # the bypassed one was not kept
+        list(ask(client, "m", stream=True))
+        assert provider.asked("m") == 3
+        promptguard.clear_cache(client, "customer-42")
+        list(ask(client, "m", stream=True))
+        assert provider.asked("m") == 4
+
+
+def test_22_a_call_that_is_not_sampled_costs_nothing_but_a_draw(provider: Provider, guarded, monkeypatch):
+    """What it costs in time is measured by `make bench`; here, what it must not do: read, write or start anything."""
+    touched = []
+    for target in (
+        "promptguard.http.transport._to_ours", "promptguard.http.transport.Recorder", "promptguard.wire.recognise",
+        "promptguard.guarding.call", "promptguard.guarding.Surroundings",
+    ):  # fmt: skip
+        monkeypatch.setattr(target, lambda *_, target=target, **__: touched.append(target))
+    with OpenAI(base_url=provider.url, api_key="k") as client:
+        ask(client)
+        before = set(threading.enumerate())
+        promptguard.wrap(client, ledger=guarded)
+        for _ in range(3):
+            ask(client), list(ask(client, stream=True))
+        threads = {each.name for each in set(threading.enumerate()) - before}
+    assert touched == []
+    assert not [name for name in threads if name.startswith("promptguard")]
+    assert not guarded.exists()
+
+
+def test_22_nor_does_one_that_a_shadow_passed_over(provider: Provider, guarded, monkeypatch):
+    with OpenAI(base_url=provider.url, api_key="k") as client:
+        promptguard.wrap(client, ledger=guarded, shadow=promptguard.Shadow(model="n", sample=1e-12), seed=1)
+        read = []
+        monkeypatch.setattr("promptguard.http.transport._to_ours", read.append)
+        for _ in range(3):
+            ask(client)
+    assert read == []
+
+
+def test_26_a_cassette_below_records_and_replays(provider: Provider, guarded, tmp_path):
+    """vcrpy sits on the HTTP library's own connections, so that what it replays is guarded as well."""
+    vcr = pytest.importorskip("vcr")
+    recorder = vcr.VCR(
+        match_on=("method", "uri", "body")
+    )  # or a stream would be answered with the plain answer
+    cassette = str(tmp_path / "cassette.yaml")
+    told = []
+
+    def use(cache=None):
+        with OpenAI(base_url=provider.url, api_key="k", max_retries=0) as client:
+            promptguard.wrap(client, ledger=guarded, cache=cache)
+            return ask(client).model_dump(), [chunk.model_dump() for chunk in ask(client, stream=True)]
+
+    async def use_async():
+        async with AsyncOpenAI(base_url=provider.url, api_key="k", max_retries=0) as client:
+            promptguard.wrap(client, ledger=guarded, cache="memory")
+            for _ in range(2):
+                plain = await ask(client)
+                told.append(
+                    (
+                        plain.model_dump(),
+                        [chunk.model_dump() async for chunk in await ask(client, stream=True)],
+                    )
+                )
+
+    with recorder.use_cassette(cassette, record_mode="once"):
+        told.append(use())
+    assert provider.asked("gpt-4") == 2
+    with recorder.use_cassette(cassette, record_mode="none", allow_playback_repeats=True) as played:
+        told.append(use("memory"))
+        asyncio.run(use_async())
+        assert played.play_count == 4  # the second asynchronous round came from the cache
+    assert provider.asked("gpt-4") == 2
+    assert told[1:] == told[:1] * 3
+
+
 def test_embeddings_are_cached_and_never_paired(guarded):
     with (
         FakeProvider({"e": lambda _: "", "n": lambda _: ""}) as provider,
@@ -241,3 +384,13 @@ def test_responses_that_the_provider_keeps_are_neither_cached_nor_paired(guarded
             client.responses.create(model="m", input="hi", store=False)
         assert promptguard.flush(10.0)
         assert (provider.asked("m"), provider.asked("n")) == (3, 1)
+
+
+def test_every_number_of_the_list_has_a_test_that_names_it():
+    tests = Path(__file__).parents[1].rglob("test_*.py")
+    named = {
+        int(n)
+        for path in tests
+        for n in re.findall(r"^(?:async )?def test_(\d+)_", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert named == set(range(1, 28))

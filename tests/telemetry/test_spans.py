@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 
 import pytest
@@ -36,6 +37,19 @@ def recorded(monkeypatch):
 def provider():
     with FakeProvider({"gpt-4": lambda _: CANARIES[1], "other": lambda _: CANARIES[1]}) as running:
         yield running
+
+
+def test_19_a_span_belongs_to_the_trace_its_call_began_in(recorded, provider, guarded):
+    """Streams are read elsewhere: after the request's own span has ended, in another context."""
+    spans, _ = recorded
+    with OpenAI(base_url=provider.url, api_key="k") as client:
+        promptguard.wrap(client, ledger=guarded)
+        with trace.get_tracer("application").start_as_current_span("request") as request:
+            stream = client.chat.completions.create(model="gpt-4", messages=ASK, stream=True)
+        assert contextvars.Context().run(lambda: list(stream))
+    (call,) = (span for span in spans.get_finished_spans() if span.name == "chat gpt-4")
+    assert call.parent.span_id == request.get_span_context().span_id
+    assert call.context.trace_id == request.get_span_context().trace_id
 
 
 def test_one_client_span_a_call_none_for_a_hit_and_no_content_anywhere(recorded, provider, guarded, caplog):
