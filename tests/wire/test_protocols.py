@@ -230,6 +230,12 @@ STATEFUL = [
     ("gemini", {"tools": [{"functionDeclarations": []}]}, None),
     ("gemini", {"tools": [{"googleSearch": {}}]}, "hosted tool googleSearch"),
     ("gemini", {"cachedContent": "cachedContents/1"}, "cachedContent"),
+    ("gemini", {"continuationToken": "t"}, "continuationToken"),
+    ("openai_chat", {"web_search_options": {}}, "web_search_options"),
+    ("openai_chat", {"web_search_options": None}, None),
+    ("openai_chat", {"search_settings": {"country": "de"}}, "search_settings"),
+    ("openai_chat", {"compound_custom": {}}, "compound_custom"),
+    ("openai_chat", {"tools": [{"type": "browser_search"}]}, "hosted tool browser_search"),
 ]
 
 

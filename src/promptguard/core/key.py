@@ -19,6 +19,7 @@ VERSION = "pg1"
 
 _CREDENTIAL = "in the key as a keyed digest of the principal, never in the clear"
 _TRACING = "tracing"
+_SDK = "names the SDK's version, not the question"
 _SIGNATURE = "part of a signature that is new for every call; the access key's id stands for it"
 EXCLUDED_HEADERS: Mapping[str, str] = {
     "accept-encoding": "changes the bytes on the wire, never the answer; the stored bytes are served as they came",
@@ -39,18 +40,20 @@ EXCLUDED_HEADERS: Mapping[str, str] = {
     "traceparent": _TRACING,
     "tracestate": _TRACING,
     "transfer-encoding": "about the connection, not the question",
-    "user-agent": "names the SDK's version, not the question",
+    "user-agent": _SDK,
     "x-amz-content-sha256": "follows from the body",
     "x-amz-date": _SIGNATURE,
     "x-amz-security-token": _SIGNATURE,
     "x-amzn-trace-id": _TRACING,
     "x-client-request-id": "new for every call",
     "x-cloud-trace-context": _TRACING,
+    "x-goog-api-client": _SDK,
     "x-request-id": "new for every call",
 }
 EXCLUDED_PREFIXES: Mapping[str, str] = {
     "x-b3-": _TRACING,
     "x-datadog-": _TRACING,
+    "x-fern-": _SDK,
     "x-stainless-": "names the SDK, its retry count and its timeout",
 }
 MEANINGFUL_HEADERS: Mapping[str, str] = {

@@ -83,8 +83,9 @@ def _content(turn: Any) -> Any:
 def _stateful(body: Mapping[str, Any]) -> str | None:
     if body.get("store"):
         return "store"
-    if body.get("cachedContent"):
-        return "cachedContent"  # kept at the provider, for one model
+    for name in ("cachedContent", "continuationToken"):  # kept at the provider, for one model
+        if body.get(name):
+            return name
     for tool in shared.items(body.get("tools")):
         for kind in shared.members(tool):
             if kind not in _CALLERS_TOOLS:

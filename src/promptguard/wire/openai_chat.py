@@ -25,7 +25,11 @@ _PROVIDERS = {
 with_model = shared.with_body_model
 background_path = shared.path_for
 
-_STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use")
+_STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use", "browser_search")
+
+
+_SEARCHES = ("web_search_options", "search_settings", "compound_custom", "include_domains", "exclude_domains")
+"""The provider searches the web for the answer, which is another one tomorrow; the last four are Groq's."""
 
 
 def speaks(method: str, path: str) -> bool:
@@ -69,8 +73,9 @@ def _provider(origin: str) -> str:
 def _stateful(body: Mapping[str, Any]) -> str | None:
     if body.get("store"):
         return "store"
-    if "web_search_options" in body:
-        return "web_search_options"
+    for name in _SEARCHES:
+        if body.get(name) is not None:
+            return name
     for tool in shared.items(body.get("tools")):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind.startswith(_STATEFUL_TOOLS):
