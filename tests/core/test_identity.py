@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import time
 from itertools import pairwise
 
 import pytest
@@ -137,6 +139,33 @@ def test_fingerprints_in_rotation_are_one_mixture_however_sparse_the_calls(count
         facts = told(answers, attribute="fingerprint")
         assert [f.kind for f in facts] == ["mixture"]
         assert len(facts[0].shares) == count
+
+
+@pytest.mark.parametrize("minutes", [3, 40, 700])
+def test_fingerprints_that_answer_in_bursts_are_in_rotation_too(minutes):
+    """A connection, a region or a night stays with one of them: every call is no draw of its own."""
+    rng = random.Random(5)
+    answers, at = [], 0.0
+    for _ in range(200):
+        value, until = f"fp_{rng.randrange(4)}", at + 60 * minutes * rng.expovariate(1)
+        answers += steady(value, at, until, minutes)
+        at = until
+    facts = told(answers, attribute="fingerprint")
+    assert [f.kind for f in facts] == ["mixture"]
+
+
+def test_a_year_of_many_fingerprints_is_told_at_once():
+    rng = random.Random(1)
+    made = []
+    for hour, value in itertools.product(range(8760), range(10)):
+        first = hour * HOUR + rng.random() * 600
+        who = ("gpt-4-0613", f"fp_{value + hour // 2000 * 10}", "default", "", "")
+        made.append(Sighting("o", "gpt-4", *who, first, first + rng.random() * 3000, rng.randint(1, 50)))
+    began = time.process_time()
+    facts = [f for f in identity_facts(made) if f.attribute == "fingerprint"]
+    assert [f.kind for f in facts] == ["mixture", *("changed", "mixture") * 4]
+    assert all(len(f.before) == len(f.after) == 10 for f in facts if f.kind == "changed")
+    assert time.process_time() - began < 10
 
 
 def test_a_change_that_is_taken_back_is_two_changes():

@@ -1,4 +1,4 @@
-"""Headers of openai's clients with everything set that adds one; all SDKs' fields and headers are in tests/conformance/test_fields.py."""
+"""Headers of the openai clients with everything set that adds one. All SDKs: tests/conformance/test_fields.py."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from math import lgamma
 from typing import Literal
 
@@ -21,6 +21,10 @@ ATTRIBUTES = ("model", "fingerprint", "service_tier", "region", "backend")
 SURE = 13.8
 """-ln(1e-6). A value was away where a constant mixture would have left it out of so many answers with at most that
 probability; otherwise it was in rotation all the while."""
+COMPARABLE = 3
+RETURNS = 2
+"""Answers of one value come in bursts (a connection, a region, a day), which counting them one by one takes for proof.
+So a value that was away for as long, or a third of that, more often than RETURNS times was in rotation as well."""
 FEW = 3.0
 SMALL_PART = 0.1
 """Fewer answers than FEW, and less than this part of either side: calls in flight at a switch, not a mixture."""
@@ -137,8 +141,7 @@ class _Attribute:
         self._sums = [0, *accumulate(calls for _, calls in by_middle)]
 
     def facts(self) -> list[IdentityFact]:
-        runs = [run for value in self.spans for run in self._runs(value)]
-        segments = _segments(runs)
+        segments = _segments(self._runs())
         timed = sorted((*self._mixtures(segments), *self._changes(segments)), key=lambda fact: fact.since)
         return [*(self._names() if self.name == "model" else ()), *timed, *self._silence()]
 
@@ -164,37 +167,48 @@ class _Attribute:
         """Return how many answers lie between two moments, each hour's by its middle."""
         return self._sums[bisect_right(self._middles, high)] - self._sums[bisect_left(self._middles, low)]
 
-    def _runs(self, value: str) -> list[_Run]:
-        """Return when a value was among those that answered: not where it stayed away too long for chance."""
-        spans = self.spans[value]
-        calls, end = sum(row.calls for row in spans), max(row.last_at for row in spans)
-        alive = self._answers_within(spans[0].first_at, end)
-        found: list[_Run] = []
-        for row in spans:
-            last = found[-1] if found else None
-            if last is not None and (
-                row.first_at <= last.last
-                or not _was_away(calls, alive, self._answers_within(last.last, row.first_at))
-            ):
-                found[-1] = _Run(value, last.first, max(last.last, row.last_at), last.calls + row.calls)
-            else:
-                found.append(_Run(value, row.first_at, row.last_at, row.calls))
-        # The ends are no different: in a mixture somebody answers first, and somebody last.
-        first = found[0]
-        if not _was_away(
-            first.calls,
-            self._answers_within(self.oldest, first.last),
-            self._answers_within(self.oldest, first.first),
-        ):
-            found[0] = replace(first, first=self.oldest)
-        last = found[-1]
-        if not _was_away(
-            last.calls,
-            self._answers_within(last.first, self.newest),
-            self._answers_within(last.last, self.newest),
-        ):
-            found[-1] = replace(last, last=self.newest)
-        return found
+    def _runs(self) -> list[_Run]:
+        """Return when each value was among those that answered."""
+        apart = {value: self._apart(value) for value in self.spans}
+        runs = [run for found, _ in apart.values() for run in found]
+        begins, ends = sorted({run.first for run in runs}), sorted({run.last for run in runs})
+        return [
+            replace(run, first=self._begin(run, begins, gaps), last=self._end(run, ends, gaps))
+            for found, gaps in apart.values()
+            for run in found
+        ]
+
+    def _apart(self, value: str) -> tuple[list[_Run], list[int]]:
+        """Return a value's runs, and how many others answered each time it was away."""
+        spans = _merged(value, self.spans[value])
+        calls = sum(run.calls for run in spans)
+        alive = self._answers_within(spans[0].first, spans[-1].last)
+        gaps = [self._answers_within(one.last, other.first) for one, other in pairwise(spans)]
+        away = [_was_away(calls, alive, gap) and _is_rare(gap, gaps) for gap in gaps]
+        cuts = [0, *(number for number, gone in enumerate(away, start=1) if gone), len(spans)]
+        runs = [
+            _Run(value, spans[low].first, spans[high - 1].last, sum(run.calls for run in spans[low:high]))
+            for low, high in pairwise(cuts)
+        ]
+        return runs, gaps
+
+    # In a mixture somebody answers first, and somebody last: a run begins and ends with another one where it may have.
+
+    def _begin(self, run: _Run, begins: Sequence[float], gaps: Sequence[int]) -> float:
+        def may_have(begin: float) -> bool:
+            late = self._answers_within(begin, run.first)
+            return not (
+                _was_away(run.calls, self._answers_within(begin, run.last), late) and _is_rare(late, gaps)
+            )
+
+        return begins[bisect_left(begins, True, hi=bisect_left(begins, run.first), key=may_have)]
+
+    def _end(self, run: _Run, ends: Sequence[float], gaps: Sequence[int]) -> float:
+        def may_not_have(end: float) -> bool:
+            early = self._answers_within(run.last, end)
+            return _was_away(run.calls, self._answers_within(run.first, end), early) and _is_rare(early, gaps)
+
+        return ends[bisect_left(ends, True, lo=bisect_right(ends, run.last), key=may_not_have) - 1]
 
     def _mixtures(self, segments: Sequence[_Segment]) -> list[IdentityFact]:
         windows: list[_Segment] = []
@@ -253,6 +267,24 @@ def _was_away(calls: int, answers: int, others: int) -> bool:
         left = calls
         answers = calls + others
     return _log_choose(answers, calls) - _log_choose(left, calls) > SURE
+
+
+def _is_rare(gap: int, gaps: Sequence[int]) -> bool:
+    """Whether a value was seldom away for so long: one that comes and goes, for minutes or days, is in rotation."""
+    as_long = (1 for other in gaps if COMPARABLE * other >= gap)
+    return sum(islice(as_long, RETURNS + 1)) <= RETURNS
+
+
+def _merged(value: str, rows: Sequence[Sighting]) -> list[_Run]:
+    """Return the times of one value's rows, those that overlap put together."""
+    found: list[_Run] = []
+    first, last, calls = rows[0].first_at, rows[0].last_at, 0
+    for row in rows:
+        if row.first_at > last:
+            found.append(_Run(value, first, last, calls))
+            first, last, calls = row.first_at, row.last_at, 0
+        last, calls = max(last, row.last_at), calls + row.calls
+    return [*found, _Run(value, first, last, calls)]
 
 
 def _log_choose(of: int, some: int) -> float:
