@@ -86,6 +86,21 @@ def test_7_the_caller_gets_the_same_bytes_when_we_fail(target, provider, guarded
 
 
 @pytest.mark.sdk
+def test_an_answer_is_kept_though_who_gave_it_cannot_be_noted(provider, guarded, monkeypatch):
+    client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=guarded, cache="disk")
+    monkeypatch.setattr("promptguard.guarding.who_of", broken)
+    ports = client._client._transport._promptguard_ports
+    answers = []
+    for _ in range(2):
+        answers.append(client.chat.completions.create(model="gpt-4", messages=ASK))
+        assert ports.cache.flush(10)
+    assert answers[0] == answers[1]
+    assert provider.asked("gpt-4") == 1
+    assert [kind for kind in ports.faults.counts if kind.startswith("identity:")]
+    client.close()
+
+
+@pytest.mark.sdk
 def test_no_answer_of_another_key_server_or_parameter_is_served(provider, guarded):
     with FakeProvider({"gpt-4": lambda _: "elsewhere"}) as second:
 
