@@ -141,6 +141,16 @@ def test_fingerprints_in_rotation_are_one_mixture_however_sparse_the_calls(count
         assert len(facts[0].shares) == count
 
 
+def test_a_change_stays_told_when_the_old_one_begins_to_come_back():
+    answers = [
+        *steady("a", 0, 2 * HOUR),
+        *steady("b", 2 * HOUR, 4 * HOUR),
+        *steady("a", 4 * HOUR, 4 * HOUR + 180),
+    ]
+    (change,) = (f for f in told(answers, "changed") if f.before == ("a",))
+    assert (change.after, change.since, change.until) == (("b",), 2 * HOUR - 60, 2 * HOUR)
+
+
 @pytest.mark.parametrize("minutes", [3, 40, 700])
 def test_fingerprints_that_answer_in_bursts_are_in_rotation_too(minutes):
     """A connection, a region or a night stays with one of them: every call is no draw of its own."""

@@ -172,11 +172,11 @@ class _Attribute:
         apart = {value: self._apart(value) for value in self.spans}
         runs = [run for found, _ in apart.values() for run in found]
         begins, ends = sorted({run.first for run in runs}), sorted({run.last for run in runs})
-        return [
-            replace(run, first=self._begin(run, begins, gaps), last=self._end(run, ends, gaps))
-            for found, gaps in apart.values()
-            for run in found
-        ]
+        for found, gaps in apart.values():
+            # In a mixture somebody answers first, and somebody last: a value begins and ends with others where it may.
+            found[0] = replace(found[0], first=self._begin(found[0], begins, gaps))
+            found[-1] = replace(found[-1], last=self._end(found[-1], ends, gaps))
+        return [run for found, _ in apart.values() for run in found]
 
     def _apart(self, value: str) -> tuple[list[_Run], list[int]]:
         """Return a value's runs, and how many others answered each time it was away."""
@@ -191,8 +191,6 @@ class _Attribute:
             for low, high in pairwise(cuts)
         ]
         return runs, gaps
-
-    # In a mixture somebody answers first, and somebody last: a run begins and ends with another one where it may have.
 
     def _begin(self, run: _Run, begins: Sequence[float], gaps: Sequence[int]) -> float:
         def may_have(begin: float) -> bool:
