@@ -49,9 +49,9 @@ A number counts the tests behind a cell that passed; `n ✗` tests that failed; 
 `promptguard.wrap(client)` takes the clients of these packages. Anything else over httpx or httpx2 takes
 `promptguard.guard(http_client)`. Four things to know:
 
-- **Azure** goes by a deployment where others go by a model: `Shadow(model=...)`, `Route(to=...)` and `Replay(placebo=...)` name
-  deployments of the same resource, which are put into the URL where Azure's paths name them there. Who served is told by the
-  model's own name. No call was made to Azure itself.
+- **Azure** goes by a deployment where others go by a model: `Shadow(model=...)`, `Route(to=...)` and
+  `Replay(placebo=...)` name deployments of the same resource, which are put into the URL where Azure's paths name them
+  there. Who served is told by the model's own name. No call was made to Azure itself.
 - **google-genai** makes asynchronous calls through aiohttp where that is installed. A wrapped client uses the SDK's own
   httpx path instead, so that connection errors are httpx's; `unwrap` gives the choice back. The cells below are for that
   path. In major 1 its connections belong to one event loop, where aiohttp's would have had one set a loop.
