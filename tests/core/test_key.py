@@ -17,7 +17,6 @@ from promptguard.core.key import (
     meaningful_headers,
     principal,
     renews,
-    unambiguous,
 )
 from promptguard.core.model import Facts, Request
 from promptguard.core.options import Cache
@@ -133,13 +132,6 @@ def test_any_header_that_is_not_named_as_excluded_changes_the_key(name, value):
 def test_the_credential_is_not_in_the_digest_in_the_clear():
     assert "k" * 40 not in principal(replace(BASE, headers=((b"Authorization", b"k" * 40),)), SECRET)
     assert principal(BASE, SECRET) != principal(BASE, b"another")
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"), [(b'{"a":1,"a":2}', False), (b'{"a":[{"b":1,"b":1}]}', False), (b'{"a":1}', True)]
-)
-def test_repeated_members_are_ambiguous(body, expected):
-    assert unambiguous(body) is expected
 
 
 def test_keys_are_what_they_were():

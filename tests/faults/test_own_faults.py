@@ -48,7 +48,6 @@ FAULTS = [
     "promptguard.guarding.Guard.begin",
     "promptguard.guarding.call",
     "promptguard.core.caching.cache_key",
-    "promptguard.core.caching.unambiguous",
     "promptguard.core.flow.answered",
     "promptguard.core.flow.keep",
     "promptguard.core.turns.Identities.saw",

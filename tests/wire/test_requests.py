@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from promptguard import wire
-from promptguard.core.model import Facts, Request
+from promptguard.core.model import Ambiguous, Facts, Request
 from promptguard.core.policy import wants_variety
 
 PROTOCOLS = {protocol.NAME: protocol for protocol in wire.PROTOCOLS}
@@ -119,3 +119,17 @@ def test_every_protocol_is_covered_and_reads_its_own(name):
     assert set(PATHS) == set(PROTOCOLS)
     body = {"model": "m", "messages": [], "contents": [], "input": "x"}
     assert PROTOCOLS[name].read_request(asked(name, json.dumps(body).encode())) is not None
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("more", [b'"n":1,"n":1', b'"more":[{"b":1,"b":2}]', b'"n":1'])
+def test_a_member_said_twice_is_never_cached_whatever_the_protocol(name, more):
+    """Two parsers may read two questions in it."""
+    turn = b'[{"role":"user","content":"x","parts":[{"text":"x"}]}]'
+    members = b'"model":"m","messages":%s,"contents":%s,"input":%s' % (turn, turn, turn)
+    headers = ((b"authorization", b"Bearer k"),)
+    request = Request("POST", "https://api", PATHS[name], headers, b"{%s,%s}" % (members, more))
+    facts = PROTOCOLS[name].read_request(request)
+    assert facts is not None
+    assert isinstance(facts.body, Ambiguous) is (more != b'"n":1')
+    assert facts.model == "m"

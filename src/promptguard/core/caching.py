@@ -13,8 +13,8 @@ from typing import Any
 
 from promptguard.core import effects as do
 from promptguard.core.events import CacheLooked
-from promptguard.core.key import cache_key, unambiguous
-from promptguard.core.model import Reading, StoredReply
+from promptguard.core.key import cache_key
+from promptguard.core.model import Ambiguous, Reading, StoredReply
 from promptguard.core.options import Cache
 from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable, wants_variety
 from promptguard.core.surroundings import Running, Surroundings
@@ -59,7 +59,7 @@ def _keys(this: Running, around: Surroundings, cache: Cache) -> tuple[str, ...] 
     reason = "asked for" if around.bypass else cache_bypass(this.request, this.facts, around.settings)
     if reason is not None:
         return reason
-    if not unambiguous(this.request.body):
+    if isinstance(this.facts.body, Ambiguous):
         return "repeated JSON member"
     settings = around.settings
     # As it is sent: a URL may name the model as well, and goes before the body where the two differ.

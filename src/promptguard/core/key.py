@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -214,17 +213,3 @@ def cluster_digest(name: str, secret: bytes) -> str:
 def _keyed(data: bytes, secret: bytes) -> str:
     # Keyed, because a plain digest of a short question can be guessed from the ledger.
     return hmac.new(secret, data, hashlib.sha256).hexdigest()[:32]
-
-
-def unambiguous(body: bytes) -> bool:
-    """Whether a JSON body has no repeated member names, which two parsers may read in two ways."""
-    ambiguous = False
-
-    def seen_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal ambiguous
-        members = dict(pairs)
-        ambiguous = ambiguous or len(members) != len(pairs)
-        return members
-
-    json.loads(body, object_pairs_hook=seen_once)
-    return not ambiguous

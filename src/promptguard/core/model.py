@@ -37,6 +37,10 @@ class Request:
     """the caller's own limits in seconds, by httpx's names: connect, read, write, pool"""
 
 
+class Ambiguous(dict[str, Any]):
+    """A body in which some object says one member twice: two parsers may read two questions, so it is never cached."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What one protocol says about a request; made by `wire`, so that nothing else parses bodies."""

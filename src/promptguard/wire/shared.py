@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote
 
-from promptguard.core.model import Facts, Headers, Reading, Request
+from promptguard.core.model import Ambiguous, Facts, Headers, Reading, Request
 from promptguard.wire.encoding import decoded
 
 
@@ -53,10 +53,29 @@ def _with_headers(reading: Reading, headers: Headers) -> Reading:
     return replace(reading, identity=replace(reading.identity, **found)) if found else reading
 
 
+class _RepeatedMemberError(ValueError):
+    """An object says one member twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RepeatedMemberError
+    return members
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_once)
+
+
 def json_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that `body` is, or None."""
+    """Return the JSON object that `body` is, or None; an `Ambiguous` one where a member is said twice."""
     try:
-        found = json.loads(body)
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        try:
+            found = _STRICT.decode(text)
+        except _RepeatedMemberError:
+            found = json.loads(text)
+            return Ambiguous(found) if isinstance(found, dict) else None
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
