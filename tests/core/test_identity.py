@@ -121,6 +121,19 @@ def test_a_rollout_is_a_mixture_and_then_a_change():
     assert (change.since, change.until) == (mixture.since, mixture.until)
 
 
+def test_an_early_gap_of_a_rollout_is_no_end_of_it():
+    """What is most of the answers later on was a small part of them then."""
+    early = [(10 * HOUR + 60 * n, "new" if n % 60 < 3 else "old") for n in range(61)]
+    mixed = [(11 * HOUR + 120 + 60 * n, "new" if n % 2 else "old") for n in range(60)]
+    facts = told([*steady("old", 0, 10 * HOUR), *early, *mixed, *steady("new", 13 * HOUR, 60 * HOUR)])
+    assert [f.kind for f in facts] == ["rewritten", "rewritten", "mixture", "changed"]
+
+
+def test_a_stray_answer_of_the_old_one_takes_no_change_back():
+    answers = [*steady("old", 0, 3 * HOUR), *steady("new", 3 * HOUR, 20 * HOUR), (15 * HOUR + 30, "old")]
+    assert [f.kind for f in told(sorted(answers))][2:] == ["changed", "mixture"]
+
+
 def test_before_a_rollout_is_over_it_is_an_ongoing_mixture_and_no_change():
     rng = random.Random(2)
     mixed = [(at, "new" if rng.random() < 0.3 else "old") for at, _ in steady("", 10 * HOUR, 20 * HOUR)]
@@ -162,6 +175,35 @@ def test_fingerprints_that_answer_in_bursts_are_in_rotation_too(minutes):
         at = until
     facts = told(answers, attribute="fingerprint")
     assert [f.kind for f in facts] == ["mixture"]
+
+
+def rotation(rng):
+    values = range(rng.choice((2, 3, 5)))
+    weights = [rng.random() + 0.02 for _ in values]
+    return [str(value) for value in rng.choices(values, weights, k=400)]
+
+
+def rollout(rng):
+    old, mixed, new = rng.randint(50, 600), rng.randint(50, 600), rng.randint(250, 600)
+    return ["a"] * old + ["b" if rng.random() < (n + 1) / mixed else "a" for n in range(mixed)] + ["b"] * new
+
+
+def switch(rng):
+    return ["a"] * rng.randint(20, 600) + ["b"] * rng.randint(20, 600)
+
+
+@pytest.mark.parametrize(
+    ("happening", "expected"),
+    [(rotation, ["mixture"]), (rollout, ["mixture", "changed"]), (switch, ["changed"])],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_happens_is_told_and_nothing_else(happening, expected):
+    """200 of each, at paces at which they take more than the hour that is the ledger's resolution."""
+    for seed in range(200):
+        rng = random.Random(seed)
+        every, values = rng.choice((120.0, 1800.0, 7200.0)), happening(rng)
+        facts = told([(every * n, value) for n, value in enumerate(values)], attribute="fingerprint")
+        assert [f.kind for f in facts] == expected, seed
 
 
 def test_a_year_of_many_fingerprints_is_told_at_once():

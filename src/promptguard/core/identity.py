@@ -21,6 +21,8 @@ ATTRIBUTES = ("model", "fingerprint", "service_tier", "region", "backend")
 SURE = 13.8
 """-ln(1e-6). A value was away where a constant mixture would have left it out of so many answers with at most that
 probability; otherwise it was in rotation all the while."""
+SHORTEST = 10
+"""Answers of others in a row below which nobody was away: as many as move a name for the cache (`core/turns.py`)."""
 COMPARABLE = 3
 RETURNS = 2
 """Answers of one value come in bursts (a connection, a region, a day), which counting them one by one takes for proof.
@@ -181,10 +183,14 @@ class _Attribute:
     def _apart(self, value: str) -> tuple[list[_Run], list[int]]:
         """Return a value's runs, and how many others answered each time it was away."""
         spans = _merged(value, self.spans[value])
-        calls = sum(run.calls for run in spans)
-        alive = self._answers_within(spans[0].first, spans[-1].last)
         gaps = [self._answers_within(one.last, other.first) for one, other in pairwise(spans)]
-        away = [_was_away(calls, alive, gap) and _is_rare(gap, gaps) for gap in gaps]
+        calls = [0, *accumulate(run.calls for run in spans)]
+        # By its share until then: a rollout's grows, and what is most of the answers later on leaves gaps early.
+        away = [
+            _was_away(calls[number], self._answers_within(spans[0].first, spans[number].first), gap)
+            and _is_rare(gap, gaps)
+            for number, gap in enumerate(gaps, start=1)
+        ]
         cuts = [0, *(number for number, gone in enumerate(away, start=1) if gone), len(spans)]
         runs = [
             _Run(value, spans[low].first, spans[high - 1].last, sum(run.calls for run in spans[low:high]))
@@ -217,7 +223,20 @@ class _Attribute:
                 windows[-1] = _Segment(windows[-1].since, segment.until, windows[-1].runs | segment.runs)
             else:
                 windows.append(segment)
-        return [self._mixture(window) for window in windows if not _is_handover(window)]
+        joined: list[_Segment] = []
+        for window in windows:
+            if _is_handover(window):
+                continue
+            if joined and self._is_one(joined[-1], window):
+                joined[-1] = _Segment(joined[-1].since, window.until, joined[-1].runs | window.runs)
+            else:
+                joined.append(window)
+        return [self._mixture(window) for window in joined]
+
+    def _is_one(self, one: _Segment, other: _Segment) -> bool:
+        """Whether two mixtures of the same values are one: a rollout begins and ends with a few answers far apart."""
+        longer = max(self._answers_within(each.since, each.until) for each in (one, other))
+        return one.values == other.values and self._answers_within(one.until, other.since) <= longer
 
     def _mixture(self, window: _Segment) -> IdentityFact:
         answers = {
@@ -260,6 +279,8 @@ class _Attribute:
 
 def _was_away(calls: int, answers: int, others: int) -> bool:
     """Whether `calls` of `answers` would by chance leave a stretch of `others` out less often than once in a million."""
+    if others < SHORTEST:
+        return False
     left = answers - others
     if left < calls:  # hours are counted by their middle, so that the stretch may seem to hold a few too many
         left = calls
