@@ -10,6 +10,7 @@ import pytest
 import promptguard
 from promptguard.cli import main
 from promptguard.dashboard import render_report
+from promptguard.ledger.writer import MOST_IDENTITIES, OTHERS
 from promptguard.report.read import read_report
 from promptguard.reporting import full_report
 from promptguard.testing import FakeClock, FakeProvider, Served
@@ -162,3 +163,10 @@ def test_hours_are_rows_of_their_own_and_processes_add_up(tmp_path):
     ledger.close()
     assert rows == [(1, HOUR + 10.0, HOUR + 60.0, 5), (2, 2 * HOUR, 2 * HOUR + 1, 1)]
     one.close(), other.close()
+
+
+def test_a_server_with_a_new_name_for_every_answer_fills_no_ledger(tmp_path):
+    report = calls(tmp_path, lambda n: f"m-{n}", count=MOST_IDENTITIES + 20, every=1.0, cache="disk")
+    names = {seen.model: seen.calls for seen in report.identities}
+    assert len(names) == MOST_IDENTITIES + 1
+    assert names[OTHERS] == 20

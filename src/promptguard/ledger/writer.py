@@ -19,6 +19,8 @@ from promptguard.ledger.store import HOUR, Ledger
 BATCH = 200
 BOUND = 20_000
 RETRY_SECONDS = 1.0
+MOST_IDENTITIES = 64
+OTHERS = "(others)"
 
 Sightings = dict[tuple[int, tuple[str, ...]], tuple[float, float, int]]
 """(hour, who) → (first at, last at, calls)"""
@@ -36,6 +38,9 @@ class Writer:
         self._pairs: deque[dict[str, Any]] = deque()
         self._counts: dict[tuple[str, str], float] = {}
         self._sightings: Sightings = {}
+        self._known: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        """(server, name asked) → who answered to it within `_known_hour`"""
+        self._known_hour = 0
         self._wake = threading.Condition()
         self._busy = False
         self._hurry = False
@@ -59,9 +64,22 @@ class Writer:
             self._counts[name, label] = self._counts.get((name, label), 0.0) + amount
 
     def note_sighting(self, who: tuple[str, ...], at: float) -> None:
-        """Record that `who` (as `Ledger.note_sightings` names it) answered at a moment; written with the next batch."""
+        """Record that `who` (as `Ledger.note_sightings` names it) answered at a moment; written with the next batch.
+
+        A server that calls itself something new with every answer is told as OTHERS from MOST_IDENTITIES an hour on.
+        """
         with self._wake:
-            _add_sighting(self._sightings, who, (at, at, 1))
+            _add_sighting(self._sightings, self._bounded(who, int(at // HOUR)), (at, at, 1))
+
+    def _bounded(self, who: tuple[str, ...], hour: int) -> tuple[str, ...]:
+        if hour != self._known_hour:
+            self._known_hour, self._known = hour, {}
+        place, said = who[:2], who[2:]
+        known = self._known.setdefault(place, set())
+        if said in known or len(known) < MOST_IDENTITIES:
+            known.add(said)
+            return who
+        return (*place, *(OTHERS if name else "" for name in said))
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything put so far is committed; False when that took longer than `timeout` seconds."""
