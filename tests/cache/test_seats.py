@@ -90,7 +90,7 @@ def test_an_exception_between_two_steps_gives_the_lead_back(made, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("promptguard.http.transport._Run.received", interrupted)
+        patched.setattr("promptguard.http.run.Run.received", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.post(URL, json=QUESTION)
     gc.collect()

@@ -1,4 +1,4 @@
-"""The guard under an SDK's HTTP client, and the two short drivers that run a call's flow.
+"""The guard under an SDK's httpx or httpx2 client, and the two short drivers that run a call's flow (`run.py`).
 
 `guarded(client)` returns a shallow clone of the client whose transport and mounts are guarded; the SDK's retries,
 proxies, TLS, pool and hooks stay where they are. The guard is a dynamic subclass of the user's own transport class,
@@ -13,47 +13,13 @@ import copy
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from promptguard.core import effects as do
-from promptguard.core.flow import Flow
-from promptguard.core.model import Headers, Request, StoredReply
-from promptguard.errors import DriftDetected
+from promptguard.core.model import Request, StoredReply
 from promptguard.http.family import family_of, is_async
-from promptguard.http.streams import (
-    Recorder,
-    finish_abandoned,
-    finish_later,
-    recorded_stream_class,
-    replayed_stream_class,
-)
-
-CACHE_MARK = (b"x-promptguard-cache", b"hit")
-
-
-class Ports(Protocol):
-    """What the drivers need from the rest: begin a call's flow, perform effects that return at once, count faults."""
-
-    def begin(self, read: Callable[[], Request | None]) -> Flow | None:
-        """Return the flow of the request that `read` gives, or None for one that needs nothing of ours.
-
-        Most calls of an application that only samples are such; their requests are not even read.
-        """
-
-    def perform(self, effect: do.Effect) -> Any:
-        """Perform an effect that returns at once; never raises."""
-
-    def join(self, effect: do.Join) -> do.Joined:
-        """Lead equal calls, or wait for the one that does, on this thread."""
-
-    async def join_async(self, effect: do.Join) -> do.Joined:
-        """Do the same on this event loop, without blocking it."""
-
-    def leave(self, seat: Any) -> None:
-        """Give up the lead, if it is still held."""
-
-    def fault(self, operation: str, error: BaseException) -> None:
-        """Count a fault of our own; never raises."""
+from promptguard.http.run import CACHE_MARK, Ports, begin, storable
+from promptguard.http.streams import Recorder, recorded_stream_class, replayed_stream_class
 
 
 def guarded(client: Any, ports: Ports, *, inner: str | None = None) -> Any:
@@ -164,7 +130,7 @@ def _members(cls: type, **methods: Any) -> dict[str, Any]:
 
 def _drive(request: Any, inner: Any, ports: Ports) -> Any:
     """Run one attempt on the caller's thread."""
-    run = _begin(request, ports)
+    run = begin(request, ports, _HTTPX)
     if run is None:
         return inner.handle_request(request)
     response = None
@@ -185,7 +151,7 @@ def _drive(request: Any, inner: Any, ports: Ports) -> Any:
 
 async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
     """Run one attempt on the caller's event loop; the same steps as `_drive`, line by line."""
-    run = _begin(request, ports)
+    run = begin(request, ports, _HTTPX)
     if run is None:
         return await inner.handle_async_request(request)
     response = None
@@ -204,101 +170,31 @@ async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
     return run.deliver(response) or await inner.handle_async_request(request)
 
 
-def _begin(request: Any, ports: Ports) -> _Run | None:
-    """Start the flow of a request that a protocol recognises; None for everything else, untouched."""
-    try:
-        finish_abandoned()
-        flow = ports.begin(functools.partial(_to_ours, request))
-        return None if flow is None else _Run(flow, request, ports)
-    except Exception as error:  # noqa: BLE001 - the law above
-        ports.fault("begin", error)
-        return None
+class _Httpx:
+    """Requests and responses of httpx and httpx2."""
+
+    def to_ours(self, request: Any) -> Request | None:
+        return _to_ours(request)
+
+    def to_theirs(self, ours: Request, original: Any) -> Any:
+        return _to_theirs(ours, original)
+
+    def head(self, response: Any) -> do.Head:
+        return do.Head(response.status_code, tuple(response.headers.raw))
+
+    def rebuilt(self, reply: StoredReply, request: Any) -> Any:
+        return _rebuilt(reply, family_of_request(request))
+
+    def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
+        if hasattr(response, "_content"):
+            # A transport in memory (a mock, a cache) gives the body whole: the library will not read it again.
+            done(_body_in_memory(response))
+            return
+        stream_class = recorded_stream_class(family_of_request(request))
+        response.stream = stream_class(response.stream, Recorder(done))
 
 
-_TAKE_TIME = (do.Send, do.Join, do.Deliver, do.Serve, do.Refuse)
-
-
-class _Run:
-    """One flow being driven: performs what returns at once, stops at what takes time."""
-
-    __slots__ = ("_flow", "_ports", "_request", "_seat", "effect")
-
-    def __init__(self, flow: Flow, request: Any, ports: Ports) -> None:
-        self._flow = flow
-        self._request = request
-        self._ports = ports
-        self._seat: Any = None
-        self.effect: do.Effect | None = None
-        self._advance(None)
-
-    def _advance(self, answer: Any) -> None:
-        """Send `answer` and go on to the next effect that takes time; a fault of ours ends the flow quietly."""
-        try:
-            effect = self._flow.send(answer)
-            while not isinstance(effect, _TAKE_TIME):
-                effect = self._flow.send(self._ports.perform(effect))
-            self.effect = effect
-        except StopIteration:
-            self._end()
-        except Exception as error:  # noqa: BLE001 - the law above
-            self._end()
-            self._ports.fault("flow", error)
-
-    def _end(self) -> None:
-        """Note that the flow is over; whatever ended it, nobody waits for this call any longer."""
-        self.effect = None
-        seat, self._seat = self._seat, None
-        if seat is not None:
-            self._ports.leave(seat)
-
-    def __del__(self) -> None:
-        # An exception between two steps, such as KeyboardInterrupt, or a task that was dropped with its loop.
-        if getattr(self, "_seat", None) is not None:
-            finish_later(self._end)
-
-    def joined(self, how: do.Joined) -> None:
-        self._seat = how.seat
-        self._advance(how)
-
-    def outgoing(self) -> Any:
-        """Return the request to send: the SDK's own object, or a routed copy of it."""
-        asked = self.effect.request if isinstance(self.effect, do.Send) else None
-        if asked is None:
-            return self._request
-        try:
-            return _to_theirs(asked, self._request)
-        except Exception as error:  # noqa: BLE001 - the law above
-            self._ports.fault("route", error)
-            return self._request
-
-    def received(self, response: Any) -> None:
-        self._advance(do.Head(response.status_code, tuple(response.headers.raw)))
-
-    def lost(self, error: BaseException) -> None:
-        self._advance(do.Lost(type(error).__name__))
-
-    def deliver(self, response: Any) -> Any | None:
-        """Return what the caller gets; None when there is nothing yet and the bare transport must be asked.
-
-        Raises DriftDetected where `on_drift=Raise()` asked for it.
-        """
-        if isinstance(self.effect, do.Refuse):
-            raise DriftDetected(self.effect.message)
-        try:
-            if isinstance(self.effect, do.Serve):
-                return _rebuilt(self.effect.reply, family_of_request(self._request))
-            if isinstance(self.effect, do.Deliver) and hasattr(response, "_content"):
-                # A transport in memory (a mock, a cache) gives the body whole: the library will not read it again.
-                self._advance(_body_in_memory(response))
-            elif isinstance(self.effect, do.Deliver):
-                recorder = Recorder(self._advance)
-                response.stream = recorded_stream_class(family_of_request(self._request))(
-                    response.stream, recorder
-                )
-        except Exception as error:  # noqa: BLE001 - the law above
-            self._end()
-            self._ports.fault("deliver", error)
-        return response
+_HTTPX = _Httpx()
 
 
 def _body_in_memory(response: Any) -> do.Body:
@@ -351,15 +247,7 @@ def _to_theirs(ours: Request, original: Any) -> Any:
 def _rebuilt(reply: StoredReply, family: ModuleType) -> Any:
     """Build a response from stored bytes, in the chunks in which they came."""
     stream = replayed_stream_class(family)(reply.chunks)
-    headers = [*_storable(reply.headers), CACHE_MARK]
+    headers = [*storable(reply.headers), CACHE_MARK]
     return family.Response(
         reply.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"}
     )
-
-
-_CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"set-cookie", b"date"})
-
-
-def _storable(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return the headers that are about the answer, not about the connection it came over."""
-    return [(name, value) for name, value in headers if name.lower() not in _CONNECTION_HEADERS]

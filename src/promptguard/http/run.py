@@ -1,0 +1,172 @@
+"""One call's flow being driven, whatever the HTTP library: what returns at once is performed here.
+
+A driver is a short loop around a `Run`, one for each way to wait: threads and asyncio over httpx (`transport.py`),
+botocore's session (`botocore_session.py`). What differs between libraries is in their `Library`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from promptguard.core import effects as do
+from promptguard.core.flow import Flow
+from promptguard.core.model import Headers, Request, StoredReply
+from promptguard.errors import DriftDetected
+from promptguard.http.streams import finish_abandoned, finish_later
+
+CACHE_MARK = (b"x-promptguard-cache", b"hit")
+
+
+class Ports(Protocol):
+    """What the drivers need from the rest: begin a call's flow, perform effects that return at once, count faults."""
+
+    def begin(self, read: Callable[[], Request | None]) -> Flow | None:
+        """Return the flow of the request that `read` gives, or None for one that needs nothing of ours.
+
+        Most calls of an application that only samples are such; their requests are not even read.
+        """
+
+    def perform(self, effect: do.Effect) -> Any:
+        """Perform an effect that returns at once; never raises."""
+
+    def join(self, effect: do.Join) -> do.Joined:
+        """Lead equal calls, or wait for the one that does, on this thread."""
+
+    async def join_async(self, effect: do.Join) -> do.Joined:
+        """Do the same on this event loop, without blocking it."""
+
+    def leave(self, seat: Any) -> None:
+        """Give up the lead, if it is still held."""
+
+    def fault(self, operation: str, error: BaseException) -> None:
+        """Count a fault of our own; never raises."""
+
+
+class Library(Protocol):
+    """One HTTP library's requests and responses, in our words and back. Any of these may raise: that ends a flow."""
+
+    def to_ours(self, request: Any) -> Request | None:
+        """Read a request; None for what has no body in memory, which passes untouched."""
+
+    def to_theirs(self, ours: Request, original: Any) -> Any:
+        """Return a request like `original` that says what `ours` does."""
+
+    def head(self, response: Any) -> do.Head:
+        """Return status and headers."""
+
+    def rebuilt(self, reply: StoredReply, request: Any) -> Any:
+        """Build a response from stored bytes, in the chunks in which they came."""
+
+    def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
+        """Have `done` told, once, what the body was: now if it is in memory, else when the caller is done with it."""
+
+
+def begin(request: Any, ports: Ports, library: Library) -> Run | None:
+    """Start the flow of a request that a protocol recognises; None for everything else, untouched."""
+    try:
+        finish_abandoned()
+        flow = ports.begin(functools.partial(library.to_ours, request))
+        return None if flow is None else Run(flow, request, ports, library)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong on our side, the bare client is asked
+        ports.fault("begin", error)
+        return None
+
+
+_TAKE_TIME = (do.Send, do.Join, do.Deliver, do.Serve, do.Refuse)
+
+
+class Run:
+    """One flow being driven: performs what returns at once, stops at what takes time."""
+
+    __slots__ = ("_flow", "_library", "_ports", "_request", "_seat", "effect")
+
+    def __init__(self, flow: Flow, request: Any, ports: Ports, library: Library) -> None:
+        self._flow = flow
+        self._request = request
+        self._ports = ports
+        self._library = library
+        self._seat: Any = None
+        self.effect: do.Effect | None = None
+        self._advance(None)
+
+    def _advance(self, answer: Any) -> None:
+        """Send `answer` and go on to the next effect that takes time; a fault of ours ends the flow quietly."""
+        try:
+            effect = self._flow.send(answer)
+            while not isinstance(effect, _TAKE_TIME):
+                effect = self._flow.send(self._ports.perform(effect))
+            self.effect = effect
+        except StopIteration:
+            self._end()
+        except Exception as error:  # noqa: BLE001 - the law of transport.py
+            self._end()
+            self._ports.fault("flow", error)
+
+    def _end(self) -> None:
+        """Note that the flow is over; whatever ended it, nobody waits for this call any longer."""
+        self.effect = None
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self._ports.leave(seat)
+
+    def __del__(self) -> None:
+        # An exception between two steps, such as KeyboardInterrupt, or a task that was dropped with its loop.
+        if getattr(self, "_seat", None) is not None:
+            finish_later(self._end)
+
+    def joined(self, how: do.Joined) -> None:
+        """Go on with the answer of an equal call, as the leader, or alone."""
+        self._seat = how.seat
+        self._advance(how)
+
+    def outgoing(self) -> Any:
+        """Return the request to send: the SDK's own object, or a routed copy of it."""
+        asked = self.effect.request if isinstance(self.effect, do.Send) else None
+        if asked is None:
+            return self._request
+        try:
+            return self._library.to_theirs(asked, self._request)
+        except Exception as error:  # noqa: BLE001 - the law of transport.py
+            self._ports.fault("route", error)
+            return self._request
+
+    def received(self, response: Any) -> None:
+        """Go on with the head of an answer."""
+        try:
+            head = self._library.head(response)
+        except Exception as error:  # noqa: BLE001 - the law of transport.py
+            self._end()
+            self._ports.fault("head", error)
+            return
+        self._advance(head)
+
+    def lost(self, error: BaseException) -> None:
+        """Go on without an answer; the driver raises `error` itself."""
+        self._advance(do.Lost(type(error).__name__))
+
+    def deliver(self, response: Any) -> Any | None:
+        """Return what the caller gets; None when there is nothing yet and the bare transport must be asked.
+
+        Raises DriftDetected where `on_drift=Raise()` asked for it.
+        """
+        if isinstance(self.effect, do.Refuse):
+            raise DriftDetected(self.effect.message)
+        try:
+            if isinstance(self.effect, do.Serve):
+                return self._library.rebuilt(self.effect.reply, self._request)
+            if isinstance(self.effect, do.Deliver):
+                self._library.watch(response, self._request, self._advance)
+        except Exception as error:  # noqa: BLE001 - the law of transport.py
+            self._end()
+            self._ports.fault("deliver", error)
+        return response
+
+
+_CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"set-cookie", b"date"})
+
+
+def storable(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the headers that are about the answer, not about the connection it came over."""
+    return [(name, value) for name, value in headers if name.lower() not in _CONNECTION_HEADERS]
