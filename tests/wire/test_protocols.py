@@ -14,15 +14,25 @@ from promptguard import wire
 from promptguard.core.model import Identity, Request
 from promptguard.core.policy import ORDINARY_ENDS, unsaved
 from promptguard.testing import dialects
+from promptguard.testing.dialects import frames
 from promptguard.testing.dialects.parts import Answer, Served
 
 TURN = [{"role": "user", "content": "What is the weather in Kiel?"}]
 GEMINI_TURN = [{"role": "user", "parts": [{"text": "What is the weather in Kiel?"}]}]
+CONVERSE_TURN = [{"role": "user", "content": [{"text": "What is the weather in Kiel?"}]}]
+CLOUD = {"messages": TURN, "max_tokens": 99}
+PUBLISHER = "/v1/projects/p/locations/us-east5/publishers/anthropic"
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Kiel"}'}}
 PATHS = {
     "openai_chat": ("/v1/chat/completions", {"model": "m-1", "messages": TURN}),
     "openai_responses": ("/v1/responses", {"model": "m-1", "input": TURN, "store": False}),
     "anthropic_messages": ("/v1/messages", {"model": "m-1", "messages": TURN, "max_tokens": 99}),
+    "anthropic_bedrock": ("/model/m-1/invoke", CLOUD | {"anthropic_version": "bedrock-2023-05-31"}),
+    "anthropic_vertex": (
+        f"{PUBLISHER}/models/m-1:rawPredict",
+        CLOUD | {"anthropic_version": "vertex-2023-10-16"},
+    ),
+    "bedrock_converse": ("/model/m-1/converse", {"messages": CONVERSE_TURN}),
     "gemini": ("/v1beta/models/m-1:generateContent", {"contents": GEMINI_TURN}),
     "ollama": ("/api/chat", {"model": "m-1", "messages": TURN, "stream": False}),
     "cohere": ("/v2/chat", {"model": "m-1", "messages": TURN}),
@@ -79,7 +89,8 @@ def test_plain_and_streamed_answers_read_alike(name, kind):
     assert calls == [json.loads(call["arguments"]) for call in plain.tool_calls]
     assert plain.output_tokens == SERVED[kind].output_tokens
     assert plain.input_tokens == 14
-    assert plain.identity.model == (None if name == "cohere" else "m-1")
+    # Cohere never says which model answered, Converse only where a router has chosen one.
+    assert plain.identity.model == (None if name in {"cohere", "bedrock_converse"} else "m-1")
     assert (unsaved(plain) is None) == (kind != "length")
 
 
@@ -104,7 +115,9 @@ def test_an_answer_cut_at_any_byte_is_never_complete(name, kind, streamed):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_read_of_a_closed_stream_is_kept(name):
     body = said(name, SERVED["text"], streamed=True)
-    cut = read(name, body[: body.index(b"more")], streamed=True)
+    # Bedrock's frames hold what was said in base64.
+    at = body.index(b"more") if b"more" in body else len(body) * 2 // 3
+    cut = read(name, body[:at], streamed=True)
     assert not cut.complete
     assert cut.text
     assert SERVED["text"].text.startswith(cut.text)
@@ -112,7 +125,8 @@ def test_what_was_read_of_a_closed_stream_is_kept(name):
 
 NAMES_IN_BODIES = [
     "choices", "message", "content", "delta", "type", "text", "index", "usage", "output", "response", "candidates",
-    "parts", "done", "status", "model", "messages", "contents", "input", "tools", "system", "options", "data", "tokens",
+    "parts", "done", "status", "stopReason", "contentBlockIndex", "toolUse", "start", "model", "messages",
+    "contents", "input", "tools", "system", "options", "data", "tokens", "bytes",
 ]  # fmt: skip
 JSON = st.recursive(
     st.none()
@@ -127,11 +141,21 @@ JSON = st.recursive(
 )
 
 
+FRAMED = {
+    "ollama": lambda data: data + b"\n",
+    "anthropic_bedrock": frames.chunk,
+    "bedrock_converse": lambda data: b"".join(
+        frames.frame({":message-type": "event", ":event-type": kind}, data)
+        for kind in ("contentBlockStart", "contentBlockDelta", "messageStop", "metadata")
+    ),
+}
+
+
 @settings(max_examples=200)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), st.booleans())
 def test_garbage_never_raises(body, streamed):
     for name, protocol in PROTOCOLS.items():
-        framed = body + b"\n" if name == "ollama" else b"data: " + body + b"\n\n"
+        framed = FRAMED.get(name, lambda data: b"data: " + data + b"\n\n")(body)
         got = protocol.read_reply(200, (), framed if streamed else body, streamed=streamed)
         assert isinstance(got.text, str)
         for v in (got.finish_reason, got.refusal, got.response_id, *vars_of(got.identity)):
@@ -152,13 +176,14 @@ def vars_of(identity: Identity):
 @pytest.mark.parametrize("name", NAMES)
 def test_garbage_within_a_genuine_request_never_raises(name):
     for key in ("tools", "system", "instructions", "options", "generationConfig", "systemInstruction", "temperature",
-                "stream", "store", "max_tokens", "n"):  # fmt: skip
+                "stream", "store", "max_tokens", "n", "toolConfig", "inferenceConfig", "guardrailConfig"):  # fmt: skip
         for junk in (None, 7, "x", [7], [None], {"a": 7}, [{"type": 7}], [[]], True):
             protocol = PROTOCOLS[name]
             facts = protocol.read_request(request(name, **{key: junk}))
             assert facts is None or facts.model == "m-1"
             if facts is not None:
                 protocol.output_bound(facts.body)
+                protocol.background_body(facts, "m-2")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -201,6 +226,11 @@ def test_a_rendered_prompt_reads_alike_in_every_protocol():
         "openai_chat": {"messages": list(messages)},
         "openai_responses": {"instructions": "Be brief.", "input": "Hi"},
         "anthropic_messages": {"system": "Be brief.", "messages": turn},
+        "anthropic_vertex": {"system": "Be brief.", "messages": turn},
+        "bedrock_converse": {
+            "system": [{"text": "Be brief."}],
+            "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
+        },
         "gemini": gemini,
         "ollama": {"messages": list(messages)},
         "cohere": {"messages": list(messages)},
@@ -227,6 +257,13 @@ STATEFUL = [
         "hosted tool web_search_20260318",
     ),
     ("anthropic_messages", {"container": "c"}, "container"),
+    ("anthropic_bedrock", {"container": "c"}, "container"),
+    ("bedrock_converse", {"toolConfig": {"tools": [{"toolSpec": {"name": "f"}}]}}, None),
+    (
+        "bedrock_converse",
+        {"toolConfig": {"tools": [{"systemTool": {"name": "grounding"}}]}},
+        "hosted tool grounding",
+    ),
     ("gemini", {"tools": [{"functionDeclarations": []}]}, None),
     ("gemini", {"tools": [{"googleSearch": {}}]}, "hosted tool googleSearch"),
     ("gemini", {"cachedContent": "cachedContents/1"}, "cachedContent"),
@@ -247,6 +284,7 @@ def test_calls_with_effects_at_the_provider_are_told(name, more, reason):
 def test_stop_reasons_are_told_in_the_policys_words():
     ends = {
         "anthropic_messages": ("end_turn", "stop_sequence", "tool_use"),
+        "bedrock_converse": ("end_turn", "stop_sequence", "tool_use"),
         "cohere": ("COMPLETE", "STOP_SEQUENCE", "TOOL_CALL"),
         "gemini": ("STOP",),
     }

@@ -19,6 +19,9 @@ PATHS = {
     "openai_responses": "/v1/responses",
     "openai_embeddings": "/v1/embeddings",
     "anthropic_messages": "/v1/messages",
+    "anthropic_bedrock": "/model/m/invoke",
+    "anthropic_vertex": "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
+    "bedrock_converse": "/model/m/converse",
     "gemini": "/v1beta/models/m:generateContent",
     "ollama": "/api/chat",
     "cohere": "/v2/chat",
@@ -29,6 +32,7 @@ MEMBERS = (
     "options", "prompt",
     "container", "mcp_servers", "functionDeclarations", "maxOutputTokens", "max_tokens", "num_predict", "max_output_tokens",
     "previous_response_id", "conversation", "web_search_options", "cachedContent", "template", "response_format",
+    "inferenceConfig", "toolConfig", "systemTool", "guardrailConfig", "maxTokens",
 )  # fmt: skip
 ATOMS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.sampled_from((10**400, -1, 0, 1)), st.floats(), st.text(max_size=4),
@@ -44,6 +48,7 @@ BODIES = st.dictionaries(st.sampled_from(MEMBERS), ODD, max_size=8)
 QUESTIONS = st.builds(
     lambda odd, turn, more: {
         "model": "m",
+        "anthropic_version": "v",
         "messages": [turn, *more],
         "contents": [turn],
         "input": [turn, *more],
@@ -117,7 +122,7 @@ def test_any_bytes_are_facts_or_nothing(name, body):
 @pytest.mark.parametrize("name", PATHS)
 def test_every_protocol_is_covered_and_reads_its_own(name):
     assert set(PATHS) == set(PROTOCOLS)
-    body = {"model": "m", "messages": [], "contents": [], "input": "x"}
+    body = {"model": "m", "messages": [], "contents": [], "input": "x", "anthropic_version": "v"}
     assert PROTOCOLS[name].read_request(asked(name, json.dumps(body).encode())) is not None
 
 
@@ -126,7 +131,11 @@ def test_every_protocol_is_covered_and_reads_its_own(name):
 def test_a_member_said_twice_is_never_cached_whatever_the_protocol(name, more):
     """Two parsers may read two questions in it."""
     turn = b'[{"role":"user","content":"x","parts":[{"text":"x"}]}]'
-    members = b'"model":"m","messages":%s,"contents":%s,"input":%s' % (turn, turn, turn)
+    members = b'"model":"m","anthropic_version":"v","messages":%s,"contents":%s,"input":%s' % (
+        turn,
+        turn,
+        turn,
+    )
     headers = ((b"authorization", b"Bearer k"),)
     request = Request("POST", "https://api", PATHS[name], headers, b"{%s,%s}" % (members, more))
     facts = PROTOCOLS[name].read_request(request)

@@ -1,6 +1,7 @@
 """A model provider on loopback that answers as told, over real HTTP, in the words of whoever asks.
 
-It speaks the protocols of OpenAI (chats, responses, embeddings), Anthropic, Gemini, Ollama and Cohere, plain and streamed.
+It speaks the protocols of OpenAI (chats, responses, embeddings), Anthropic (also as Bedrock and Vertex AI serve it),
+Bedrock's Converse, Gemini, Ollama and Cohere, plain and streamed; no credential and no signature is checked.
 
 with FakeProvider({"gpt-4": lambda question: "[Yes]"}) as provider:
     client = OpenAI(base_url=provider.url, api_key="test")

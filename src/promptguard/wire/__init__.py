@@ -9,11 +9,13 @@ same question is asked in the background) and `output_bound`; `openai_chat` is t
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 from promptguard.core.model import Request
 from promptguard.wire import (
+    anthropic_clouds,
     anthropic_messages,
+    bedrock_converse,
     cohere,
     gemini,
     ollama,
@@ -22,17 +24,20 @@ from promptguard.wire import (
     openai_responses,
 )
 
-PROTOCOLS: tuple[ModuleType, ...] = (
+PROTOCOLS: tuple[Any, ...] = (
     openai_chat,
     openai_responses,
     openai_embeddings,
     anthropic_messages,
+    anthropic_clouds.BEDROCK,
+    anthropic_clouds.VERTEX,
+    bedrock_converse,
     gemini,
     ollama,
     cohere,
 )
 
 
-def recognise(request: Request) -> ModuleType | None:
+def recognise(request: Request) -> Any | None:
     """Return the protocol that can read `request`, judged by method and path alone, or None."""
     return next((protocol for protocol in PROTOCOLS if protocol.speaks(request.method, request.path)), None)

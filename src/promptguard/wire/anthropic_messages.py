@@ -6,7 +6,7 @@ https://platform.claude.com/docs/en/api/messages ; read against anthropic 2.12 (
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
@@ -27,7 +27,7 @@ _ENDS = {
 """Other words (`pause_turn`: to be continued) stay as they are and are ends of no ordinary answer."""
 _HOSTED_TOOLS = ("web_search_", "web_fetch_", "code_execution_", "tool_search_tool_", "mcp_toolset")
 """They run at the provider; bash, text editor, memory, computer and browser run at the caller."""
-_NOT_ASKED_AGAIN = frozenset({"stream", "metadata", "diagnostics", "user_profile_id"})
+NOT_ASKED_AGAIN = frozenset({"stream", "metadata", "diagnostics", "user_profile_id"})
 
 with_model = shared.with_body_model
 background_path = shared.same_path
@@ -41,17 +41,27 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
+    if body is None or not isinstance(body.get("model"), str):
+        return None
+    streamed = body.get("stream") is True
+    return facts_of(body, protocol=NAME, provider="anthropic", model=body["model"], streamed=streamed)
+
+
+def facts_of(
+    body: Mapping[str, Any], *, protocol: str, provider: str, model: str, streamed: bool
+) -> Facts | None:
+    """Return what a body says whose model and stream are known already; a cloud names them in the URL."""
+    if not isinstance(body.get("messages"), list):
         return None
     system = body.get("system")
     return Facts(
-        protocol=NAME,
-        provider="anthropic",
+        protocol=protocol,
+        provider=provider,
         operation="chat",
-        model=body["model"],
+        model=model,
         messages=shared.as_chat(system, tuple(body["messages"])),
         body=body,
-        streamed=body.get("stream") is True,
+        streamed=streamed,
         instructions=tuple(part for part in (system, body.get("tools")) if part),
         stateful=_stateful(body),
         temperature=shared.number(body.get("temperature")),
@@ -71,7 +81,7 @@ def _stateful(body: Mapping[str, Any]) -> str | None:
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:
     """Return the body of the same question for a background call: not streamed, no names of users."""
-    return {**shared.without(facts.body, _NOT_ASKED_AGAIN), "model": model}
+    return {**shared.without(facts.body, NOT_ASKED_AGAIN), "model": model}
 
 
 def output_bound(body: Mapping[str, Any]) -> int | None:
@@ -91,10 +101,15 @@ def _read_plain(body: bytes) -> Reading:
 
 
 def _read_stream(body: bytes) -> Reading:
+    return read_events(events(body))
+
+
+def read_events(told: Iterable[str]) -> Reading:
+    """Read a streamed answer from the data of its events. Raises what `shared.read_answer` turns into unreadable."""
     message: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
     done = False
-    for data in events(body):
+    for data in told:
         event = json.loads(data)
         kind = event.get("type")
         if kind == "error":

@@ -8,9 +8,22 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from promptguard.testing.dialects import anthropic, cohere, embeddings, gemini, ollama, openai, responses
+from promptguard.testing.dialects import (
+    anthropic,
+    bedrock,
+    cohere,
+    converse,
+    embeddings,
+    gemini,
+    ollama,
+    openai,
+    responses,
+    vertex,
+)
 
-DIALECTS: tuple[ModuleType, ...] = (openai, responses, embeddings, anthropic, gemini, ollama, cohere)
+DIALECTS: tuple[ModuleType, ...] = (
+    openai, responses, embeddings, anthropic, bedrock, vertex, converse, gemini, ollama, cohere,
+)  # fmt: skip
 
 
 def dialect_of(path: str) -> ModuleType | None:

@@ -1,0 +1,179 @@
+"""Amazon Bedrock's Converse, plain and streamed: one form for every model family, the model named in the URL.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html ; read against botocore 1.44
+(bedrock-runtime, Converse and ConverseStream). A stream says why it stops in `messageStop` and ends with `metadata`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request
+from promptguard.wire import shared
+from promptguard.wire.eventstream import events
+
+NAME = "bedrock_converse"
+MARKS_END = True
+
+_PATH = re.compile(
+    r"(?P<before>.*/model/)(?P<model>[^/?]+)/(?P<verb>converse|converse-stream)(?P<query>\?.*)?", re.DOTALL
+)
+_ENDS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+"""Other words (`malformed_tool_use`, ...) stay as they are and are ends of no ordinary answer."""
+
+
+def speaks(method: str, path: str) -> bool:
+    """Whether method and path are this protocol's."""
+    return method == "POST" and _PATH.fullmatch(path) is not None
+
+
+def read_request(request: Request) -> Facts | None:
+    """Read a request's URL and body; None for what is none, and for prompts that are kept at the provider."""
+    found, body = _PATH.fullmatch(request.path), shared.json_object(request.body)
+    if found is None or body is None or not isinstance(body.get("messages"), list):
+        return None
+    system = _content(body.get("system"))
+    tools = shared.members(body.get("toolConfig")).get("tools")
+    return Facts(
+        protocol=NAME,
+        provider="aws.bedrock",
+        operation="chat",
+        model=unquote(found["model"]),
+        messages=shared.as_chat(system, tuple(_message(turn) for turn in body["messages"])),
+        body=body,
+        streamed=found["verb"] == "converse-stream",
+        instructions=tuple(part for part in (system, tools) if part),
+        stateful=_stateful(tools),
+        temperature=shared.number(shared.members(body.get("inferenceConfig")).get("temperature")),
+    )
+
+
+def _message(turn: Any) -> Any:
+    """Return a turn with its text as a chat has it."""
+    return {
+        "role": shared.members(turn).get("role"),
+        "content": _content(shared.members(turn).get("content")),
+    }
+
+
+def _content(blocks: Any) -> Any:
+    """Return the text of blocks that are text alone, else the blocks."""
+    texts = [b["text"] for b in shared.items(blocks) if isinstance(b, Mapping) and set(b) == {"text"}]
+    said = [text for text in texts if isinstance(text, str)]
+    return "".join(said) if said and len(said) == len(shared.items(blocks)) else blocks
+
+
+def _stateful(tools: Any) -> str | None:
+    for tool in shared.items(tools):
+        system = shared.members(tool).get("systemTool")
+        if system is not None:  # runs at the provider
+            return f"hosted tool {shared.name(shared.members(system).get('name')) or ''}".rstrip()
+    return None
+
+
+def with_model(request: Request, facts: Facts, model: str) -> Request:  # noqa: ARG001 - the interface of protocols
+    """Return the request with another model named in its URL, the body as sent."""
+    found = _PATH.fullmatch(request.path)
+    assert found is not None  # noqa: S101 - `read_request` has matched it
+    path = f"{found['before']}{quote(model, safe='')}{request.path[found.end('model') :]}"
+    return Request(request.method, request.origin, path, request.headers, request.body, request.timeout)
+
+
+def background_path(request: Request, facts: Facts, model: str) -> str:  # noqa: ARG001 - the interface of protocols
+    """Return where the same question goes for another model, not streamed."""
+    found = _PATH.fullmatch(request.path)
+    assert found is not None  # noqa: S101 - `read_request` has matched it
+    return f"{found['before']}{quote(model, safe='')}/converse{found['query'] or ''}"
+
+
+def background_body(facts: Facts, model: str) -> dict[str, Any]:  # noqa: ARG001 - the model is in the URL
+    """Return the body of the same question for a background call: without what names users or projects."""
+    body = shared.without(facts.body, frozenset({"requestMetadata"}))
+    config = body.get("guardrailConfig")
+    if isinstance(config, Mapping) and "streamProcessingMode" in config:  # which only streams have
+        body["guardrailConfig"] = shared.without(config, frozenset({"streamProcessingMode"}))
+    return body
+
+
+def output_bound(body: Mapping[str, Any]) -> int | None:
+    """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
+    return shared.limit(shared.members(body.get("inferenceConfig")).get("maxTokens"))
+
+
+def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) -> Reading:
+    """Read an answer from its raw bytes; plain and streamed answers of equal content give equal readings."""
+    return shared.read_answer(status, headers, body, _read_stream if streamed else _read_plain)
+
+
+def _read_plain(body: bytes) -> Reading:
+    answer = json.loads(body)
+    return _reading(list(answer["output"]["message"]["content"]), answer["stopReason"], answer)
+
+
+def _read_stream(body: bytes) -> Reading:
+    blocks: dict[int, dict[str, Any]] = {}
+    stop: str | None = None
+    last: dict[str, Any] | None = None
+    for kind, event in events(body):
+        if kind == "contentBlockStart":
+            used = shared.members(event["start"]).get("toolUse")
+            blocks[event["contentBlockIndex"]] = {"toolUse": {**used, "input": ""}} if used else {}
+        elif kind == "contentBlockDelta":
+            _add_delta(blocks.setdefault(event["contentBlockIndex"], {}), event["delta"])
+        elif kind == "messageStop":
+            stop = shared.text(event["stopReason"])
+        elif kind == "metadata":
+            last = event
+    ordered = [blocks[index] for index in sorted(blocks)]
+    # Without its metadata a stream has been closed before its end, and would be served without its usage.
+    return _reading(ordered, stop, last or {}, ended=last is not None)
+
+
+def _add_delta(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    if "text" in delta:
+        block["text"] = block.get("text", "") + (shared.text(delta["text"]) or "")
+    elif "toolUse" in delta:
+        used = block.setdefault("toolUse", {"input": ""})
+        used["input"] += shared.text(delta["toolUse"].get("input")) or ""
+
+
+def _reading(
+    blocks: Sequence[Mapping[str, Any]], stop: str | None, last: Mapping[str, Any], *, ended: bool = True
+) -> Reading:
+    usage = shared.members(last.get("usage"))
+    router = shared.members(shared.members(last.get("trace")).get("promptRouter"))
+    stop = shared.text(stop)
+    return Reading(
+        text="".join(shared.text(block.get("text")) or "" for block in blocks),
+        complete=ended and stop is not None,
+        finish_reason=_ENDS.get(stop, stop) if stop else None,
+        tool_calls=tuple(
+            {
+                "name": shared.text(block["toolUse"].get("name")) or "",
+                "arguments": shared.arguments(block["toolUse"].get("input") or None),
+            }
+            for block in blocks
+            if "toolUse" in block
+        ),
+        identity=Identity(
+            model=shared.name(router.get("invokedModelId")),
+            service_tier=shared.name(shared.members(last.get("serviceTier")).get("type")),
+        ),
+        # What was read from the provider's prompt cache, or written to it, is not part of `inputTokens`.
+        input_tokens=shared.counts(
+            usage.get("inputTokens"), usage.get("cacheReadInputTokens"), usage.get("cacheWriteInputTokens")
+        ),
+        output_tokens=shared.count(usage.get("outputTokens")),
+    )
