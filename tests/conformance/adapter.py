@@ -44,16 +44,19 @@ class Adapter:
     package: str
     distribution: str
     lacks: ClassVar[Mapping[str, str]] = ONE_LOOP
+    needs: ClassVar[tuple[str, ...]] = ()
+    """what this SDK imports when it is used, and does not bring"""
 
     @property
     def module(self) -> Any:
         return importlib.import_module(self.package)
 
     def missing(self) -> str | None:
-        try:
-            assert self.module
-        except ImportError:
-            return f"{self.distribution} is not installed"
+        for package in (self.package, *self.needs):
+            try:
+                importlib.import_module(package)
+            except ImportError:
+                return f"{self.distribution if package == self.package else package} is not installed"
         return None
 
     def version(self) -> str:

@@ -16,14 +16,15 @@ class Chat(Adapter):
     sync_name: str
     async_name: str
     path = ""
+    credentials: ClassVar[Mapping[str, str]] = {"api_key": "k"}
 
     def client(self, origin: str, http: Any = None, **more: Any) -> Any:
-        more = {"max_retries": 0, **more} | ({"http_client": http} if http else {})
-        return getattr(self.module, self.sync_name)(base_url=origin + self.path, api_key="k", **more)
+        more = {"max_retries": 0, **self.credentials, **more} | ({"http_client": http} if http else {})
+        return getattr(self.module, self.sync_name)(base_url=origin + self.path, **more)
 
     def async_client(self, origin: str, http: Any = None, **more: Any) -> Any:
-        more = {"max_retries": 0, **more} | ({"http_client": http} if http else {})
-        return getattr(self.module, self.async_name)(base_url=origin + self.path, api_key="k", **more)
+        more = {"max_retries": 0, **self.credentials, **more} | ({"http_client": http} if http else {})
+        return getattr(self.module, self.async_name)(base_url=origin + self.path, **more)
 
     def retrying(self, origin: str) -> Any:
         return self.client(origin, max_retries=3)
@@ -136,6 +137,19 @@ class Anthropic(Chat):
     def raw(self, client: Any) -> Any:
         got = client.messages.with_raw_response.create(model="m", messages=TURN, max_tokens=64)
         return got.status_code, sorted(got.headers), got.http_response.content, shown(got.parse())
+
+
+class AnthropicBedrock(Anthropic):
+    name = "anthropic bedrock"
+    sync_name, async_name = "AnthropicBedrock", "AsyncAnthropicBedrock"
+    credentials: ClassVar = {"aws_access_key": "AKIA1", "aws_secret_key": "s", "aws_region": "us-east-1"}
+    needs: ClassVar = ("boto3",)
+
+
+class AnthropicVertex(Anthropic):
+    name = "anthropic vertex"
+    sync_name, async_name = "AnthropicVertex", "AsyncAnthropicVertex"
+    credentials: ClassVar = {"access_token": "t", "project_id": "p", "region": "us-east5"}
 
 
 class Mistral(Adapter):
@@ -454,6 +468,6 @@ class HuggingFace(Adapter):
 
 
 ADAPTERS: tuple[Adapter, ...] = (
-    OpenAI(), OpenAIResponses(), Azure(), Anthropic(), Gemini(), Mistral(), Cohere(), Groq(), Together(), Ollama(),
-    HuggingFace(),
+    OpenAI(), OpenAIResponses(), Azure(), Anthropic(), AnthropicBedrock(), AnthropicVertex(), Gemini(), Mistral(),
+    Cohere(), Groq(), Together(), Ollama(), HuggingFace(),
 )  # fmt: skip

@@ -37,6 +37,11 @@ _OPENAI = words(
     "stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity"
 )
 _SEARCHED = {"web_search_options": {}, "store": True}
+_ANTHROPIC = words(
+    "cache_control diagnostics inference_geo max_tokens messages metadata model output_config service_tier speed "
+    "stop_sequences stream system temperature thinking tool_choice tools top_k top_p user_profile_id workspace_id"
+)
+_CLOUD = {"anthropic_version": "v", "messages": BASE["messages"]}
 FIELDS: Mapping[str, Fields] = {
     "openai": Fields("/v1/chat/completions", _OPENAI, _SEARCHED),
     "azure openai": Fields("/openai/deployments/m/chat/completions?api-version=v", _OPENAI, _SEARCHED),
@@ -51,13 +56,13 @@ FIELDS: Mapping[str, Fields] = {
         {"background": True, "conversation": "c", "previous_response_id": "r", "prompt": {"id": "p"}, "store": True},
         base={"model": "m", "input": "hi", "store": False},
     ),
-    "anthropic": Fields(
-        "/v1/messages",
-        words(
-            "cache_control diagnostics inference_geo max_tokens messages metadata model output_config service_tier speed "
-            "stop_sequences stream system temperature thinking tool_choice tools top_k top_p user_profile_id workspace_id"
-        ),
+    "anthropic": Fields("/v1/messages", _ANTHROPIC, {"container": "c"}),
+    "anthropic bedrock": Fields("/model/m/invoke", _ANTHROPIC, {"container": "c"}, base=_CLOUD),
+    "anthropic vertex": Fields(
+        "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
+        _ANTHROPIC,
         {"container": "c"},
+        base=_CLOUD,
     ),
     "groq": Fields(
         "/openai/v1/chat/completions",
@@ -185,6 +190,8 @@ _DECLARED = {
     "azure openai": _openai,
     "openai responses": _responses,
     "anthropic": _anthropic,
+    "anthropic bedrock": _anthropic,
+    "anthropic vertex": _anthropic,
     "groq": lambda: _hints("groq.types.chat.completion_create_params", "CompletionCreateParams"),
     "together": lambda: _hints("together.types.chat.completion_create_params", *_BOTH),
     "mistral": _mistral,

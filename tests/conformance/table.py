@@ -34,6 +34,7 @@ WORDS = {
     "async_cache_hit": "an asynchronous hit is identical",
     "async_stream_cache_hit": "an asynchronous streamed hit is identical",
     "shadow": "the other model gets the exact body and credentials",
+    "async_shadow": "the same for asynchronous calls",
     "is_type": "same object, same types",
     "double_wrap": "wrapping twice guards once",
     "unwrap": "unwrap, with a stream open",

@@ -182,7 +182,7 @@ class Pairing:
         asked = guard.twin.ask(url, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:
-            free = asked.error.startswith("status_")  # a refused call is not billed
+            free = asked.error.startswith(("status_", "not_asked"))  # a refused call is not billed
             usd = spending.settle(booking, 0, 0) if free else booking.usd
             return Reading(text="", complete=False, error=asked.error), usd, took
         reading: Reading = protocol.read_reply(asked.status, asked.headers, asked.body, streamed=False)

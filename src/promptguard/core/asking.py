@@ -9,6 +9,7 @@ from promptguard.core.model import Headers
 _NOT_FORWARDED = frozenset({
     "accept", "accept-encoding", "connection", "content-length", "content-type", "host",
     "idempotency-key", "transfer-encoding", "user-agent", "traceparent", "tracestate", "baggage",
+    "x-amzn-bedrock-request-metadata",
 })  # fmt: skip
 
 

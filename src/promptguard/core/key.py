@@ -86,13 +86,14 @@ def principal(request: Request, secret: bytes) -> str:
         if not known.asks:
             continue
         if known.lower in _PRINCIPAL_HEADERS:
-            said += known.lower, _access_key_id(value) or value
+            said += known.lower, access_key_id(value) or value
         elif known.lower == b"cookie" and (kept := _cookies(value)):
             said += known.lower, kept
     return hmac.digest(secret, b"".join(part + b"\0" for part in said), "sha256").hex()
 
 
-def _access_key_id(authorization: bytes) -> bytes | None:
+def access_key_id(authorization: bytes) -> bytes | None:
+    """Return the access key's id, marked as such, that an AWS signature names; None for every other credential."""
     scheme, _, rest = authorization.partition(b" ")
     if scheme != _SIGV4:
         return None
@@ -127,7 +128,7 @@ def renews(request: Request) -> bool:
 
 def is_signed(request: Request) -> bool:
     """Whether the credential is an AWS signature, whose access key's id tells principals apart."""
-    return any(name.lower() == b"authorization" and _access_key_id(value) for name, value in request.headers)
+    return any(name.lower() == b"authorization" and access_key_id(value) for name, value in request.headers)
 
 
 def credentials(request: Request) -> Headers:

@@ -1,6 +1,8 @@
-"""The anthropic package, majors 0 (httpx) and from 1 on (httpx2 alone).
+"""The anthropic package, majors 0 (httpx) and from 1 on (httpx2 alone), and its clients for clouds.
 
-The clients for Bedrock and Vertex are not known here: their bodies are of other protocols, which nobody reads yet.
+Amazon's and Google's name the model in the URL (`wire.anthropic_clouds`) or speak Anthropic's own protocol. Amazon's
+sign every request over URL and body, so the application's own calls are never changed; the other model is asked by a
+copy of the client, which signs anew.
 """
 
 from __future__ import annotations
@@ -11,22 +13,27 @@ from promptguard.sdks.slots import Slot, is_kind
 from promptguard.sdks.stainless import Twin, copied_twin
 
 NAME = "anthropic"
-_CLIENTS = frozenset(("Anthropic", "AsyncAnthropic"))
-_SIGNING = "AnthropicAWS"
-_RENEWING = ("credentials", "_azure_ad_token_provider")
+_BEDROCK = frozenset(("AnthropicBedrock", "AsyncAnthropicBedrock"))
+_CLIENTS = _BEDROCK | {
+    "Anthropic", "AsyncAnthropic", "AnthropicVertex", "AsyncAnthropicVertex",
+    "AnthropicBedrockMantle", "AsyncAnthropicBedrockMantle",
+}  # fmt: skip
+_RENEWING = ("credentials", "_azure_ad_token_provider", "_token_provider", "google_credentials")
 
 
 def knows(client: object) -> bool:
-    """Whether `client` is an Anthropic or AsyncAnthropic, or a subclass such as AnthropicFoundry."""
+    """Whether `client` is one of this package's, or a subclass such as AnthropicFoundry, AnthropicAWS."""
     return is_kind(client, _CLIENTS, "anthropic")
 
 
 def can_route(client: object) -> bool:
-    """Whether a call may go to another model: the name is in the body, which on AWS is signed."""
+    """Whether a call may go to another model: neither its URL nor its body is signed."""
     return not _signs(client)
 
 
-can_shadow = can_route
+def can_shadow(client: object) -> bool:  # noqa: ARG001 - the interface of families
+    """Return True: what is signed is signed anew by a copy of the client."""
+    return True
 
 
 def slots(client: Any) -> tuple[Slot, ...]:
@@ -39,10 +46,15 @@ def twin(client: Any, http: Any, response_class: type) -> Twin | None:
 
     None, because a copy would run the application's `middleware=` and tracing for calls it never made.
     """
-    if not _signs(client) and all(getattr(client, name, None) is None for name in _RENEWING):
+    signs = _signs(client)
+    if not signs and all(getattr(client, name, None) is None for name in _RENEWING):
         return None
-    return copied_twin(client, http, response_class, renewing=_RENEWING)
+    return copied_twin(client, http, response_class, renewing=_RENEWING, signs=signs)
 
 
 def _signs(client: object) -> bool:
-    return any(_SIGNING in base.__name__ for base in type(client).__mro__)
+    """Whether requests carry an AWS signature; every client for Amazon's services takes a plain token as well."""
+    told = getattr(client, "_use_sigv4", None)
+    if told is not None:
+        return bool(told)
+    return is_kind(client, _BEDROCK, "anthropic") and getattr(client, "api_key", None) is None
