@@ -118,15 +118,15 @@ def guard(
 
     >>> client = Anthropic(http_client=promptguard.guard(httpx2.Client(), cache="memory"))  # doctest: +SKIP
     """
-    from promptguard.http.transport import guarded, original_of
+    from promptguard.http import transport
     from promptguard.http.twin import HttpTwin
 
-    original = original_of(http_client) or http_client
-    _usable(original, "guard(http_client)")
+    original = transport.original_of(http_client) or http_client
+    _usable(original, "guard(http_client)", transport)
     assembly = Assembly(
         Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
     )
-    made: H = guarded(original, assembly.guard(lambda: HttpTwin(_background_client(original))))
+    made: H = transport.guarded(original, assembly.guard(lambda: HttpTwin(_background_client(original))))
     return made
 
 
@@ -138,15 +138,23 @@ def _renews(client: object) -> bool:
     return any(getattr(client, name, None) is not None for name in _RENEWED_BY)
 
 
-def _usable(http: Any, whose: str) -> None:
-    from promptguard.http.family import is_client
+def _usable(http: Any, whose: str, *seams: ModuleType) -> None:
+    """Raise UnknownClient or ConfigurationError unless `http` can be guarded, by one of `seams` if there are any."""
     from promptguard.http.transport import original_of
 
     http = original_of(http) or http
-    if not is_client(http):
+    seam = _seam(http)
+    if seam is None or (seams and seam not in seams):
         raise UnknownClient(f"{whose} talks through {type(http).__qualname__}, not through httpx or httpx2")
-    if http.is_closed:
+    if getattr(http, "is_closed", False):
         raise ConfigurationError("this client is closed already: use a fresh one")
+
+
+def _seam(http: Any) -> ModuleType | None:
+    """Return the module that guards what an SDK sends through, or None where nobody knows it."""
+    from promptguard.http import botocore_session, transport
+
+    return next((seam for seam in (transport, botocore_session) if seam.is_client(http)), None)
 
 
 def _twin(family: ModuleType, client: Any, http: Any) -> Any:
@@ -154,25 +162,28 @@ def _twin(family: ModuleType, client: Any, http: Any) -> Any:
     from promptguard.http.family import family_of
     from promptguard.http.twin import HttpTwin
 
-    made = family.twin(client, http, family_of(http).Response) if hasattr(family, "twin") else None  # type: ignore[union-attr]
+    response_class = getattr(family_of(http), "Response", None)
+    made = family.twin(client, http, response_class) if hasattr(family, "twin") else None
     return HttpTwin(http) if made is None else made
 
 
 def _guard_slot(slot: Slot, twin: Callable[[Any], Any], assembly: Assembly) -> None:
-    from promptguard.http.transport import guarded, original_of, ports_of
+    from promptguard.http.transport import original_of, ports_of
 
     replaced = ports_of(slot.http)
     http = original_of(slot.http) or slot.http
+    seam = _seam(http)
+    assert seam is not None  # noqa: S101 - `_usable` has checked
     guard = assembly.guard(lambda: twin(_background_client(http)))
-    slot.put(guarded(http, guard, inner=slot.inner))
+    slot.put(seam.guarded(http, guard, inner=slot.inner))
     if replaced is not None:
         replaced.retire()
 
 
 def _background_client(http: Any) -> Any:
-    from promptguard.http.background import background_client
+    from promptguard.http import background, botocore_background, botocore_session
 
-    return background_client(http)
+    return (botocore_background if botocore_session.is_client(http) else background).background_client(http)
 
 
 def unwrap(client: C) -> C:

@@ -378,6 +378,77 @@ class Gemini(Adapter):
         return sorted(got.sdk_http_response.headers), got.text
 
 
+class Boto3(Adapter):
+    """Amazon Bedrock's Converse."""
+
+    name = "boto3 converse"
+    package = distribution = "boto3"
+    lacks: ClassVar = dict.fromkeys(
+        ("asynchronous", "async_stream", "async_cancel", "async_cache_hit", "async_stream_cache_hit", "async_shadow"),
+        "the SDK has no asynchronous calls",
+    ) | ONE_LOOP | {
+        "with_options": "the SDK has no copies with other options",
+        "gzip": "the SDK asks for plain answers",
+        "event_hooks": "the SDK has an event system of its own, tested in test_boto3.py",
+    }  # fmt: skip
+
+    def client(self, origin: str, http: Any = None, **more: Any) -> Any:
+        config = importlib.import_module("botocore.config").Config
+        more = {"retries": {"total_max_attempts": 1, "mode": "standard"}, **more}
+        return self.module.client(
+            "bedrock-runtime",
+            region_name="us-east-1",
+            endpoint_url=origin,
+            aws_access_key_id="AKIA1",
+            aws_secret_access_key="s",
+            config=config(**more),
+        )
+
+    def retrying(self, origin: str) -> Any:
+        return self.client(origin, retries={"total_max_attempts": 4, "mode": "standard"})
+
+    def impatient(self, origin: str) -> Any:
+        return self.client(origin, read_timeout=0.15)
+
+    def http(self, client: Any) -> Any:
+        return client._endpoint.http_session
+
+    def _said(self, model: str, **more: Any) -> dict[str, Any]:
+        turn = {"role": "user", "content": [{"text": "hello there"}]}
+        return {"modelId": model, "messages": [turn], "system": [{"text": "Be brief."}], **more}
+
+    def _plain(self, got: Any) -> Any:
+        headers = got["ResponseMetadata"]["HTTPHeaders"]
+        for name in ("date", "x-promptguard-cache"):
+            headers.pop(name, None)
+        return shown(got)
+
+    def chat(self, client: Any, model: str = "m", **more: Any) -> Any:
+        return self._plain(client.converse(**self._said(model, **more)))
+
+    def stream(self, client: Any, model: str = "m") -> Any:
+        return client.converse_stream(**self._said(model))["stream"]
+
+    def tools(self, client: Any) -> Any:
+        tool = {"name": "weather", "description": "w", "inputSchema": {"json": PARAMETERS}}
+        return self.chat(client, "tool", toolConfig={"tools": [{"toolSpec": tool}]})
+
+    def structured(self, client: Any) -> Any:
+        schema = {"jsonSchema": {"name": "city", "schema": json.dumps(City.model_json_schema())}}
+        fields = client.meta.service_model.operation_model("Converse").input_shape.members
+        wanted = {"textFormat": {"type": "json_schema", "structure": schema}}
+        # Before there was a field of its own, models took it among their own fields.
+        more = (
+            {"outputConfig": wanted} if "outputConfig" in fields else {"additionalModelRequestFields": schema}
+        )
+        return self.chat(client, "json", **more)
+
+    def raw(self, client: Any) -> Any:
+        got = client.converse(**self._said("m"))
+        told = got["ResponseMetadata"]
+        return told["HTTPStatusCode"], sorted(told["HTTPHeaders"]), told["RetryAttempts"], got["output"]
+
+
 class HuggingFace(Adapter):
     """Its clients share HTTP clients that a factory of the whole process makes; that factory's are guarded."""
 
@@ -469,5 +540,5 @@ class HuggingFace(Adapter):
 
 ADAPTERS: tuple[Adapter, ...] = (
     OpenAI(), OpenAIResponses(), Azure(), Anthropic(), AnthropicBedrock(), AnthropicVertex(), Gemini(), Mistral(),
-    Cohere(), Groq(), Together(), Ollama(), HuggingFace(),
+    Cohere(), Groq(), Together(), Ollama(), Boto3(), HuggingFace(),
 )  # fmt: skip

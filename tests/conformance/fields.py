@@ -117,6 +117,16 @@ FIELDS: Mapping[str, Fields] = {
         not_sent=words("automatic_continuation automatic_function_calling http_options should_return_http_response"),
         within="generationConfig",
     ),
+    "boto3 converse": Fields(
+        "/model/m/converse",
+        words(
+            "additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig messages "
+            "outputConfig performanceConfig promptVariables requestMetadata serviceTier system toolConfig"
+        ),
+        {"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}},
+        base={"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+        not_sent=words("modelId"),  # in the URL
+    ),
     "huggingface_hub": Fields(
         "/v1/chat/completions",
         words(
@@ -176,6 +186,12 @@ def _gemini() -> set[str]:
     return set(importlib.import_module("google.genai.types").GenerateContentConfig.model_fields)
 
 
+def _converse() -> set[str]:
+    service = importlib.import_module("botocore.session").get_session().get_service_model("bedrock-runtime")
+    both = (service.operation_model(name) for name in ("Converse", "ConverseStream"))
+    return {name for each in both for name in each.input_shape.members}
+
+
 def _arguments(adapter: Any) -> set[str]:
     module = adapter.module
     chats = {
@@ -196,5 +212,6 @@ _DECLARED = {
     "together": lambda: _hints("together.types.chat.completion_create_params", *_BOTH),
     "mistral": _mistral,
     "ollama": _ollama,
+    "boto3 converse": _converse,
     "google-genai": _gemini,
 }

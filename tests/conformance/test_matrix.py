@@ -143,11 +143,10 @@ def was_asked_again(adapter, provider):
 
 
 def test_is_type(adapter, provider, guarded):
-    both = [
-        (adapter.client, adapter.close),
-        (adapter.async_client, lambda client: asyncio.run(adapter.aclose(client))),
-    ]
-    for make, close in both[: 1 if "asynchronous" in adapter.lacks else 2]:
+    made = [(adapter.client, adapter.close)]
+    if "asynchronous" not in adapter.lacks:
+        made.append((adapter.async_client, lambda client: asyncio.run(adapter.aclose(client))))
+    for make, close in made:
         client = make(provider.origin)
         kind, http = type(client), type(adapter.http(client))
         assert adapter.wrap(client, ledger=guarded) is client

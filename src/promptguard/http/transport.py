@@ -17,9 +17,11 @@ from typing import Any
 
 from promptguard.core import effects as do
 from promptguard.core.model import Request, StoredReply
-from promptguard.http.family import family_of, is_async
+from promptguard.http.family import family_of, is_async, is_client
 from promptguard.http.run import CACHE_MARK, Ports, begin, storable
 from promptguard.http.streams import Recorder, recorded_stream_class, replayed_stream_class
+
+__all__ = ["guarded", "is_client", "original_of", "ports_of"]
 
 
 def guarded(client: Any, ports: Ports, *, inner: str | None = None) -> Any:

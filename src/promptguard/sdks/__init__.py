@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from promptguard.sdks import anthropic, cohere, google, groq, langchain, mistralai, ollama, openai, together
+from promptguard.sdks import (
+    anthropic,
+    boto3,
+    cohere,
+    google,
+    groq,
+    langchain,
+    mistralai,
+    ollama,
+    openai,
+    together,
+)
 
 FAMILIES: tuple[ModuleType, ...] = (
     openai,
@@ -21,6 +32,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     together,
     ollama,
     langchain,
+    boto3,
 )
 
 

@@ -1,0 +1,145 @@
+"""The guard under a boto3 client, and the third short driver: botocore's HTTP session, which sends every attempt.
+
+Retries, signing, parsing and botocore's events are above the session; proxies, TLS, timeouts and the pool are below
+`send`, in the session that is guarded. What is raised here is raised where botocore's own connection errors are
+(docs/decisions/0016-botocore-seam.md). botocore and urllib3 are imported by whoever made the client, so that nothing
+here costs anybody else.
+
+Law: the one of `transport.py`: whatever goes wrong on our side, the caller gets what the bare client would have given.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from promptguard.core import effects as do
+from promptguard.core.model import Request, StoredReply
+from promptguard.http.botocore_streams import record, replayed
+from promptguard.http.run import CACHE_MARK, Ports, begin, storable
+from promptguard.http.streams import Recorder
+
+
+def is_client(instance: object) -> bool:
+    """Whether `instance` is a session of botocore's own making, or a subclass."""
+    return any(
+        base.__name__ == "URLLib3Session" and base.__module__ == "botocore.httpsession"
+        for base in type(instance).__mro__
+    )
+
+
+def guarded(session: Any, ports: Ports, *, inner: str | None = None) -> Any:  # noqa: ARG001 - as `transport.guarded`
+    """Return a session that runs every request through `ports` and sends through `session`, whose pool stays its own."""
+    cls: Any = type(session)
+    guard: Any = object.__new__(_guard_class(cls))
+    guard.__dict__.update(session.__dict__)
+    guard._promptguard_original = session
+    guard._promptguard_ports = ports
+    guard._promptguard_library = _Botocore(session)
+    return guard
+
+
+@functools.cache
+def _guard_class(cls: Any) -> Any:
+    def send(self: Any, request: Any) -> Any:
+        return _drive(request, self._promptguard_original, self._promptguard_ports, self._promptguard_library)
+
+    def close(self: Any) -> None:
+        self._promptguard_original.close()
+
+    members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "send": send, "close": close}
+    return type(cls.__name__, (cls,), members)
+
+
+def _drive(request: Any, inner: Any, ports: Ports, library: _Botocore) -> Any:
+    """Run one attempt on the caller's thread; the same steps as `transport._drive`, line by line."""
+    run = begin(request, ports, library)
+    if run is None:
+        return inner.send(request)
+    response = None
+    while isinstance(run.effect, (do.Send, do.Join)):
+        if isinstance(run.effect, do.Join):
+            run.joined(ports.join(run.effect))
+            continue
+        if response is not None:
+            response.raw.close()
+        try:
+            response = inner.send(run.outgoing())
+        except BaseException as error:
+            run.lost(error)
+            raise
+        run.received(response)
+    return run.deliver(response) or inner.send(request)
+
+
+class _Botocore:
+    """Requests and responses of botocore; an implementation of `run.Library`."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def to_ours(self, request: Any) -> Request | None:
+        return _to_ours(request, self._session)
+
+    def to_theirs(self, ours: Request, original: Any) -> Any:
+        """Return a changed copy; its signature no longer fits, so this is for clients that do not sign."""
+        changed = copy.copy(original)
+        changed.url, changed.body = ours.origin + ours.path, ours.body
+        return changed
+
+    def head(self, response: Any) -> do.Head:
+        return do.Head(response.status_code, tuple((_raw(k), _raw(v)) for k, v in response.headers.items()))
+
+    def rebuilt(self, reply: StoredReply, request: Any) -> Any:
+        return _rebuilt(reply, request)
+
+    def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
+        if not request.stream_output:  # the session has read it already
+            done(do.Body((response.content,), "eof"))
+            return
+        record(response.raw, Recorder(done))
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+def _to_ours(request: Any, session: Any) -> Request | None:
+    """Read a prepared request; None for what has no body in memory (a file to InvokeModel), which passes untouched."""
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    if request.method != "POST" or not isinstance(body, bytes):
+        return None
+    url = urlsplit(request.url)
+    return Request(
+        method=request.method,
+        origin=f"{url.scheme}://{url.netloc}",
+        path=(url.path or "/") + (f"?{url.query}" if url.query else ""),
+        headers=tuple((_raw(k), _raw(v)) for k, v in request.headers.items()),
+        body=body,
+        timeout=dict(zip(("connect", "read"), timeouts(session), strict=True)),
+    )
+
+
+def timeouts(session: Any) -> tuple[float | None, float | None]:
+    """Return the session's limits in seconds: to connect, to read."""
+    limit = getattr(session, "_timeout", None)
+    if limit is None or isinstance(limit, (int, float)):
+        return limit, limit
+    return limit.connect_timeout, limit.read_timeout
+
+
+def _rebuilt(reply: StoredReply, request: Any) -> Any:
+    """Build a response from stored bytes, which botocore's own parser then reads."""
+    from botocore.awsrequest import AWSResponse
+
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in [*storable(reply.headers), CACHE_MARK]
+    }
+    response = AWSResponse(request.url, reply.status, headers, replayed(reply.chunks, reply.status, headers))
+    if not request.stream_output:
+        assert response.content is not None  # noqa: S101 - read here, as the session does
+    return response

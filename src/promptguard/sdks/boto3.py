@@ -1,0 +1,107 @@
+"""boto3's `bedrock-runtime` client: Converse and InvokeModel over botocore's HTTP session, every request signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from promptguard.core.asking import Asked, is_forwarded, reason_of
+from promptguard.sdks.slots import Slot
+
+NAME = "boto3 (bedrock-runtime)"
+_SERVICE = "bedrock-runtime"
+
+
+def knows(client: Any) -> bool:
+    """Whether `client` is a client of botocore's for Amazon Bedrock's runtime; its class is made when it is."""
+    is_botocores = any(
+        base.__name__ == "BaseClient" and base.__module__ == "botocore.client"
+        for base in type(client).__mro__
+    )
+    return is_botocores and client.meta.service_model.service_name == _SERVICE
+
+
+def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of families
+    """Return False: the model is named in the URL, which has been signed when it comes to us."""
+    return False
+
+
+def can_shadow(client: object) -> bool:  # noqa: ARG001 - the interface of families
+    """Return True: a background call is signed anew."""
+    return True
+
+
+def slots(client: Any) -> tuple[Slot, ...]:
+    """Return where its HTTP session lives."""
+    return (EndpointSlot(client, "http_session"),)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlot(Slot):
+    """The session within a client's endpoint; the client is kept as the owner, as it signs what is asked again."""
+
+    @property
+    def http(self) -> Any:
+        """The session that is there now."""
+        return getattr(self.owner._endpoint, self.name)
+
+    def put(self, http: Any) -> None:
+        """Put a guarded one there."""
+        setattr(self.owner._endpoint, self.name, http)
+
+
+def twin(client: Any, http: Any, response_class: object) -> Twin:  # noqa: ARG001 - the interface of families
+    """Return what asks again through `http`, with signatures by the client's own signer."""
+    return Twin(client, http)
+
+
+class Twin:
+    """Asks one question in the background, with the application's credentials and exactly one attempt."""
+
+    def __init__(self, client: Any, http: Any) -> None:
+        self._client = client
+        self._http = http
+
+    def renews_credentials(self, origin: str) -> bool:  # noqa: ARG002 - part of what a twin can do
+        """Never: a token goes with its call, and of a signature only the kind is looked at."""
+        return False
+
+    def ask(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        timeout: Mapping[str, float | None],  # noqa: ARG002 - the session has the client's own
+    ) -> Asked:
+        """POST `body` to `url`; errors come back as reasons, never as exceptions."""
+        try:
+            status, answer = self._http.send(self._prepared(url, body, headers))
+        except Exception as error:  # noqa: BLE001 - whatever botocore raises is a lost answer with its reason
+            return Asked(error=reason_of(error))
+        return Asked(error=f"status_{status}") if status >= 400 else Asked(status, answer)
+
+    def _prepared(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+        from botocore.awsrequest import AWSRequest
+
+        kept = {name: value for name, value in headers.items() if is_forwarded(name)}
+        credential = kept.pop("authorization", "")
+        request = AWSRequest(
+            method="POST",
+            url=url,
+            headers={**kept, "Content-Type": "application/json", "Accept": "application/json"},
+            data=json.dumps(body).encode(),
+            stream_output=True,
+        )
+        if credential.startswith("Bearer "):
+            request.headers["Authorization"] = credential
+        else:
+            meta = self._client.meta
+            request.context = {"client_config": meta.config, "client_region": meta.region_name}
+            self._client._request_signer.sign("Converse", request)
+        return request.prepare()
+
+    def close(self) -> None:
+        """Give its connections back; the client keeps its own."""
+        self._http.close()
