@@ -90,7 +90,7 @@ $(SDKS)/.sdks: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the environment of SDKs (a minute) ...'
 	$(PYTHON) -m venv $(SDKS)
 	$(SDKS)/bin/python $(PIP) -e '.[test]' 'openai>=3,<4' 'anthropic>=1,<3' 'google-genai>=3,<4' 'mistralai>=3,<4' \
-		'cohere>=7,<8' 'groq>=1,<2' 'together>=3,<4' 'ollama>=0.6,<1' 'huggingface_hub>=2,<3'
+		'cohere>=7,<8' 'groq>=1,<2' 'together>=3,<4' 'ollama>=0.6,<1' 'huggingface_hub>=2,<3' 'boto3>=1.44'
 	@touch $@
 
 # aiohttp is here, which google-genai would send asynchronous calls through.
@@ -98,7 +98,7 @@ $(SDKS2)/.sdks: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the environment of the SDKs before (a minute) ...'
 	$(PYTHON) -m venv $(SDKS2)
 	$(SDKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'anthropic<1' 'google-genai>=1,<2' 'mistralai>=1,<2' \
-		'cohere>=5,<6' 'groq<1' 'together>=2,<3' 'ollama>=0.6,<1' 'huggingface_hub>=1,<2' aiohttp
+		'cohere>=5,<6' 'groq<1' 'together>=2,<3' 'ollama>=0.6,<1' 'huggingface_hub>=1,<2' aiohttp 'boto3>=1.35,<1.36'
 	@touch $@
 
 $(FRAMEWORKS)/.made: pyproject.toml | $(VENV)/bin/python

@@ -42,7 +42,7 @@ class CacheTrouble(Exception):  # noqa: N818 - never raised: it carries a reason
 
 
 class Guard:
-    """The ports of one wrapped client; `http.transport` calls begin, perform and fault on the caller's thread or loop."""
+    """The ports of one wrapped client; the drivers in `http/` call it on the caller's thread or loop."""
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ shadow), on the real SDK against a real HTTP server. Results, types, errors and 
 A number counts the tests behind a cell that passed; `n ✗` tests that failed; a letter says why there is no test.
 
 `promptguard.wrap(client)` takes the clients of these packages. Anything else over httpx or httpx2 takes
-`promptguard.guard(http_client)`. Four things to know:
+`promptguard.guard(http_client)`. Good to know:
 
 - **Azure** goes by a deployment where others go by a model: `Shadow(model=...)`, `Route(to=...)` and
   `Replay(placebo=...)` name deployments of the same resource, which are put into the URL where Azure's paths name them
@@ -58,8 +58,13 @@ A number counts the tests behind a cell that passed; `n ✗` tests that failed; 
   path. In major 1 its connections belong to one event loop, where aiohttp's would have had one set a loop.
 - **huggingface_hub** shares HTTP clients in the whole process. Guard what its factory makes:
   `set_client_factory(lambda: guarded)` with `guarded = promptguard.guard(httpx2.Client(...))`, made once.
-- **Bedrock and Vertex clients of anthropic**, boto3 and websockets are not wrapped: `wrap` says so.
-  **together** before its major 2 talked through requests, and is refused as well.
+- **Amazon's clients** sign every request over URL and body: `AnthropicBedrock`, `AnthropicBedrockMantle`, `AnthropicAWS`
+  and boto3's `bedrock-runtime`. They are cached and paired, and background calls are signed anew; `Route` is refused,
+  unless one of anthropic's has a plain token. Answers belong to an access key; with `Cache(tenant=...)` session
+  credentials share them. In anthropic's major 0 copies of the first two by `with_options()` have an HTTP client of
+  their own, which is not guarded.
+- **boto3** is guarded for Converse of every model and for InvokeModel with Anthropic's bodies; others pass untouched.
+- **Websockets** are not guarded. **together** before its major 2 talked through requests, and is refused.
 
 OpenAI's responses are kept by the provider unless `store=False`; kept ones are neither cached nor paired. Embeddings are
 cached, never paired.

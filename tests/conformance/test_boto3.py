@@ -13,9 +13,13 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.stub import Stubber
+from urllib3.exceptions import ProtocolError
+from urllib3.response import HTTPResponse
 
 import promptguard
 from promptguard.errors import UnknownClient
+from promptguard.http.botocore_streams import record
+from promptguard.http.streams import _ABANDONED, Recorder, finish_abandoned
 from promptguard.ledger.store import Ledger
 from promptguard.sdks import boto3 as family
 from promptguard.testing.dialects import converse
@@ -292,9 +296,42 @@ def test_a_stream_with_a_wrong_checksum_is_raised_as_before_and_not_kept(
     assert provider.asked("m") == 3
 
 
-def test_a_dropped_stream_is_finished_later_and_its_connection_given_back(client, provider, guarded):
-    from promptguard.http.streams import _ABANDONED, finish_abandoned
+class Breaking(io.BytesIO):
+    """Gives five bytes, and then the connection is gone."""
 
+    def read(self, amt=-1):
+        if self.tell():
+            raise ConnectionResetError
+        return super().read(5)
+
+    read1 = read
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda raw: b"".join(raw.stream(5)),
+        lambda raw: [raw.read(5) for _ in range(2)],
+        lambda raw: [raw.readinto(bytearray(5)) for _ in range(2)],
+    ],
+)
+def test_a_connection_that_breaks_is_told_at_once_and_once(read):
+    told = []
+    raw = HTTPResponse(Breaking(b"0123456789"), preload_content=False)
+    record(raw, Recorder(told.append))
+    with pytest.raises(ProtocolError):
+        read(raw)
+    assert [(body.chunks, body.end) for body in told] == [((b"01234",), "cut")]
+    raw.close()
+    assert len(told) == 1
+
+
+def test_what_is_no_response_of_urllib3s_is_refused():
+    with pytest.raises(TypeError, match="BytesIO"):
+        record(io.BytesIO(), Recorder(print))
+
+
+def test_a_dropped_stream_is_finished_later_and_its_connection_given_back(client, provider, guarded):
     wrapped(client, guarded, cache="memory")
     stream = client.converse_stream(modelId="slow", messages=TURN)["stream"]
     fp = stream._raw_stream._fp
@@ -484,6 +521,8 @@ def test_a_session_of_the_applications_own_making_is_shared_and_never_closed(cli
     client.converse(**ASK)
     assert promptguard.flush(10.0)
     assert provider.asked("other") == 1
+    theirs = client._endpoint.http_session._promptguard_original
+    assert guard_of(client).twin._http._session is theirs
     guard_of(client).close_twin()
     assert not closed
     client.close()

@@ -1,7 +1,7 @@
 """What the flow of a call may ask of the world, and what it is told in return.
 
-The flow (flow.py) is a generator that yields these and is sent the answers; two short drivers in `http/transport`
-perform them, one for threads and one for asyncio. Every effect but `Send` and `Join` returns at once.
+The flow (flow.py) is a generator that yields these and is sent the answers; short drivers in `http/`
+perform them, for threads and for asyncio over httpx and for botocore. Every effect but `Send` and `Join` returns at once.
 """
 
 from __future__ import annotations
