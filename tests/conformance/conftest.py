@@ -168,6 +168,7 @@ collect_ignore = [
         ("test_anthropic.py", ["anthropic"]),
         ("test_anthropic_clouds.py", ["anthropic", "boto3"]),
         ("test_boto3.py", ["boto3"]),
+        ("test_boto3_background.py", ["boto3"]),
     )
     if not all(map(_is_installed, packages))
 ]

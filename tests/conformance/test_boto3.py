@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import io
 import json
-import re
 import threading
 from operator import methodcaller
 
@@ -21,10 +20,9 @@ from promptguard.errors import UnknownClient
 from promptguard.http.botocore_streams import record
 from promptguard.http.streams import _ABANDONED, Recorder, finish_abandoned
 from promptguard.ledger.store import Ledger
-from promptguard.sdks import boto3 as family
-from promptguard.testing.dialects import converse
+from promptguard.testing.dialects import converse, frames
 from tests.conformance.adapters import Boto3
-from tests.conformance.conftest import TEXT, constant
+from tests.conformance.conftest import TEXT
 from tests.conformance.features import raised
 
 pytestmark = [
@@ -296,6 +294,22 @@ def test_a_stream_with_a_wrong_checksum_is_raised_as_before_and_not_kept(
     assert provider.asked("m") == 3
 
 
+def test_an_error_within_a_stream_is_raised_as_before_and_not_kept(client, provider, guarded, monkeypatch):
+    def throttled(answer):
+        yield from list(converse_streamed(answer))[:3]
+        yield frames.exception("throttlingException", "slow down")
+
+    monkeypatch.setattr(converse, "streamed", throttled)
+    bare = raised(lambda: events_of(client.converse_stream(**ASK)))
+    assert bare[0].__name__ == "EventStreamError"
+    wrapped(client, guarded, cache="memory", shadow=SHADOW)
+    assert [raised(lambda: events_of(client.converse_stream(**ASK))) for _ in range(2)] == [bare, bare]
+    assert provider.asked("m") == 3
+    gc.collect()  # nobody closes it
+    assert promptguard.flush(10.0)
+    assert {row.outcome for row in Ledger(guarded).pairs_after(0)} == {"control_error"}
+
+
 class Breaking(io.BytesIO):
     """Gives five bytes, and then the connection is gone."""
 
@@ -361,223 +375,6 @@ def test_equal_calls_at_one_moment_ask_once(client, provider, guarded):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert (answers, provider.asked("m")) == ([TEXT] * 6, 1)
-
-
-# Whatever of ours is broken.
-
-FAULTS = [
-    "promptguard.wire.recognise",
-    "promptguard.wire.bedrock_converse.read_request",
-    "promptguard.wire.bedrock_converse.read_reply",
-    "promptguard.wire.anthropic_messages.facts_of",
-    "promptguard.wire.anthropic_messages.read_reply",
-    "promptguard.core.caching.cache_key",
-    "promptguard.cache.memory.MemoryCache.get",
-    "promptguard.cache.memory.MemoryCache.put",
-    "promptguard.guarding.Guard.begin",
-    "promptguard.http.botocore_session._to_ours",
-    "promptguard.http.botocore_session._raw",
-    "promptguard.http.botocore_session._rebuilt",
-    "promptguard.http.botocore_session.timeouts",
-    "promptguard.http.botocore_session.record",
-    "promptguard.http.botocore_streams.replayed",
-    "promptguard.http.botocore_session.replayed",
-    "promptguard.http.run.finish_abandoned",
-    "promptguard.http.run.storable",
-    "promptguard.http.botocore_session.storable",
-    "promptguard.core.flow._settle",
-    "promptguard.background.engine.Background.offer",
-    "promptguard.shadow.worker.Worker.offer",
-    "promptguard.http.botocore_background.background_client",
-]
-
-
-@pytest.mark.parametrize("target", FAULTS)
-def test_the_caller_gets_the_same_when_we_fail(target, client, provider, guarded, monkeypatch):
-    def broken(*_, **__):
-        raise RuntimeError("injected")
-
-    def all_calls():
-        return (
-            text_of(client.converse(**ASK)),
-            events_of(client.converse_stream(**ASK)),
-            client.invoke_model(**INVOKE)["body"].read(),
-            events_of(client.invoke_model_with_response_stream(**INVOKE)),
-            raised(lambda: client.converse(modelId="status-400", messages=TURN)),
-        )
-
-    bare = all_calls()
-    wrapped(client, guarded, cache="memory", shadow=SHADOW)
-    monkeypatch.setattr(target, broken)
-    assert [all_calls() for _ in range(2)] == [bare, bare]
-    promptguard.flush(10.0)
-
-
-# Asking again in the background.
-
-
-def rows(ledger):
-    return [(row.outcome, row.reason) for row in Ledger(ledger).pairs_after(0)]
-
-
-def signed_by(received):
-    return re.match(
-        r"AWS4-HMAC-SHA256 Credential=(\w+)/\d{8}/us-east-1/bedrock/", received.headers["authorization"]
-    )[1]
-
-
-@pytest.mark.parametrize(
-    ("call", "asked", "path"),
-    [
-        ("converse", ASK, "/model/other/converse"),
-        ("converse_stream", ASK, "/model/other/converse"),
-        ("invoke_model", INVOKE, "/model/other/invoke"),
-        ("invoke_model_with_response_stream", INVOKE, "/model/other/invoke"),
-    ],
-)
-def test_the_other_model_gets_the_exact_body_with_a_signature_of_its_own(
-    call, asked, path, client, provider, guarded
-):
-    wrapped(client, guarded, shadow=SHADOW)
-    answer = getattr(client, call)(**asked)
-    if "body" in answer or "stream" in answer:
-        body = answer.get("stream") or answer["body"]
-        assert list(body)
-    assert promptguard.flush(10.0)
-    first, again = provider.received
-    assert (again.path, json.loads(again.raw)) == (path, json.loads(first.raw))
-    assert signed_by(first) == signed_by(again) == "AKIA1"
-    assert first.headers["authorization"] != again.headers["authorization"]
-    assert "amz-sdk-request" not in again.headers  # one attempt, and none of botocore's retries
-    assert rows(guarded) == [("compared", "")]
-
-
-def test_the_other_models_retries_and_errors_are_one_attempt(provider, guarded):
-    client = Boto3().retrying(provider.origin)
-    provider.models["other"] = lambda _: promptguard.testing.Fault("status", 503)
-    wrapped(client, guarded, shadow=SHADOW)
-    client.converse(**ASK)
-    assert promptguard.flush(10.0)
-    assert provider.asked("other") == 1
-    assert rows(guarded) == [("candidate_error", "status_503")]
-    client.close()
-
-
-@pytest.mark.parametrize(
-    ("fault", "limit", "reason"),
-    [
-        ("long", "MAX_ANSWER", "UnboundedAnswerError"),
-        ("slow", "MAX_SECONDS", "timeout"),
-        ("encoded", None, "UnboundedAnswerError"),
-        ("refused", None, "ConnectionClosedError"),
-    ],
-)
-def test_a_background_answer_is_bounded(fault, limit, reason, client, provider, guarded, monkeypatch):
-    provider.models["other"] = {
-        "long": lambda _: "word " * 500,
-        "slow": lambda _: promptguard.testing.Served("x", delay=0.05),
-        "encoded": lambda _: promptguard.testing.Served("x", gzip=True),
-        "refused": lambda _: promptguard.testing.Fault("refuse"),
-    }[fault]
-    if limit:
-        monkeypatch.setattr(f"promptguard.http.botocore_background.{limit}", 0.01 if fault == "slow" else 500)
-    wrapped(client, guarded, shadow=SHADOW)
-    # Its own timeouts are the client's, so that only the limit under test is short.
-    guard_of(client).twin._http._session._timeout = 5
-    client.converse(**ASK)
-    assert promptguard.flush(10.0)
-    assert [each[0] for each in rows(guarded)] == ["candidate_error"]
-    assert rows(guarded)[0][1] in {reason, "connection"}
-    assert rows(guarded)[0][1] == reason or fault == "refused"
-
-
-def test_background_calls_have_a_session_of_their_own_with_the_clients_settings(guarded):
-    config = {"proxies": {"http": "http://proxy:3128"}, "connect_timeout": 7, "read_timeout": 11}
-    client = Boto3().client("http://127.0.0.1:9", **config)
-    client._endpoint.http_session._verify = "/ca.pem"
-    wrapped(client, guarded, shadow=SHADOW)
-    theirs = client._endpoint.http_session._promptguard_original
-    ours = guard_of(client).twin._http._session
-    assert ours is not theirs
-    assert not promptguard.http.transport.original_of(ours)
-    assert (ours._verify, ours._proxy_config._proxies) == ("/ca.pem", config["proxies"])
-    assert (ours._timeout.connect_timeout, ours._timeout.read_timeout) == (7, 11)
-    assert ours._max_pool_connections == 4
-    client.close()
-
-
-def test_a_session_of_the_applications_own_making_is_shared_and_never_closed(client, provider, guarded):
-    closed = []
-    stock = type(client._endpoint.http_session)
-
-    class Own(stock):
-        def close(self):
-            closed.append(self)
-            super().close()
-
-    client._endpoint.http_session.__class__ = Own
-    wrapped(client, guarded, shadow=SHADOW)
-    assert isinstance(client._endpoint.http_session, Own)
-    client.converse(**ASK)
-    assert promptguard.flush(10.0)
-    assert provider.asked("other") == 1
-    theirs = client._endpoint.http_session._promptguard_original
-    assert guard_of(client).twin._http._session is theirs
-    guard_of(client).close_twin()
-    assert not closed
-    client.close()
-    assert len(closed) == 1
-
-
-def test_a_bearer_token_goes_with_the_call_and_nothing_is_signed(client):
-    """As AWS_BEARER_TOKEN_BEDROCK has it, which botocore sends over TLS alone."""
-    sent = []
-
-    class Session:
-        def send(self, prepared):
-            sent.append(prepared)
-            return 200, b"{}"
-
-    twin = family.twin(client, Session(), None)
-    headers = {
-        "authorization": "Bearer token-1",
-        "x-amzn-bedrock-trace": "ENABLED",
-        "accept-encoding": "gzip",
-    }
-    assert twin.ask("https://x/model/o/converse", {"messages": []}, headers, {}).status == 200
-    assert dict(sent[0].headers) == {
-        "x-amzn-bedrock-trace": "ENABLED", "Content-Type": "application/json", "Accept": "application/json",
-        "Authorization": "Bearer token-1", "Content-Length": "16",
-    }  # fmt: skip
-
-
-def test_credentials_are_written_nowhere_and_replays_are_signed_anew(provider, guarded):
-    now = [1_000_000.0]
-    session = boto3.Session(
-        aws_access_key_id="ASIACANARY", aws_secret_access_key="secretcanary", aws_session_token="tokencanary"
-    )
-    client = session.client("bedrock-runtime", region_name="us-east-1", endpoint_url=provider.origin)
-    replay = promptguard.Replay(share=1.0, after="1h")
-    wrapped(
-        client, guarded, cache=promptguard.Cache("disk"), shadow=SHADOW, replay=replay, clock=lambda: now[0]
-    )
-    client.converse(**ASK)
-    assert promptguard.flush(10.0)
-    for file in guarded.rglob("*"):
-        data = file.read_bytes() if file.is_file() else b""
-        assert not re.search(rb"secretcanary|tokencanary|ASIACANARY|AWS4-HMAC", data), file
-    asked = provider.asked("m")
-    now[0] += 7200.0
-    for _ in range(100):
-        if provider.asked("m") > asked:
-            break
-        threading.Event().wait(0.1)
-    assert promptguard.flush(10.0)
-    replayed = [r for r in provider.received if r.model == "m"][-1]
-    assert provider.asked("m") == asked + 1
-    assert replayed.headers["x-amz-security-token"] == "tokencanary"
-    assert constant(replayed.headers)["authorization"].startswith("AWS4-HMAC-SHA256 Credential=ASIACANARY")
-    client.close()
 
 
 def test_nothing_of_botocore_is_imported_for_others():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -17,7 +19,7 @@ import promptguard
 import promptguard.drift
 import promptguard.testing
 from promptguard.core.effects import Body
-from promptguard.http.streams import Recorder, finish_abandoned, recorded_stream_class
+from promptguard.http.streams import _HELD, Recorder, finish_abandoned, recorded_stream_class
 from promptguard.ledger.store import Ledger
 from promptguard.shadow.order import Order
 from promptguard.shadow.spending import Spending
@@ -207,8 +209,36 @@ def test_a_dropped_stream_is_finished_later_and_never_where_it_is_collected():
     assert [(body.chunks, body.end) for body in told] == [((b"abc",), "closed")]
 
 
+def test_a_dropped_stream_within_a_reference_cycle_is_told_to_the_flow_that_waits():
+    told: list[Body] = []
+
+    def flow():
+        told.append((yield))
+
+    waiting = flow()
+    next(waiting)
+
+    class Cycle:
+        pass
+
+    cycle = Cycle()
+    cycle.stream = recorded_stream_class(httpx)(httpx.ByteStream(b"abc"), Recorder(partial(send, waiting)))
+    cycle.itself = cycle
+    next(iter(cycle.stream))
+    del cycle, waiting
+    gc.collect()
+    finish_abandoned()
+    assert [(body.chunks, body.end) for body in told] == [((b"abc",), "closed")]
+    assert not _HELD
+
+
+def send(generator, value):
+    with contextlib.suppress(StopIteration):
+        generator.send(value)
+
+
 def test_importing_loads_nothing_heavy():
-    heavy = "openai httpx httpx2 numpy typer rich sqlalchemy jinja2 diskcache"
+    heavy = "openai httpx httpx2 numpy typer rich sqlalchemy jinja2 diskcache boto3 botocore urllib3"
     code = f"import sys, promptguard; print(*(m for m in {heavy.split()!r} if m in sys.modules))"
     paths = [p for p in sys.path if p]
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -35,6 +36,14 @@ def test_a_changed_byte_is_seen_by_the_checksums(at):
         list(eventstream.messages(bytes(broken)))
 
 
+@pytest.mark.parametrize(("total", "headers"), [(0, 0), (15, 0), (20, 5), (2**32 - 1, 2**32 - 1)])
+def test_a_length_that_cannot_be_is_an_error_and_no_endless_loop(total, headers):
+    prelude = total.to_bytes(4, "big") + headers.to_bytes(4, "big")
+    body = prelude + zlib.crc32(prelude).to_bytes(4, "big") + bytes(40)
+    with pytest.raises(ValueError, match="shorter"):
+        list(eventstream.messages(body))
+
+
 @pytest.mark.parametrize("name", ["anthropic_bedrock", "bedrock_converse"])
 def test_a_stream_with_a_changed_byte_is_never_complete(name):
     body = said(name, SERVED["tool"], streamed=True)
@@ -48,8 +57,6 @@ def test_a_stream_with_a_changed_byte_is_never_complete(name):
 @given(st.binary(max_size=80), st.binary(max_size=40), st.binary(max_size=40))
 def test_frames_never_raise_anything_else(raw, headers, payload):
     prelude = (16 + len(headers) + len(payload)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
-    import zlib
-
     message = prelude + zlib.crc32(prelude).to_bytes(4, "big") + headers + payload
     for body in (raw, message + zlib.crc32(message).to_bytes(4, "big")):
         try:

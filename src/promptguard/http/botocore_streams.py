@@ -29,6 +29,7 @@ def record(raw: Any, recorder: Recorder) -> None:
     recording = _recorded_class(kind)
     raw.__dict__.update(_promptguard_recorder=recorder, _promptguard_reading=False)
     raw.__class__ = recording
+    recorder.hold()
 
 
 if TYPE_CHECKING:

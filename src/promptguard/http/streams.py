@@ -41,6 +41,9 @@ def finish_later(finish: Callable[[], object]) -> None:
     _ABANDONED.append(finish)
 
 
+_HELD: set[Recorder] = set()
+
+
 class Recorder:
     """What one answer's body was, told exactly once to `done` when the caller is finished with it."""
 
@@ -60,6 +63,14 @@ class Recorder:
             self._size += len(chunk)
             self._chunks.append(chunk)
 
+    def hold(self) -> None:
+        """Be kept until finished, apart from the stream that records, which tells when it is collected.
+
+        SDKs and botocore put their streams into reference cycles. Were this in the cycle with them, the flow that waits
+        behind `done` would be closed by the collector before it could be told.
+        """
+        _HELD.add(self)
+
     @property
     def finished(self) -> bool:
         """Whether `done` has been told."""
@@ -67,6 +78,7 @@ class Recorder:
 
     def finish(self, end: BodyEnd) -> None:
         """Tell `done` how the body ended; only the first call counts."""
+        _HELD.discard(self)
         done, self._done = self._done, None
         if done is not None:
             done(Body(tuple(self._chunks), end, self._clipped))
@@ -82,6 +94,7 @@ def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class 
             self._recorder = recorder
             # One iterator for all: the openai SDK iterates a second time to drain what follows [DONE].
             self._iterator: Any = None
+            recorder.hold()
 
         def __iter__(self) -> Iterator[bytes]:
             if self._iterator is None:
