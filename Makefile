@@ -26,7 +26,7 @@ test: $(VENV)/.test $(VENV2)/.test    ## run the whole suite, and the SDK part a
 	$(BIN)/python -m pytest $(TEST_ARGS)
 	$(VENV2)/bin/python -m pytest -m sdk $(TEST_ARGS)
 
-sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors; writes docs/reference/sdks.md (ten minutes)
+sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors; writes docs/reference/sdks.md (a quarter of an hour)
 	-$(SDKS)/bin/python -m pytest tests/conformance -q --sdk-table $(SDKS)/found.json $(TEST_ARGS)
 	-$(SDKS2)/bin/python -m pytest tests/conformance -q --sdk-table $(SDKS2)/found.json $(TEST_ARGS)
 	$(SDKS)/bin/python -m tests.conformance.table $(SDKS)/found.json $(SDKS2)/found.json

@@ -140,6 +140,29 @@ def test_vertex_renews_its_own_credentials(provider, guarded):
     client.close()
 
 
+def test_what_is_signed_above_a_guarded_http_client_is_cached_and_neither_changed_nor_asked_again(
+    provider, guarded
+):
+    """`guard()` knows no SDK: a signature for another model is nobody's to make there."""
+    probe = anthropic.AnthropicBedrock(base_url=provider.origin, **KEYS)
+    http = promptguard.guard(
+        type(probe._client)(),
+        ledger=guarded,
+        cache="memory",
+        shadow=SHADOW,
+        on_drift=promptguard.Route(to="json"),
+    )
+    http._promptguard_ports.background.state.routes = {("(no template)", "m"): "json"}
+    client = anthropic.AnthropicBedrock(base_url=provider.origin, http_client=http, **KEYS)
+    assert ask(client).model == ask(client).model == "m"
+    assert promptguard.flush(10.0)
+    assert [r.model for r in provider.received] == ["m"]
+    rows = Ledger(guarded).pairs_after(0)
+    assert [(row.outcome, row.reason) for row in rows] == [("dropped", "not_asked: signed")]
+    client.close()
+    probe.close()
+
+
 def test_who_has_a_profile_or_a_role_replays_with_it_and_who_was_given_a_key_with_that(provider):
     for more, renews in ((KEYS, False), ({"aws_region": "us-east-1"}, True)):
         client = anthropic.AnthropicBedrock(base_url=provider.origin, **more)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from promptguard.core import effects as do
 from promptguard.core.caching import answered, keep, land
 from promptguard.core.events import CallMade
-from promptguard.core.key import cluster_digest, question_digest
+from promptguard.core.key import cluster_digest, is_signed, question_digest
 from promptguard.core.model import Facts, Headers, Reading, Request
 from promptguard.core.policy import Sampled, Settings, State, sample
 from promptguard.core.surroundings import Running, Surroundings
@@ -60,6 +60,10 @@ def call(request: Request, protocol: WireProtocol, around: Surroundings) -> Flow
         yield do.Refuse(around.state.raising[group])
         return
     routed_to = around.state.route(group, facts.model)
+    if routed_to is not None and is_signed(request):
+        routed_to = (
+            None  # the signature covers the model's name; another process may route where this one cannot
+        )
     answering = routed_to or facts.model
     epoch = around.state.epoch(group, answering)
     this = Running(request, facts, group, answering, epoch, routed_to=routed_to, started=around.clock())

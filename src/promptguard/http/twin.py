@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptguard.core.asking import Asked, is_forwarded, reason_of
+from promptguard.core.key import access_key_id
 from promptguard.http.background import MAX_SECONDS
 from promptguard.http.family import family_of, is_async
 from promptguard.loop import LoopThread
@@ -38,6 +39,10 @@ class HttpTwin:
         timeout: Mapping[str, float | None],
     ) -> Asked:
         """POST `body` to `url`; errors come back as reasons, never as exceptions."""
+        if access_key_id(headers.get("authorization", "").encode("latin-1", "replace")):
+            return Asked(
+                error="not_asked: signed"
+            )  # for another body; only the SDK's client could sign this one
         try:
             request = self._client.build_request(
                 "POST",
