@@ -257,7 +257,7 @@ class Boto3(Adapter):
     ) | ONE_LOOP | {
         "with_options": "the SDK has no copies with other options",
         "gzip": "the SDK asks for plain answers",
-        "event_hooks": "the SDK has an event system of its own, tested in test_boto3.py",
+        "event_hooks": "the SDK has an event system of its own, with tests of its own",
     }  # fmt: skip
 
     def client(self, origin: str, http: Any = None, **more: Any) -> Any:

@@ -62,7 +62,7 @@ A number counts the tests behind a cell that passed; `n ✗` tests that failed; 
   and boto3's `bedrock-runtime`. They are cached and paired, and background calls are signed anew; `Route` is refused,
   unless one of anthropic's has a plain token. Answers belong to an access key; with `Cache(tenant=...)` session
   credentials share them. In anthropic's major 0 copies of the first two by `with_options()` have an HTTP client of
-  their own, which is not guarded.
+  their own, which is not guarded. No call was made to Amazon or Google itself.
 - **boto3** is guarded for Converse of every model and for InvokeModel with Anthropic's bodies; others pass untouched.
 - **Websockets** are not guarded. **together** before its major 2 talked through requests, and is refused.
 
