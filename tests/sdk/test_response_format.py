@@ -26,7 +26,8 @@ def test_both_answers_of_a_pair_are_held_against_the_requests_schema(guarded):
     answers = {"m": lambda _: '{"size": 3}', "other": lambda _: '{"size": "three"}'}
     with FakeProvider(answers) as provider:
         client = OpenAI(base_url=provider.url, api_key="k", max_retries=0)
-        promptguard.wrap(client, ledger=guarded, shadow=promptguard.Shadow(model="other", sample=1.0))
+        shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)
+        promptguard.wrap(client, ledger=guarded, shadow=shadow)
         client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "how big?"}], response_format=ASKED
         )
