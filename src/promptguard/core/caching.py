@@ -62,9 +62,8 @@ def _keys(this: Running, around: Surroundings, cache: Cache) -> tuple[str, ...] 
     if isinstance(this.facts.body, Ambiguous):
         return "repeated JSON member"
     settings = around.settings
-    # As it is sent: a URL may name the model as well, and goes before the body where the two differ.
-    named = this.routed_to or this.facts.body.get("model", this.facts.model)
-    asked = {**this.facts.body, "model": named}
+    # As it is sent; a call that is routed is another question, also where only its URL names the model.
+    asked = this.facts.body if this.routed_to is None else {**this.facts.body, "model": this.routed_to}
     try:
         key = cache_key(
             this.routed or this.request,
