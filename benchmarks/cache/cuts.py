@@ -5,43 +5,74 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import httpx
+from benchmarks.cache.questions import QUESTIONS, Asked
 
 import promptguard
+from promptguard import wire
+from promptguard.testing import Served
+from promptguard.testing.dialects import dialect_of
+from promptguard.testing.dialects.parts import Answer
 
-URL = "http://provider/v1/chat/completions"
-ANSWER = {
-    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4-0613",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Ja, größer {1}"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
-}  # fmt: skip
+STREAMED_AT = {
+    ":generateContent": ":streamGenerateContent?alt=sse",
+    ":rawPredict": ":streamRawPredict",
+    "/converse": "/converse-stream",
+    "/invoke": "/invoke-with-response-stream",
+}
+"""Where a protocol's streams are asked for at another path; elsewhere the body says so."""
 
 
-def _chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return b"data: " + json.dumps({"id": "c", "model": "gpt-4-0613", "choices": [choice]}).encode() + b"\n\n"
+@dataclass(frozen=True)
+class Whole:
+    """A question and its whole answer, as it is on the wire."""
+
+    asked: Asked
+    streamed: bool
+    body: bytes
+    headers: dict[str, str]
 
 
-EVENTS = (
-    _chunk({"role": "assistant", "content": ""}),
-    _chunk({"content": "Ja, "}),
-    _chunk({"content": "größer"}),
-    _chunk({}, "stop"),
-    b"data: [DONE]\n\n",
-)
-PLAIN = json.dumps(ANSWER).encode()
-STREAM = b"".join(EVENTS)
-BODIES = {
-    "plain": (PLAIN, False, {"content-type": "application/json"}),
-    "gzip": (gzip.compress(PLAIN, mtime=0), False, {"content-type": "application/json", "content-encoding": "gzip"}),
-    "events": (STREAM, True, {"content-type": "text/event-stream"}),
-    "gzip events": (
-        gzip.compress(STREAM, mtime=0), True, {"content-type": "text/event-stream", "content-encoding": "gzip"},
-    ),
-}  # fmt: skip
+def _whole(asked: Asked, *, streamed: bool, packed: bool = False) -> Whole:
+    dialect = dialect_of(asked.path)
+    assert dialect is not None
+    served = Served("Ja, größer {1} als zuvor", output_tokens=3, model="served-0613")
+    answer = Answer(dialect.asked(asked.path, asked.body), served, "0" * 24, 1, chunk_words=1)
+    body = b"".join(dialect.streamed(answer)) if streamed else json.dumps(dialect.plain(answer)).encode()
+    headers = {"content-type": dialect.STREAM_TYPE if streamed else "application/json"}
+    if packed:
+        body, headers = gzip.compress(body, mtime=0), {**headers, "content-encoding": "gzip"}
+    return Whole(asked, streamed, body, headers)
+
+
+def _as_stream(asked: Asked) -> Asked:
+    for end, other in STREAMED_AT.items():
+        if asked.path.endswith(end):
+            return replace(asked, path=asked.path.removesuffix(end) + other)
+    return replace(asked, body={**asked.body, "stream": True})
+
+
+def _protocol(asked: Asked) -> str:
+    found = wire.recognise(asked.request)
+    assert found is not None
+    return str(found.NAME)
+
+
+def _wholes() -> Iterator[tuple[str, Whole]]:
+    """Yield every protocol's answers, plain and streamed, and one protocol's compressed."""
+    for name, asked in {_protocol(asked): asked for asked in QUESTIONS}.items():
+        yield name, _whole(asked, streamed=False)
+        if name != "openai_embeddings":
+            yield f"{name}, streamed", _whole(_as_stream(asked), streamed=True)
+    yield "gzip", _whole(QUESTIONS[0], streamed=False, packed=True)
+    yield "gzip, streamed", _whole(_as_stream(QUESTIONS[0]), streamed=True, packed=True)
+
+
+WHOLE = dict(_wholes())
+URL = QUESTIONS[0].origin + QUESTIONS[0].path
+PLAIN = WHOLE["openai_chat"].body
 
 
 @dataclass
@@ -82,13 +113,12 @@ class Provider(httpx.BaseTransport):
         return httpx.Response(200, headers=self.headers, stream=Cut(self.body, self.breaks))
 
 
-def ask(client: httpx.Client, streamed: bool) -> tuple[str, bytes]:
+def ask(client: httpx.Client, asked: Asked) -> tuple[str, bytes]:
     """Return what a caller sees: how it ended and the raw bytes until then."""
     seen: list[bytes] = []
-    question = {"model": "gpt-4", "messages": [{"role": "user", "content": "?"}]}
     try:
         with client.stream(
-            "POST", URL, json={**question, **({"stream": True} if streamed else {})}
+            "POST", asked.origin + asked.path, json=asked.body, headers=list(asked.headers)
         ) as response:
             seen.extend(response.iter_raw())
     except httpx.HTTPError as error:
@@ -98,27 +128,27 @@ def ask(client: httpx.Client, streamed: bool) -> tuple[str, bytes]:
 
 def campaign(kind: str) -> Figures:
     """Cut one kind of body at every byte offset, in both ways."""
-    figures, provider = Figures(), Provider()
-    body, streamed, provider.headers = BODIES[kind]
+    figures, provider, whole = Figures(), Provider(), WHOLE[kind]
+    provider.headers = whole.headers
     bare = httpx.Client(transport=provider)
     client = promptguard.guard(httpx.Client(transport=provider), cache="memory")
     cache = client._transport._promptguard_ports.cache
     faults = client._transport._promptguard_ports.faults
-    for at in range(len(body)):
+    for at in range(len(whole.body)):
         for provider.breaks in (False, True):
-            provider.body = body[:at]
+            provider.body = whole.body[:at]
             figures.cuts += 1
-            figures.added_errors += ask(client, streamed) != ask(bare, streamed)
+            figures.added_errors += ask(client, whole.asked) != ask(bare, whole.asked)
             figures.stored += len(cache)
             cache.clear()
-    provider.body, provider.breaks = body, True
+    provider.body, provider.breaks = whole.body, True
     figures.cuts += 1
-    ask(client, streamed)
+    ask(client, whole.asked)
     # All bytes came, and then the connection broke: only a stream is known to be complete by what it said.
-    figures.stored += len(cache) if not streamed else 0
+    figures.stored += len(cache) if not whole.streamed else 0
     cache.clear()
     figures.added_errors += sum(faults.counts.values())
     provider.breaks = False
-    ask(client, streamed)
-    assert len(cache) == 1, "the whole answer must be kept, or the campaign shows nothing"
+    ask(client, whole.asked)
+    assert len(cache) == 1, f"the whole answer must be kept, or the campaign shows nothing: {kind}"
     return figures
