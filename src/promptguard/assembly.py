@@ -216,4 +216,6 @@ def _directory(ledger: str | Path) -> Path:
         raise ConfigurationError(
             f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path"
         )
+    if Path(ledger).is_file():
+        raise ConfigurationError(f"ledger={str(ledger)!r} is a file: give a directory")
     return Path(ledger)

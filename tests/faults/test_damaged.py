@@ -121,3 +121,13 @@ def test_the_ledgers_directory_is_its_owners_alone(tmp_path, monkeypatch):
     assert [stat.S_IMODE((tmp_path / place).stat().st_mode) for place in ("ledger", "ledger/keys")] == [
         0o700
     ] * 2
+
+
+def test_9_a_file_in_the_ledgers_place_is_told_at_wrap(tmp_path):
+    place = tmp_path / "ledger"
+    from openai import OpenAI
+
+    place.write_text("mine")
+    with pytest.raises(ConfigurationError, match="is a file: give a directory"):
+        promptguard.wrap(OpenAI(api_key="k"), ledger=place, cache="disk")
+    assert place.read_text() == "mine"

@@ -37,7 +37,8 @@ def load_mac_key(state_dir: Path) -> bytes:
         return _read(path)
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: the secret of the cache cannot be kept here ({error.strerror}); set {VARIABLE} instead"
+            f"{path}: the secret of the cache cannot be kept here ({error.strerror}): choose a directory this user can "
+            f"write to, or set {VARIABLE}"
         ) from None
 
 
