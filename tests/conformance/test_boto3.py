@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import threading
+import time
 from operator import methodcaller
 
 import boto3
@@ -375,6 +376,23 @@ def test_equal_calls_at_one_moment_ask_once(client, provider, guarded):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert (answers, provider.asked("m")) == ([TEXT] * 6, 1)
+
+
+def test_answers_that_are_collected_before_they_are_read_do_not_wait_for_each_other(provider, guarded):
+    client = wrapped(Boto3().client(provider.origin, read_timeout=5), guarded, cache="memory")
+    together, answers = threading.Barrier(2), []
+
+    def collect():
+        together.wait()
+        answers.append(client.invoke_model(**INVOKE))
+
+    threads = [threading.Thread(target=collect) for _ in range(2)]
+    began = time.monotonic()
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert time.monotonic() - began < 4
+    assert len({answer["body"].read() for answer in answers}) == 1
+    client.close()
 
 
 def test_nothing_of_botocore_is_imported_for_others():

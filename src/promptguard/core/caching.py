@@ -42,7 +42,8 @@ def answered(this: Running, around: Surroundings, cache: Cache) -> Generator[do.
     reason = ""
     if entry is None:
         this.key = next(iter(free))
-        if cache.single_flight and not this.facts.streamed:
+        # Whose body is handed out unread may be waited for before it is read: by calls that wait for it.
+        if cache.single_flight and not (this.facts.streamed or this.request.handed_out):
             entry, reason = (yield from _join(this, around, cache, tuple(free))), "joined"
     took = around.clock() - began
     if entry is not None:

@@ -35,6 +35,8 @@ class Request:
     body: bytes
     timeout: Mapping[str, float | None] = field(default_factory=dict)
     """the caller's own limits in seconds, by httpx's names: connect, read, write, pool"""
+    handed_out: bool = False
+    """the SDK hands the answer out before its body is read, although it is no stream of events"""
 
 
 class Ambiguous(dict[str, Any]):

@@ -120,6 +120,7 @@ def _to_ours(request: Any, session: Any) -> Request | None:
         headers=tuple((_raw(k), _raw(v)) for k, v in request.headers.items()),
         body=body,
         timeout=dict(zip(("connect", "read"), timeouts(session), strict=True)),
+        handed_out=bool(request.stream_output),
     )
 
 
