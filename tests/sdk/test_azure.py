@@ -234,3 +234,17 @@ def test_asynchronous_and_plain_clients_of_openai_are_as_before(provider, guarde
     asyncio.run(use())
     assert promptguard.flush(10)
     assert {each.path for each in provider.received} == {"/v1/chat/completions"}
+
+
+def test_a_search_that_brings_its_own_key_is_neither_cached_nor_kept(provider, guarded):
+    way_in = {"type": "api_key", "key": "CANARY-of-the-index"}
+    source = {"type": "azure_search", "parameters": {"endpoint": "https://x", "authentication": way_in}}
+    replay = promptguard.Replay(share=1.0)
+    client = promptguard.wrap(azure(provider), ledger=guarded, cache="memory", shadow=SHADOW, replay=replay)
+    for _ in range(2):
+        ask(client, extra_body={"data_sources": [source]})
+    assert promptguard.flush(20)
+    assert (provider.asked("prod"), provider.asked("chat eu-2")) == (2, 0)
+    written = [path for path in guarded.rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if b"CANARY" in path.read_bytes()]

@@ -272,6 +272,8 @@ STATEFUL = [
     ("openai_chat", {"web_search_options": None}, None),
     ("openai_chat", {"search_settings": {"country": "de"}}, "search_settings"),
     ("openai_chat", {"compound_custom": {}}, "compound_custom"),
+    ("openai_chat", {"data_sources": [{"type": "azure_search"}]}, "data_sources"),
+    ("openai_chat", {"data_sources": []}, None),
     ("openai_chat", {"tools": [{"type": "browser_search"}]}, "hosted tool browser_search"),
 ]
 

@@ -76,6 +76,9 @@ def _stateful(body: Mapping[str, Any]) -> str | None:
     for name in _SEARCHES:
         if body.get(name) is not None:
             return name
+    if body.get("data_sources"):
+        # Azure's: an index that changes, and often the key to it, which must never be written.
+        return "data_sources"
     for tool in shared.items(body.get("tools")):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind.startswith(_STATEFUL_TOOLS):
