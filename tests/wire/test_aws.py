@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -132,6 +133,42 @@ def test_bodies_of_other_families_and_other_operations_are_left_alone():
     kept = {"promptVariables": {"a": {"text": "b"}}}
     asked = Request("POST", "x", "/model/arn%3Aprompt/converse", (), json.dumps(kept).encode())
     assert bedrock_converse.read_request(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "is_kept_there"),
+    [
+        ("arn:aws:bedrock:us-east-1:123456789012:prompt/PROMPT1234:1", True),
+        ("arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:prompt/PROMPT1234", True),
+        ("arn:aws:bedrock:us-east-1:123456789012:default-prompt-router/anthropic.claude:1", False),
+        ("arn:aws:bedrock:us-east-1::foundation-model/m", False),
+    ],
+)
+def test_a_prompt_that_is_kept_at_the_provider_is_left_alone_whatever_is_added_to_it(model, is_kept_there):
+    body = {"messages": CONVERSE_TURN, "promptVariables": {"a": {"text": "b"}}}
+    asked = Request("POST", "x", f"/model/{quote(model, safe='')}/converse", (), json.dumps(body).encode())
+    facts = bedrock_converse.read_request(asked)
+    assert facts is None if is_kept_there else facts.model == model
+
+
+def test_cited_text_is_read_alike_whole_and_streamed():
+    cited = {"content": [{"text": "It is "}, {"text": "three"}], "citations": [{"title": "a document"}]}
+    answer = json.loads(said("bedrock_converse", SERVED["text"], streamed=False))
+    answer["output"]["message"]["content"] = [{"citationsContent": cited}, {"text": ", I think."}]
+    stream = b"".join(
+        frames.event(kind, told)
+        for kind, told in (
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "It is "}}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "three"}}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"citation": {"title": "a document"}}}),
+            ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"text": ", I think."}}),
+            ("messageStop", {"stopReason": "end_turn"}),
+            ("metadata", {"usage": answer["usage"]}),
+        )
+    )
+    plain = read("bedrock_converse", json.dumps(answer).encode(), streamed=False)
+    assert plain.text == "It is three, I think."
+    assert (read("bedrock_converse", stream, streamed=True).text, plain.complete) == (plain.text, True)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -22,6 +22,7 @@ MARKS_END = True
 _PATH = re.compile(
     r"(?P<before>.*/model/)(?P<model>[^/?]+)/(?P<verb>converse|converse-stream)(?P<query>\?.*)?", re.DOTALL
 )
+_PROMPT = re.compile(r"arn:[^:]*:bedrock:[^:]*:[^:]*:prompt/")
 _ENDS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -44,13 +45,16 @@ def read_request(request: Request) -> Facts | None:
     found, body = _PATH.fullmatch(request.path), shared.json_object(request.body)
     if found is None or body is None or not isinstance(body.get("messages"), list):
         return None
+    model = unquote(found["model"])
+    if _PROMPT.match(model):  # to which messages may be added; of another model it would be another question
+        return None
     system = _content(body.get("system"))
     tools = shared.members(body.get("toolConfig")).get("tools")
     return Facts(
         protocol=NAME,
         provider="aws.bedrock",
         operation="chat",
-        model=unquote(found["model"]),
+        model=model,
         messages=shared.as_chat(system, tuple(_message(turn) for turn in body["messages"])),
         body=body,
         streamed=found["verb"] == "converse-stream",
@@ -149,6 +153,13 @@ def _add_delta(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
         used["input"] += shared.text(delta["toolUse"].get("input")) or ""
 
 
+def _said(block: Mapping[str, Any]) -> str:
+    """Return a block's text; with citations it has parts, which a stream gives as text like any other."""
+    cited = shared.members(block.get("citationsContent"))
+    parts = (block, *map(shared.members, shared.items(cited.get("content"))))
+    return "".join(shared.text(part.get("text")) or "" for part in parts)
+
+
 def _reading(
     blocks: Sequence[Mapping[str, Any]], stop: str | None, last: Mapping[str, Any], *, ended: bool = True
 ) -> Reading:
@@ -156,7 +167,7 @@ def _reading(
     router = shared.members(shared.members(last.get("trace")).get("promptRouter"))
     stop = shared.text(stop)
     return Reading(
-        text="".join(shared.text(block.get("text")) or "" for block in blocks),
+        text="".join(_said(block) for block in blocks),
         complete=ended and stop is not None,
         finish_reason=_ENDS.get(stop, stop) if stop else None,
         tool_calls=tuple(
