@@ -12,7 +12,9 @@ import pytest
 import promptguard
 from promptguard.http.transport import original_of
 from promptguard.ledger.store import Ledger
+from promptguard.report.read import read_report
 from promptguard.sdks import boto3 as family
+from promptguard.testing.dialects import converse
 from tests.conformance.adapters import Boto3
 from tests.conformance.conftest import constant
 from tests.conformance.features import raised
@@ -120,6 +122,20 @@ def test_the_other_model_gets_the_exact_body_with_a_signature_of_its_own(
     assert rows(guarded) == [("compared", "")]
 
 
+def test_what_headers_say_of_who_served_is_read_of_background_answers_too(
+    client, provider, guarded, monkeypatch
+):
+    told = converse._told
+    monkeypatch.setattr(converse, "_told", lambda answer: told(answer) | {"serviceTier": None})
+    provider.models["m"] = lambda _: promptguard.testing.Served(
+        "Hi", headers={"x-amzn-bedrock-service-tier": "flex"}
+    )
+    wrapped(client, guarded, shadow=promptguard.Shadow(model="other", sample=1.0, repeat=1.0))
+    client.converse(**ASK)
+    assert promptguard.flush(10.0)
+    assert [(who.service_tier, who.calls) for who in read_report(guarded).identities] == [("flex", 2)]
+
+
 def test_the_other_models_retries_and_errors_are_one_attempt(provider, guarded):
     client = Boto3().retrying(provider.origin)
     provider.models["other"] = lambda _: promptguard.testing.Fault("status", 503)
@@ -204,7 +220,7 @@ def test_a_bearer_token_goes_with_the_call_and_nothing_is_signed(client):
     class Session:
         def send(self, prepared):
             sent.append(prepared)
-            return 200, b"{}"
+            return 200, b"{}", ()
 
     twin = family.twin(client, Session(), None)
     headers = {

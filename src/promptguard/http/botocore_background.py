@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from promptguard.core.model import Headers
 from promptguard.http.background import MAX_ANSWER, MAX_SECONDS, POOL
 from promptguard.http.botocore_session import timeouts
 from promptguard.http.transport import original_of
@@ -49,8 +50,11 @@ class BackgroundSession:
         self._session = session
         self._owned = owned
 
-    def send(self, prepared: Any) -> tuple[int, bytes]:
-        """Send a prepared request; returns status and body. Raises what botocore raises, and UnboundedAnswerError."""
+    def send(self, prepared: Any) -> tuple[int, bytes, Headers]:
+        """Send a prepared request; returns status, body and headers.
+
+        Raises what botocore raises, and UnboundedAnswerError.
+        """
         until = time.monotonic() + MAX_SECONDS
         response = self._session.send(prepared)
         try:
@@ -67,7 +71,8 @@ class BackgroundSession:
         except BaseException:
             response.raw.close()
             raise
-        return response.status_code, b"".join(chunks)
+        headers = tuple((k.encode("latin-1"), v.encode("latin-1")) for k, v in response.headers.items())
+        return response.status_code, b"".join(chunks), headers
 
     def close(self) -> None:
         """Give its connections back."""

@@ -77,10 +77,10 @@ class Twin:
     ) -> Asked:
         """POST `body` to `url`; errors come back as reasons, never as exceptions."""
         try:
-            status, answer = self._http.send(self._prepared(url, body, headers))
+            status, answer, told = self._http.send(self._prepared(url, body, headers))
         except Exception as error:  # noqa: BLE001 - whatever botocore raises is a lost answer with its reason
             return Asked(error=reason_of(error))
-        return Asked(error=f"status_{status}") if status >= 400 else Asked(status, answer)
+        return Asked(error=f"status_{status}") if status >= 400 else Asked(status, answer, headers=told)
 
     def _prepared(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         from botocore.awsrequest import AWSRequest
