@@ -12,6 +12,7 @@ import pytest
 import promptguard
 from promptguard.ledger.store import Ledger
 from promptguard.sdks import anthropic as family
+from tests.cache.replies import until
 from tests.conformance.test_anthropic import SHADOW, TURN
 
 pytestmark = [
@@ -66,6 +67,24 @@ def test_what_a_copy_signed_for_somebody_else_is_not_asked_in_our_name(provider,
     assert [signer(r) for r in provider.received] == ["AKIA2"]
     rows = Ledger(guarded).pairs_after(0)
     assert [(row.outcome, row.reason) for row in rows] == [("dropped", "not_asked: other credentials")]
+    client.close()
+
+
+def test_nor_replayed_in_the_name_of_a_clients_own_profile(provider, guarded, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    now = [1_000_000.0]
+    client = anthropic.AnthropicBedrock(base_url=provider.origin, aws_region="us-east-1")
+    replay = promptguard.Replay(share=1.0, after="1h")
+    promptguard.wrap(client, ledger=guarded, replay=replay, clock=lambda: now[0])
+    ask(client)
+    ask(copied(client))
+    assert promptguard.flush(10.0)
+    now[0] += 3601
+    until(lambda: len(list(Ledger(guarded).pairs_after(0))) == 2)
+    assert [signer(received) for received in provider.received] == ["AKIA1", "AKIA2", "AKIA1"]
+    rows = {(row.outcome, row.reason) for row in Ledger(guarded).pairs_after(0)}
+    assert rows == {("compared", ""), ("dropped", "not_asked: other credentials")}
     client.close()
 
 

@@ -20,7 +20,7 @@ from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.tasks import Banked, Task
 from promptguard.core.effects import Job
 from promptguard.core.key import credentials, meaningful_headers, principal
-from promptguard.core.model import Facts, Headers, Identity, Reading, Request
+from promptguard.core.model import Facts, Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.ledger.store import Ledger
 from promptguard.shadow.patience import patiently
@@ -155,7 +155,8 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
     request = banked.request
-    if guard.twin.renews_credentials(request.origin):  # those of then have run out by now
+    old = header(request.headers, b"authorization") or b""
+    if guard.twin.renews_credentials(request.origin, old):  # those of then have run out by now
         kept = set(credentials(request))
         request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
     reading, usd, latency = patiently(

@@ -27,7 +27,7 @@ class HttpTwin:
         self._family = family
         self._loop = LoopThread() if is_async(client) else None
 
-    def renews_credentials(self, origin: str) -> bool:  # noqa: ARG002 - part of what a twin can do
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002 - part of what a twin can do
         """Never: the credentials are those of the call that is repeated."""
         return False
 

@@ -64,7 +64,7 @@ class Twin:
         self._client = client
         self._http = http
 
-    def renews_credentials(self, origin: str) -> bool:  # noqa: ARG002 - part of what a twin can do
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002 - part of what a twin can do
         """Never: a token goes with its call, and of a signature only the kind is looked at."""
         return False
 

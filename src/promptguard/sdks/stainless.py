@@ -23,6 +23,11 @@ _SIGNER: ContextVar[bytes | None] = ContextVar("promptguard_signer", default=Non
 """The access key that signed the call which is asked again; set for one question at a time."""
 
 
+_LASTING = b"sigv4 AKIA"
+"""How ids of access keys begin that belong to a user; those of sessions, which run out, begin with ASIA.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-prefixes"""
+
+
 class OtherCredentialsError(Exception):
     """A background call would be made in another name than the call it repeats."""
 
@@ -69,12 +74,16 @@ class Twin:
         self._renewing = renewing
         self._signs = signs
 
-    def renews_credentials(self, origin: str) -> bool:
-        """Whether the client itself has fresh credentials for a server; never for one that is not its own."""
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:
+        """Whether the client itself has fresh credentials for a server; never for one that is not its own.
+
+        `old` is what a call was authorized by: a key of AWS's that does not run out is renewed by nobody.
+        """
         url = self._client.base_url
         own = f"{url.scheme}://{url.netloc.decode('ascii')}" == origin
         if self._signs:  # with a profile or a role, unless it was given a key
-            return own and getattr(self._client, "aws_access_key", None) is None
+            lasts = (access_key_id(old) or b"").startswith(_LASTING)
+            return own and not lasts and getattr(self._client, "aws_access_key", None) is None
         return own and any(getattr(self._client, name, None) is not None for name in self._renewing)
 
     def ask(
