@@ -172,6 +172,15 @@ def test_a_name_that_moved_is_a_model_that_changed():
     assert kinds(seen) == ["Lookup", "Emit", "Serve"]
 
 
+def test_a_name_as_long_as_an_answer_is_not_held():
+    identities, long = Identities(), "x" * 1_000_000
+    for _ in range(CONFIRMED):
+        identities.saw("o", "m", long)
+    assert sum(map(len, identities._last["o", "m"])) < 10_000
+    assert not identities.moved("o", "m", long)
+    assert identities.moved("o", "m", "y" * 1_000_000)
+
+
 def test_a_name_has_moved_when_ten_fresh_answers_in_a_row_say_so():
     identities = Identities()
     identities.saw("o", "gpt-4", "new0")

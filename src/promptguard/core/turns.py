@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
+from promptguard.core.identity import LONGEST_NAME
+
 KEPT = 10_000
 CONFIRMED = 10
 """Fresh answers in a row that name other models before a name counts as moved: gradual roll-outs go back and forth."""
@@ -41,9 +43,9 @@ class Identities:
         """Note the model named by a fresh answer."""
         if len(self._last) > KEPT:
             self._last = {}
-        self._last.setdefault((origin, asked), deque(maxlen=CONFIRMED)).append(served)
+        self._last.setdefault((origin, asked), deque(maxlen=CONFIRMED)).append(served[:LONGEST_NAME])
 
     def moved(self, origin: str, asked: str, served: str) -> bool:
         """Whether the last CONFIRMED fresh answers all came from other models than `served`."""
         last = self._last.get((origin, asked))
-        return last is not None and len(last) == CONFIRMED and served not in tuple(last)
+        return last is not None and len(last) == CONFIRMED and served[:LONGEST_NAME] not in tuple(last)
