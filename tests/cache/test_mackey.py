@@ -67,5 +67,7 @@ def test_an_empty_file_a_symlink_and_an_impossible_place_are_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="not a regular file"):
         load_mac_key(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match="choose a directory this user can write to, or set PROMPTGUARD_CACHE_KEY"):
+    with pytest.raises(
+        ConfigurationError, match="choose a directory this user can write to, or set PROMPTGUARD_CACHE_KEY"
+    ):
         load_mac_key(tmp_path / "file")
