@@ -10,6 +10,7 @@ import pytest
 from benchmarks.cache.cuts import PLAIN, URL
 
 import promptguard
+from promptguard.http.run import Run
 from promptguard.http.streams import finish_abandoned
 
 QUESTION = {"model": "gpt-4", "messages": [{"role": "user", "content": "?"}]}
@@ -105,3 +106,13 @@ def test_the_same_thread_never_waits_for_itself(made):
         assert client.post(URL, json=QUESTION, timeout=30).content == PLAIN
         response.read()
     assert provider.upstream == 2
+
+
+def test_a_call_that_is_dropped_when_the_process_is_all_but_gone_says_nothing(monkeypatch):
+    """Then the names of a module are None."""
+    run = Run.__new__(Run)
+    run._seat = object()
+    with monkeypatch.context() as patched:
+        patched.setattr("promptguard.http.run.finish_later", None)
+        run.__del__()
+    run._seat = None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
@@ -162,12 +163,12 @@ async def test_followers_survive_a_leader_that_is_cancelled(client_of, provider)
     await client.close()
 
 
-async def test_a_task_that_was_dropped_with_its_stream_unread_hangs_nobody(client_of):
+async def test_a_leader_that_has_not_read_its_answer_does_not_wait_for_itself(client_of, provider):
     client = client_of(AsyncOpenAI, cache="memory")
-    question = {"model": "gpt-4", "messages": ASK}
-    async with client.chat.completions.with_streaming_response.create(**question):
-        # The leader has not read its answer: the same task does not wait for itself, another one not for ever.
-        assert (await client.chat.completions.create(**question)).choices
+    asked = {"url": f"{provider.url}/chat/completions", "json": {"model": "gpt-4", "messages": ASK}}
+    async with client._client.stream("POST", **asked):
+        assert (await client._client.post(**asked)).json()["choices"]
+    assert provider.asked("gpt-4") == 2
     await client.close()
 
 
@@ -369,3 +370,21 @@ def test_a_hit_is_fast_even_while_another_process_holds_the_disk(client_of, guar
     assert time.perf_counter() - began < 2.0
     other.execute("ROLLBACK")
     other.close()
+
+
+def test_answers_collected_before_they_are_read_do_not_wait_for_each_other(client_of, provider):
+    client = client_of(cache="memory").with_options(timeout=5.0)
+    answers = client.chat.completions.with_streaming_response
+
+    def collect(_):
+        return answers.create(model="gpt-4", messages=ASK).__enter__()
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        collected = list(pool.map(collect, range(2)))
+    assert time.monotonic() - began < 4.0
+    first, second = (answer.parse().choices[0].message.content for answer in collected)
+    assert first == second
+    assert provider.asked("gpt-4") == 2
+    for answer in collected:
+        answer.close()

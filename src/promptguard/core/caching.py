@@ -14,7 +14,7 @@ from typing import Any
 from promptguard.core import effects as do
 from promptguard.core.events import CacheLooked
 from promptguard.core.key import cache_key
-from promptguard.core.model import Ambiguous, Reading, StoredReply
+from promptguard.core.model import Ambiguous, Reading, Request, StoredReply, header
 from promptguard.core.options import Cache
 from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable, wants_variety
 from promptguard.core.surroundings import Running, Surroundings
@@ -42,8 +42,7 @@ def answered(this: Running, around: Surroundings, cache: Cache) -> Generator[do.
     reason = ""
     if entry is None:
         this.key = next(iter(free))
-        # Whose body is handed out unread may be waited for before it is read: by calls that wait for it.
-        if cache.single_flight and not (this.facts.streamed or this.request.handed_out):
+        if cache.single_flight and not (this.facts.streamed or _is_handed_out(this.request)):
             entry, reason = (yield from _join(this, around, cache, tuple(free))), "joined"
     took = around.clock() - began
     if entry is not None:
@@ -53,6 +52,14 @@ def answered(this: Running, around: Surroundings, cache: Cache) -> Generator[do.
         return True
     yield from _tell_miss(this, around, cache, free, took)
     return False
+
+
+def _is_handed_out(request: Request) -> bool:
+    """Whether the caller gets the answer with its body unread, and may wait for an equal call before reading it.
+
+    Stainless SDKs say so in a header (`with_streaming_response`).
+    """
+    return request.handed_out or header(request.headers, b"x-stainless-raw-response") == b"stream"
 
 
 def _keys(this: Running, around: Surroundings, cache: Cache) -> tuple[str, ...] | str:

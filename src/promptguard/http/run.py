@@ -113,7 +113,8 @@ class Run:
 
     def __del__(self) -> None:
         # An exception between two steps, such as KeyboardInterrupt, or a task that was dropped with its loop.
-        if getattr(self, "_seat", None) is not None:
+        # At the very end of the process the module's names may be gone already.
+        if getattr(self, "_seat", None) is not None and finish_later is not None:
             finish_later(self._end)
 
     def joined(self, how: do.Joined) -> None:
