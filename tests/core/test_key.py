@@ -145,18 +145,18 @@ def test_keys_are_what_they_were():
 JWT = b"Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
 
 
-def signed(key_id, signature=b"aa", when=b"20261123T000000Z", **more):
-    value = (
-        b"AWS4-HMAC-SHA256 Credential=%s/20261123/eu-1/bedrock/aws4_request, SignedHeaders=host, Signature=%s"
-    )
-    headers = ((b"Authorization", value % (key_id, signature)), (b"X-Amz-Date", when))
+def signed(key_id, signature=b"aa", when=b"20261123T000000Z", region=b"eu-1"):
+    scope = b"%s/%s/%s/bedrock/aws4_request" % (key_id, when[:8], region)
+    value = b"AWS4-HMAC-SHA256 Credential=%s, SignedHeaders=host, Signature=%s" % (scope, signature)
+    headers = ((b"Authorization", value), (b"X-Amz-Date", when))
     return replace(BASE, headers=headers)
 
 
-def test_of_an_aws_signature_only_the_access_key_counts():
+def test_of_an_aws_signature_the_access_key_and_the_region_count():
     first = key(signed(b"AKIA1"), {"a": 1})
     assert key(signed(b"AKIA1", b"bb", b"20261124T000000Z"), {"a": 1}) == first
     assert key(signed(b"AKIA2"), {"a": 1}) != first
+    assert key(signed(b"AKIA1", region=b"us-1"), {"a": 1}) != first, "behind one URL of a gateway's"
     assert is_signed(signed(b"AKIA1"))
     assert not is_signed(BASE)
 

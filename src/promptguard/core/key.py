@@ -78,7 +78,7 @@ _RENEWED_TOKENS = (b"ya29.", b"sk-ant-oat")
 def principal(request: Request, secret: bytes) -> str:
     """Return a keyed digest of the credential, so that two API keys never share an answer.
 
-    Of an AWS signature (version 4) only the access key's id counts: the rest is new for every call.
+    Of an AWS signature (version 4) the access key's id and the region count: the rest is new for every call.
     """
     said: list[bytes] = []
     for name, value in request.headers:
@@ -93,14 +93,16 @@ def principal(request: Request, secret: bytes) -> str:
 
 
 def access_key_id(authorization: bytes) -> bytes | None:
-    """Return the access key's id, marked as such, that an AWS signature names; None for every other credential."""
+    """Return the access key's id and the region, marked as such, that an AWS signature names; None for others."""
     scheme, _, rest = authorization.partition(b" ")
     if scheme != _SIGV4:
         return None
     for part in rest.split(b","):
         name, _, value = part.strip().partition(b"=")
         if name == b"Credential":
-            return b"sigv4 " + value.partition(b"/")[0]
+            # Its scope is date, region, service: behind one URL of a gateway's, regions may be different models.
+            key, *scope = value.split(b"/")
+            return b" ".join((b"sigv4", key, *scope[1:2]))
     return None
 
 

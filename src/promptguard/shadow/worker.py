@@ -48,10 +48,10 @@ class Worker(Generic[T]):
 
     def offer(self, task: T) -> str | None:
         """Take a task, or return why not: "queue_full", "queue_bytes", "closed"."""
-        if self._closed:
-            return "closed"
         weight = self._weigh(task)
         with self._lock:
+            if self._closed:
+                return "closed"
             if self._waiting >= self._size:
                 return "queue_full"
             if self._held + weight > self._max_bytes:
@@ -59,19 +59,16 @@ class Worker(Generic[T]):
             self._waiting += 1
             self._unfinished += 1
             self._held += weight
-        self._queue.put((task, weight))
-        if not self._started:
-            self._start()
+            self._queue.put((task, weight))  # within the lock: nothing may come after what ends the threads
+            if not self._started:
+                self._start()
         return None
 
     def _start(self) -> None:
-        with self._lock:
-            if self._started:
-                return
-            for number in range(self._threads):
-                thread = threading.Thread(target=self._run, name=f"promptguard-shadow-{number}", daemon=True)
-                thread.start()
-                self._started.append(thread)
+        for number in range(self._threads):
+            thread = threading.Thread(target=self._run, name=f"promptguard-shadow-{number}", daemon=True)
+            thread.start()
+            self._started.append(thread)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -99,6 +96,7 @@ class Worker(Generic[T]):
 
     def close(self) -> None:
         """Take no more tasks; threads end after what they are doing, and never hold up the exit."""
-        self._closed = True
-        for _ in self._started:
-            self._queue.put(None)
+        with self._lock:
+            self._closed = True
+            for _ in self._started:
+                self._queue.put(None)
