@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import sdks
 from promptguard.assembly import Assembly, Wanted
-from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tags
+from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
 from promptguard.errors import ConfigurationError, UnknownClient
 from promptguard.guarding import BYPASS, CLUSTER, TAGS
 
@@ -145,7 +145,12 @@ def _usable(http: Any, whose: str, *seams: ModuleType) -> None:
     http = original_of(http) or http
     seam = _seam(http)
     if seam is None or (seams and seam not in seams):
-        raise UnknownClient(f"{whose} talks through {type(http).__qualname__}, not through httpx or httpx2")
+        kind = f"{type(http).__module__}.{type(http).__qualname__}"
+        raise UnknownClient(
+            f"{whose} takes a client of httpx or httpx2, not a {kind}; an SDK's client goes to promptguard.wrap()"
+            if seams
+            else f"{whose} talks through a {kind}, not through httpx or httpx2: give it a client of these"
+        )
     if getattr(http, "is_closed", False):
         raise ConfigurationError("this client is closed already: use a fresh one")
 
@@ -187,7 +192,10 @@ def _background_client(http: Any) -> Any:
 
 
 def unwrap(client: C) -> C:
-    """Take the guard out again; returns the same object. A client that is not wrapped is left as it is."""
+    """Take the guard out again; returns the same object. A client that is not wrapped is left as it is.
+
+    What `guard` returned stays guarded: the HTTP client that it was made from is the bare one.
+    """
     from promptguard.http.transport import original_of, ports_of
 
     family = sdks.family_of(client)
@@ -259,10 +267,12 @@ def clear_cache(client: object, tag: str | None = None) -> None:
     """Forget every answer in the cache of a wrapped client, or those with `tag`. Out of sight at once.
 
     A cache on disk is cleared in the background, also for other processes, within seconds; `promptguard cache clear`
-    does it from outside. Nothing happens for a client without a cache.
+    does it from outside. Nothing happens for a client without a cache. Raises ConfigurationError for a tag that no
+    entry can have.
     """
     from promptguard.http.transport import ports_of
 
+    check_tag(tag, "clear_cache(tag=...)")
     family = sdks.family_of(client)
     clients = [client] if family is None else [slot.http for slot in family.slots(client)]
     for each in clients:

@@ -268,6 +268,33 @@ def test_the_command_line_tells_and_empties_it(client_of, provider, guarded, cap
     assert (code, json.loads(out)["removed"]) == (0, 2)
 
 
+def test_the_command_line_tells_what_caches_in_memory_counted(client_of, guarded, capsys):
+    client = client_of(cache="memory", replay=promptguard.Replay(share=0))
+    ask(client), ask(client), ask(client, temperature=1)
+    assert promptguard.flush(10)
+    code, out, _ = run_cli(capsys, "cache", "stats", "--ledger", str(guarded), "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert (told["hits"], told["misses"], told["bypassed"]) == (1, 1, {"temperature above 0": 1.0})
+    assert told["contents"]["entries"] == 0
+    code, _, err = run_cli(capsys, "cache", "clear", "--ledger", str(guarded))
+    assert (code, 'cache="disk" makes one' in err) == (2, True)
+
+
+@pytest.mark.parametrize("tag", ["", 3, "x" * 201])
+def test_a_tag_that_no_entry_can_have_clears_nothing_and_is_told(client_of, provider, guarded, capsys, tag):
+    client = client_of(cache=promptguard.Cache("disk", tags=("all",)))
+    cache = opened(client)
+    ask(client)
+    with pytest.raises(promptguard.ConfigurationError, match="1 to 200 characters"):
+        promptguard.clear_cache(client, tag)
+    assert cache.flush(10)
+    code, _, err = run_cli(capsys, "cache", "clear", "--tag", "", "--ledger", str(guarded))
+    assert (code, "1 to 200 characters" in err) == (2, True)
+    code, out, _ = run_cli(capsys, "cache", "stats", "--ledger", str(guarded), "--json")
+    assert json.loads(out)["contents"]["entries"] == 1
+
+
 def test_the_command_line_says_what_is_missing(tmp_path, capsys):
     for command in ("stats", "clear"):
         code, _, err = run_cli(capsys, "cache", command, "--ledger", str(tmp_path / "none"))

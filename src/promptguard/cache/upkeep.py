@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from promptguard.cache.entry import BadEntry, decode
 from promptguard.cache.place import FILES, set_clear_mark
+from promptguard.core.options import check_tag
 from promptguard.errors import InputFileError
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ def contents(directory: Path, mac_key: bytes) -> Contents:
 def clear(directory: Path, mac_key: bytes, tag: str | None) -> int:
     """Remove every entry, or those with `tag`; returns how many. Processes that use the cache notice within seconds.
 
-    Raises InputFileError without a cache, or when another process holds its lock.
+    Raises InputFileError without a cache, or when another process holds its lock, and ConfigurationError for a tag
+    that no entry can have.
     """
+    check_tag(tag, "cache clear --tag")
     with _opened(directory) as store:
         removed = remove(store, mac_key, tag)
     set_clear_mark(directory)
@@ -89,7 +92,7 @@ def _opened(directory: Path):  # type: ignore[no-untyped-def]
     from promptguard.cache.strict import StrictStore
 
     if not (directory / FILES[0]).is_file():
-        raise InputFileError(f"there is no cache in {directory}")
+        raise InputFileError(f'there is no cache in {directory}: cache="disk" makes one')
     try:
         with contextlib.closing(StrictStore(directory, 2**50, TIMEOUT_S)) as store:
             yield store

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from promptguard.cache.upkeep import Contents
     from promptguard.report.model import CacheUse
 
 app = typer.Typer(
@@ -29,11 +30,10 @@ def stats(
 ) -> None:
     """Tell what the cache holds, by model and tag, and how often it answered, missed or was passed by, and why.
 
-    The counts are of every process that used the ledger. Exit codes: 0 told, 2 wrong use.
+    The counts are of every process that used the ledger, of caches in memory too. Exit codes: 0 told, 2 wrong use.
     """
-    from promptguard.cache.upkeep import contents
-
-    told = {**_use(ledger), "contents": asdict(contents(_directory(ledger), _secret(ledger)))}
+    told = _use(ledger)
+    told["contents"] = asdict(_contents(ledger, counted=told["hits"] or told["misses"] or told["bypassed"]))
     if as_json:
         json.dump(told, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -60,6 +60,16 @@ def clear(
         sys.stdout.write("\n")
     else:
         console().print(quoted(f"{removed} entries removed" + (f" with tag {tag}" if tag else "")))
+
+
+def _contents(ledger: str, *, counted: object) -> Contents:
+    """Return what lies on disk: nothing where a cache in memory is all that has counted."""
+    from promptguard.cache.upkeep import Contents, contents
+
+    directory = _directory(ledger)
+    if counted and not directory.exists():
+        return Contents()
+    return contents(directory, _secret(ledger))
 
 
 def _directory(ledger: str) -> Path:
@@ -108,7 +118,7 @@ def _show(told: dict[str, Any]) -> None:
 
     out, held = console(), told["contents"]
     span = " to ".join(_day(held[end]) for end in ("oldest", "newest") if held[end] is not None)
-    out.print(f"{held['entries']} entries, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
+    out.print(f"{held['entries']} entries on disk, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
     if held["unreadable"]:
         out.print(
             f"{held['unreadable']} rows that this secret did not write, or that were damaged: never served"

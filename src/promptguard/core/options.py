@@ -204,6 +204,14 @@ def check_tags(tags: tuple[str, ...], name: str) -> None:
         )
 
 
+def check_tag(tag: str | None, name: str) -> None:
+    """Raise ConfigurationError unless `tag` is one that an entry can have, or None for every entry."""
+    if tag is not None and (not isinstance(tag, str) or not 0 < len(tag) <= 200):
+        raise ConfigurationError(
+            f"{name} takes a text of 1 to 200 characters, not {tag!r}; leave it out for every entry"
+        )
+
+
 Action = Warn | Raise | Route | Callable[[Any], None]
 
 
