@@ -64,6 +64,7 @@ A number counts the tests behind a cell that passed; `n ✗` tests that failed; 
   credentials share them. In anthropic's major 0 copies of the first two by `with_options()` have an HTTP client of
   their own, which is not guarded. No call was made to Amazon or Google itself.
 - **boto3** is guarded for Converse of every model and for InvokeModel with Anthropic's bodies; others pass untouched.
+- **langchain-openai**: `wrap(ChatOpenAI(...))` guards both OpenAI clients that the model holds.
 - **Websockets** are not guarded. **together** before its major 2 talked through requests, and is refused.
 
 OpenAI's responses are kept by the provider unless `store=False`; kept ones are neither cached nor paired. Embeddings are

@@ -44,7 +44,13 @@ class Received:
 
 
 class FakeProvider:
-    """Serves models by name until closed; `models` may be changed while it runs, which is what providers do."""
+    """Serves models by name until closed; `models` may be changed while it runs, which is what providers do.
+
+    A model is a function of the `Question` that returns a text, a `Served` or a `Fault`.
+
+    >>> with FakeProvider({"gpt-4": lambda question: "Yes."}) as provider:  # doctest: +SKIP
+    ...     client = OpenAI(base_url=provider.url, api_key="k")
+    """
 
     def __init__(self, models: Mapping[str, Answerer], *, chunk_words: int = 4) -> None:
         self.models: dict[str, Answerer] = dict(models)
