@@ -119,7 +119,7 @@ $(PEERS)/.made: pyproject.toml | $(VENV)/bin/python
 	@echo 'building the environment of other libraries (two minutes) ...'
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3'
-	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'litellm>=1.100' fastapi orjson
+	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'litellm>=1.100' fastapi orjson soundfile
 	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'langchain-openai>=1' langchain-community
 	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'langfuse>=5'
 	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'openinference-instrumentation-openai>=0.1'
