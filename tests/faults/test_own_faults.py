@@ -22,7 +22,7 @@ from promptguard.core.effects import Body
 from promptguard.http.streams import _HELD, Recorder, finish_abandoned, recorded_stream_class
 from promptguard.ledger.store import Ledger
 from promptguard.shadow.order import Order
-from promptguard.shadow.spending import Spending
+from promptguard.shadow.spending import Spending, list_price
 from promptguard.shadow.worker import Worker
 from promptguard.testing import FakeProvider
 
@@ -163,6 +163,20 @@ def test_caps_hold_with_many_threads(cap, allowed, tmp_path):
     [thread.join() for thread in threads]
     assert len(booked) == 200
     assert sum(not isinstance(each, str) for each in booked) == allowed
+
+
+@pytest.mark.parametrize(
+    ("model", "price"),
+    [
+        ("gpt-4-0613", promptguard.Price(30.0, 60.0)),
+        ("amazon.nova-pro-v1:0", promptguard.Price(0.8, 3.2)),
+        ("arn:aws:bedrock:eu-1::foundation-model/amazon.nova-pro-v1:0", promptguard.Price(0.8, 3.2)),
+        ("claude-sonnet-4-5@20250929", promptguard.Price(3.0, 15.0)),  # twice as much for long questions
+        ("my-deployment", None),
+    ],
+)
+def test_list_prices_of_names_as_each_protocol_has_them(model, price):
+    assert list_price(model) == price
 
 
 def test_a_model_without_a_price_is_not_asked_under_a_cap_in_usd(tmp_path):

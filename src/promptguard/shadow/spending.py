@@ -114,16 +114,21 @@ class Spending:
         return self._tokens
 
 
+_BEDROCK = "aws"
+"""Bedrock's ids, inference profiles and ARNs are known under their provider alone."""
+
+
 @functools.lru_cache(maxsize=256)
 def list_price(model: str) -> Price | None:
     """Return the list price of a model from `genai-prices`, in USD per million tokens, or None when it has none."""
     from genai_prices import Usage, calc_price
 
-    million = 1_000_000
-    try:
-        # Prices may rise with the length of the question; one token of each side is the base rate.
-        cost_in = calc_price(Usage(input_tokens=million, output_tokens=0), model_ref=model).total_price
-        cost_out = calc_price(Usage(input_tokens=0, output_tokens=million), model_ref=model).total_price
-    except LookupError:
-        return None
-    return Price(float(cost_in), float(cost_out))
+    for provider in (None, _BEDROCK):
+        try:
+            # Of a thousand, not of a million: for some models long questions cost more.
+            cost_in = calc_price(Usage(input_tokens=1000), model, provider_id=provider).total_price
+            cost_out = calc_price(Usage(output_tokens=1000), model, provider_id=provider).total_price
+        except LookupError:
+            continue
+        return Price(float(1000 * cost_in), float(1000 * cost_out))
+    return None
