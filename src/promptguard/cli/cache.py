@@ -59,7 +59,7 @@ def clear(
         json.dump({"removed": removed, "tag": tag}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        console().print(quoted(f"{removed} entries removed" + (f" with tag {tag}" if tag else "")))
+        console().print(quoted(f"{_entries(removed)} removed" + (f" with tag {tag}" if tag else "")))
 
 
 def _contents(ledger: str, *, counted: object) -> Contents:
@@ -118,7 +118,7 @@ def _show(told: dict[str, Any]) -> None:
 
     out, held = console(), told["contents"]
     span = " to ".join(_day(held[end]) for end in ("oldest", "newest") if held[end] is not None)
-    out.print(f"{held['entries']} entries on disk, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
+    out.print(f"{_entries(held['entries'])} on disk, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
     if held["unreadable"]:
         out.print(
             f"{held['unreadable']} rows that this secret did not write, or that were damaged: never served"
@@ -137,3 +137,7 @@ def _show(told: dict[str, Any]) -> None:
 
 def _day(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
