@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from promptguard.core import effects as do
 from promptguard.core.model import Request, StoredReply
 from promptguard.http.botocore_streams import record, replayed
-from promptguard.http.run import CACHE_MARK, Ports, begin, storable
+from promptguard.http.run import CACHE_MARK, Ports, drive, storable
 from promptguard.http.streams import Recorder
 
 
@@ -45,34 +45,15 @@ def guarded(session: Any, ports: Ports, *, inner: str | None = None) -> Any:  # 
 @functools.cache
 def _guard_class(cls: Any) -> Any:
     def send(self: Any, request: Any) -> Any:
-        return _drive(request, self._promptguard_original, self._promptguard_ports, self._promptguard_library)
+        return drive(
+            request, self._promptguard_original.send, self._promptguard_ports, self._promptguard_library
+        )
 
     def close(self: Any) -> None:
         self._promptguard_original.close()
 
     members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "send": send, "close": close}
     return type(cls.__name__, (cls,), members)
-
-
-def _drive(request: Any, inner: Any, ports: Ports, library: _Botocore) -> Any:
-    """Run one attempt on the caller's thread; the same steps as `transport._drive`, line by line."""
-    run = begin(request, ports, library)
-    if run is None:
-        return inner.send(request)
-    response = None
-    while isinstance(run.effect, (do.Send, do.Join)):
-        if isinstance(run.effect, do.Join):
-            run.joined(ports.join(run.effect))
-            continue
-        if response is not None:
-            response.raw.close()
-        try:
-            response = inner.send(run.outgoing())
-        except BaseException as error:
-            run.lost(error)
-            raise
-        run.received(response)
-    return run.deliver(response) or inner.send(request)
 
 
 class _Botocore:
@@ -95,6 +76,9 @@ class _Botocore:
 
     def rebuilt(self, reply: StoredReply, request: Any) -> Any:
         return _rebuilt(reply, request)
+
+    def close(self, response: Any) -> None:
+        response.raw.close()
 
     def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
         if not request.stream_output:  # the session has read it already

@@ -1,7 +1,7 @@
 """One call's flow being driven, whatever the HTTP library: what returns at once is performed here.
 
-A driver is a short loop around a `Run`, one for each way to wait: threads and asyncio over httpx (`transport.py`),
-botocore's session (`botocore_session.py`). What differs between libraries is in their `Library`.
+A driver is a short loop around a `Run`, one for each way to wait: `drive` for threads, over httpx and botocore alike, and
+one for asyncio in `transport.py`. What differs between libraries is in their `Library`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ class Library(Protocol):
 
     def head(self, response: Any) -> do.Head:
         """Return status and headers."""
+
+    def close(self, response: Any) -> None:
+        """Give the connection of an answer back that nobody will read."""
 
     def rebuilt(self, reply: StoredReply, request: Any) -> Any:
         """Build a response from stored bytes, in the chunks in which they came."""
@@ -171,3 +174,24 @@ _CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encodi
 def storable(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the headers that are about the answer, not about the connection it came over."""
     return [(name, value) for name, value in headers if name.lower() not in _CONNECTION_HEADERS]
+
+
+def drive(request: Any, send: Callable[[Any], Any], ports: Ports, library: Library) -> Any:
+    """Run one attempt on the caller's thread; `send` is the bare transport's. `transport` has the same for event loops."""
+    run = begin(request, ports, library)
+    if run is None:
+        return send(request)
+    response = None
+    while isinstance(run.effect, (do.Send, do.Join)):
+        if isinstance(run.effect, do.Join):
+            run.joined(ports.join(run.effect))
+            continue
+        if response is not None:
+            library.close(response)
+        try:
+            response = send(run.outgoing())
+        except BaseException as error:
+            run.lost(error)
+            raise
+        run.received(response)
+    return run.deliver(response) or send(request)

@@ -18,7 +18,7 @@ from typing import Any
 from promptguard.core import effects as do
 from promptguard.core.model import Request, StoredReply
 from promptguard.http.family import family_of, is_async, is_client
-from promptguard.http.run import CACHE_MARK, Ports, begin, storable
+from promptguard.http.run import CACHE_MARK, Ports, begin, drive, storable
 from promptguard.http.streams import Recorder, recorded_stream_class, replayed_stream_class
 
 __all__ = ["guarded", "is_client", "original_of", "ports_of"]
@@ -107,7 +107,7 @@ def _as_guard(inner: Any, guard_class: type, ports: Ports) -> Any:
 @functools.cache
 def _sync_guard_class(cls: type) -> type:
     def handle_request(self: Any, request: Any) -> Any:
-        return _drive(request, self._promptguard_inner, self._promptguard_ports)
+        return drive(request, self._promptguard_inner.handle_request, self._promptguard_ports, _HTTPX)
 
     def close(self: Any) -> None:
         self._promptguard_inner.close()
@@ -130,29 +130,8 @@ def _members(cls: type, **methods: Any) -> dict[str, Any]:
     return {"__del__": _do_nothing, "__module__": cls.__module__, "__qualname__": cls.__qualname__, **methods}
 
 
-def _drive(request: Any, inner: Any, ports: Ports) -> Any:
-    """Run one attempt on the caller's thread."""
-    run = begin(request, ports, _HTTPX)
-    if run is None:
-        return inner.handle_request(request)
-    response = None
-    while isinstance(run.effect, (do.Send, do.Join)):
-        if isinstance(run.effect, do.Join):
-            run.joined(ports.join(run.effect))
-            continue
-        if response is not None:
-            response.close()
-        try:
-            response = inner.handle_request(run.outgoing())
-        except BaseException as error:
-            run.lost(error)
-            raise
-        run.received(response)
-    return run.deliver(response) or inner.handle_request(request)
-
-
 async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
-    """Run one attempt on the caller's event loop; the same steps as `_drive`, line by line."""
+    """Run one attempt on the caller's event loop; the same steps as `run.drive`, line by line."""
     run = begin(request, ports, _HTTPX)
     if run is None:
         return await inner.handle_async_request(request)
@@ -183,6 +162,9 @@ class _Httpx:
 
     def head(self, response: Any) -> do.Head:
         return do.Head(response.status_code, tuple(response.headers.raw))
+
+    def close(self, response: Any) -> None:
+        response.close()
 
     def rebuilt(self, reply: StoredReply, request: Any) -> Any:
         return _rebuilt(reply, family_of_request(request))
