@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from promptguard import wire
 from promptguard.core import effects as do
-from promptguard.core.flow import call
+from promptguard.core.context import CallContext
+from promptguard.core.flow import attempt
 from promptguard.core.model import Request
 from promptguard.core.options import Cache
 from promptguard.core.policy import Settings, State
-from promptguard.core.surroundings import Surroundings
 
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3), st.integers(), st.text(max_size=6),
@@ -52,10 +52,10 @@ REQUESTS = [question.request for question in QUESTIONS]
 
 def key_of(request: Request, cache: Cache | None = None, secret: bytes = b"secret") -> str | None:
     """Return the key a request is looked up under, or None when it is not answered from the cache at all."""
-    around = Surroundings(
+    ctx = CallContext(
         settings=Settings(cache=cache or Cache(sampled=True), secret=secret),
         state=State(),
-        group_of=lambda _: "g",
+        identify=lambda _: ("g", None),
         open_ticket=lambda *_: 0,
         clock=lambda: 0.0,
         wall=lambda: 0.0,
@@ -64,7 +64,7 @@ def key_of(request: Request, cache: Cache | None = None, secret: bytes = b"secre
     if protocol is None:
         return None
     try:
-        first = next(call(request, protocol, around))
+        first = next(attempt(request, protocol, ctx))
     except Exception:
         return None  # a fault of ours: the driver lets such a call pass as if we were not there
     return first.key if isinstance(first, do.Lookup) else None

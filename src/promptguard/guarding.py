@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from promptguard import wire
 from promptguard.core import effects as do
 from promptguard.core.canonical import digest
+from promptguard.core.context import CallContext
 from promptguard.core.events import CacheStore, Event, Fault
-from promptguard.core.flow import Flow, call, is_idle
+from promptguard.core.flow import Flow, attempt, is_idle
 from promptguard.core.identity import who_of
-from promptguard.core.model import Facts, Headers, Request, StoredReply
+from promptguard.core.model import Facts, Headers, PromptReference, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
-from promptguard.core.surroundings import Surroundings
-from promptguard.core.turns import Identities, Turns
+from promptguard.core.recent import RecentModels, VariantSelector
 from promptguard.faults import Faults
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ class Guard:
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
         self._flights = flights
-        self._turns = Turns(None if cache_option is None or cache_option.draw == "turn" else self._draw)
-        self._identities = Identities()
+        self._turns = VariantSelector(
+            None if cache_option is None or cache_option.draw == "turn" else self._draw
+        )
+        self._identities = RecentModels()
         self._perform: dict[type, Callable[[Any], Any]] = {
             do.Lookup: self._lookup,
             do.Choose: self._choose,
@@ -121,10 +123,10 @@ class Guard:
         protocol = None if request is None else wire.recognise(request)
         if request is None or protocol is None:
             return None
-        around = Surroundings(
+        ctx = CallContext(
             settings=self.settings,
             state=state,
-            group_of=self._group_of,
+            identify=self._identify,
             open_ticket=background.open_ticket if background else _no_ticket,
             clock=time.monotonic,
             wall=self.wall,
@@ -138,7 +140,7 @@ class Guard:
             observed=observed,
             context=self._context(),
         )
-        return call(request, protocol, around)
+        return attempt(request, protocol, ctx)
 
     @property
     def twin(self) -> Any:
@@ -263,19 +265,17 @@ class Guard:
         if self.background is not None:
             self.background.forfeit(effect)
 
-    def _group_of(self, facts: Facts) -> str:
+    def _identify(self, facts: Facts) -> tuple[str, PromptReference | None]:
         if not facts.pairable:
-            return f"({facts.operation})"  # no verdict about chats is about these
+            return f"({facts.operation})", None  # no verdict about chats is about these
         from promptguard.templates.rendered import recognise
 
-        rendered = recognise(facts.messages)
-        if rendered is not None:
-            return rendered.group
-        return (
-            "system:" + digest("instructions", facts.instructions)[7:19]
-            if facts.instructions
-            else "(no template)"
-        )
+        prompt = recognise(facts.messages)
+        if prompt is not None:
+            return prompt.group, prompt
+        if not facts.instructions:
+            return "(no template)", None
+        return "system:" + digest("instructions", facts.instructions)[7:19], None
 
 
 _NOTHING_CHANGED = State()

@@ -11,7 +11,7 @@ from promptguard.core import effects as do
 from promptguard.core.model import Identity, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow
 from promptguard.core.policy import Settings, State
-from promptguard.core.turns import CONFIRMED, Identities, Turns
+from promptguard.core.recent import CONFIRMED, RecentModels, VariantSelector
 from tests.core.test_flow import GROUP, OK, begin, body, kinds, request, run
 
 ENTRY = StoredReply(200, (), (b"x",), 50.0, GROUP, "gpt-4", 0, served="gpt-4-0314")
@@ -21,8 +21,8 @@ def cached(**options):
     return Settings(cache=Cache(**options), secret=b"s")
 
 
-def begin_with(entry_settings, asked=None, **around):
-    return begin(entry_settings, asked=asked or request(), **around)
+def begin_with(entry_settings, asked=None, **ctx):
+    return begin(entry_settings, asked=asked or request(), **ctx)
 
 
 def lead(effect):
@@ -139,11 +139,11 @@ def test_an_answer_from_before_an_alarm_is_not_taken_over_from_its_leader():
 
 
 def test_variants_are_served_in_turn_or_by_a_seeded_draw():
-    turns = Turns()
+    turns = VariantSelector()
     assert [turns.next("a", 3) for _ in range(5)] == [0, 1, 2, 0, 1]
     assert turns.next("b", 3) == 0
     draws = iter([0.0, 0.99, 0.34])
-    assert [Turns(lambda: next(draws)).next("a", 3) for _ in range(3)] == [0, 2, 1]
+    assert [VariantSelector(lambda: next(draws)).next("a", 3) for _ in range(3)] == [0, 2, 1]
 
 
 @pytest.mark.parametrize("policy", ["bypass", "keep", "reask"])
@@ -173,7 +173,7 @@ def test_a_name_that_moved_is_a_model_that_changed():
 
 
 def test_a_name_as_long_as_an_answer_is_not_held():
-    identities, long = Identities(), "x" * 1_000_000
+    identities, long = RecentModels(), "x" * 1_000_000
     for _ in range(CONFIRMED):
         identities.saw("o", "m", long)
     assert sum(map(len, identities._last["o", "m"])) < 10_000
@@ -182,7 +182,7 @@ def test_a_name_as_long_as_an_answer_is_not_held():
 
 
 def test_a_name_has_moved_when_ten_fresh_answers_in_a_row_say_so():
-    identities = Identities()
+    identities = RecentModels()
     identities.saw("o", "gpt-4", "new0")
     assert not identities.moved("o", "gpt-4", "from before this process")
     identities.saw("o", "gpt-4", "old")
@@ -219,9 +219,9 @@ def test_an_answer_enters_the_replay_stream_once():
     assert [each.job.replay for each in seen if isinstance(each, do.Offer)] == [False]
     clusters = []
     settings = replace(REASK)
-    around = {"reask_draw": 0.4}
+    ctx = {"reask_draw": 0.4}
     for stored_at in (50.0, 50.0, 51.0):
-        flow = begin(settings, **around)
+        flow = begin(settings, **ctx)
         seen = run(flow, replace(ENTRY, stored_at=stored_at), None, OK, body(), None)
         clusters.append(seen[5].job.clusters)
     assert clusters[0] == clusters[1] != clusters[2]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from promptguard.core import effects as do
+from promptguard.core.context import CallContext
 from promptguard.core.events import CacheLooked, CallMade
-from promptguard.core.flow import Surroundings, call
+from promptguard.core.flow import attempt
 from promptguard.core.model import Request, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow
 from promptguard.core.policy import Settings, State
@@ -33,12 +34,12 @@ def body(finish="stop", end="eof"):
 def begin(settings, state=None, asked=None, witnessed=None, **more):
     """Start a flow; what it tells of who answered goes to the list `witnessed`, for few tests are about that."""
     tickets = iter(range(10))
-    around = Surroundings(
-        settings=settings, state=state or State(), group_of=lambda _: GROUP, open_ticket=lambda *_: next(tickets),
+    ctx = CallContext(
+        settings=settings, state=state or State(), identify=lambda _: (GROUP, None), open_ticket=lambda *_: next(tickets),
         clock=lambda: 1.0, wall=lambda: 100.0, draws=(0.0, 0.5, 0.0), **more,
     )  # fmt: skip
     return _less_witness(
-        call(asked or request(), openai_chat, around), [] if witnessed is None else witnessed
+        attempt(asked or request(), openai_chat, ctx), [] if witnessed is None else witnessed
     )
 
 

@@ -285,7 +285,7 @@ def test_22_a_call_that_is_not_sampled_costs_nothing_but_a_draw(provider: Provid
     touched = []
     for target in (
         "promptguard.http.transport._to_ours", "promptguard.http.transport.Recorder", "promptguard.wire.recognise",
-        "promptguard.guarding.call", "promptguard.guarding.Surroundings",
+        "promptguard.guarding.attempt", "promptguard.guarding.CallContext",
     ):  # fmt: skip
         monkeypatch.setattr(target, lambda *_, target=target, **__: touched.append(target))
     with OpenAI(base_url=provider.url, api_key="k") as client:

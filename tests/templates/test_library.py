@@ -368,12 +368,13 @@ def test_the_demo_prompts_are_locked_and_labelled():
 def test_the_memory_of_renderings_is_light_and_bounded():
     program = """
 import sys
-from promptguard.templates.rendered import Recognition, Rendered
+from promptguard.core.model import PromptReference
+from promptguard.templates.rendered import Recognition
 memory = Recognition(capacity=3)
 for n in range(5):
-    memory.remember([{"content": n}], Rendered("p", str(n), "d"))
+    memory.remember([{"content": n}], PromptReference("p", str(n), "d"))
 memory.recognise([{"content": 2}])
-memory.remember([{"content": 9}], Rendered("p", "9", "d"))
+memory.remember([{"content": 9}], PromptReference("p", "9", "d"))
 print([n for n in (0, 1, 2, 3, 4, 9) if memory.recognise([{"content": n}])], len(memory))
 print(memory.recognise([float("nan")]), memory.recognise(object()), memory.recognise([b"x"]))
 print([name for name in ("jinja2", "yaml", "pydantic") if name in sys.modules])

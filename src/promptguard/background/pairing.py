@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
@@ -21,13 +21,12 @@ from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
 from promptguard.core.key import credentials, meaningful_headers
-from promptguard.core.model import Facts, Reading, Request
+from promptguard.core.model import Facts, PromptReference, Reading, Request
 from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import LabelRule, vectorise
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
 from promptguard.shadow.order import Order
-from promptguard.templates.rendered import Rendered, recognise
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
@@ -154,7 +153,7 @@ class Pairing:
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
         # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
         sides = (theirs, control) if job.routed_to is not None else (control, theirs)
-        row = self.compared(stream, epoch, job.group, job.facts, *sides)
+        row = self.compared(stream, epoch, job.group, job.facts, job.prompt, *sides)
         row["control_model"], row["candidate_model"] = (
             (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
         )
@@ -166,8 +165,7 @@ class Pairing:
         self, guard: Guard, request: Request, facts: Facts, model: str, spending: Any
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
-        protocol = wire.recognise(request)
-        assert protocol is not None  # noqa: S101 - it was recognised when the call was made
+        protocol = wire.named(facts.protocol)
         body = protocol.background_body(facts, model)
         booking = spending.book(model, len(request.body), protocol.output_bound(body))
         if isinstance(booking, str):
@@ -190,17 +188,23 @@ class Pairing:
         return reading, spending.settle(booking, reading.input_tokens, reading.output_tokens), took
 
     def compared(
-        self, stream: str, epoch: int, group: str, facts: Facts, control: Reading, candidate: Reading
+        self,
+        stream: str,
+        epoch: int,
+        group: str,
+        facts: Facts,
+        prompt: PromptReference | None,
+        control: Reading,
+        candidate: Reading,
     ) -> dict[str, Any]:
-        """Return the row of a pair whose two answers are there."""
-        rendered = recognise(facts.messages)
+        """Return the row of a pair whose two answers are there; `prompt` is what the call was rendered from."""
         vector = vectorise(
             answer_of(control),
             answer_of(candidate),
-            reference=rendered.reference if rendered else None,
+            reference=prompt.reference if prompt else None,
             seed=self._seed,
-            labels=self._rule(rendered),
-            response_format=_object(facts.body.get("response_format")),
+            labels=self._rule(prompt),
+            response_format=facts.response_format,
         )
         row = self.lost(stream, group, "compared", "")
         row.update(
@@ -230,12 +234,12 @@ class Pairing:
             "outcome": outcome, "reason": reason, "asked": "", "control_model": "", "candidate_model": "",
         }  # fmt: skip
 
-    def _rule(self, rendered: Rendered | None) -> LabelRule | None:
-        if rendered is None or not rendered.label_rule:
+    def _rule(self, prompt: PromptReference | None) -> LabelRule | None:
+        if prompt is None or not prompt.label_rule:
             return None
-        if rendered.digest not in self._rules:
-            self._rules[rendered.digest] = LabelRule(rendered.name, rendered.version, rendered.label_rule)
-        return self._rules[rendered.digest]
+        if prompt.digest not in self._rules:
+            self._rules[prompt.digest] = LabelRule(prompt.name, prompt.version, prompt.label_rule)
+        return self._rules[prompt.digest]
 
     def claim(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
         """Whether these questions and conversations may be paired: answers within one depend on each other."""
@@ -278,7 +282,3 @@ def _tickets(job: Job) -> list[tuple[str, int]]:
         ("replay", job.prior_ticket),
     )
     return [(stream, ticket) for stream, ticket in places if ticket is not None]
-
-
-def _object(value: Any) -> Mapping[str, Any] | None:
-    return value if isinstance(value, Mapping) else None

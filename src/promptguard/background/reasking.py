@@ -31,15 +31,13 @@ def _row(pairing: Pairing, job: Job, prior: StoredReply) -> dict[str, Any]:
     epoch = pairing.epoch("replay", job.group)
     if not pairing.claim("replay", epoch, job.clusters):
         return pairing.lost("replay", job.group, "not_paired", PAIRED_BEFORE)
-    row = pairing.compared("replay", epoch, job.group, job.facts, stored, fresh)
+    row = pairing.compared("replay", epoch, job.group, job.facts, job.prompt, stored, fresh)
     # Nothing was asked in the background: the tokens are the application's own.
     return {**row, "at": job.at, "call": job.call, "input_tokens": 0, "output_tokens": 0, "usd": 0.0}
 
 
 def _read(job: Job, prior: StoredReply) -> Reading:
-    protocol = wire.recognise(job.request)
-    assert protocol is not None  # noqa: S101 - it was recognised when the call was made
-    reading: Reading = protocol.read_reply(
+    reading: Reading = wire.named(job.facts.protocol).read_reply(
         prior.status, prior.headers, b"".join(prior.chunks), streamed=job.facts.streamed
     )
     return reading

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptguard import wire
 from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
+from promptguard.background.stored_facts import facts_document, restored_facts
 from promptguard.background.tasks import Banked, Task
 from promptguard.core.effects import Job
 from promptguard.core.key import credentials, meaningful_headers, principal
-from promptguard.core.model import Facts, Headers, Identity, Reading, Request, header
+from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.ledger.store import Ledger
 from promptguard.shadow.patience import patiently
@@ -78,6 +78,7 @@ def _keep(
         "headers": [(k, v) for k, v in meaningful_headers(job.request) if not _CREDENTIAL.search(k)],
         "timeout": dict(job.request.timeout),
         "body": job.request.body.decode("utf-8", "surrogatepass"),
+        **facts_document(job),
     }
     row = {
         "stream": stream,
@@ -124,6 +125,9 @@ def _restored(row: Any, ticket: int, who: Headers) -> Banked:
         output_tokens=answer["output_tokens"],
         identity=Identity(model=answer["served"]),
     )
+    facts, prompt = restored_facts(question, request)
+    if facts is None:
+        raise ValueError("a stored request that its protocol cannot read")
     return Banked(
         stream=row.stream,
         model=row.model,
@@ -133,23 +137,22 @@ def _restored(row: Any, ticket: int, who: Headers) -> Banked:
         at=row.at,
         call=row.call,
         request=request,
+        facts=facts,
+        prompt=prompt,
         answer=reading,
     )
 
 
 def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
-    protocol = wire.recognise(banked.request)
-    facts: Facts | None = protocol.read_request(banked.request) if protocol else None
-    row = pairing.lost(banked.stream, banked.group, "dropped", "fault" if facts else "unreadable")
+    row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
-        if facts is not None:
-            row = _replayed(pairing, banked, facts, guard)
+        row = _replayed(pairing, banked, guard)
     finally:
         pairing.settle(banked.stream, banked.ticket, {**row, "banked_call": banked.call})
 
 
-def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> dict[str, Any]:
+def _replayed(pairing: Pairing, banked: Banked, guard: Guard) -> dict[str, Any]:
     epoch = pairing.epoch(banked.stream, banked.group)
     if not pairing.claim(banked.stream, epoch, banked.clusters):
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
@@ -160,14 +163,16 @@ def _replayed(pairing: Pairing, banked: Banked, facts: Facts, guard: Guard) -> d
         kept = set(credentials(request))
         request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
     reading, usd, latency = patiently(
-        lambda: pairing.ask(guard, request, facts, banked.model, guard.replay_spending),
+        lambda: pairing.ask(guard, request, banked.facts, banked.model, guard.replay_spending),
         lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
     )
     if reading.error:
         return {**pairing.lost(banked.stream, banked.group, lost_outcome(reading), reading.error), "usd": usd}
     if not banked.answer.complete:
         reading = as_far_read(reading, banked.answer)
-    row = pairing.compared(banked.stream, epoch, banked.group, facts, banked.answer, reading)
+    row = pairing.compared(
+        banked.stream, epoch, banked.group, banked.facts, banked.prompt, banked.answer, reading
+    )
     row.update(asked=banked.model, control_model=banked.model, candidate_model=banked.model)
     return {**row, "call": guard.calls, "usd": usd, "latency": latency}
 

@@ -12,9 +12,7 @@ from promptguard.drift import Answer
 
 def read_control(job: Job) -> Reading:
     """Read the answer that the application received."""
-    protocol = wire.recognise(job.request)
-    assert protocol is not None  # noqa: S101 - it was recognised when the call was made
-    reading: Reading = protocol.read_reply(
+    reading: Reading = wire.named(job.facts.protocol).read_reply(
         job.head.status, job.head.headers, b"".join(job.body.chunks), streamed=job.facts.streamed
     )
     # A background answer that breaks off is lost, so the application's must be: half an answer is no shorter answer.

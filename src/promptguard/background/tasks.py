@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptguard.core.effects import Job
-from promptguard.core.model import Reading, Request
+from promptguard.core.model import Facts, PromptReference, Reading, Request
 
 if TYPE_CHECKING:
     from promptguard.guarding import Guard
@@ -25,6 +25,8 @@ class Banked:
     at: float
     call: int
     request: Request
+    facts: Facts
+    prompt: PromptReference | None
     answer: Reading
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from promptguard.core.events import Event
-from promptguard.core.model import BodyEnd, Facts, Headers, Identity, Request, StoredReply
+from promptguard.core.model import BodyEnd, Facts, Headers, Identity, PromptReference, Request, StoredReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,8 @@ class Job:
     """when the call was made, seconds since the Unix epoch"""
     head: Head
     body: Body
+    prompt: PromptReference | None = None
+    """recognised when the call was made; nobody recognises it again"""
     candidate_ticket: int | None = None
     repeat_ticket: int | None = None
     replay: bool = False

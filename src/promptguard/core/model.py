@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -64,6 +65,27 @@ class Facts:
     choices: int = 1
     pairable: bool = True
     """whether answers can be compared; embeddings can only be cached"""
+    response_format: Mapping[str, Any] | None = None
+    """what the answer must look like, in the words of OpenAI's chats whatever the protocol, or None"""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptReference:
+    """Which prompt a request was rendered from, and how its answers are judged: a fact of the call, kept with it."""
+
+    name: str
+    version: str
+    digest: str
+    """digest of the prompt's content, not of one rendering"""
+    reference: str | None = None
+    """the true answer, where the application said it (`Call.expect`)"""
+    label_rule: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """label → regular expression, in the order they are tried"""
+
+    @property
+    def group(self) -> str:
+        """What pairs of this prompt are counted under, such as `prime@1`."""
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)

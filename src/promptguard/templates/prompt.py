@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from promptguard.core.model import PromptReference
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError
 from promptguard.templates.promptfile import Input, PromptFile
-from promptguard.templates.rendered import PROCESS, Rendered
+from promptguard.templates.rendered import PROCESS
 from promptguard.templates.sandbox import Sandbox, plain
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -35,7 +36,7 @@ class Call:
     """digest of the prompt's content"""
     model: str | None
     _key: str = field(repr=False)
-    _rendered: Rendered = field(repr=False)
+    _rendered: PromptReference = field(repr=False)
 
     def expect(self, reference: str) -> Call:
         """Say the true answer to this call, where the application knows it, and return the call itself."""
@@ -69,7 +70,7 @@ class Prompt:
             name: plain(each.default, name) for name, each in self.inputs.items() if each.has_default
         }
         self._required = tuple(name for name, each in self.inputs.items() if each.is_required)
-        self._rendered = Rendered(name, version, self.digest, label_rule=self.labels)
+        self._rendered = PromptReference(name, version, self.digest, label_rule=self.labels)
 
     def __repr__(self) -> str:
         return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"

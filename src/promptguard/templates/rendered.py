@@ -9,34 +9,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from promptguard.core.canonical import digest
+from promptguard.core.model import PromptReference
 
 CAPACITY = 10_000
 """Renderings kept; the ones used longest ago are forgotten first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """Which prompt a request was rendered from."""
-
-    name: str
-    version: str
-    digest: str
-    """digest of the prompt's content, not of this rendering"""
-    reference: str | None = None
-    """the true answer, where the application said it (`Call.expect`)"""
-    label_rule: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """label -> regular expression, in the order they are tried"""
-
-    @property
-    def group(self) -> str:
-        """What pairs of this prompt are counted under, such as `prime@1`."""
-        return f"{self.name}@{self.version}"
 
 
 class Recognition:
@@ -44,13 +25,13 @@ class Recognition:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[str, Rendered] = OrderedDict()
+        self._entries: OrderedDict[str, PromptReference] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def remember(self, messages: Sequence[Any], rendered: Rendered) -> str:
+    def remember(self, messages: Sequence[Any], rendered: PromptReference) -> str:
         """Keep where `messages` came from and return the digest they are known by.
 
         A later rendering of equal messages that says no reference leaves a known one in place: two threads
@@ -64,12 +45,12 @@ class Recognition:
             self._keep(key, rendered)
         return key
 
-    def expect(self, key: str, rendered: Rendered, reference: str) -> None:
+    def expect(self, key: str, rendered: PromptReference, reference: str) -> None:
         """Add the true answer to what is known under `key`, the digest that `remember` returned."""
         with self._lock:
             self._keep(key, replace(rendered, reference=reference))
 
-    def recognise(self, messages: Sequence[Any]) -> Rendered | None:
+    def recognise(self, messages: Sequence[Any]) -> PromptReference | None:
         """Return where `messages` came from, or None; never raises, whatever the messages hold."""
         if not self._entries:
             return None  # an application without templates pays for no digest
@@ -92,7 +73,7 @@ class Recognition:
         """Replace the lock, which another thread of the parent may have held at the fork."""
         self._lock = threading.Lock()
 
-    def _keep(self, key: str, rendered: Rendered) -> None:
+    def _keep(self, key: str, rendered: PromptReference) -> None:
         self._entries[key] = rendered
         self._entries.move_to_end(key)
         while len(self._entries) > self._capacity:

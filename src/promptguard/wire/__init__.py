@@ -2,16 +2,13 @@
 
 Rule: pure. A protocol never raises on hostile bytes; what it cannot read is a reading with `complete=False`.
 
-A module has NAME, MARKS_END (whether a streamed answer says itself that it is over) and the functions `speaks`,
-`read_request`, `read_reply`, `with_model` (for routing), `background_path` and `background_body` (where and how the
-same question is asked in the background) and `output_bound`; `openai_chat` is the one to read first.
+What a module has is written down in `core.protocol.WireProtocol`; `openai_chat` is the one to read first.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from promptguard.core.model import Request
+from promptguard.core.protocol import WireProtocol
 from promptguard.wire import (
     anthropic_clouds,
     anthropic_messages,
@@ -24,7 +21,7 @@ from promptguard.wire import (
     openai_responses,
 )
 
-PROTOCOLS: tuple[Any, ...] = (
+PROTOCOLS: tuple[WireProtocol, ...] = (
     openai_chat,
     openai_responses,
     openai_embeddings,
@@ -38,6 +35,14 @@ PROTOCOLS: tuple[Any, ...] = (
 )
 
 
-def recognise(request: Request) -> Any | None:
+_BY_NAME = {protocol.NAME: protocol for protocol in PROTOCOLS}
+
+
+def named(name: str) -> WireProtocol:
+    """Return the protocol of that NAME. Raises KeyError for one that this version does not have."""
+    return _BY_NAME[name]
+
+
+def recognise(request: Request) -> WireProtocol | None:
     """Return the protocol that can read `request`, judged by method and path alone, or None."""
     return next((protocol for protocol in PROTOCOLS if protocol.speaks(request.method, request.path)), None)

@@ -65,6 +65,9 @@ def facts_of(
         instructions=tuple(part for part in (system, body.get("tools")) if part),
         stateful=_stateful(body),
         temperature=shared.number(body.get("temperature")),
+        response_format=shared.asked_form(
+            shared.members(body.get("output_config")).get("format", body.get("output_format"))
+        ),
     )
 
 

@@ -44,7 +44,14 @@ def read_request(request: Request) -> Facts | None:
         streamed=body.get("stream") is True,
         instructions=(*said, body["tools"]) if body.get("tools") else said,
         temperature=shared.number(body.get("temperature")),
+        response_format=_asked_form(body.get("response_format")),
     )
+
+
+def _asked_form(said: Any) -> Mapping[str, Any] | None:
+    """Return the form asked for: Cohere says `json_object`, and a schema beside it where there is one."""
+    form = shared.members(said)
+    return shared.json_schema(form.get("json_schema", form.get("schema"))) or shared.asked_form(said)
 
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def read_request(request: Request) -> Facts | None:
         stateful=_stateful(body),
         temperature=shared.number(settings.get("temperature")),
         choices=shared.limit(candidates) or 1,
+        response_format=_asked_form(settings),
     )
 
 
@@ -78,6 +79,13 @@ def _content(turn: Any) -> Any:
     texts = [p["text"] for p in shared.items(parts) if isinstance(p, Mapping) and set(p) == {"text"}]
     said = [text for text in texts if isinstance(text, str)]
     return "".join(said) if said and len(said) == len(shared.items(parts)) else parts
+
+
+def _asked_form(settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the form asked for; of a `responseSchema`, which has Google's own words, only that it is an object."""
+    form = shared.json_schema(settings.get("responseJsonSchema"))
+    kind = shared.name(shared.members(settings.get("responseSchema")).get("type")) or ""
+    return {"type": "json_object"} if form is None and kind.upper() == "OBJECT" else form
 
 
 def _stateful(body: Mapping[str, Any]) -> str | None:

@@ -44,6 +44,9 @@ def read_request(request: Request) -> Facts | None:
         instructions=_instructions(turns, body),
         stateful=None if turns else "loads or unloads the model",
         temperature=shared.number(options.get("temperature")),
+        response_format={"type": "json_object"}
+        if body.get("format") == "json"
+        else shared.json_schema(body.get("format")),
     )
 
 

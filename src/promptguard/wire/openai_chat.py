@@ -55,6 +55,7 @@ def read_request(request: Request) -> Facts | None:
         stateful=_stateful(body),
         temperature=shared.number(body.get("temperature")),
         choices=shared.limit(body.get("n")) or 1,
+        response_format=shared.asked_form(body.get("response_format")),
     )
 
 

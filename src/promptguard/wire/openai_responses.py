@@ -56,6 +56,7 @@ def read_request(request: Request) -> Facts | None:
         instructions=tuple(part for part in (instructions, *said, body.get("tools")) if part),
         stateful=_stateful(body),
         temperature=shared.number(body.get("temperature")),
+        response_format=shared.asked_form(shared.members(body.get("text")).get("format")),
     )
 
 

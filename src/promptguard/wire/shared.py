@@ -198,6 +198,16 @@ def without(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
     return {k: v for k, v in body.items() if k not in dropped}
 
 
+def asked_form(value: Any) -> Mapping[str, Any] | None:
+    """Return a `response_format` that is an object, or None."""
+    return value if isinstance(value, Mapping) else None
+
+
+def json_schema(value: Any) -> Mapping[str, Any] | None:
+    """Return a bare JSON schema as a `response_format` of OpenAI's chats, or None for what is no schema."""
+    return {"type": "json_schema", "schema": value} if isinstance(value, Mapping) and value else None
+
+
 def as_chat(system: Any, turns: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return turns as a chat's messages, a system text first: so a rendered prompt is recognised in every protocol."""
     return ({"role": "system", "content": system}, *turns) if system else turns

@@ -12,7 +12,7 @@ CONFIRMED = 10
 """Fresh answers in a row that name other models before a name counts as moved: gradual roll-outs go back and forth."""
 
 
-class Turns:
+class VariantSelector:
     """Which of a key's variants is served next: each after the other, or by draws from [0, 1)."""
 
     def __init__(self, draw: Callable[[], float] | None = None) -> None:
@@ -33,7 +33,7 @@ class Turns:
         return turn % count
 
 
-class Identities:
+class RecentModels:
     """The models that answered last, by what they were asked as."""
 
     def __init__(self) -> None:

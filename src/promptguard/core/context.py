@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from promptguard.core.model import Facts, Request, StoredReply
+from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
 
 
 @dataclass(slots=True)
-class Surroundings:
+class CallContext:
     """What one call is told about the world when it begins. Not frozen, which would cost a microsecond a call."""
 
     settings: Settings
     state: State
-    group_of: Callable[[Facts], str]
+    identify: Callable[[Facts], tuple[str, PromptReference | None]]
+    """what the call is counted under, and the prompt it was rendered from; asked once a call"""
     open_ticket: Callable[[str, str, tuple[str, ...]], int | None]
     """(stream, group, clusters) → a place in the order of pairs, or None where one of the clusters has had its pair"""
     clock: Callable[[], float]
@@ -42,7 +43,7 @@ class Surroundings:
 
 
 @dataclass(slots=True)
-class Running:
+class CallState:
     """What one call knows of itself while it runs."""
 
     request: Request
@@ -51,6 +52,7 @@ class Running:
     answering: str
     """the model that is asked: the request's own, or where a verdict routes it"""
     epoch: int
+    prompt: PromptReference | None = None
     key: str | None = None
     """where the answer will be kept"""
     seat: Any = None
