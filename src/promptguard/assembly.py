@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptguard import __version__
+from promptguard.background_clients import Wish
+from promptguard.core.background_call import BackgroundClient
 from promptguard.core.options import (
     Action,
     Budget,
@@ -62,6 +64,8 @@ class Assembly:
         self.actions = _actions(wanted.on_drift)
         _check(replay=wanted.replay, record_content=wanted.record_content, prompts=wanted.prompts)
         self._directory = _directory(wanted.ledger)
+        self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
+        """what the options say about clients for background calls"""
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self._settings = Settings(
             cache=cache_option(wanted.cache),
@@ -82,7 +86,7 @@ class Assembly:
         """Whether the application's own calls may go to another model."""
         return any(isinstance(action, Route) for action in self.actions)
 
-    def guard(self, make_twin: Callable[[], Any]) -> Guard:
+    def guard(self, make_twin: Callable[[], BackgroundClient]) -> Guard:
         """Return a guard for one HTTP client; guards of one assembly share cache and background work."""
         from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import sdks
 from promptguard.assembly import Assembly, Wanted
+from promptguard.background_clients import Maker, maker_for_http, makers_for
 from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
 from promptguard.errors import ConfigurationError, UnknownClient
 from promptguard.guarding import BYPASS, CLUSTER, TAGS
 
 if TYPE_CHECKING:
     from promptguard.drift import Verdict
+    from promptguard.sdks import SdkFamily
     from promptguard.sdks.slots import Slot
 
 C = TypeVar("C")
@@ -75,12 +76,13 @@ def wrap(
         )
     for slot in slots:
         _usable(slot.http, type(client).__qualname__)
-    for slot in slots:
-        _guard_slot(slot, partial(_twin, family, slot.owner), assembly)
+    makers = makers_for(client, family, slots, assembly.background_wish)
+    for slot, maker in zip(slots, makers, strict=True):
+        _guard_slot(slot, maker, assembly)
     return client
 
 
-def _check_models(client: object, family: ModuleType, assembly: Assembly) -> None:
+def _check_models(client: object, family: SdkFamily, assembly: Assembly) -> None:
     """Raise ConfigurationError where another model would have to be named, and cannot be."""
     instead = {}
     if assembly.shadows and not family.can_shadow(client):
@@ -119,14 +121,14 @@ def guard(
     >>> client = Anthropic(http_client=promptguard.guard(httpx2.Client(), cache="memory"))  # doctest: +SKIP
     """
     from promptguard.http import transport
-    from promptguard.http.twin import HttpTwin
 
     original = transport.original_of(http_client) or http_client
     _usable(original, "guard(http_client)", transport)
     assembly = Assembly(
         Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
     )
-    made: H = transport.guarded(original, assembly.guard(lambda: HttpTwin(_background_client(original))))
+    maker = maker_for_http(original, assembly.background_wish)
+    made: H = transport.guarded(original, assembly.guard(maker))
     return made
 
 
@@ -162,33 +164,16 @@ def _seam(http: Any) -> ModuleType | None:
     return next((seam for seam in (transport, botocore_session) if seam.is_client(http)), None)
 
 
-def _twin(family: ModuleType, client: Any, http: Any) -> Any:
-    """Return what asks again through `http`: the SDK's own copy where that is needed, plain HTTP elsewhere."""
-    from promptguard.http.family import family_of
-    from promptguard.http.twin import HttpTwin
-
-    response_class = getattr(family_of(http), "Response", None)
-    made = family.twin(client, http, response_class) if hasattr(family, "twin") else None
-    return HttpTwin(http) if made is None else made
-
-
-def _guard_slot(slot: Slot, twin: Callable[[Any], Any], assembly: Assembly) -> None:
+def _guard_slot(slot: Slot, maker: Maker, assembly: Assembly) -> None:
     from promptguard.http.transport import original_of, ports_of
 
     replaced = ports_of(slot.http)
     http = original_of(slot.http) or slot.http
     seam = _seam(http)
     assert seam is not None  # noqa: S101 - `_usable` has checked
-    guard = assembly.guard(lambda: twin(_background_client(http)))
-    slot.put(seam.guarded(http, guard, inner=slot.inner))
+    slot.put(seam.guarded(http, assembly.guard(maker), inner=slot.inner))
     if replaced is not None:
         replaced.retire()
-
-
-def _background_client(http: Any) -> Any:
-    from promptguard.http import background, botocore_background, botocore_session
-
-    return (botocore_background if botocore_session.is_client(http) else background).background_client(http)
 
 
 def unwrap(client: C) -> C:

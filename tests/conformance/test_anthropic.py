@@ -7,7 +7,7 @@ import pytest
 
 import promptguard
 from promptguard.sdks import anthropic as family
-from promptguard.sdks.stainless import Twin
+from promptguard.sdks.stainless import SdkBackgroundClient
 
 pytestmark = pytest.mark.conformance
 TURN = [{"role": "user", "content": "hi"}]
@@ -20,7 +20,7 @@ def test_a_client_that_renews_its_credentials_asks_again_by_itself(provider, gua
         credentials = "whatever renews"
 
     client = Renewed(base_url=provider.origin, api_key="k") if not RENEWS else _renewing(provider)
-    assert isinstance(family.twin(client, client._client, dict), Twin)
+    assert isinstance(family.background_client(client, client._client, dict), SdkBackgroundClient)
     promptguard.wrap(client, ledger=guarded, shadow=SHADOW)
     client.messages.create(model="m", messages=TURN, max_tokens=9)
     assert promptguard.flush(10.0)
@@ -39,5 +39,5 @@ def _renewing(provider):
 
 def test_a_client_with_a_key_asks_again_over_http_alone(provider):
     client = anthropic.Anthropic(base_url=provider.origin, api_key="k")
-    assert family.twin(client, client._client, dict) is None
+    assert family.background_client(client, client._client, dict) is None
     client.close()

@@ -119,13 +119,13 @@ def test_answers_are_kept_apart_by_access_key_unless_sessions_have_one_tenant(
 
 def test_bedrock_with_a_plain_token_is_routed(provider, guarded):
     client = anthropic.AnthropicBedrock(base_url=provider.origin, api_key="b", aws_region="us-east-1")
-    assert family.twin(client, client._client, dict) is None
+    assert family.background_client(client, client._client, dict) is None
     routed(client, provider, guarded)
 
 
 def test_vertex_is_routed(provider, guarded):
     client = anthropic.AnthropicVertex(base_url=provider.origin, **VERTEX)
-    assert family.twin(client, client._client, dict) is None
+    assert family.background_client(client, client._client, dict) is None
     routed(client, provider, guarded)
 
 
@@ -146,9 +146,9 @@ def test_vertex_renews_its_own_credentials(provider, guarded):
     client = anthropic.AnthropicVertex(
         base_url=provider.origin, region="us-east5", project_id="p", credentials=credentials
     )
-    twin = family.twin(client, client._client, dict)
-    assert twin.renews_credentials(provider.origin)
-    assert not twin.renews_credentials("http://elsewhere")
+    asker = family.background_client(client, client._client, dict)
+    assert asker.renews_credentials(provider.origin)
+    assert not asker.renews_credentials("http://elsewhere")
     promptguard.wrap(client, ledger=guarded, shadow=SHADOW)
     ask(client)
     assert promptguard.flush(10.0)
@@ -186,8 +186,8 @@ def test_who_has_a_profile_or_a_role_replays_with_it_and_who_was_given_a_key_wit
     for more, renews in ((KEYS, False), ({"aws_region": "us-east-1"}, True)):
         client = anthropic.AnthropicBedrock(base_url=provider.origin, **more)
         http = type(client._client)()
-        twin = family.twin(client, http, dict)
-        assert twin.renews_credentials(provider.origin) is renews
-        assert not twin.renews_credentials("http://elsewhere")
+        asker = family.background_client(client, http, dict)
+        assert asker.renews_credentials(provider.origin) is renews
+        assert not asker.renews_credentials("http://elsewhere")
         client.close()
         http.close()

@@ -61,7 +61,7 @@ FAULTS = [
     "promptguard.core.flow._settle",
     "promptguard.background.engine.Background.offer",
     "promptguard.shadow.worker.Worker.offer",
-    "promptguard.http.botocore_background.background_client",
+    "promptguard.http.botocore_background.SessionSettings.build",
 ]
 
 
@@ -150,8 +150,8 @@ def test_the_other_models_retries_and_errors_are_one_attempt(provider, guarded):
 @pytest.mark.parametrize(
     ("fault", "limit", "reason"),
     [
-        ("long", "MAX_ANSWER", "UnboundedAnswerError"),
-        ("slow", "MAX_SECONDS", "timeout"),
+        ("long", "http.botocore_background.MAX_ANSWER_BYTES", "UnboundedAnswerError"),
+        ("slow", "core.background_call.ANSWER_SECONDS", "timeout"),
         ("encoded", None, "UnboundedAnswerError"),
         ("refused", None, "ConnectionClosedError"),
     ],
@@ -164,10 +164,8 @@ def test_a_background_answer_is_bounded(fault, limit, reason, client, provider, 
         "refused": lambda _: promptguard.testing.Fault("refuse"),
     }[fault]
     if limit:
-        monkeypatch.setattr(f"promptguard.http.botocore_background.{limit}", 0.01 if fault == "slow" else 500)
+        monkeypatch.setattr(f"promptguard.{limit}", 0.03 if fault == "slow" else 500)
     wrapped(client, guarded, shadow=SHADOW)
-    # Its own timeouts are the client's, so that only the limit under test is short.
-    guard_of(client).twin._http._session._timeout = 5
     client.converse(**ASK)
     assert promptguard.flush(10.0)
     assert [each[0] for each in rows(guarded)] == ["candidate_error"]
@@ -190,7 +188,7 @@ def test_background_calls_have_a_session_of_their_own_with_the_clients_settings(
     client.close()
 
 
-def test_a_session_of_the_applications_own_making_is_shared_and_never_closed(client, provider, guarded):
+def test_a_session_of_the_applications_own_making_is_never_shared(client, provider, guarded, caplog):
     closed = []
     stock = type(client._endpoint.http_session)
 
@@ -201,16 +199,41 @@ def test_a_session_of_the_applications_own_making_is_shared_and_never_closed(cli
 
     client._endpoint.http_session.__class__ = Own
     wrapped(client, guarded, shadow=SHADOW)
+    assert "Own (it has a close() of its own)" in caplog.text
     assert isinstance(client._endpoint.http_session, Own)
     client.converse(**ASK)
     assert promptguard.flush(10.0)
-    assert provider.asked("other") == 1
-    theirs = client._endpoint.http_session._promptguard_original
-    assert guard_of(client).twin._http._session is theirs
+    assert provider.asked("other") == 0
+    assert rows(guarded) == [("not_paired", "no background client")]
     guard_of(client).close_twin()
     assert not closed
     client.close()
     assert len(closed) == 1
+
+
+def test_a_factory_makes_what_cannot_be_built_again(client, provider, guarded):
+    made = []
+
+    def fresh():
+        made.append(Boto3().client(provider.origin))
+        return made[-1]
+
+    client._endpoint.http_session.__class__ = type(
+        "Own", (type(client._endpoint.http_session),), {"send": send}
+    )
+    shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0, client=fresh)
+    wrapped(client, guarded, shadow=shadow)
+    client.converse(**ASK)
+    assert promptguard.flush(10.0)
+    assert provider.asked("other") == 1
+    assert rows(guarded) == [("compared", "")]
+    assert guard_of(client).twin._http._session is made[0]._endpoint.http_session
+    client.close()
+
+
+def send(self, request):
+    """Do what the stock session does, as code that nobody can know."""
+    return super(type(self), self).send(request)
 
 
 def test_a_bearer_token_goes_with_the_call_and_nothing_is_signed(client):
@@ -222,13 +245,13 @@ def test_a_bearer_token_goes_with_the_call_and_nothing_is_signed(client):
             sent.append(prepared)
             return 200, b"{}", ()
 
-    twin = family.twin(client, Session(), None)
+    asker = family.background_client(client, Session(), object)
     headers = {
         "authorization": "Bearer token-1",
         "x-amzn-bedrock-trace": "ENABLED",
         "accept-encoding": "gzip",
     }
-    assert twin.ask("https://x/model/o/converse", {"messages": []}, headers, {}).status == 200
+    assert asker.ask("https://x/model/o/converse", {"messages": []}, headers, {}).status == 200
     assert dict(sent[0].headers) == {
         "x-amzn-bedrock-trace": "ENABLED", "Content-Type": "application/json", "Accept": "application/json",
         "Authorization": "Bearer token-1", "Content-Length": "16",

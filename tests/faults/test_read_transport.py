@@ -27,7 +27,9 @@ def test_an_answer_that_the_transport_has_read_is_passed_on_cached_and_paired(gu
             client,
             ledger=guarded,
             cache="memory",
-            shadow=promptguard.Shadow(model="m", sample=1.0, repeat=0.0),
+            shadow=promptguard.Shadow(
+                model="m", sample=1.0, repeat=0.0, client=lambda: OpenAI(base_url=provider.url, api_key="k")
+            ),
         )
         ask = [{"role": "user", "content": "hi"}]
         for _ in range(2):

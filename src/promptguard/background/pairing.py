@@ -17,6 +17,7 @@ from promptguard.background.sides import (
     other_model,
     read_control,
 )
+from promptguard.core.background_call import NO_BACKGROUND_CLIENT
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
@@ -180,7 +181,9 @@ class Pairing:
         asked = guard.twin.ask(url, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:
-            free = asked.error.startswith(("status_", "not_asked"))  # a refused call is not billed
+            free = asked.error.startswith(
+                ("status_", "not_asked", NO_BACKGROUND_CLIENT)
+            )  # a refused call is not billed
             usd = spending.settle(booking, 0, 0) if free else booking.usd
             return Reading(text="", complete=False, error=asked.error), usd, took
         reading: Reading = protocol.read_reply(asked.status, asked.headers, asked.body, streamed=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from promptguard import wire
+from promptguard.core.background_call import NO_BACKGROUND_CLIENT
 from promptguard.core.effects import Job
 from promptguard.core.model import Reading
 from promptguard.drift import Answer
@@ -37,6 +38,8 @@ def as_far_read(candidate: Reading, control: Reading) -> Reading:
 
 def lost_outcome(reading: Reading) -> str:
     """Tell a call that failed, which is missing on one side, from one that was never made, which is nobody's loss."""
+    if reading.error == NO_BACKGROUND_CLIENT:
+        return "not_paired"
     return "dropped" if reading.error and reading.error.startswith("not_asked") else "candidate_error"
 
 

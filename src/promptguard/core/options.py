@@ -5,6 +5,7 @@ Every mistake raises `ConfigurationError` here, at set-up, and says what to writ
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,18 @@ def seconds(value: float | str, name: str) -> float:
 def _share(value: float, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
         raise ConfigurationError(f"{name}={value!r} must be a share between 0 and 1")
+
+
+def _factory(client: object, option: str) -> None:
+    if client is None:
+        return
+    line = f"{option}(client=lambda: OpenAI(...)), a function without arguments that returns a fresh client"
+    if not callable(client):
+        raise ConfigurationError(
+            f"{option}(client=...) must build a client, not be one: the application's is never shared. Write {line}"
+        )
+    if inspect.iscoroutinefunction(client):
+        raise ConfigurationError(f"{option}(client=...) is a coroutine function: write {line}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +91,13 @@ class Shadow:
     budget: Budget = field(default_factory=Budget)
     queue: int = 256
     workers: int = 2
+    client: Callable[[], object] | None = None
+    """a function that returns a fresh client of the same SDK (for `guard`, an httpx or httpx2 client), for background calls
+    alone, which close it. Needed where the wrapped client has something that cannot be built from its settings: a transport
+    of your own, aiohttp, a mock. None: built from the settings of the wrapped client"""
 
     def __post_init__(self) -> None:
+        _factory(self.client, "Shadow")
         if not isinstance(self.model, str) or not self.model:
             raise ConfigurationError(
                 'Shadow(model=...) must name the second model version, such as "gpt-4-0314"'
@@ -111,8 +129,11 @@ class Replay:
     not the model, and replay verdicts become `unmeasured`"""
     placebo_share: float = 0.2
     """share of the stored requests that the placebo is asked as well; each costs two calls"""
+    client: Callable[[], object] | None = None
+    """as `Shadow(client=...)`, whose client serves both where both are given"""
 
     def __post_init__(self) -> None:
+        _factory(self.client, "Replay")
         _share(self.share, "Replay(share)")
         _share(self.placebo_share, "Replay(placebo_share)")
         if self.placebo is not None and (not isinstance(self.placebo, str) or not self.placebo):

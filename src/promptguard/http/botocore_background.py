@@ -1,14 +1,18 @@
-"""The HTTP session of a boto3 client's background calls: its own small pool, and a bounded answer, as `background.py`."""
+"""HTTP sessions of botocore's that belong to background work, as `owned_client` has them for httpx."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from typing import Any
 
+from promptguard.core.background_call import ANSWER_SECONDS, MAX_ANSWER_BYTES, NoBackgroundClientError
 from promptguard.core.model import Headers
-from promptguard.http.background import MAX_ANSWER, MAX_SECONDS, POOL
 from promptguard.http.botocore_session import timeouts
 from promptguard.http.transport import original_of
+from promptguard.http.transport_settings import CONNECTIONS
+from promptguard.runtime.spare_threads import seconds_left
+
+_BEHAVIOUR = frozenset(("send", "close", "__getattribute__", "__getattr__"))
 
 
 class UnboundedAnswerError(Exception):
@@ -19,43 +23,77 @@ class TimeoutOfAllError(UnboundedAnswerError):
     """It took longer in all than a background call waits."""
 
 
-def background_client(session: Any) -> BackgroundSession:
-    """Return an unguarded session with `session`'s proxies, TLS settings and timeouts and a pool of its own.
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What a botocore session was made with; `build` makes another."""
 
-    A session of the application's own making is shared, as it cannot be built again.
-    """
+    session: Any
+    """only read: its proxies, TLS settings and timeouts"""
+    connections: int
+    obstacles: tuple[str, ...]
+
+    def build(self) -> BackgroundSession:
+        """Return a session for background calls, and for nobody else."""
+        if self.obstacles:
+            return BackgroundSession(None)
+        from botocore.httpsession import URLLib3Session
+
+        original = self.session
+        proxies = original._proxy_config
+        connect, read = timeouts(original)
+        own = URLLib3Session(
+            verify=original._verify,
+            proxies=proxies._proxies,
+            timeout=(
+                min(connect or ANSWER_SECONDS, ANSWER_SECONDS),
+                min(read or ANSWER_SECONDS, ANSWER_SECONDS),
+            ),
+            max_pool_connections=min(self.connections, original._max_pool_connections),
+            socket_options=original._socket_options,
+            client_cert=(original._cert_file, original._key_file) if original._cert_file else None,
+            proxies_config=proxies._proxies_settings,
+        )
+        return BackgroundSession(own)
+
+
+def session_settings(session: Any, *, connections: int = CONNECTIONS) -> SessionSettings:
+    """Read the settings of the application's `session`, guarded or not."""
     original = original_of(session) or session
-    from botocore.httpsession import URLLib3Session
+    changed = _changed(original)
+    name = f"{type(original).__module__}.{type(original).__qualname__}"
+    obstacles = () if changed is None else (f"{name} (it has a {changed}() of its own)",)
+    return SessionSettings(original, connections, obstacles)
 
-    if type(original) is not URLLib3Session:
-        return BackgroundSession(original, owned=False)
-    proxies = original._proxy_config
-    connect, read = timeouts(original)
-    own = URLLib3Session(
-        verify=original._verify,
-        proxies=proxies._proxies,
-        timeout=(connect or MAX_SECONDS, read or MAX_SECONDS),
-        max_pool_connections=POOL,
-        socket_options=original._socket_options,
-        client_cert=(original._cert_file, original._key_file) if original._cert_file else None,
-        proxies_config=proxies._proxies_settings,
-    )
-    return BackgroundSession(own, owned=True)
+
+def _changed(session: object) -> str | None:
+    """Return the name of a method that is not botocore's, in a subclass or on the object itself, or None."""
+    for base in type(session).__mro__:
+        if base.__module__ == "botocore.httpsession":
+            break
+        found = _BEHAVIOUR.intersection(vars(base))
+        if found:
+            return min(found)
+    return min(_BEHAVIOUR.intersection(vars(session)), default=None)
+
+
+def adopted(session: Any) -> BackgroundSession:
+    """Return `session`, which is background work's alone, with its answers bounded."""
+    return BackgroundSession(session)
 
 
 class BackgroundSession:
-    """Sends signed requests, one attempt each; what the application shares with us (not `owned`) is never closed by us."""
+    """Sends signed requests, one attempt each, through a session of its own; refuses them all where that is None."""
 
-    def __init__(self, session: Any, *, owned: bool) -> None:
+    def __init__(self, session: Any) -> None:
         self._session = session
-        self._owned = owned
 
     def send(self, prepared: Any) -> tuple[int, bytes, Headers]:
         """Send a prepared request; returns status, body and headers.
 
-        Raises what botocore raises, and UnboundedAnswerError.
+        Raises what botocore raises, UnboundedAnswerError and NoBackgroundClientError.
         """
-        until = time.monotonic() + MAX_SECONDS
+        if self._session is None:
+            raise NoBackgroundClientError
         response = self._session.send(prepared)
         try:
             if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
@@ -63,9 +101,9 @@ class BackgroundSession:
             chunks, size = [], 0
             for chunk in response.raw.stream():
                 size += len(chunk)
-                if size > MAX_ANSWER:
+                if size > MAX_ANSWER_BYTES:
                     raise UnboundedAnswerError("the answer is longer than a background call accepts")
-                if time.monotonic() > until:
+                if seconds_left() <= 0:
                     raise TimeoutOfAllError("the answer took longer than a background call waits")
                 chunks.append(chunk)
         except BaseException:
@@ -76,5 +114,5 @@ class BackgroundSession:
 
     def close(self) -> None:
         """Give its connections back."""
-        if self._owned:
+        if self._session is not None:
             self._session.close()

@@ -1,14 +1,13 @@
 """One module an SDK family: which clients it knows, where their HTTP clients live, how to ask again without the guard.
 
-A module has NAME and the functions `knows`, `slots`, `can_route` (the application's own call may go to another model:
-it is named in an unsigned body), `can_shadow` (another model can be asked in the background), and `twin` where asking
-again takes more than the same HTTP request with another body: a signature, or credentials that run out.
+What a module has is in `SdkFamily`; a module is an object like any other to the type checker.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any, Protocol
 
+from promptguard.core.background_call import BackgroundClient
 from promptguard.sdks import (
     anthropic,
     boto3,
@@ -21,8 +20,37 @@ from promptguard.sdks import (
     openai,
     together,
 )
+from promptguard.sdks.slots import Slot
 
-FAMILIES: tuple[ModuleType, ...] = (
+
+class SdkFamily(Protocol):
+    """What PromptGuard knows of one SDK; its modules implement it."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a constant of each module
+        """What people call it."""
+
+    def knows(self, client: Any) -> bool:
+        """Whether `client` is one of this SDK's, judged by its class."""
+
+    def slots(self, client: Any) -> tuple[Slot, ...]:
+        """Return where its HTTP clients live, none for versions that talk through something else."""
+
+    def can_route(self, client: Any) -> bool:
+        """Whether the application's own call may go to another model: it is named where no signature covers it."""
+
+    def can_shadow(self, client: Any) -> bool:
+        """Whether another model can be asked in the background."""
+
+    def background_client(self, client: Any, http: Any, response_class: type) -> BackgroundClient | None:
+        """Return what asks again through `http`, which is background work's alone, and is closed with it.
+
+        None where the same HTTP request with another body is enough: nothing is signed over the body, no credential is
+        renewed. `response_class` is the Response of `http`'s library.
+        """
+
+
+FAMILIES: tuple[SdkFamily, ...] = (
     openai,
     anthropic,
     google,
@@ -36,6 +64,6 @@ FAMILIES: tuple[ModuleType, ...] = (
 )
 
 
-def family_of(client: object) -> ModuleType | None:
+def family_of(client: object) -> SdkFamily | None:
     """Return the module that knows `client`, judged by its class, without importing any SDK."""
     return next((family for family in FAMILIES if family.knows(client)), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from promptguard.sdks.slots import Slot, is_kind
-from promptguard.sdks.stainless import Twin, copied_twin
+from promptguard.sdks.stainless import SdkBackgroundClient, copied_client
 
 NAME = "anthropic"
 _BEDROCK = frozenset(("AnthropicBedrock", "AsyncAnthropicBedrock"))
@@ -41,15 +41,15 @@ def slots(client: Any) -> tuple[Slot, ...]:
     return (Slot(client, "_client"),)
 
 
-def twin(client: Any, http: Any, response_class: type) -> Twin | None:
-    """Return an unguarded copy of `client` over `http` where it signs or renews credentials, else None.
+def background_client(client: Any, http: Any, response_class: type) -> SdkBackgroundClient | None:
+    """Return what asks through an unguarded copy of `client` over `http` where it signs or renews credentials, else None.
 
     None, because a copy would run the application's `middleware=` and tracing for calls it never made.
     """
     signs = _signs(client)
     if not signs and all(getattr(client, name, None) is None for name in _RENEWING):
         return None
-    return copied_twin(client, http, response_class, renewing=_RENEWING, signs=signs)
+    return copied_client(client, http, response_class, renewing=_RENEWING, signs=signs)
 
 
 def _signs(client: object) -> bool:

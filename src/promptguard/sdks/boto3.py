@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from promptguard.core.asking import Asked, is_forwarded, reason_of
+from promptguard.core.background_call import BackgroundResponse, is_forwarded, reason_of, seconds_for
+from promptguard.core.model import Headers
+from promptguard.runtime.lost import CallLost
+from promptguard.runtime.spare_threads import call_within
 from promptguard.sdks.slots import Slot
 
 NAME = "boto3 (bedrock-runtime)"
@@ -52,19 +55,29 @@ class EndpointSlot(Slot):
         setattr(self.owner._endpoint, self.name, http)
 
 
-def twin(client: Any, http: Any, response_class: object) -> Twin:  # noqa: ARG001 - the interface of families
+def background_client(client: Any, http: Any, response_class: type) -> SignedBackgroundClient:  # noqa: ARG001
     """Return what asks again through `http`, with signatures by the client's own signer."""
-    return Twin(client, http)
+    return SignedBackgroundClient(client, http)
 
 
-class Twin:
+class Session(Protocol):
+    """What sends a signed request; `http.botocore_background` has it."""
+
+    def send(self, prepared: Any) -> tuple[int, bytes, Headers]:
+        """Send a prepared request; returns status, body and headers."""
+
+    def close(self) -> None:
+        """Give its connections back."""
+
+
+class SignedBackgroundClient:
     """Asks one question in the background, with the application's credentials and exactly one attempt."""
 
-    def __init__(self, client: Any, http: Any) -> None:
+    def __init__(self, client: Any, http: Session) -> None:
         self._client = client
         self._http = http
 
-    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002 - part of what a twin can do
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002 - part of the interface
         """Never: a token goes with its call, and of a signature only the kind is looked at."""
         return False
 
@@ -73,14 +86,18 @@ class Twin:
         url: str,
         body: Mapping[str, Any],
         headers: Mapping[str, str],
-        timeout: Mapping[str, float | None],  # noqa: ARG002 - the session has the client's own
-    ) -> Asked:
+        timeout: Mapping[str, float | None],
+    ) -> BackgroundResponse:
         """POST `body` to `url`; errors come back as reasons, never as exceptions."""
-        try:
-            status, answer, told = self._http.send(self._prepared(url, body, headers))
-        except Exception as error:  # noqa: BLE001 - whatever botocore raises is a lost answer with its reason
-            return Asked(error=reason_of(error))
-        return Asked(error=f"status_{status}") if status >= 400 else Asked(status, answer, headers=told)
+        try:  # credentials may be fetched to sign: that has its deadline as well
+            status, answer, told = call_within(
+                seconds_for(timeout), lambda: self._http.send(self._prepared(url, body, headers))
+            )
+        except CallLost as lost:
+            return BackgroundResponse(error=reason_of(lost.cause))
+        if status >= 400:
+            return BackgroundResponse(error=f"status_{status}")
+        return BackgroundResponse(status, answer, headers=told)
 
     def _prepared(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         from botocore.awsrequest import AWSRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from promptguard.sdks.slots import Slot, is_kind
+from promptguard.sdks.slots import Slot, is_kind, over_http
 
 NAME = "cohere"
 _CLIENTS = frozenset(("BaseCohere", "AsyncBaseCohere"))
@@ -21,6 +21,7 @@ def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of famili
 
 
 can_shadow = can_route
+background_client = over_http
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

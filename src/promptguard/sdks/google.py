@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from promptguard.sdks.slots import Slot
+from promptguard.sdks.slots import Slot, over_http
 
 NAME = "google-genai"
 _PER_LOOP = "_client_for_running_loop"
@@ -31,6 +31,7 @@ def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of famili
 
 
 can_shadow = can_route
+background_client = over_http
 
 
 def slots(client: Any) -> tuple[Slot, ...]:

@@ -14,7 +14,7 @@ NAME = "langchain-openai"
 _MODELS = frozenset(("BaseChatOpenAI",))
 _CLIENTS = ("root_client", "root_async_client")
 
-twin = openai.twin
+background_client = openai.background_client
 
 
 def knows(client: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from promptguard.sdks.slots import Slot, is_kind
-from promptguard.sdks.stainless import Twin, copied_twin
+from promptguard.sdks.stainless import SdkBackgroundClient, copied_client
 
 NAME = "openai"
 _CLIENTS = frozenset(("OpenAI", "AsyncOpenAI"))
@@ -30,9 +30,9 @@ def slots(client: Any) -> tuple[Slot, ...]:
     return (Slot(client, "_client"),)
 
 
-def twin(client: Any, http: Any, response_class: type) -> Twin:
-    """Return an unguarded copy of `client` over `http`, an HTTP client of the same family, for background calls.
+def background_client(client: Any, http: Any, response_class: type) -> SdkBackgroundClient:
+    """Return what asks through an unguarded copy of `client` over `http`, an HTTP client of the same family.
 
     The SDK's own copy, not a bare HTTP client, because it renews credentials that run out.
     """
-    return copied_twin(client, http, response_class, renewing=_RENEWING)
+    return copied_client(client, http, response_class, renewing=_RENEWING)

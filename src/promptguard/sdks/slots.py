@@ -35,3 +35,8 @@ def is_kind(client: object, names: frozenset[str], package: str) -> bool:
         base.__name__ in names and base.__module__.partition(".")[0] == package
         for base in type(client).__mro__
     )
+
+
+def over_http(client: object, http: object, response_class: type) -> None:  # noqa: ARG001 - the interface of families
+    """Return None: the same HTTP request with another body is all it takes to ask again."""
+    return

@@ -1,19 +1,29 @@
 """SDKs that Stainless generates (openai, anthropic) ask again by an unguarded copy of their own client.
 
-`client.copy(http_client=...)` signs, authenticates and builds URLs as the SDK does, has its own pool and makes exactly
-one attempt. Where nothing is signed or renewed, HTTP alone is enough (`http/twin.py`) and nothing here is needed.
+`client.copy(http_client=...)` signs, authenticates and builds URLs as the SDK does, over an HTTP client of background
+work's own, and makes exactly one attempt. Where nothing is signed or renewed, HTTP alone is enough
+(`http/background_client.py`) and nothing here is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from promptguard.core.asking import Asked, is_forwarded, reason_of
+from promptguard.core.background_call import (
+    NO_BACKGROUND_CLIENT,
+    BackgroundResponse,
+    NoBackgroundClientError,
+    is_forwarded,
+    reason_of,
+    seconds_for,
+)
 from promptguard.core.key import access_key_id
-from promptguard.loop import LoopThread
+from promptguard.runtime.event_loop_thread import await_within, release_after, retain
+from promptguard.runtime.lost import CallLost
+from promptguard.runtime.spare_threads import call_within
 
 _SPELT = {"authorization": "Authorization", "x-api-key": "X-Api-Key"}
 """As the SDKs spell it: their headers are merged by exact name, and two spellings would both be sent."""
@@ -32,18 +42,30 @@ class OtherCredentialsError(Exception):
     """A background call would be made in another name than the call it repeats."""
 
 
-def copied_twin(
+def copied_client(
     client: Any, http: Any, response_class: type, *, renewing: tuple[str, ...], signs: bool = False
-) -> Twin:
-    """Return an unguarded copy of `client` over `http`, an HTTP client of the same family, for background calls.
+) -> SdkBackgroundClient:
+    """Return what asks through an unguarded copy of `client` over `http`, which is background work's alone.
 
-    `renewing` names the attributes of a client that hold what renews its credentials; `signs`: with AWS signatures.
+    `http` is an HTTP client of the same family, `response_class` that family's Response. `renewing` names the attributes
+    of a client that hold what renews its credentials; `signs`: with AWS signatures.
     """
     is_async = any(base.__name__ == "AsyncAPIClient" for base in type(client).__mro__)
     if signs:
         http.event_hooks = {"request": [_check_signer_async if is_async else _check_signer]}
     copied = client.copy(http_client=http, max_retries=0)
-    return Twin(copied, response_class, LoopThread() if is_async else None, renewing, signs)
+    _own_token_cache(client, copied)
+    return SdkBackgroundClient(
+        copied, http, response_class, is_async=is_async, renewing=renewing, signs=signs
+    )
+
+
+def _own_token_cache(client: Any, copied: Any) -> None:
+    """Give the copy a cache of tokens of its own: anthropic's lets those who wait for one be of a single event loop."""
+    shared = getattr(client, "_token_cache", None)
+    if shared is not None and getattr(copied, "_token_cache", None) is shared:
+        cache_class: Any = type(shared)
+        copied._token_cache = cache_class(copied.credentials)
 
 
 def _check_signer(request: Any) -> None:
@@ -57,22 +79,28 @@ async def _check_signer_async(request: Any) -> None:
     _check_signer(request)
 
 
-class Twin:
+class SdkBackgroundClient:
     """Asks one question in the background, with the application's credentials and exactly one attempt."""
 
     def __init__(
         self,
         client: Any,
+        http: Any,
         response_class: type,
-        loop: LoopThread | None,
+        *,
+        is_async: bool,
         renewing: tuple[str, ...],
         signs: bool = False,
     ) -> None:
         self._client = client
+        self._http = http
         self._response_class = response_class
-        self._loop = loop
+        self._is_async = is_async
         self._renewing = renewing
         self._signs = signs
+        self._open = True
+        if is_async:
+            retain()
 
     def renews_credentials(self, origin: str, old: bytes = b"") -> bool:
         """Whether the client itself has fresh credentials for a server; never for one that is not its own.
@@ -92,34 +120,50 @@ class Twin:
         body: Mapping[str, Any],
         headers: Mapping[str, str],
         timeout: Mapping[str, float | None],
-    ) -> Asked:
+    ) -> BackgroundResponse:
         """POST `body` to `url`; errors come back as reasons, never as exceptions."""
         path, _, query = url.partition("?")
         old = headers.get("authorization", "") if self._signs else ""
         kept = {k: v for k, v in headers.items() if is_forwarded(k) and not (old and k == "authorization")}
-        options: dict[str, Any] = {
+        seconds = seconds_for(timeout)
+        options = {
             "headers": {_SPELT.get(k, k): v for k, v in kept.items()},
             "params": dict(parse_qsl(query, keep_blank_values=True)),
+            "timeout": seconds,
         }
-        limit = timeout.get("read")
-        if limit is not None:
-            options["timeout"] = limit
-        token = _SIGNER.set(access_key_id(old.encode("latin-1")))
+        signer = access_key_id(old.encode("latin-1"))
+
+        def post() -> Any:
+            _SIGNER.set(signer)
+            return self._client.post(path, body=dict(body), cast_to=self._response_class, options=options)
+
         try:
-            sent = self._client.post(path, body=dict(body), cast_to=self._response_class, options=options)
-            response = sent if self._loop is None else self._loop.result_of(sent, limit)
-            return Asked(response.status_code, response.content, headers=tuple(response.headers.raw))
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is a lost answer with its reason
-            other = isinstance(error, OtherCredentialsError) or isinstance(
-                error.__cause__, OtherCredentialsError
-            )
-            return Asked(error="not_asked: other credentials" if other else reason_of(error))
-        finally:
-            _SIGNER.reset(token)
+            response = self._within(seconds, post)
+        except CallLost as lost:
+            return BackgroundResponse(error=_reason(lost.cause))
+        return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
+
+    def _within(self, seconds: float, post: Callable[[], Any]) -> Any:
+        if self._is_async:
+            return await_within(seconds, cast("Callable[[], Awaitable[Any]]", post))
+        return call_within(seconds, post)
 
     def close(self) -> None:
-        """Give its connections back; the client it was copied from keeps its own."""
-        if self._loop is None:
-            self._client.close()
+        """Give its connections back. The copy is only dropped: closing it would close credentials that are shared."""
+        is_open, self._open = self._open, False
+        if not is_open:
+            return
+        if self._is_async:
+            release_after(self._http.aclose)
         else:
-            self._loop.close(self._client.close())
+            self._http.close()
+
+
+def _reason(error: BaseException) -> str:
+    """Return why an answer is missing; SDKs put what their transport raised into an exception of their own."""
+    for each in (error, error.__cause__):
+        if isinstance(each, OtherCredentialsError):
+            return "not_asked: other credentials"
+        if isinstance(each, NoBackgroundClientError):
+            return NO_BACKGROUND_CLIENT
+    return reason_of(error)

@@ -1,0 +1,246 @@
+"""How background work gets a client of its own: from the settings of the wrapped one, or from the user's factory.
+
+Decided at `wrap()`, where the user can still read what is wrong; built when the first question is asked, in the background.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from promptguard import sdks
+from promptguard.core.background_call import BackgroundClient, NoBackgroundClient
+from promptguard.core.options import Replay, Shadow
+from promptguard.errors import ConfigurationError
+from promptguard.sdks import SdkFamily
+from promptguard.sdks.slots import Slot
+
+log = logging.getLogger("promptguard")
+
+Factory = Callable[[], object]
+Maker = Callable[[], BackgroundClient]
+
+_SAID_KEPT = 1000
+_said: dict[tuple[str, str], None] = {}
+"""What was said of which ledger: an application that makes a client a request is told once."""
+
+
+class HttpSettings(Protocol):
+    """What an HTTP client was made with: `http.owned_client` and `http.botocore_background` read it."""
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """What of it cannot be built again, and why."""
+
+    def build(self) -> Any:
+        """Return another client like it, for background work alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user's options say about background clients."""
+
+    option: str
+    """whose `client=` is meant: Shadow or Replay"""
+    factory: Factory | None
+    connections: int
+    """as many as there are threads that ask"""
+    ledger: str
+
+    @classmethod
+    def of(cls, shadow: Shadow | None, replay: Replay | None, ledger: str) -> Wish | None:
+        """Read it; None when nothing is asked in the background. Where both give a factory, the shadow's serves both."""
+        if shadow is not None and (shadow.client is not None or replay is None or replay.client is None):
+            return cls("Shadow", shadow.client, max(4, shadow.workers), ledger)
+        return None if replay is None else cls("Replay", replay.client, 4, ledger)
+
+
+def makers_for(client: Any, family: SdkFamily, slots: Sequence[Slot], wish: Wish | None) -> list[Maker]:
+    """Return, for each place of an HTTP client in an SDK client, what makes its background client.
+
+    Raises ConfigurationError for a factory that does not return a fresh client of the same SDK.
+    """
+    if wish is None:
+        return [NoBackgroundClient for _ in slots]
+    if wish.factory is not None:
+        factory = _FactoryClients(wish, lambda product: _check_sdk(product, client, family, wish))
+        return [_logged(partial(_from_factory, family, slot, factory)) for slot in slots]
+    settings = [_settings(slot.http, wish) for slot in slots]
+    _tell(wish, family.NAME, [text for each in settings for text in each.obstacles])
+    return [
+        _logged(partial(_from_settings, family, slot, each))
+        for slot, each in zip(slots, settings, strict=True)
+    ]
+
+
+def _from_settings(family: SdkFamily, slot: Slot, settings: HttpSettings) -> BackgroundClient:
+    return _over(family, slot.owner, settings.build())
+
+
+def _from_factory(family: SdkFamily, slot: Slot, factory: _FactoryClients) -> BackgroundClient:
+    return _over_slot(family, _like(slot, factory.take(), family))
+
+
+def maker_for_http(http: Any, wish: Wish | None) -> Maker:
+    """Return what makes the background client of an httpx or httpx2 client that is given to `guard()`.
+
+    Raises ConfigurationError for a factory that does not return a fresh client of one of these.
+    """
+    from promptguard.http.background_client import HttpBackgroundClient
+    from promptguard.http.owned_client import adopted, client_settings
+
+    if wish is None:
+        return NoBackgroundClient
+    if wish.factory is not None:
+        made = _FactoryClients(wish, lambda product: _check_http(product, [http], wish))
+        return _logged(lambda: HttpBackgroundClient(adopted(made.take())))
+    settings = client_settings(http, connections=wish.connections)
+    _tell(wish, "the HTTP client", settings.obstacles)
+    return _logged(lambda: HttpBackgroundClient(settings.build()))
+
+
+def _settings(http: Any, wish: Wish) -> HttpSettings:
+    from promptguard.http import botocore_background, botocore_session, owned_client
+
+    if botocore_session.is_client(http):
+        return botocore_background.session_settings(http, connections=wish.connections)
+    return owned_client.client_settings(http, connections=wish.connections)
+
+
+def _over(family: SdkFamily, owner: Any, http: Any) -> BackgroundClient:
+    """Return what asks again through `http`: the SDK's own copy where that is needed, plain HTTP elsewhere."""
+    from promptguard.http.background_client import HttpBackgroundClient
+    from promptguard.http.family import family_of
+
+    made = family.background_client(owner, http, getattr(family_of(http), "Response", object))
+    return HttpBackgroundClient(http) if made is None else made
+
+
+def _over_slot(family: SdkFamily, slot: Slot) -> BackgroundClient:
+    """Return what asks again through the HTTP client of a factory's SDK client, which is nobody else's."""
+    from promptguard.http import botocore_background, botocore_session, owned_client
+    from promptguard.http.transport import original_of
+
+    http = original_of(slot.http) or slot.http
+    adopt = botocore_background.adopted if botocore_session.is_client(http) else owned_client.adopted
+    return _over(family, slot.owner, adopt(http))
+
+
+def _like(slot: Slot, product: Any, family: SdkFamily) -> Slot:
+    """Return the place in a factory's client that answers to `slot`: of the same kind, where there are two."""
+    from promptguard.http.family import is_async
+
+    places = family.slots(product)
+    return next((each for each in places if is_async(each.http) == is_async(slot.http)), places[0])
+
+
+class _FactoryClients:
+    """Clients of the user's factory: one made at once, so that its mistakes are told at `wrap()`, others when needed."""
+
+    def __init__(self, wish: Wish, check: Callable[[object], None]) -> None:
+        assert wish.factory is not None  # noqa: S101 - the caller has looked
+        self._factory = wish.factory
+        self._check = check
+        try:
+            first = self._factory()
+        except Exception as error:
+            raise ConfigurationError(
+                f"{wish.option}(client=...) raised {type(error).__name__} when called: {error}"
+            ) from error
+        check(first)
+        self._ready = [first]
+        self._pid = os.getpid()
+
+    def take(self) -> object:
+        """Return a client that nobody has had."""
+        if self._ready and self._pid == os.getpid():  # one made before a fork is the parent's
+            return self._ready.pop()
+        product = self._factory()
+        self._check(product)
+        return product
+
+
+def _check_sdk(product: object, client: Any, family: SdkFamily, wish: Wish) -> None:
+    """Raise ConfigurationError unless a factory's `product` is a fresh client of the same SDK as `client`."""
+    if sdks.family_of(product) is not family or not family.slots(product):
+        _refuse(product, f"a fresh client of {family.NAME}, as the one you wrap", wish)
+    ours = [slot.http for slot in family.slots(client)]
+    for slot in family.slots(product):
+        _check_http(slot.http, ours, wish)
+
+
+def _check_http(product: Any, ours: list[Any], wish: Wish) -> None:
+    """Raise ConfigurationError unless `product` is an open HTTP client that shares nothing with those of `ours`."""
+    from promptguard.http import botocore_session, transport
+
+    if not (transport.is_client(product) or botocore_session.is_client(product)):
+        _refuse(product, "a fresh httpx or httpx2 client, sync or async", wish)
+    if getattr(product, "is_closed", False):
+        raise ConfigurationError(
+            f"{wish.option}(client=...) returned a closed client: it must return a fresh one"
+        )
+    mine = {id(part) for part in _parts(product)}
+    if any(id(part) in mine for http in ours for part in _parts(http)):
+        raise ConfigurationError(
+            f"{wish.option}(client=...) returned the application's own client, or one that shares its transport: "
+            "it must build a new one, which background work then owns and closes"
+        )
+
+
+def _parts(http: Any) -> list[object]:
+    """Return an HTTP client and what it sends through."""
+    from promptguard.http.transport import original_of
+
+    http = original_of(http) or http
+    routes = [getattr(http, "_transport", None), *getattr(http, "_mounts", {}).values()]
+    pools = [getattr(route, "_pool", None) for route in routes]
+    return [http, *(part for part in (*routes, *pools) if part is not None)]
+
+
+def _refuse(product: object, wanted: str, wish: Wish) -> None:
+    kind = f"{type(product).__module__}.{type(product).__qualname__}"
+    if inspect.isawaitable(product):
+        if inspect.iscoroutine(product):
+            product.close()
+        kind = "coroutine: give a function without `async`"
+    raise ConfigurationError(f"{wish.option}(client=...) must return {wanted}, and returned a {kind}")
+
+
+def _tell(wish: Wish, whose: str, obstacles: Iterable[str]) -> None:
+    """Say once what cannot be built again, and the line that mends it."""
+    text = "; ".join(dict.fromkeys(obstacles))
+    if not text or (wish.ledger, text) in _said:
+        return
+    while len(_said) >= _SAID_KEPT:
+        del _said[next(iter(_said))]
+    _said[wish.ledger, text] = None
+    log.warning(
+        "no background client: %s talks through %s, which PromptGuard cannot build again and never shares. Sampled calls "
+        "are not paired; everything else works. Add client= to promptguard.%s(...): a function without arguments that "
+        "returns a fresh client",
+        whose,
+        text,
+        wish.option,
+    )
+
+
+def _logged(make: Maker) -> Maker:
+    """Return `make` for the background: what it raises is told, and costs the pairs of this client alone."""
+
+    def made() -> BackgroundClient:
+        try:
+            return make()
+        except BaseException as error:  # the user's factory or the SDK's own copy may raise anything
+            log.warning(
+                "no background client: building one raised %s; sampled calls are not paired",
+                type(error).__name__,
+            )
+            log.debug("the fault in full", exc_info=error)
+            return NoBackgroundClient()
+
+    return made

@@ -1,0 +1,108 @@
+"""A call made in the background: who makes it, how long it may take, what it brings, which headers go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from promptguard.core.model import Headers
+
+ANSWER_SECONDS = 120.0
+"""Seconds that one background answer may take in all, from the first byte sent to the last one read.
+
+The limit is this or the application's own read timeout, whichever is shorter: one answer that hangs or trickles must not
+hold up those behind it.
+"""
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""Bytes of one background answer, on the wire and after decoding; compressed answers are not asked for."""
+
+NO_BACKGROUND_CLIENT = "no background client"
+"""The reason of a sampled call whose client cannot be rebuilt, where no `client=` factory was given."""
+
+_NOT_FORWARDED = frozenset({
+    "accept", "accept-encoding", "connection", "content-length", "content-type", "host",
+    "idempotency-key", "transfer-encoding", "user-agent", "traceparent", "tracestate", "baggage",
+    "x-amzn-bedrock-request-metadata",
+})  # fmt: skip
+
+
+class NoBackgroundClientError(Exception):
+    """A background call would go through a transport of the application's that cannot be built again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundResponse:
+    """What a background call brought: an answer's status and decoded body, or the reason why there is none."""
+
+    status: int = 0
+    body: bytes = b""
+    error: str | None = None
+    headers: Headers = ()
+    """of the answer, which was not encoded: background calls do not accept that"""
+
+
+class BackgroundClient(Protocol):
+    """Asks questions again. It shares no connection, lock, cookie jar or event loop with the application."""
+
+    def ask(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        timeout: Mapping[str, float | None],
+    ) -> BackgroundResponse:
+        """POST `body` to `url` once, within `seconds_for(timeout)`; errors come back as reasons, never as exceptions.
+
+        `headers` are those of the application's call with its credentials, names in lower case; `timeout` its limits in
+        seconds by httpx's names.
+        """
+
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:
+        """Whether it has fresh credentials of its own for a server; `old` is what a call was authorized by."""
+
+    def close(self) -> None:
+        """Give its connections back. Never waits for a question in flight; safe to call twice."""
+
+
+class NoBackgroundClient:
+    """Stands where no client could be built: every question comes back unasked, with the reason."""
+
+    def ask(
+        self,
+        url: str,  # noqa: ARG002 - the interface of background clients
+        body: Mapping[str, Any],  # noqa: ARG002
+        headers: Mapping[str, str],  # noqa: ARG002
+        timeout: Mapping[str, float | None],  # noqa: ARG002
+    ) -> BackgroundResponse:
+        """Ask nothing."""
+        return BackgroundResponse(error=NO_BACKGROUND_CLIENT)
+
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+
+def seconds_for(timeout: Mapping[str, float | None]) -> float:
+    """Return how many seconds a background answer may take, given the application's own limits."""
+    return min(timeout.get("read") or ANSWER_SECONDS, ANSWER_SECONDS)
+
+
+def is_forwarded(header: str) -> bool:
+    """Whether a header of the application's call, its name in lower case, belongs to a background call as well."""
+    return header not in _NOT_FORWARDED and not header.startswith("x-stainless-")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why an answer is missing, in a few fixed words or the exception's type: messages may hold content."""
+    if isinstance(error, NoBackgroundClientError):
+        return NO_BACKGROUND_CLIENT
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return f"status_{status}"
+    name = type(error).__name__
+    return "timeout" if "Timeout" in name else "connection" if "Connect" in name else name

@@ -1,0 +1,101 @@
+"""Asking again in the background over HTTP alone: the same request with another body, exactly one attempt.
+
+Enough for every SDK whose requests are not signed over their body: what is sent, credentials included, is what the
+application's own call carried.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from promptguard.core.background_call import (
+    BackgroundResponse,
+    is_forwarded,
+    reason_of,
+    seconds_for,
+)
+from promptguard.core.key import access_key_id
+from promptguard.http.family import family_of, is_async
+from promptguard.runtime.event_loop_thread import await_within, release_after, retain
+from promptguard.runtime.lost import CallLost
+from promptguard.runtime.spare_threads import call_within
+
+
+class HttpBackgroundClient:
+    """Asks through `client`, an httpx or httpx2 client that is background work's alone (`owned_client`)."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        family = family_of(client)
+        assert family is not None  # noqa: S101 - callers have checked
+        self._family = family
+        self._is_async = is_async(client)
+        self._open = True
+        if self._is_async:
+            retain()
+
+    def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002 - part of the interface
+        """Never: the credentials are those of the call that is repeated."""
+        return False
+
+    def ask(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        timeout: Mapping[str, float | None],
+    ) -> BackgroundResponse:
+        """POST `body` to `url`; errors come back as reasons, never as exceptions."""
+        if access_key_id(headers.get("authorization", "").encode("latin-1", "replace")):
+            return BackgroundResponse(
+                error="not_asked: signed"
+            )  # for another body; only the SDK's client could sign this one
+        seconds = seconds_for(timeout)
+        try:
+            request = self._request(url, body, headers, timeout)
+            if self._is_async:
+                response = await_within(seconds, lambda: self._client.send(request))
+            else:
+                response = call_within(seconds, lambda: self._client.send(request))
+        except CallLost as lost:
+            return BackgroundResponse(error=reason_of(lost.cause))
+        except Exception as error:  # noqa: BLE001 - what cannot be built is a lost answer with its reason
+            return BackgroundResponse(error=reason_of(error))
+        if response.status_code >= 400:
+            return BackgroundResponse(error=f"status_{response.status_code}")
+        return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
+
+    def _request(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        timeout: Mapping[str, float | None],
+    ) -> Any:
+        seconds = seconds_for(timeout)
+        limits = {
+            name: min(timeout.get(name) or seconds, seconds) for name in ("connect", "read", "write", "pool")
+        }
+        return self._client.build_request(
+            "POST",
+            url,
+            content=json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"),
+            headers={
+                **{name: value for name, value in headers.items() if is_forwarded(name)},
+                "content-type": "application/json",
+                "accept": "application/json",
+            },
+            timeout=self._family.Timeout(**limits),
+        )
+
+    def close(self) -> None:
+        """Give its connections back."""
+        is_open, self._open = self._open, False
+        if not is_open:
+            return
+        if self._is_async:
+            release_after(self._client.aclose)
+        else:
+            self._client.close()
