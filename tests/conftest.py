@@ -5,7 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 
+import hypothesis
 import pytest
+
+# The same inputs every time, whatever the machine's speed: a suite's colour must not depend on luck. New inputs are
+# tried with `--hypothesis-profile=default`.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture

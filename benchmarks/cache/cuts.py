@@ -126,15 +126,16 @@ def ask(client: httpx.Client, asked: Asked) -> tuple[str, bytes]:
     return "end", b"".join(seen)
 
 
-def campaign(kind: str) -> Figures:
-    """Cut one kind of body at every byte offset, in both ways."""
+def campaign(kind: str, step: int = 1) -> Figures:
+    """Cut one kind of body at every `step`-th byte, and at each of its first and last 40, in both ways."""
     figures, provider, whole = Figures(), Provider(), WHOLE[kind]
     provider.headers = whole.headers
     bare = httpx.Client(transport=provider)
     client = promptguard.guard(httpx.Client(transport=provider), cache="memory")
     cache = client._transport._promptguard_ports.cache
     faults = client._transport._promptguard_ports.faults
-    for at in range(len(whole.body)):
+    size = len(whole.body)
+    for at in sorted({*range(0, size, step), *range(min(40, size)), *range(max(0, size - 40), size)}):
         for provider.breaks in (False, True):
             provider.body = whole.body[:at]
             figures.cuts += 1

@@ -37,6 +37,7 @@ def asked(fields, body):
     return Request("POST", "https://x", fields.path, (), json.dumps({**fields.base, **body}).encode())
 
 
+@pytest.mark.upstream
 def test_every_field_is_classified(adapter):
     fields = FIELDS[adapter.name]
     unknown = declared(adapter) - fields.in_the_key - set(fields.never_cached) - fields.not_sent
@@ -56,6 +57,7 @@ def test_each_field_is_treated_as_classified(adapter):
         assert key_of(asked(fields, body)) is None, name
 
 
+@pytest.mark.upstream
 def test_every_header_is_classified(adapter, provider, monkeypatch):
     if adapter.name == "google-genai":
         monkeypatch.setattr("google.genai._api_client.has_aiohttp", False)

@@ -102,6 +102,7 @@ def test_reusing_a_stored_answer_is_seen():
     assert not keeps_promise(replayed(once=False))
 
 
+@pytest.mark.slow
 def test_reading_a_round_before_its_end_is_seen(monkeypatch):
     def early(self, seen):
         """The pair game as it stood at its best moment within the round."""

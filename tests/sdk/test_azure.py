@@ -14,6 +14,7 @@ from promptguard.background.engine import open_backgrounds
 from promptguard.report.read import read_report
 from promptguard.testing import FakeClock, FakeProvider, Fault, Served
 from tests.cache.replies import until
+from tests.files import contents
 
 pytestmark = pytest.mark.sdk
 ASK = [{"role": "user", "content": "hi"}]
@@ -245,6 +246,6 @@ def test_a_search_that_brings_its_own_key_is_neither_cached_nor_kept(provider, g
         ask(client, extra_body={"data_sources": [source]})
     assert promptguard.flush(20)
     assert (provider.asked("prod"), provider.asked("chat eu-2")) == (2, 0)
-    written = [path for path in guarded.rglob("*") if path.is_file()]
+    written = contents(guarded)
     assert written
-    assert not [path for path in written if b"CANARY" in path.read_bytes()]
+    assert not [file for file, data in written.items() if b"CANARY" in data]
