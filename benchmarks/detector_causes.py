@@ -27,8 +27,8 @@ import numpy as np
 
 from promptguard.demo.recordings import FAMILIES, Recordings
 from promptguard.drift import Answer, PairMonitor, PairVector, Verdict, vectorise
-from promptguard.drift.catalogue import INDEX
-from promptguard.drift.labels import free_slot
+from promptguard.drift.features.catalogue import INDEX
+from promptguard.drift.features.labels import free_slot
 
 DRAWS = Path(__file__).parent / "data"
 SHARES = (0.1, 0.3, 1.0)

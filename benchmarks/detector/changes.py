@@ -11,7 +11,7 @@ from benchmarks.detector.corpora import CHANGES, halves, pools, rounds, same_mod
 from benchmarks.detector.table import Row, Task, delay, mean_and_error, number, quantile
 
 from promptguard.drift import AnswerVector, PairMonitor, SetMonitor
-from promptguard.drift.partitions import paired
+from promptguard.drift.betting.partitions import paired
 
 NAME = "repeated-prompts"
 SIZES = (*range(10, 101, 10), *range(120, 241, 20), *range(275, 401, 25), 450, 500, 600, 700, 800, 900, 1000)

@@ -12,10 +12,10 @@ import numpy as np
 
 from promptguard.demo.recordings import FAMILIES, Recordings
 from promptguard.drift import Answer, AnswerVector, PairVector, vectorise_answer
-from promptguard.drift.catalogue import COUNT, SCALE
-from promptguard.drift.experts import Difference, difference
-from promptguard.drift.hashing import DIMENSIONS
-from promptguard.drift.partitions import paired
+from promptguard.drift.betting.experts import Difference, difference
+from promptguard.drift.betting.partitions import paired
+from promptguard.drift.features.catalogue import COUNT, SCALE
+from promptguard.drift.features.hashing import DIMENSIONS
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDED = tuple((task, family) for task in ("prime", "sensitive", "leetcode") for family in FAMILIES)

@@ -12,8 +12,8 @@ from benchmarks.detector import oracle
 from benchmarks.detector.corpora import CHANGES, RECORDED, Difference, in_order, recorded, swapped
 from benchmarks.detector.table import Row, Task, delay, mean_and_error, number, quantile
 
-from promptguard.drift.evidence import Mode, Process
-from promptguard.drift.experts import SwapBet
+from promptguard.drift.betting.evidence import Mode, Process
+from promptguard.drift.betting.experts import SwapBet
 
 NAME = "delay"
 GATE = math.log(100)

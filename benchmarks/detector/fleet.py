@@ -9,7 +9,7 @@ from benchmarks.detector.corpora import RECORDED, pairs_of, same_model_vectors
 from benchmarks.detector.table import Row, Task, delay, mean_and_error, quantile
 
 from promptguard.drift import PairMonitor, e_bh
-from promptguard.drift.partitions import paired
+from promptguard.drift.betting.partitions import paired
 
 NAME = "groups"
 GROUPS, HORIZON, ALPHA = 20, 1000, 0.01

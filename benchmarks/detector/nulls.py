@@ -23,8 +23,8 @@ from benchmarks.detector.corpora import (
 from benchmarks.detector.table import Row, Task, rate
 
 from promptguard.drift import PairMonitor, SetMonitor
-from promptguard.drift.evidence import Process
-from promptguard.drift.experts import SwapBet, difference
+from promptguard.drift.betting.evidence import Process
+from promptguard.drift.betting.experts import SwapBet, difference
 
 NAME = "false-alarms"
 LENGTH = 1000

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from promptguard.drift import AnswerVector
-from promptguard.drift.catalogue import SCALE
-from promptguard.drift.partitions import _hamming
+from promptguard.drift.betting.partitions import _hamming
+from promptguard.drift.features.catalogue import SCALE
 
 KERNELS = ("Hamming", "n-grams", "features")
 DRAWS = 199

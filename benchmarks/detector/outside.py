@@ -14,8 +14,8 @@ from benchmarks.detector.table import Row, Task
 
 from promptguard.demo.recordings import Recordings
 from promptguard.drift import Answer, PairMonitor, SetMonitor, vectorise, vectorise_answer
-from promptguard.drift.experts import SwapBet, difference
-from promptguard.drift.group import Group
+from promptguard.drift.betting.experts import SwapBet, difference
+from promptguard.drift.betting.group import Group
 
 NAME = "cause-and-cost"
 CAUSES = "benchmarks.detector_causes"

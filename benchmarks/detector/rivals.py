@@ -10,10 +10,10 @@ import numpy as np
 from benchmarks.detector.corpora import Pairs, changed, recorded, same_model
 from benchmarks.detector.table import Row, Task, delay, rate
 
-from promptguard.drift.catalogue import INDEX, SCALE
-from promptguard.drift.evidence import Process
-from promptguard.drift.experts import SwapBet, difference
-from promptguard.drift.partitions import paired
+from promptguard.drift.betting.evidence import Process
+from promptguard.drift.betting.experts import SwapBet, difference
+from promptguard.drift.betting.partitions import paired
+from promptguard.drift.features.catalogue import INDEX, SCALE
 
 NAME = "comparisons"
 LENGTH, EVERY, LEVEL, DRAWS, WINDOW = 1000, 10, 0.01, 199, 100

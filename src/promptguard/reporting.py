@@ -36,7 +36,7 @@ def _noise(ledger: str | Path) -> tuple[float | None, int]:
     import numpy as np
 
     from promptguard.drift import PairVector
-    from promptguard.drift.catalogue import BINARY
+    from promptguard.drift.features.catalogue import BINARY
     from promptguard.report.read import read_vectors
 
     flags = list(BINARY)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from promptguard.drift import Answer, PairMonitor
-from promptguard.drift.history import NO_EDGE
-from promptguard.drift.onset import find_onset
-from promptguard.drift.rows import WIDTH, Rows
+from promptguard.drift.history.history import NO_EDGE
+from promptguard.drift.history.onset import find_onset
+from promptguard.drift.history.rows import WIDTH, Rows
 from tests.drift.recorded import ROOT, pairs
 
 

@@ -8,12 +8,12 @@ import pytest
 
 import promptguard.drift
 
-MODULES = [module.name for module in pkgutil.iter_modules(promptguard.drift.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(promptguard.drift.__path__, "promptguard.drift.")]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
-    module = importlib.import_module(f"promptguard.drift.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from promptguard.drift import Answer, PairMonitor, vectorise
-from promptguard.drift.history import BEFORE_ALARM, TAIL, History
-from promptguard.drift.rows import BLOCK, MERGED
-from promptguard.drift.tally import Tally
+from promptguard.drift.history.history import BEFORE_ALARM, TAIL, History
+from promptguard.drift.history.rows import BLOCK, MERGED
+from promptguard.drift.history.tally import Tally
 from tests.drift.recorded import pairs, vectors
 
 

@@ -13,9 +13,9 @@ from benchmarks.detector import nulls
 from benchmarks.detector.corpora import same_model
 
 from promptguard.drift import Answer, PairMonitor, monitor, vectorise
-from promptguard.drift.experts import SwapBet, difference
-from promptguard.drift.partitions import paired
-from promptguard.drift.setbet import SetBet
+from promptguard.drift.betting.experts import SwapBet, difference
+from promptguard.drift.betting.partitions import paired
+from promptguard.drift.betting.setbet import SetBet
 from promptguard.drift.sets import SetGroup
 from tests.drift.recorded import same_model_answers
 from tests.drift.test_false_alarms import keeps_promise

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from promptguard.drift import Answer, LabelRule, PairMonitor, vectorise
-from promptguard.drift.evidence import Process, Union
-from promptguard.drift.experts import SwapBet, difference
+from promptguard.drift.betting.evidence import Process, Union
+from promptguard.drift.betting.experts import SwapBet, difference
 from tests.drift.recorded import FAMILIES, TASKS, pairs, same_model_answers, same_model_vectors, vectors
 
 

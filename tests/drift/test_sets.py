@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptguard.drift import Answer, LabelRule, SetMonitor, vectorise, vectorise_answer
-from promptguard.drift.partitions import MOST, make_round, paired
-from promptguard.drift.setbet import EXPERTS, SetBet
+from promptguard.drift.betting.partitions import MOST, make_round, paired
+from promptguard.drift.betting.setbet import EXPERTS, SetBet
 from tests.drift.recorded import changed_answers, same_model_answers
 from tests.drift.test_properties import answers as any_answers
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptguard.drift import Answer, LabelFunction, LabelRule, PairMonitor, vectorise
-from promptguard.drift import features as f
-from promptguard.drift.catalogue import INDEX
-from promptguard.drift.schema import MOST_NODES, asked_schema, fits, is_judged
+from promptguard.drift.features import measure as f
+from promptguard.drift.features.catalogue import INDEX
+from promptguard.drift.features.schema import MOST_NODES, asked_schema, fits, is_judged
 
 PERSON = {
     "type": "object",

@@ -21,7 +21,7 @@ ASKED = {
 def test_both_answers_of_a_pair_are_held_against_the_requests_schema(guarded):
     from promptguard.background.engine import open_backgrounds
     from promptguard.drift import PairVector
-    from promptguard.drift.catalogue import INDEX
+    from promptguard.drift.features.catalogue import INDEX
 
     answers = {"m": lambda _: '{"size": 3}', "other": lambda _: '{"size": "three"}'}
     with FakeProvider(answers) as provider:

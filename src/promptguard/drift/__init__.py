@@ -4,18 +4,18 @@ Pure: no clock, randomness, threads, files, network or logging; numpy and re2 on
 so `promptguard` itself never imports it.
 """
 
-from promptguard.drift.ability import Ability, Habit, Measure, SideAbility, signal_detection
-from promptguard.drift.answer import Answer
-from promptguard.drift.effects import betting_interval
-from promptguard.drift.evidence import epoch_alpha
-from promptguard.drift.labels import LabelFunction, LabelRule
+from promptguard.drift.betting.evidence import epoch_alpha
+from promptguard.drift.betting.naming import e_bh
+from promptguard.drift.betting.partitions import AnswerVector, vectorise_answer
+from promptguard.drift.betting.plan import largest_hidden, pairs_needed
+from promptguard.drift.explain.ability import signal_detection
+from promptguard.drift.explain.effects import betting_interval
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.labels import LabelFunction, LabelRule
+from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.monitor import PairMonitor
-from promptguard.drift.naming import e_bh
-from promptguard.drift.partitions import AnswerVector, vectorise_answer
-from promptguard.drift.plan import largest_hidden, pairs_needed
 from promptguard.drift.sets import SetMonitor
-from promptguard.drift.vector import PairVector, vectorise
-from promptguard.drift.verdict import Change, Onset, Verdict
+from promptguard.verdicts import Ability, Change, Habit, Measure, Onset, SideAbility, Verdict
 
 __all__ = [
     "Ability",

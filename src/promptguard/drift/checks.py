@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptguard.drift.labels import check_labeller
+from promptguard.drift.features.labels import check_labeller
 
 
 def check_tolerance(tolerance: object) -> None:

@@ -11,24 +11,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from promptguard.drift.ability import measure_ability
-from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import BINARY, KINDS, SCHEMA
+from promptguard.drift.betting.evidence import Mode, Union, epoch_alpha
+from promptguard.drift.betting.experts import difference
+from promptguard.drift.betting.group import Group
+from promptguard.drift.betting.naming import e_bh
+from promptguard.drift.betting.plan import largest_hidden
+from promptguard.drift.betting.shift import largest_hidden_beyond, onset_beyond
 from promptguard.drift.checks import check_settings, check_tolerance
-from promptguard.drift.evidence import Mode, Union, epoch_alpha
-from promptguard.drift.experts import difference
-from promptguard.drift.explain import explain
-from promptguard.drift.frozen import freeze, thaw
-from promptguard.drift.group import Group
-from promptguard.drift.history import History
-from promptguard.drift.labels import Labeller, restored_labeller
-from promptguard.drift.naming import e_bh
-from promptguard.drift.onset import find_onset
-from promptguard.drift.plan import largest_hidden
-from promptguard.drift.shift import largest_hidden_beyond, onset_beyond
-from promptguard.drift.tally import Tally
-from promptguard.drift.vector import PairVector, vectorise
-from promptguard.drift.verdict import Onset, Status, Verdict
+from promptguard.drift.explain.ability import measure_ability
+from promptguard.drift.explain.changes import explain
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.catalogue import BINARY, KINDS, SCHEMA
+from promptguard.drift.features.labels import Labeller, restored_labeller
+from promptguard.drift.features.vector import PairVector, vectorise
+from promptguard.drift.history.frozen import freeze, thaw
+from promptguard.drift.history.history import History
+from promptguard.drift.history.onset import find_onset
+from promptguard.drift.history.tally import Tally
+from promptguard.verdicts import Onset, Status, Verdict
 
 STATE = 2
 _LN10 = math.log(10.0)

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptguard.drift.answer import Answer
-from promptguard.drift.evidence import Mode
-from promptguard.drift.group import Group
-from promptguard.drift.labels import Labeller
+from promptguard.drift.betting.evidence import Mode
+from promptguard.drift.betting.group import Group
+from promptguard.drift.betting.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
+from promptguard.drift.betting.setbet import SetBet
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.labels import Labeller
+from promptguard.drift.features.vector import PairVector
 from promptguard.drift.monitor import PairMonitor, _group_name
-from promptguard.drift.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
-from promptguard.drift.setbet import SetBet
-from promptguard.drift.vector import PairVector
-from promptguard.drift.verdict import Verdict
+from promptguard.verdicts import Verdict
 
 SETS = 1
 FEWEST = 2

@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import TEXTUAL_LIMIT
-from promptguard.drift.schema import fits
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.catalogue import TEXTUAL_LIMIT
+from promptguard.drift.features.schema import fits
 
 _STOPPED = frozenset(("stop", "end_turn", "stop_sequence", "eos", "complete", "completed"))
 _CUT = frozenset(("length", "max_tokens", "max_output_tokens", "model_length", "incomplete"))

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.effects import FEWEST, betting_interval, rate_interval
-from promptguard.drift.history import NO_EDGE
-from promptguard.drift.rows import Rows
-from promptguard.drift.verdict import WORDING, Change
+from promptguard.drift.explain.effects import FEWEST, betting_interval, rate_interval
+from promptguard.drift.history.history import NO_EDGE
+from promptguard.drift.history.rows import Rows
+from promptguard.verdicts import WORDING, Change
 
 _MUCH_MORE = 2.0
 """times the evidence of the best named feature, beyond which wording is told beside named changes"""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT, FEATURES, FIRST_LABEL
-from promptguard.drift.rows import UNIT, Rows
-from promptguard.drift.tally import Tally
+from promptguard.drift.features.catalogue import COUNT, FEATURES, FIRST_LABEL
+from promptguard.drift.history.rows import UNIT, Rows
+from promptguard.drift.history.tally import Tally
 
 LABEL_TIER = 3
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT
-from promptguard.drift.experts import SHARE, Difference
-from promptguard.drift.onset import most_probable
-from promptguard.drift.rows import Rows
-from promptguard.drift.verdict import Onset
+from promptguard.drift.betting.experts import SHARE, Difference
+from promptguard.drift.features.catalogue import COUNT
+from promptguard.drift.history.onset import most_probable
+from promptguard.drift.history.rows import Rows
+from promptguard.verdicts import Onset
 
 Floats = NDArray[np.float64]
 

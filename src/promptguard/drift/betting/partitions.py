@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import SCALE
-from promptguard.drift.experts import Difference, difference
-from promptguard.drift.hashing import hash_text, quantise
-from promptguard.drift.labels import Labeller, tidy
-from promptguard.drift.schema import asked_schema
-from promptguard.drift.vector import PairVector, _side
+from promptguard.drift.betting.experts import Difference, difference
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.catalogue import SCALE
+from promptguard.drift.features.hashing import hash_text, quantise
+from promptguard.drift.features.labels import Labeller, tidy
+from promptguard.drift.features.schema import asked_schema
+from promptguard.drift.features.vector import PairVector, _side
 
 Floats = NDArray[np.float64]
 

@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import FEATURES
-from promptguard.drift.history import NO_EDGE
-from promptguard.drift.rows import Rows
-from promptguard.drift.verdict import Onset
+from promptguard.drift.features.catalogue import FEATURES
+from promptguard.drift.history.history import NO_EDGE
+from promptguard.drift.history.rows import Rows
+from promptguard.verdicts import Onset
 
 MASS = 0.9
 _LEAP = 64

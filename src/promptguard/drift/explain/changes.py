@@ -13,14 +13,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift import wording
-from promptguard.drift.contrasts import Contrast, contrasts
-from promptguard.drift.effects import FEWEST, betting_interval, rate_interval
-from promptguard.drift.history import History
-from promptguard.drift.onset import log_kt
-from promptguard.drift.rows import Rows
-from promptguard.drift.tally import Tally
-from promptguard.drift.verdict import Change, Onset
+from promptguard.drift.explain import wording
+from promptguard.drift.explain.contrasts import Contrast, contrasts
+from promptguard.drift.explain.effects import FEWEST, betting_interval, rate_interval
+from promptguard.drift.history.history import History
+from promptguard.drift.history.onset import log_kt
+from promptguard.drift.history.rows import Rows
+from promptguard.drift.history.tally import Tally
+from promptguard.verdicts import Change, Onset
 
 MOST_CHANGES = 8
 _NEAR_BEST = 3.0

@@ -1,13 +1,12 @@
-"""What the detector says, as values: frozen, and ready for JSON in the shape of verdict.json."""
+"""A verdict, as values: frozen, and ready for JSON in the shape of docs/reference/verdict.schema.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from promptguard.drift.ability import Ability
+from promptguard.verdicts.ability import Ability
 
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
@@ -153,8 +152,6 @@ class Verdict:
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Verdict:
         """Rebuild a verdict from what `to_dict` told; figures are as rounded there."""
-        from promptguard.drift.ability import Ability
-
         names = {known.name for known in fields(cls)}
         values = {name: value for name, value in told.items() if name in names}
         if told.get("onset"):
@@ -170,7 +167,7 @@ class Verdict:
 
     def sentence(self) -> str:
         """Return the verdict in plain words."""
-        from promptguard.drift.words import sentence
+        from promptguard.verdicts.sentence import sentence
 
         return sentence(self)
 

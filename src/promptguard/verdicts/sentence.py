@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptguard.drift.verdict import WORDING, Change, Verdict
+from promptguard.verdicts.verdict import WORDING, Change, Verdict
 
 _MOST_CLAUSES = 3
 

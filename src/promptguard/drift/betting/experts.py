@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT, SCALE
-from promptguard.drift.hashing import DIMENSIONS
-from promptguard.drift.vector import PairVector
+from promptguard.drift.features.catalogue import COUNT, SCALE
+from promptguard.drift.features.hashing import DIMENSIONS
+from promptguard.drift.features.vector import PairVector
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from promptguard.drift.catalogue import LABEL_SLOTS
+from promptguard.drift.features.catalogue import LABEL_SLOTS
 
 _LONGEST = 48
 _MOST_LABELS = 64

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import COUNT, SCHEMA
-from promptguard.drift.features import Measured, measure
-from promptguard.drift.hashing import DIMENSIONS, hash_text, quantise
-from promptguard.drift.labels import Labeller, check_labeller, free_slot, tidy
-from promptguard.drift.schema import asked_schema
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.catalogue import COUNT, SCHEMA
+from promptguard.drift.features.hashing import DIMENSIONS, hash_text, quantise
+from promptguard.drift.features.labels import Labeller, check_labeller, free_slot, tidy
+from promptguard.drift.features.measure import Measured, measure
+from promptguard.drift.features.schema import asked_schema
 
 _HEADER = struct.Struct("<3sBHHf6I3B")
 _MAGIC = b"PGV"

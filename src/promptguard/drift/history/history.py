@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT, SCALE
-from promptguard.drift.rows import BLOCK, MERGED, WIDTH, Block, Rows
-from promptguard.drift.tally import NO_LABEL, UNLISTED, Tally
-from promptguard.drift.vector import PairVector
+from promptguard.drift.features.catalogue import COUNT, SCALE
+from promptguard.drift.features.vector import PairVector
+from promptguard.drift.history.rows import BLOCK, MERGED, WIDTH, Block, Rows
+from promptguard.drift.history.tally import NO_LABEL, UNLISTED, Tally
 
 BEFORE_ALARM = 500
 ONSET_AFTER_ALARM = 100

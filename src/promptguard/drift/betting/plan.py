@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from promptguard.drift.catalogue import COUNT
-from promptguard.drift.experts import PRIOR_SIGNS
+from promptguard.drift.betting.experts import PRIOR_SIGNS
+from promptguard.drift.features.catalogue import COUNT
 
 _LOG_PRIOR = math.log(COUNT / PRIOR_SIGNS)
 

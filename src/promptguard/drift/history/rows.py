@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.catalogue import COUNT, INDEX, LENGTH_CAP, LINES_CAP
+from promptguard.drift.features.catalogue import COUNT, INDEX, LENGTH_CAP, LINES_CAP
 
 WIDTH = 2 * COUNT + 5
 BLOCK = 24

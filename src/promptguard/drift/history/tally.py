@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from promptguard.drift.catalogue import COUNT
-from promptguard.drift.rows import Rows
+from promptguard.drift.features.catalogue import COUNT
+from promptguard.drift.history.rows import Rows
 
 NO_LABEL, UNLISTED = -1, -2
 _ARRAYS = ("sums", "squares", "plus", "minus", "counts", "correct")

@@ -14,9 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.answer import Answer
-from promptguard.drift.catalogue import FEATURES, FIRST_LABEL, LENGTH_CAP, LINES_CAP, SCALE, TEXTUAL_LIMIT
-from promptguard.drift.structured import finish_features, json_features, tool_features
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.catalogue import (
+    FEATURES,
+    FIRST_LABEL,
+    LENGTH_CAP,
+    LINES_CAP,
+    SCALE,
+    TEXTUAL_LIMIT,
+)
+from promptguard.drift.features.structured import finish_features, json_features, tool_features
 
 _HEAD = 2048
 _OPENING = 480

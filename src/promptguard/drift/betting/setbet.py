@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from promptguard.drift.catalogue import COUNT
-from promptguard.drift.experts import CLIP, SHARE
-from promptguard.drift.hashing import DIMENSIONS
-from promptguard.drift.partitions import Floats, Round, cohesion, ranks, standardised, sums
+from promptguard.drift.betting.experts import CLIP, SHARE
+from promptguard.drift.betting.partitions import Floats, Round, cohesion, ranks, standardised, sums
+from promptguard.drift.features.catalogue import COUNT
+from promptguard.drift.features.hashing import DIMENSIONS
 
 _LIKE, _WIDE = 4, 3
 _STATISTICS = _LIKE + _WIDE + COUNT

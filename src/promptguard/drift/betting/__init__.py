@@ -1,0 +1,1 @@
+"""Bets on which side is which: evidence that a model changed."""

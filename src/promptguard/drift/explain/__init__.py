@@ -1,0 +1,1 @@
+"""What changed and by how much, in figures."""

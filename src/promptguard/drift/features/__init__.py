@@ -1,0 +1,1 @@
+"""What is measured of an answer, and of a pair of answers."""
