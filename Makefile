@@ -11,6 +11,7 @@ FRAMEWORKS2 := .venv-frameworks-openai2
 PEERS := .venv-peers
 NEWEST := .venv-newest
 LOWEST := .venv-lowest
+QUICK_TESTS := tests/core tests/wire tests/templates tests/cache tests/drift
 BIN := $(VENV)/bin
 # What is in an environment stands in pyproject.toml ([dependency-groups]), its versions in constraints/.
 BUILD := $(PYTHON) tools/environments.py build
@@ -35,7 +36,8 @@ check: $(VENV)/.test           ## what to run after every change: linters and th
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow and not upstream and not statistical' $(QUICK_TESTS) $(TEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow and not upstream and not statistical' \
+		$(QUICK_TESTS) $(TEST_ARGS)
 
 sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors; writes docs/reference/sdks.md (a quarter of an hour)
 	-$(SDKS)/bin/python -m pytest tests/conformance -q -m 'not slow' --sdk-table $(SDKS)/found.json $(TEST_ARGS)

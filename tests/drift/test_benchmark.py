@@ -8,6 +8,8 @@ from benchmarks.detector import changes, delays, fleet, nulls, oracle, outside, 
 from benchmarks.detector.corpora import CHANGES, halves, pools, recorded, rounds, same_model
 from benchmarks.detector.table import Row, median_interval, quantile, rendered, upper_interval
 
+pytestmark = pytest.mark.statistical
+
 STUDIES = (nulls, delays, changes, fleet, rivals, outside)
 
 

@@ -13,6 +13,8 @@ from promptguard.drift.history.onset import find_onset
 from promptguard.drift.history.rows import WIDTH, Rows
 from tests.drift.recorded import ROOT, pairs
 
+pytestmark = pytest.mark.statistical
+
 
 @pytest.fixture(scope="module")
 def rows():

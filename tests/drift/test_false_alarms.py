@@ -13,6 +13,8 @@ from benchmarks.detector.corpora import same_model
 
 from tests.drift.test_promises import most_alarms
 
+pytestmark = pytest.mark.statistical
+
 LENGTH = 200
 STREAMS = 40
 

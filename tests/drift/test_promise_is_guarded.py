@@ -20,6 +20,8 @@ from promptguard.drift.sets import SetGroup
 from tests.drift.recorded import same_model_answers
 from tests.drift.test_false_alarms import keeps_promise
 
+pytestmark = pytest.mark.statistical
+
 LENGTH = 150
 STREAMS = 30
 

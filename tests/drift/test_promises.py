@@ -10,6 +10,8 @@ from promptguard.drift.betting.evidence import Process, Union
 from promptguard.drift.betting.experts import SwapBet, difference
 from tests.drift.recorded import FAMILIES, TASKS, pairs, same_model_answers, same_model_vectors, vectors
 
+pytestmark = pytest.mark.statistical
+
 
 def alarm(stream, alpha=0.01, threshold=None):
     """Number of pairs at which the product of pay-offs first reaches 1/alpha, or None."""

@@ -7,6 +7,8 @@ import pytest
 
 from promptguard.drift import Answer, PairMonitor, epoch_alpha
 
+pytestmark = pytest.mark.statistical
+
 PLAIN, FENCED = "The answer is 4.", "```\nThe answer is 4.\n```"
 
 

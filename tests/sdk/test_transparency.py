@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 
+import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
@@ -150,7 +151,7 @@ def garbage(client):
 
 
 def timeout(client):
-    return error_type(client.with_options(timeout=0.05), "hang")
+    return error_type(client.with_options(timeout=httpx.Timeout(10.0, read=0.3)), "hang")
 
 
 def busy_then_fine(client):
@@ -202,7 +203,7 @@ def prepare(provider):
     )
     for kind in ("cut", "refuse", "garbage"):
         provider.models[kind] = lambda _, kind=kind: Fault(kind)
-    provider.models["hang"] = lambda _: Fault("hang", seconds=0.5)
+    provider.models["hang"] = lambda _: Fault("hang", seconds=3.0)
     provider.models["busy"] = busy_twice
     provider.models["gzip"] = lambda question: Served(answer(question).text, gzip=True)
     provider.models["gpt-4"] = asked
