@@ -14,6 +14,12 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_collection_finish():
+    """Leave what the imports made out of every later collection: there are some hundred thousand objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def guarded(tmp_path):
     """The ledger directory of one test; its background work is closed when the test is done."""
