@@ -6,15 +6,16 @@ import random
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from promptguard import __version__
 from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient
+from promptguard.core.fields import FieldEffect, is_name
 from promptguard.core.options import (
     Action,
     Budget,
@@ -54,6 +55,8 @@ class Wanted:
     seed: int | None = None
     renewing: bool = False
     """the client has credentials that it renews by itself"""
+    fields: Mapping[str, FieldEffect] | None = None
+    """what the user knows of requests' fields"""
 
 
 class Assembly:
@@ -73,6 +76,7 @@ class Assembly:
             replay=wanted.replay,
             secret=secrets.token_bytes(32),
             renewing=wanted.renewing,
+            fields=_fields(wanted.fields),
         )
         _check_cache(self._settings)
 
@@ -191,6 +195,24 @@ def _actions(on_drift: Action | Sequence[Action]) -> tuple[Action, ...]:
                 f"on_drift={action!r}: give promptguard.Warn(), Route(to=...), Raise() or a callable"
             )
     return actions
+
+
+def _fields(fields: Mapping[str, FieldEffect] | None) -> dict[str, FieldEffect]:
+    """Return the user's classification of fields; raises ConfigurationError for what is none."""
+    if fields is None:
+        return {}
+    if not isinstance(fields, Mapping):
+        raise ConfigurationError(f'fields={fields!r} must map names of fields to "none" or "stateful"')
+    for name, effect in fields.items():
+        if not is_name(name):
+            raise ConfigurationError(
+                f"fields: {name!r} is no field's name: write it as the reason has it between the back quotes"
+            )
+        if effect not in get_args(FieldEffect):
+            raise ConfigurationError(
+                f'fields[{name!r}]={effect!r} must be "none" (without side effect or state) or "stateful"'
+            )
+    return dict(fields)
 
 
 def _check(*, replay: Replay | None, record_content: bool | None, prompts: Any) -> None:

@@ -10,19 +10,21 @@ import time
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
 from promptguard.core import effects as do
 from promptguard.core.canonical import digest
 from promptguard.core.context import CallContext
-from promptguard.core.events import CacheStore, Event, Fault
+from promptguard.core.events import CacheLooked, CacheStore, Event, Fault, NotPaired, NotRead
 from promptguard.core.flow import Flow, attempt, is_idle
 from promptguard.core.identity import who_of
 from promptguard.core.model import Facts, Headers, PromptReference, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
 from promptguard.core.recent import RecentModels, VariantSelector
 from promptguard.faults import Faults
+from promptguard.reasons import note
 
 if TYPE_CHECKING:
     from promptguard.background import Background
@@ -120,8 +122,13 @@ class Guard:
         if not observed and is_idle(self.settings, state, sample(self.settings, draws)):
             return None
         request = read()
-        protocol = None if request is None else wire.recognise(request)
-        if request is None or protocol is None:
+        if request is None:
+            self.emit(NotRead("body that is not in memory"))
+            return None
+        protocol = wire.recognise(request)
+        if protocol is None:
+            if request.method == "POST":
+                self.emit(NotRead(wire.unread(request)))
             return None
         ctx = CallContext(
             settings=self.settings,
@@ -210,6 +217,7 @@ class Guard:
     def emit(self, event: Event) -> None:
         """Tell counters and telemetry; a fault in telling is counted, never raised."""
         try:
+            event = _bounded(event)
             counts = self.background or self.counting
             if counts is not None:
                 counts.tally(event)
@@ -266,7 +274,7 @@ class Guard:
             self.background.forfeit(effect)
 
     def _identify(self, facts: Facts) -> tuple[str, PromptReference | None]:
-        if not facts.pairable:
+        if facts.operation == "embeddings":
             return f"({facts.operation})", None  # no verdict about chats is about these
         from promptguard.templates.rendered import recognise
 
@@ -276,6 +284,17 @@ class Guard:
         if not facts.instructions:
             return "(no template)", None
         return "system:" + digest("instructions", facts.instructions)[7:19], None
+
+
+def _bounded(event: Event) -> Event:
+    """Return the event with a reason that may be a label, and tell the reason if it is new."""
+    if isinstance(event, NotPaired):
+        return replace(event, reason=note("not paired", event.reason))
+    if isinstance(event, NotRead):
+        return replace(event, reason=note("neither cached nor paired", event.reason))
+    if isinstance(event, CacheLooked) and event.result == "bypass":
+        return replace(event, reason=note("not cached", event.reason))
+    return event
 
 
 _NOTHING_CHANGED = State()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from promptguard import sdks
 from promptguard.assembly import Assembly, Wanted
 from promptguard.background_clients import Maker, maker_for_http, makers_for
+from promptguard.core.fields import FieldEffect
 from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
 from promptguard.errors import ConfigurationError, UnknownClient
 from promptguard.guarding import BYPASS, CLUSTER, TAGS
@@ -36,12 +37,15 @@ def wrap(
     on_drift: Action | Sequence[Action] = Warn(),  # noqa: B008 - a frozen value
     prompts: Any = None,
     record_content: bool | None = None,
+    fields: Mapping[str, FieldEffect] | None = None,
     clock: Callable[[], float] = time.time,
     seed: int | None = None,
 ) -> C:
     """Guard an SDK client and return the same object; its calls, streams, errors and types stay what they are.
 
-    `ledger` is a directory; nothing is written there unless `cache="disk"`, `shadow` or `replay` need it. `clock`
+    `ledger` is a directory; nothing is written there unless `cache="disk"`, `shadow` or `replay` need it. `fields` says
+    what requests' fields do that PromptGuard does not know, or knows otherwise: "none" (without side effect or state) or
+    "stateful", by the names that reasons give them (docs/reference/fields.md), such as `{"my_field": "none"}`. `clock`
     (seconds since the Unix epoch) and `seed` (of the sampling) are for tests. Wrapping twice replaces the first.
 
     Raises UnknownClient for what is no SDK client, ConfigurationError for settings that cannot work.
@@ -66,6 +70,7 @@ def wrap(
             clock,
             seed,
             _renews(client),
+            fields,
         )
     )
     _check_models(client, family, assembly)
@@ -107,6 +112,7 @@ def guard(
     on_drift: Action | Sequence[Action] = Warn(),  # noqa: B008 - a frozen value
     prompts: Any = None,
     record_content: bool | None = None,
+    fields: Mapping[str, FieldEffect] | None = None,
     clock: Callable[[], float] = time.time,
     seed: int | None = None,
 ) -> H:
@@ -125,7 +131,19 @@ def guard(
     original = transport.original_of(http_client) or http_client
     _usable(original, "guard(http_client)", transport)
     assembly = Assembly(
-        Wanted(ledger, cache, shadow, replay, drift, on_drift, prompts, record_content, clock, seed)
+        Wanted(
+            ledger,
+            cache,
+            shadow,
+            replay,
+            drift,
+            on_drift,
+            prompts,
+            record_content,
+            clock,
+            seed,
+            fields=fields,
+        )
     )
     maker = maker_for_http(original, assembly.background_wish)
     made: H = transport.guarded(original, assembly.guard(maker))

@@ -1,7 +1,7 @@
-"""What each SDK can send in the body of a chat, as the SDK itself declares it, and what that means for the cache.
+"""What each SDK can send in the body of a chat, as the installed version declares it, beside what our tables know.
 
-`IN_THE_KEY`: looked at, and part of the key like everything else. `NEVER_CACHED`: with a value of which calls leave
-something at the provider, or read what changes there. `NOT_SENT`: arguments for the SDK itself.
+The tables are `promptguard.wire.known`; a field that an SDK adds is not in them, so that its calls pass through untouched.
+`python -m tests.conformance.fields` lists such fields: work for us, and no failure of ours.
 """
 
 from __future__ import annotations
@@ -12,131 +12,102 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
+from promptguard.core.fields import Known
+from promptguard.wire.known import (
+    anthropic_messages,
+    bedrock_converse,
+    cohere,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_responses,
+)
+
 BASE: Mapping[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @dataclass(frozen=True)
 class Fields:
     path: str
-    in_the_key: frozenset[str]
-    never_cached: Mapping[str, Any]
+    table: Known
     base: Mapping[str, Any] = field(default_factory=lambda: BASE)
     not_sent: frozenset[str] = frozenset()
-    within: str = ""
-    """the member of the body in which most of them lie"""
+    """arguments for the SDK itself, or of the URL"""
+    camel: bool = False
+    """the wire has camelCase, and settings in generationConfig"""
+
+    def placed(self, name: str, value: Any) -> dict[str, Any]:
+        """Return the part of a body in which the SDK sends a field."""
+        if not self.camel:
+            return {name: value}
+        there = camel(name)
+        body = self.table.body
+        return (
+            {there: value}
+            if there in body.harmless or said_of(self.table, there)
+            else {"generationConfig": {there: value}}
+        )
+
+    def effect(self, name: str) -> str:
+        """Return what our table says of a field: none, stateful, kept or unknown."""
+        there = camel(name) if self.camel else name
+        settings = self.table.body.within.get("generationConfig")
+        harmless = self.table.body.harmless | (settings.harmless if self.camel else frozenset())
+        return "none" if there in harmless else said_of(self.table, there) or "unknown"
+
+
+def camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
+
+
+def said_of(table: Known, name: str) -> str | None:
+    return "stateful" if name in table.body.stateful else "kept" if name in table.body.kept else None
 
 
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_OPENAI = words(
-    "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages "
-    "metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key "
-    "prompt_cache_options prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop "
-    "stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity"
-)
-_SEARCHED = {"web_search_options": {}, "store": True}
-_ANTHROPIC = words(
-    "cache_control diagnostics inference_geo max_tokens messages metadata model output_config service_tier speed "
-    "stop_sequences stream system temperature thinking tool_choice tools top_k top_p user_profile_id workspace_id"
-)
 _CLOUD = {"anthropic_version": "v", "messages": BASE["messages"]}
 FIELDS: Mapping[str, Fields] = {
-    "openai": Fields("/v1/chat/completions", _OPENAI, _SEARCHED),
-    "azure openai": Fields("/openai/deployments/m/chat/completions?api-version=v", _OPENAI, _SEARCHED),
-    "openai responses": Fields(
-        "/v1/responses",
-        words(
-            "access_programs background_options context_management image include input instructions max_output_tokens "
-            "max_tool_calls metadata model moderation parallel_tool_calls prompt_cache_key prompt_cache_options "
-            "prompt_cache_retention reasoning safety_identifier service_tier stream stream_options temperature text "
-            "tool_choice tools top_logprobs top_p truncation user"
-        ),
-        {"background": True, "conversation": "c", "previous_response_id": "r", "prompt": {"id": "p"}, "store": True},
-        base={"model": "m", "input": "hi", "store": False},
-    ),
-    "anthropic": Fields("/v1/messages", _ANTHROPIC, {"container": "c"}),
-    "anthropic bedrock": Fields("/model/m/invoke", _ANTHROPIC, {"container": "c"}, base=_CLOUD),
+    "openai": Fields("/v1/chat/completions", openai_chat.KNOWN),
+    "azure openai": Fields("/openai/deployments/m/chat/completions?api-version=v", openai_chat.KNOWN),
+    "openai responses": Fields("/v1/responses", openai_responses.KNOWN, base={"model": "m", "input": "hi"}),
+    "anthropic": Fields("/v1/messages", anthropic_messages.KNOWN, not_sent=words("betas")),
+    "anthropic bedrock": Fields("/model/m/invoke", anthropic_messages.KNOWN, _CLOUD, words("betas")),
     "anthropic vertex": Fields(
         "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
-        _ANTHROPIC,
-        {"container": "c"},
-        base=_CLOUD,
+        anthropic_messages.KNOWN,
+        _CLOUD,
+        words("betas"),
     ),
-    "groq": Fields(
-        "/openai/v1/chat/completions",
-        _OPENAI - words("audio modalities moderation prediction verbosity stream_options safety_identifier")
-        | words("citation_options disable_tool_validation documents include_reasoning reasoning_format"),
-        {"compound_custom": {}, "exclude_domains": ["x"], "include_domains": ["x"], "search_settings": {}, "store": True},
-    ),
-    "together": Fields(
-        "/v1/chat/completions",
-        words(
-            "chat_template_kwargs compliance context_length_exceeded_behavior echo frequency_penalty function_call "
-            "logit_bias logprobs max_tokens messages min_p model n presence_penalty reasoning reasoning_effort "
-            "repetition_penalty response_format safety_model seed stop stream temperature tool_choice tools top_k top_p"
-        ),
-        {},
-    ),
-    "mistral": Fields(
-        "/v1/chat/completions",
-        words(
-            "frequency_penalty guardrails logprobs max_tokens messages metadata min_tokens model n parallel_tool_calls "
-            "prediction presence_penalty prompt_cache_key prompt_logprobs prompt_mode random_seed "
-            "reasoning_effort repetition_penalty response_format safe_prompt service_tier stop stream temperature "
-            "tool_choice tools top_k top_logprobs top_p top_prompt_logprobs"
-        ),
-        {},
-    ),
-    "cohere": Fields(
-        "/v2/chat",
-        words(
-            "citation_options documents frequency_penalty k logprobs max_tokens messages model p presence_penalty priority "
-            "response_format safety_mode seed stop_sequences strict_tools temperature thinking tool_choice tools"
-        ),
-        {},
-        not_sent=words("self request_options"),
-    ),
-    "ollama": Fields(
-        "/api/chat",
-        words("format keep_alive logprobs messages model options stream think tools top_logprobs"),
-        {},
-    ),
+    "groq": Fields("/openai/v1/chat/completions", openai_chat.KNOWN),
+    "together": Fields("/v1/chat/completions", openai_chat.KNOWN),
+    "mistral": Fields("/v1/chat/completions", openai_chat.KNOWN),
+    "cohere": Fields("/v2/chat", cohere.KNOWN, not_sent=words("self request_options")),
+    "ollama": Fields("/api/chat", ollama.KNOWN),
     "google-genai": Fields(
         "/v1beta/models/m:generateContent",
-        words(
-            "audio_timestamp audio_transcription_config candidate_count enable_enhanced_civic_answers frequency_penalty "
-            "generation_output_config image_config labels logprobs max_output_tokens media_resolution model_armor_config "
-            "model_selection_config presence_penalty response_json_schema response_logprobs response_mime_type "
-            "response_modalities response_schema routing_config safety_settings seed service_tier speech_config "
-            "stop_sequences system_instruction temperature thinking_config tool_config tools top_k top_p"
-        ),
-        {"cached_content": "c", "continuation_token": "dA==", "store": True},
-        base={"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
-        not_sent=words("automatic_continuation automatic_function_calling http_options should_return_http_response"),
-        within="generationConfig",
+        gemini.KNOWN,
+        {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+        words("automatic_continuation automatic_function_calling http_options should_return_http_response"),
+        camel=True,
     ),
     "boto3 converse": Fields(
         "/model/m/converse",
-        words(
-            "additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig messages "
-            "outputConfig performanceConfig promptVariables requestMetadata serviceTier system toolConfig"
-        ),
-        {"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}},
-        base={"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
-        not_sent=words("modelId"),  # in the URL
+        bedrock_converse.KNOWN,
+        {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+        words("modelId"),  # in the URL
     ),
-    "huggingface_hub": Fields(
-        "/v1/chat/completions",
-        words(
-            "frequency_penalty logit_bias logprobs max_tokens messages model n presence_penalty response_format seed stop "
-            "stream stream_options temperature tool_choice tool_prompt tools top_logprobs top_p"
-        ),
-        {},
-        not_sent=words("self extra_body"),
-    ),
-}  # fmt: skip
+    "huggingface_hub": Fields("/v1/chat/completions", openai_chat.KNOWN, not_sent=words("self extra_body")),
+}
+
+
+def unclassified(adapter: Any) -> list[str]:
+    """Return the fields that the installed SDK declares and our table does not know."""
+    fields = FIELDS[adapter.name]
+    return sorted(name for name in declared(adapter) - fields.not_sent if fields.effect(name) == "unknown")
 
 
 def declared(adapter: Any) -> set[str]:
@@ -167,7 +138,8 @@ def _responses() -> set[str]:
 
 def _anthropic() -> set[str]:
     both = ("MessageCreateParamsNonStreaming", "MessageCreateParamsStreaming")
-    return _hints("anthropic.types.message_create_params", *both)
+    beta = _hints("anthropic.types.beta.message_create_params", *both)
+    return beta | _hints("anthropic.types.message_create_params", *both)
 
 
 def _mistral() -> set[str]:
@@ -215,3 +187,13 @@ _DECLARED = {
     "boto3 converse": _converse,
     "google-genai": _gemini,
 }
+
+
+if __name__ == "__main__":
+    from tests.conformance.adapters import ADAPTERS
+
+    news = {each.name: unclassified(each) for each in ADAPTERS if each.missing() is None}
+    for sdk, found in news.items():
+        if found:
+            print(f"{sdk}: not classified in promptguard/wire/known: {', '.join(found)}")  # noqa: T201
+    print(f"{sum(map(len, news.values()))} fields of {len(news)} SDKs are not classified")  # noqa: T201

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from promptguard.core import effects as do
 from promptguard.core.context import CallContext
-from promptguard.core.events import CacheLooked, CallMade
+from promptguard.core.events import CacheLooked, CallMade, NotPaired
 from promptguard.core.flow import attempt
 from promptguard.core.model import Request, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow
@@ -159,14 +160,49 @@ def test_a_sampled_call_that_fails_gives_its_place_up():
         assert seen[2].event.error == reason
 
 
-def test_a_call_with_side_effects_is_neither_cached_nor_repeated():
-    for more in ({"store": True}, {"tools": [{"type": "mcp"}]}, {"web_search_options": {}}):
-        settings = Settings(
-            cache=Cache(single_flight=False), shadow=SHADOWED.shadow, replay=Replay(share=1.0)
-        )
-        seen = run(begin(settings, asked=request(**more)), None, OK, body())
-        assert kinds(seen) == ["Emit", "Send", "Deliver", "NoneType"]
+ALL = Settings(cache=Cache(single_flight=False), shadow=SHADOWED.shadow, replay=Replay(share=1.0))
+
+
+def test_a_call_with_state_is_neither_cached_nor_repeated_and_each_has_its_reason():
+    for more, name in (
+        ({"tools": [{"type": "mcp"}]}, "tools.type=mcp"),
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"invented": {}}, "invented"),
+    ):
+        seen = run(begin(ALL, asked=request(**more)), None, None, OK, body())
+        assert kinds(seen) == ["Emit", "Emit", "Send", "Deliver", "NoneType"]
         assert seen[0].event.result == "bypass"
+        assert f"`{name}`" in seen[0].event.reason
+        assert seen[1].event == NotPaired(seen[0].event.reason, GROUP)
+
+
+def test_what_is_only_kept_at_the_provider_is_asked_again_without_that():
+    seen = run(begin(ALL, asked=request(store=True)), None, OK, body())
+    assert kinds(seen) == ["Emit", "Send", "Deliver", "Offer"]
+    assert seen[0].event.reason == "field `store`: the answer is kept at the provider"
+    assert "store" not in openai_chat.background_body(seen[3].job.facts, "other")
+
+
+def test_what_cannot_be_read_is_sent_and_counted():
+    asked = Request("POST", "http://x", "/v1/chat/completions", (), b"{}")
+    seen = run(begin(ALL, asked=asked), None, OK)
+    assert kinds(seen) == ["Emit", "Send", "NoneType"]
+    assert "openai_chat" in seen[0].event.reason
+
+
+def test_the_user_says_what_a_field_does():
+    for fields, more, kinds_then in (
+        ({"invented": "none"}, {"invented": 1}, ["Lookup"]),
+        ({"?v": "none", "invented": "none"}, {"invented": 1}, ["Lookup"]),
+        ({"tools.type=mcp": "none"}, {"tools": [{"type": "mcp"}]}, ["Lookup"]),
+        ({"store": "none"}, {"store": True}, ["Lookup"]),
+        ({"seed": "stateful"}, {"seed": 1}, ["Emit"]),
+        ({"invented": "stateful"}, {"invented": 1}, ["Emit"]),
+        ({"seed": "stateful"}, {}, ["Lookup"]),
+        ({"invented": "none"}, {"invented": 1, "other": 2}, ["Emit"]),
+    ):
+        settings = replace(ALL, fields=fields)
+        assert kinds(run(begin(settings, asked=request(**more)))) == kinds_then, (fields, more)
 
 
 def test_calls_that_ask_for_variety_are_not_cached():

@@ -57,7 +57,7 @@ def replayed(guarded, prompt, meanwhile, *, ask):
         clock.advance(7200)
         ledger = open_backgrounds()[0].ledger
         deadline = time.monotonic() + 20
-        while ledger.banked_count() and time.monotonic() < deadline:
+        while len(ledger.pairs_after(0)) < COUNT and time.monotonic() < deadline:
             time.sleep(0.02)
         assert promptguard.flush(10.0)
         client.close()

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import copy
 import itertools
+import json
 import pickle
 import re
 import threading
@@ -365,7 +366,7 @@ def test_embeddings_are_cached_and_never_paired(guarded):
         assert (provider.asked("e"), provider.asked("n")) == (1, 0)
 
 
-def test_responses_that_the_provider_keeps_are_neither_cached_nor_paired(guarded):
+def test_responses_at_their_default_are_cached_and_paired_and_kept_ones_only_paired(guarded):
     with (
         FakeProvider({"m": lambda _: "fine", "n": lambda _: "other"}) as provider,
         OpenAI(base_url=provider.url, api_key="k") as client,
@@ -379,11 +380,20 @@ def test_responses_that_the_provider_keeps_are_neither_cached_nor_paired(guarded
         for _ in range(2):
             client.responses.create(model="m", input="hi")
         assert promptguard.flush(10.0)
-        assert (provider.asked("m"), provider.asked("n")) == (2, 0)
+        assert (provider.asked("m"), provider.asked("n")) == (1, 1)
         for _ in range(2):
             client.responses.create(model="m", input="hi", store=False)
         assert promptguard.flush(10.0)
-        assert (provider.asked("m"), provider.asked("n")) == (3, 1)
+        assert (provider.asked("m"), provider.asked("n")) == (2, 2)
+        for _ in range(2):
+            client.responses.create(model="m", input="hi", store=True)
+        assert promptguard.flush(10.0)
+        assert (provider.asked("m"), provider.asked("n")) == (4, 4)
+        for _ in range(2):
+            client.responses.create(model="m", input="hi", previous_response_id="resp_1")
+        assert promptguard.flush(10.0)
+        assert (provider.asked("m"), provider.asked("n")) == (6, 4)
+        assert {json.loads(each.raw)["store"] for each in provider.received if each.model == "n"} == {False}
 
 
 def test_every_number_of_the_list_has_a_test_that_names_it():

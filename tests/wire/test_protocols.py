@@ -204,7 +204,7 @@ def test_another_model_is_asked_the_same_question(name):
     read_again = protocol.read_request(again)
     assert (read_again.model, read_again.streamed) == ("m-3", False)
     assert read_again.messages == facts.messages
-    assert read_again.stateful is None
+    assert read_again.findings == ()
 
 
 def test_a_streamed_gemini_request_is_asked_again_plain():
@@ -241,46 +241,73 @@ def test_a_rendered_prompt_reads_alike_in_every_protocol():
 
 
 STATEFUL = [
-    ("openai_responses", {"store": None}, "store"),
-    ("openai_responses", {"store": True}, "store"),
-    ("openai_responses", {"previous_response_id": "r"}, "previous_response_id"),
-    ("openai_responses", {"conversation": "c"}, "conversation"),
-    ("openai_responses", {"background": True}, "background"),
-    ("openai_responses", {"tools": [{"type": "web_search"}]}, "hosted tool web_search"),
-    ("openai_responses", {"tools": [{"type": "mcp"}]}, "hosted tool mcp"),
+    ("openai_responses", {"store": None}, None),
+    ("openai_responses", {"store": False}, None),
+    ("openai_responses", {"store": True}, ("store", "kept")),
+    ("openai_responses", {"previous_response_id": "r"}, ("previous_response_id", "stateful")),
+    ("openai_responses", {"conversation": "c"}, ("conversation", "stateful")),
+    ("openai_responses", {"background": True}, ("background", "stateful")),
+    ("openai_responses", {"background": False, "previous_response_id": None}, None),
+    ("openai_responses", {"prompt": {"id": "p"}}, ("prompt", "stateful")),
+    ("openai_responses", {"input": [{"id": "msg_1"}]}, ("input.id", "unknown")),
+    ("openai_responses", {"input": [{"type": "item_reference", "id": "m"}]}, ("input.type=item_reference", "stateful")),
+    ("openai_responses", {"tools": [{"type": "web_search"}]}, ("tools.type=web_search", "stateful")),
+    ("openai_responses", {"tools": [{"type": "mcp"}]}, ("tools.type=mcp", "stateful")),
+    ("openai_responses", {"tools": [{"type": "invented"}]}, ("tools.type=invented", "unknown")),
     ("openai_responses", {"tools": [{"type": "function", "name": "f"}]}, None),
+    (
+        "openai_responses",
+        {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]},
+        ("tools.tools.type=mcp", "stateful"),
+    ),
+    ("openai_responses", {"prompt_cache_options": {"prewarm": True}}, ("prompt_cache_options.prewarm", "stateful")),
     ("anthropic_messages", {"tools": [{"name": "f", "input_schema": {}}]}, None),
     ("anthropic_messages", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, None),
+    ("anthropic_messages", {"tools": [{"type": "bash_29991231", "name": "b"}]}, ("tools.type=bash_29991231", "unknown")),
     (
         "anthropic_messages",
         {"tools": [{"type": "web_search_20260318", "name": "s"}]},
-        "hosted tool web_search_20260318",
+        ("tools.type=web_search_20260318", "stateful"),
     ),
-    ("anthropic_messages", {"container": "c"}, "container"),
-    ("anthropic_bedrock", {"container": "c"}, "container"),
+    ("anthropic_messages", {"container": "c"}, ("container", "stateful")),
+    ("anthropic_messages", {"thread": {"type": "create"}}, ("thread", "stateful")),
+    ("anthropic_messages", {"thred": {"type": "create"}}, ("thred", "unknown")),
+    ("anthropic_messages", {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}, None),
+    ("anthropic_bedrock", {"container": "c"}, ("container", "stateful")),
+    ("anthropic_bedrock", {"anthropic_beta": ["context-1m-2025-08-07"]}, None),
+    ("anthropic_vertex", {"anthropic_beta": ["new-2030-01-01"]}, ("anthropic_beta=new-2030-01-01", "unknown")),
     ("bedrock_converse", {"toolConfig": {"tools": [{"toolSpec": {"name": "f"}}]}}, None),
+    ("bedrock_converse", {"toolConfig": {"tools": [{"systemTool": {}}]}}, ("toolConfig.tools.systemTool", "stateful")),
     (
         "bedrock_converse",
-        {"toolConfig": {"tools": [{"systemTool": {"name": "grounding"}}]}},
-        "hosted tool grounding",
+        {"additionalModelRequestFields": {"container": "c"}},
+        ("additionalModelRequestFields.container", "stateful"),
     ),
     ("gemini", {"tools": [{"functionDeclarations": []}]}, None),
-    ("gemini", {"tools": [{"googleSearch": {}}]}, "hosted tool googleSearch"),
-    ("gemini", {"cachedContent": "cachedContents/1"}, "cachedContent"),
-    ("gemini", {"continuationToken": "t"}, "continuationToken"),
-    ("openai_chat", {"web_search_options": {}}, "web_search_options"),
+    ("gemini", {"tools": [{"googleSearch": {}}]}, ("tools.googleSearch", "stateful")),
+    ("gemini", {"cachedContent": "cachedContents/1"}, ("cachedContent", "stateful")),
+    ("gemini", {"continuationToken": "t"}, ("continuationToken", "stateful")),
+    ("gemini", {"generationConfig": {"newThing": 1}}, ("generationConfig.newThing", "unknown")),
+    ("openai_chat", {"web_search_options": {}}, ("web_search_options", "stateful")),
     ("openai_chat", {"web_search_options": None}, None),
-    ("openai_chat", {"search_settings": {"country": "de"}}, "search_settings"),
-    ("openai_chat", {"compound_custom": {}}, "compound_custom"),
-    ("openai_chat", {"data_sources": [{"type": "azure_search"}]}, "data_sources"),
+    ("openai_chat", {"search_settings": {"country": "de"}}, ("search_settings", "stateful")),
+    ("openai_chat", {"compound_custom": {}}, ("compound_custom", "stateful")),
+    ("openai_chat", {"data_sources": [{"type": "azure_search"}]}, ("data_sources", "stateful")),
     ("openai_chat", {"data_sources": []}, None),
-    ("openai_chat", {"tools": [{"type": "browser_search"}]}, "hosted tool browser_search"),
-]
+    ("openai_chat", {"store": True}, ("store", "kept")),
+    ("openai_chat", {"store": False}, None),
+    ("openai_chat", {"tools": [{"type": "browser_search"}]}, ("tools.type=browser_search", "stateful")),
+    ("openai_chat", {"session": "s"}, ("session", "unknown")),
+    ("openai_chat", {"session": None}, None),
+    ("ollama", {"session": "s"}, ("session", "unknown")),
+    ("cohere", {"conversation_id": "s"}, ("conversation_id", "unknown")),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "more", "reason"), STATEFUL)
-def test_calls_with_effects_at_the_provider_are_told(name, more, reason):
-    assert PROTOCOLS[name].read_request(request(name, **more)).stateful == reason
+@pytest.mark.parametrize(("name", "more", "found"), STATEFUL)
+def test_what_a_call_does_at_the_provider_is_told(name, more, found):
+    findings = PROTOCOLS[name].read_request(request(name, **more)).findings
+    assert [(each.name, each.effect) for each in findings] == ([found] if found else [])
 
 
 def test_stop_reasons_are_told_in_the_policys_words():
@@ -338,7 +365,7 @@ def test_embeddings_are_read_but_never_paired():
     protocol = PROTOCOLS["openai_embeddings"]
     asked = Request("POST", "http://x", "/v1/embeddings", (), b'{"model": "e", "input": ["a", "b"]}')
     facts = protocol.read_request(asked)
-    assert not facts.pairable
+    assert facts.incomparable == "embeddings: no text to compare"
     dialect = dialects.dialect_of("/v1/embeddings")
     answer = Answer(dialect.asked("/v1/embeddings", facts.body), Served(""), "0" * 24, 1, 3)
     body = json.dumps(dialect.plain(answer)).encode()

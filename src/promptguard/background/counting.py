@@ -10,6 +10,7 @@ from pathlib import Path
 from promptguard.core import events as ev
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
+from promptguard.reasons import note
 
 EXIT_SECONDS = 0.5
 
@@ -25,6 +26,12 @@ def tally(writer: Writer, event: ev.Event) -> None:
         writer.count("cache store", f"{event.kind}: {event.reason}")
     elif isinstance(event, ev.PairDone):
         writer.count("pairs", f"{event.stream}: {event.outcome}")
+        if event.outcome != "compared":
+            writer.count("not paired", note("not paired", event.reason or event.outcome))
+    elif isinstance(event, ev.NotPaired):
+        writer.count("not paired", event.reason)
+    elif isinstance(event, ev.NotRead):
+        writer.count("not read", event.reason)
     elif isinstance(event, ev.Fault):
         writer.count("faults", f"{event.operation}: {event.error}")
 

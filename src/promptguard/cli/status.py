@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from promptguard.core.identity import IdentityFact
     from promptguard.report.model import Report, StreamReport
 
+MOST_REASONS = 12
+"""Reasons why calls were passed by that a terminal shows."""
+
 MOST_FACTS = 12
 """Facts of identity that a terminal shows."""
 
@@ -53,6 +56,7 @@ def summary(report: Report, today: str) -> dict[str, Any]:
         "total_usd": sum(day.usd for day in report.days),
         "false_alarms_per_year": report.false_alarms_per_year,
         "cache": {"hits": report.cache.hits, "misses": report.cache.misses},
+        "passed_by": [asdict(each) for each in report.passed_by],
         "identity": [_fact(fact) for fact in report.identity_facts],
     }
 
@@ -130,6 +134,10 @@ def _show(told: dict[str, Any]) -> None:
         f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "
         f"cache: {cache['hits']} hits, {cache['misses']} misses"
     )
+    for each in told["passed_by"][:MOST_REASONS]:
+        out.print(quoted(f"{each['calls']:,} calls {each['what']}: {each['reason']}"))
+    if len(told["passed_by"]) > MOST_REASONS:
+        out.print(f"and {len(told['passed_by']) - MOST_REASONS} more reasons: promptguard status --json")
 
 
 def _show_identity(report: Report) -> None:

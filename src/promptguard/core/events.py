@@ -69,6 +69,21 @@ class PairDone:
 
 
 @dataclass(frozen=True, slots=True)
+class NotPaired:
+    """A call was drawn for pairing and cannot be paired; `reason` is made of our own words and names of fields."""
+
+    reason: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """A call passed through untouched, neither cached nor paired, because it could not be read; `reason` as above."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmRang:
     """A stream's evidence reached its threshold for a group."""
 
@@ -95,4 +110,6 @@ class Fault:
     error: str
 
 
-Event = CallMade | CacheLooked | CacheStore | PairDone | AlarmRang | EvidenceMoved | Fault
+Event = (
+    CallMade | CacheLooked | CacheStore | PairDone | NotPaired | NotRead | AlarmRang | EvidenceMoved | Fault
+)

@@ -15,10 +15,10 @@ from typing import Any
 from promptguard.core import effects as do
 from promptguard.core.caching import answered, keep, land
 from promptguard.core.context import CallContext, CallState
-from promptguard.core.events import CallMade
+from promptguard.core.events import CallMade, NotPaired, NotRead
 from promptguard.core.key import cluster_digest, is_signed, question_digest
 from promptguard.core.model import Reading, Request
-from promptguard.core.policy import Sampled, Settings, State, sample
+from promptguard.core.policy import Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
 
 Flow = Generator[do.Effect, Any, None]
@@ -39,6 +39,8 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     idle = not ctx.observed and is_idle(ctx.settings, ctx.state, sampled)
     facts = None if idle else protocol.read_request(request)
     if facts is None:
+        if not idle:
+            yield do.Emit(NotRead(f"{protocol.NAME}: body that this protocol does not send"))
         yield do.Send()
         return
     group, prompt = ctx.identify(facts)
@@ -60,15 +62,25 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     cache = ctx.settings.cache
     if cache is not None and (yield from answered(call, ctx, cache)):
         return
-    if facts.pairable and not facts.stateful:
-        call.sampled = sampled if call.prior is None else replace(sampled, replay=False)
-        call.clusters = _clusters(call, ctx) if sampled or call.prior else ()
-        call.tickets = _tickets(call, ctx)
+    yield from _draw(call, ctx, sampled)
     head = yield from _send(call, ctx)
     if head is None:
         return
     body: do.Body = yield do.Deliver()
     yield from _settle(call, protocol, ctx, head, body)
+
+
+def _draw(call: CallState, ctx: CallContext, sampled: Sampled) -> Flow:
+    """Decide what a drawn call is paired with; tell the reason where it cannot be paired at all."""
+    if not sampled and call.prior is None:
+        return
+    reason = pairing_bypass(call.facts, ctx.settings)
+    if reason is not None:
+        yield do.Emit(NotPaired(reason, call.group))
+        return
+    call.sampled = sampled if call.prior is None else replace(sampled, replay=False)
+    call.clusters = _clusters(call, ctx)
+    call.tickets = _tickets(call, ctx)
 
 
 def _tickets(call: CallState, ctx: CallContext) -> dict[str, int]:

@@ -45,6 +45,22 @@ class Ambiguous(dict[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a request that keeps it from being answered from the cache, or asked again; `core.fields` finds it."""
+
+    name: str
+    """as reasons and `wrap(fields=...)` have it, such as `thread`, `tools.type=mcp`, `anthropic-beta=x`, `?x`"""
+    effect: Literal["stateful", "kept", "unknown"]
+    """`kept`: leaves something at the provider that a background copy can do without"""
+    why: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The finding as people read it, and as it is counted."""
+        return f"field `{self.name}`: {self.why}" if self.why else f"field `{self.name}` not known"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What one protocol says about a request; made by `wire`, so that nothing else parses bodies."""
 
@@ -59,12 +75,12 @@ class Facts:
     streamed: bool
     instructions: tuple[Any, ...] = ()
     """system and developer messages and tools: what calls without a template are grouped by"""
-    stateful: str | None = None
-    """why this call has side effects at the provider (`store`, `previous_response_id`, ...), or None"""
+    findings: tuple[Finding, ...] = ()
+    """what in it is stateful, kept at the provider, or not known; () for a call that may be repeated"""
     temperature: float | None = None
     choices: int = 1
-    pairable: bool = True
-    """whether answers can be compared; embeddings can only be cached"""
+    incomparable: str | None = None
+    """why its answers cannot be compared (embeddings have no text), or None; such calls can still be cached"""
     response_format: Mapping[str, Any] | None = None
     """what the answer must look like, in the words of OpenAI's chats whatever the protocol, or None"""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from promptguard.core.fields import FieldEffect, objected
 from promptguard.core.key import is_signed, renews
 from promptguard.core.model import Facts, Reading, Request, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow, seconds
@@ -34,6 +35,8 @@ class Settings:
     """keys the digest of the principal; never leaves the process"""
     renewing: bool = False
     """the client gets a new credential when one runs out"""
+    fields: Mapping[str, FieldEffect] = field(default_factory=dict)
+    """what the user knows of fields, by the names that reasons give them"""
 
 
 @dataclass(slots=True)
@@ -69,8 +72,9 @@ def cache_bypass(request: Request, facts: Facts, settings: Settings) -> str | No
     cache = settings.cache
     if cache is None:
         return "no cache"
-    if facts.stateful:
-        return f"stateful: {facts.stateful}"
+    reason = objected(facts.findings, facts.body, settings.fields, kept=True)
+    if reason is not None:
+        return reason
     if not cache.tenant and (settings.renewing or (renews(request) and not is_signed(request))):
         return NEEDS_TENANT
     if not cache.sampled and facts.temperature is not None and facts.temperature > 0:
@@ -78,6 +82,11 @@ def cache_bypass(request: Request, facts: Facts, settings: Settings) -> str | No
     if not cache.sampled and facts.choices > 1:
         return "n above 1"
     return None
+
+
+def pairing_bypass(facts: Facts, settings: Settings) -> str | None:
+    """Why a call must not be asked again in the background, or None when it may be."""
+    return facts.incomparable or objected(facts.findings, facts.body, settings.fields, kept=False)
 
 
 def unsaved(reading: Reading) -> str | None:

@@ -149,6 +149,17 @@ class CacheUse:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedBy:
+    """Calls with which something was not done, and why."""
+
+    what: str
+    """`not cached`, `not paired`, or `neither cached nor paired`"""
+    reason: str
+    calls: int
+    """of those that were drawn for pairing, where that is what was not done"""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything there is to show of one ledger at one moment."""
 
@@ -167,6 +178,8 @@ class Report:
     recorded_content: bool
     false_alarms_per_year: float | None = None
     """at most so many are expected if nothing changes, at the pace so far; None without a pace, or where all is gated"""
+    passed_by: tuple[PassedBy, ...] = ()
+    """what was not done with calls and why, the commonest first"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -22,6 +22,7 @@ from promptguard.report.model import (
     Loss,
     Moment,
     Noted,
+    PassedBy,
     Report,
     Spent,
     StreamReport,
@@ -106,6 +107,7 @@ def read_report(ledger: str | Path) -> Report:
             identities=_identities(sightings),
             identity_facts=identity_facts(sightings),
             cache=_cache(connection),
+            passed_by=_passed_by(connection),
             days=tuple(
                 Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
             ),
@@ -335,6 +337,23 @@ def _spent(connection: Connection) -> tuple[Spent, ...]:
         .order_by(table.c.stream)
     )
     return tuple(Spent(*row) for row in connection.execute(query))
+
+
+_PASSED_BY = {"not paired": "not paired", "not read": "neither cached nor paired"}
+
+
+def _passed_by(connection: Connection) -> tuple[PassedBy, ...]:
+    """Return what was not done with calls and why, the commonest first. Counters alone are read, never pairs."""
+    table = schema.counter
+    rows = connection.execute(select(table).where(table.c.name.in_((*_PASSED_BY, "cache"))))
+    found = [
+        PassedBy("not cached", row.label.removeprefix("bypass: "), int(row.value))
+        if row.name == "cache"
+        else PassedBy(_PASSED_BY[row.name], row.label, int(row.value))
+        for row in rows
+        if row.name != "cache" or row.label.startswith("bypass: ")
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.calls, each.what, each.reason)))
 
 
 def _cache(connection: Connection) -> CacheUse:

@@ -73,6 +73,9 @@ class Telemetry:
             explicit_bucket_boundaries_advisory=name.LOOKUP_BUCKETS,
         )
         self._pairs = meter.create_counter(name.PAIRS, "{pair}", "pairs by outcome")
+        self._skips = meter.create_counter(
+            name.SKIPPED, "{call}", "calls that could not be paired, or not be read, by reason"
+        )
         self._evidence = meter.create_gauge(name.EVIDENCE, "{log10}", "evidence that the model changed")
         self._alarms = meter.create_counter(name.ALARMS, "{alarm}", "alarms")
         self._cost = meter.create_counter(name.COST, "{USD}", "what background calls cost")
@@ -82,6 +85,8 @@ class Telemetry:
             ev.CacheLooked: self._cache_looked,
             ev.CacheStore: self._cache_store,
             ev.PairDone: self._pair_done,
+            ev.NotPaired: self._skipped,
+            ev.NotRead: self._skipped,
             ev.AlarmRang: self._alarm_rang,
             ev.EvidenceMoved: self._evidence_moved,
             ev.Fault: self._fault,
@@ -153,6 +158,9 @@ class Telemetry:
                 event.usd,
                 {name.REQUEST_MODEL: event.model, name.ROLE: event.stream, name.PROMPT_NAME: prompt},
             )
+
+    def _skipped(self, event: ev.NotPaired | ev.NotRead) -> None:
+        self._skips.add(1, {name.SKIPPED_REASON: event.reason})
 
     def _alarm_rang(self, event: ev.AlarmRang) -> None:
         self._alarms.add(1, {name.STREAM: event.stream, name.PROMPT_NAME: self._prompt(event.group)})

@@ -34,6 +34,8 @@ ROLE = "promptguard.role"
 ROUTED_TO = "promptguard.routed_to"
 OPERATION_OF_OURS = "promptguard.operation"
 
+SKIPPED_REASON = "promptguard.skipped.reason"
+SKIPPED = "promptguard.calls.skipped"
 CACHE_LOOKUPS = "promptguard.cache.lookups"
 CACHE_EVENTS = "promptguard.cache.events"
 CACHE_DURATION = "promptguard.cache.lookup.duration"

@@ -43,6 +43,22 @@ def named(name: str) -> WireProtocol:
     return _BY_NAME[name]
 
 
+_UNREAD = (
+    "/audio/speech", "/audio/transcriptions", "/audio/translations", "/batches", "/completions", "/conversations", "/files",
+    "/images/edits", "/images/generations", "/images/variations", "/messages/batches", "/messages/count_tokens",
+    "/moderations", "/realtime/sessions", "/rerank", "/responses/compact", "/responses/input_tokens", "/videos",
+    ":batchGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents", ":predict", "/api/embed",
+    "/api/embeddings", "/v1/chat", "/v2/embed",
+)  # fmt: skip
+"""Endpoints of providers that no protocol here reads: named, so that a count of them says what they were."""
+
+
+def unread(request: Request) -> str:
+    """Say what a request that no protocol reads asks for: a known endpoint's name, never what a path may hold."""
+    path = request.path.partition("?")[0]
+    return next((f"endpoint {end}" for end in _UNREAD if path.endswith(end)), "endpoint not known")
+
+
 def recognise(request: Request) -> WireProtocol | None:
     """Return the protocol that can read `request`, judged by method and path alone, or None."""
     return next((protocol for protocol in PROTOCOLS if protocol.speaks(request.method, request.path)), None)

@@ -42,6 +42,7 @@ class Cloud:
         if found is None or body is None or not isinstance(body.get("anthropic_version"), str):
             return None
         return anthropic_messages.facts_of(
+            request,
             body,
             protocol=self.NAME,
             provider=self._provider,

@@ -11,6 +11,7 @@ from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.anthropic_messages import KNOWN
 from promptguard.wire.sse import events
 
 NAME = "anthropic_messages"
@@ -25,8 +26,6 @@ _ENDS = {
     "refusal": "content_filter",
 }
 """Other words (`pause_turn`: to be continued) stay as they are and are ends of no ordinary answer."""
-_HOSTED_TOOLS = ("web_search_", "web_fetch_", "code_execution_", "tool_search_tool_", "mcp_toolset")
-"""They run at the provider; bash, text editor, memory, computer and browser run at the caller."""
 NOT_ASKED_AGAIN = frozenset({"stream", "metadata", "diagnostics", "user_profile_id"})
 
 with_model = shared.with_body_model
@@ -44,11 +43,13 @@ def read_request(request: Request) -> Facts | None:
     if body is None or not isinstance(body.get("model"), str):
         return None
     streamed = body.get("stream") is True
-    return facts_of(body, protocol=NAME, provider="anthropic", model=body["model"], streamed=streamed)
+    return facts_of(
+        request, body, protocol=NAME, provider="anthropic", model=body["model"], streamed=streamed
+    )
 
 
 def facts_of(
-    body: Mapping[str, Any], *, protocol: str, provider: str, model: str, streamed: bool
+    request: Request, body: Mapping[str, Any], *, protocol: str, provider: str, model: str, streamed: bool
 ) -> Facts | None:
     """Return what a body says whose model and stream are known already; a cloud names them in the URL."""
     if not isinstance(body.get("messages"), list):
@@ -63,23 +64,12 @@ def facts_of(
         body=body,
         streamed=streamed,
         instructions=tuple(part for part in (system, body.get("tools")) if part),
-        stateful=_stateful(body),
+        findings=KNOWN.examine(request, body),
         temperature=shared.number(body.get("temperature")),
         response_format=shared.asked_form(
             shared.members(body.get("output_config")).get("format", body.get("output_format"))
         ),
     )
-
-
-def _stateful(body: Mapping[str, Any]) -> str | None:
-    for name in ("container", "mcp_servers"):
-        if body.get(name):
-            return name
-    for tool in shared.items(body.get("tools")):
-        kind = shared.name(shared.members(tool).get("type")) or ""
-        if kind.startswith(_HOSTED_TOOLS):
-            return f"hosted tool {kind}"
-    return None
 
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:

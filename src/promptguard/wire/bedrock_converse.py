@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
 from promptguard.wire.eventstream import events
+from promptguard.wire.known.bedrock_converse import KNOWN
 
 NAME = "bedrock_converse"
 MARKS_END = True
@@ -59,7 +60,7 @@ def read_request(request: Request) -> Facts | None:
         body=body,
         streamed=found["verb"] == "converse-stream",
         instructions=tuple(part for part in (system, tools) if part),
-        stateful=_stateful(tools),
+        findings=KNOWN.examine(request, body),
         temperature=shared.number(shared.members(body.get("inferenceConfig")).get("temperature")),
     )
 
@@ -79,14 +80,6 @@ def _content(blocks: Any) -> Any:
     return "".join(said) if said and len(said) == len(shared.items(blocks)) else blocks
 
 
-def _stateful(tools: Any) -> str | None:
-    for tool in shared.items(tools):
-        system = shared.members(tool).get("systemTool")
-        if system is not None:  # runs at the provider
-            return f"hosted tool {shared.name(shared.members(system).get('name')) or ''}".rstrip()
-    return None
-
-
 def with_model(request: Request, facts: Facts, model: str) -> Request:  # noqa: ARG001 - the interface of protocols
     """Return the request with another model named in its URL, the body as sent."""
     found = _PATH.fullmatch(request.path)
@@ -104,7 +97,7 @@ def background_path(request: Request, facts: Facts, model: str) -> str:  # noqa:
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:  # noqa: ARG001 - the model is in the URL
     """Return the body of the same question for a background call: without what names users or projects."""
-    body = shared.without(facts.body, frozenset({"requestMetadata"}))
+    body = shared.without(facts.body, frozenset({"requestMetadata", "projectIdentifier"}))
     config = body.get("guardrailConfig")
     if isinstance(config, Mapping) and "streamProcessingMode" in config:  # which only streams have
         body["guardrailConfig"] = shared.without(config, frozenset({"streamProcessingMode"}))

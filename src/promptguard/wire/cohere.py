@@ -12,6 +12,7 @@ from typing import Any
 
 from promptguard.core.model import Facts, Headers, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.cohere import KNOWN
 from promptguard.wire.sse import events
 
 NAME = "cohere"
@@ -43,6 +44,7 @@ def read_request(request: Request) -> Facts | None:
         body=body,
         streamed=body.get("stream") is True,
         instructions=(*said, body["tools"]) if body.get("tools") else said,
+        findings=KNOWN.examine(request, body),
         temperature=shared.number(body.get("temperature")),
         response_format=_asked_form(body.get("response_format")),
     )

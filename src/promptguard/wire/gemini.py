@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.gemini import KNOWN
 from promptguard.wire.sse import events
 
 NAME = "gemini"
@@ -28,8 +29,6 @@ _FILTERED = frozenset((
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR",
 ))  # fmt: skip
-_CALLERS_TOOLS = frozenset(("functionDeclarations", "computerUse"))
-"""Every other tool (search, code execution, URL context, MCP) runs at the provider."""
 
 
 def speaks(method: str, path: str) -> bool:
@@ -60,7 +59,8 @@ def read_request(request: Request) -> Facts | None:
         body=body,
         streamed=found["verb"] == "streamGenerateContent",
         instructions=tuple(part for part in (_content(system), body.get("tools")) if part),
-        stateful=_stateful(body),
+        findings=KNOWN.examine(request, body),
+        incomparable=shared.without_text(settings.get("responseModalities"), "TEXT"),
         temperature=shared.number(settings.get("temperature")),
         choices=shared.limit(candidates) or 1,
         response_format=_asked_form(settings),
@@ -86,19 +86,6 @@ def _asked_form(settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
     form = shared.json_schema(settings.get("responseJsonSchema"))
     kind = shared.name(shared.members(settings.get("responseSchema")).get("type")) or ""
     return {"type": "json_object"} if form is None and kind.upper() == "OBJECT" else form
-
-
-def _stateful(body: Mapping[str, Any]) -> str | None:
-    if body.get("store"):
-        return "store"
-    for name in ("cachedContent", "continuationToken"):  # kept at the provider, for one model
-        if body.get(name):
-            return name
-    for tool in shared.items(body.get("tools")):
-        for kind in shared.members(tool):
-            if kind not in _CALLERS_TOOLS:
-                return f"hosted tool {kind}"
-    return None
 
 
 def with_model(request: Request, facts: Facts, model: str) -> Request:  # noqa: ARG001 - the interface of protocols

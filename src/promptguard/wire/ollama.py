@@ -9,14 +9,18 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from promptguard.core.model import Facts, Headers, Identity, Reading, Request
+from promptguard.core.model import Facts, Finding, Headers, Identity, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.ollama import KNOWN
 
 NAME = "ollama"
 MARKS_END = True
 
 with_model = shared.with_body_model
 background_path = shared.same_path
+
+
+_NO_QUESTION = Finding("keep_alive", "stateful", "without a question, it loads or unloads the model")
 
 
 def speaks(method: str, path: str) -> bool:
@@ -42,7 +46,7 @@ def read_request(request: Request) -> Facts | None:
         body=body,
         streamed=body.get("stream") is not False,
         instructions=_instructions(turns, body),
-        stateful=None if turns else "loads or unloads the model",
+        findings=KNOWN.examine(request, body) if turns else (_NO_QUESTION,),
         temperature=shared.number(options.get("temperature")),
         response_format={"type": "json_object"}
         if body.get("format") == "json"

@@ -11,6 +11,7 @@ from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.openai_chat import KNOWN
 from promptguard.wire.sse import events
 
 NAME = "openai_chat"
@@ -24,12 +25,6 @@ _PROVIDERS = {
 }
 with_model = shared.with_body_model
 background_path = shared.path_for
-
-_STATEFUL_TOOLS = ("mcp", "code_interpreter", "web_search", "file_search", "computer_use", "browser_search")
-
-
-_SEARCHES = ("web_search_options", "search_settings", "compound_custom", "include_domains", "exclude_domains")
-"""The provider searches the web for the answer, which is another one tomorrow; the last four are Groq's."""
 
 
 def speaks(method: str, path: str) -> bool:
@@ -52,7 +47,8 @@ def read_request(request: Request) -> Facts | None:
         body=body,
         streamed=body.get("stream") is True,
         instructions=_instructions(body),
-        stateful=_stateful(body),
+        findings=KNOWN.examine(request, body),
+        incomparable=shared.without_text(body.get("modalities"), "text"),
         temperature=shared.number(body.get("temperature")),
         choices=shared.limit(body.get("n")) or 1,
         response_format=shared.asked_form(body.get("response_format")),
@@ -69,22 +65,6 @@ def _provider(origin: str) -> str:
     if host.endswith((".openai.azure.com", ".services.ai.azure.com")):
         return "azure.ai.openai"
     return _PROVIDERS.get(host, "openai")
-
-
-def _stateful(body: Mapping[str, Any]) -> str | None:
-    if body.get("store"):
-        return "store"
-    for name in _SEARCHES:
-        if body.get(name) is not None:
-            return name
-    if body.get("data_sources"):
-        # Azure's: an index that changes, and often the key to it, which must never be written.
-        return "data_sources"
-    for tool in shared.items(body.get("tools")):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if isinstance(kind, str) and kind.startswith(_STATEFUL_TOOLS):
-            return f"hosted tool {kind}"
-    return None
 
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.openai_embeddings import KNOWN
 
 NAME = "openai_embeddings"
 MARKS_END = True
@@ -38,7 +39,8 @@ def read_request(request: Request) -> Facts | None:
         messages=(),
         body=body,
         streamed=False,
-        pairable=False,
+        findings=KNOWN.examine(request, body),
+        incomparable="embeddings: no text to compare",
     )
 
 

@@ -1,7 +1,7 @@
 """OpenAI's responses, plain and streamed.
 
-https://platform.openai.com/docs/api-reference/responses ; read against openai 3.54 (types/responses/). The provider
-keeps what `store` does not forbid, so most calls have a state and are neither answered from a cache nor paired.
+https://platform.openai.com/docs/api-reference/responses ; read against openai 3.54 (types/responses/). What the
+provider keeps by default (`store` absent) no later call depends on unless it says so: see wire/known/openai_responses.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
+from promptguard.wire.known.openai_responses import KNOWN
 from promptguard.wire.sse import events
 
 NAME = "openai_responses"
@@ -19,10 +20,6 @@ MARKS_END = True
 
 _TERMINAL = frozenset(("response.completed", "response.failed", "response.incomplete"))
 _CUT_SHORT = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_CALLERS_TOOLS = frozenset((
-    "function", "custom", "computer", "computer_use_preview", "local_shell", "apply_patch", "namespace",
-))  # fmt: skip
-"""Every other tool (search, code interpreter, image generation, MCP, shell) runs at the provider, or may."""
 _NOT_ASKED_AGAIN = frozenset(
     ("stream", "stream_options", "metadata", "user", "safety_identifier", "prompt_cache_key")
 )
@@ -54,23 +51,10 @@ def read_request(request: Request) -> Facts | None:
         body=body,
         streamed=body.get("stream") is True,
         instructions=tuple(part for part in (instructions, *said, body.get("tools")) if part),
-        stateful=_stateful(body),
+        findings=KNOWN.examine(request, body),
         temperature=shared.number(body.get("temperature")),
         response_format=shared.asked_form(shared.members(body.get("text")).get("format")),
     )
-
-
-def _stateful(body: Mapping[str, Any]) -> str | None:
-    for name in ("previous_response_id", "conversation", "background", "prompt"):
-        if body.get(name):
-            return name
-    if body.get("store") is not False:
-        return "store"
-    for tool in shared.items(body.get("tools")):
-        kind = shared.name(shared.members(tool).get("type"))
-        if kind not in _CALLERS_TOOLS:
-            return f"hosted tool {kind or 'unknown'}"
-    return None
 
 
 def background_body(facts: Facts, model: str) -> dict[str, Any]:

@@ -198,6 +198,12 @@ def without(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
     return {k: v for k, v in body.items() if k not in dropped}
 
 
+def without_text(modalities: Any, text: str) -> str | None:
+    """Why answers cannot be compared: the request names what it wants of the model, and text alone is compared."""
+    wanted = [name(each) or "" for each in items(modalities)]
+    return "answer with more than text" if any(each.upper() != text.upper() for each in wanted) else None
+
+
 def asked_form(value: Any) -> Mapping[str, Any] | None:
     """Return a `response_format` that is an object, or None."""
     return value if isinstance(value, Mapping) else None

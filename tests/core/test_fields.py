@@ -1,0 +1,131 @@
+"""The allow-list: what nobody has looked at is found, whatever it is, and no content becomes a label."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptguard import wire
+from promptguard.core.fields import MOST_FINDINGS, UNREADABLE, Kinds, Known, Members, Words, names, objected
+from promptguard.core.model import Finding, Request
+from tests.wire.test_requests import ODD, PATHS
+
+KNOWN = Known(
+    Members(
+        names("a list parts"),
+        stateful={"s": "does something"},
+        kept={"k": "keeps something"},
+        within={
+            "list": Members(names("x"), stateful={"y": "does"}),
+            "parts": Kinds(names("p"), Members(names("text type")), {"q": "runs elsewhere"}),
+        },
+    ),
+    query=names("v"),
+    headers={b"beta": Words(names("one two"), {"three": "does"})},
+)
+
+
+def found(body, path="/x", headers=()):
+    request = Request("POST", "http://x", path, headers, b"")
+    return [(each.name, each.effect) for each in KNOWN.examine(request, body)]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"a": {"anything": [1]}}, []),
+        ({"b": 1}, [("b", "unknown")]),
+        ({"b": None}, []),
+        ({"b": False}, [("b", "unknown")]),  # false may be what turns the harmless default off
+        ({"s": False}, []),
+        ({"s": []}, []),
+        ({"s": {}}, [("s", "stateful")]),
+        ({"s": 0}, [("s", "stateful")]),
+        ({"k": True, "b": 1, "s": 1}, [("s", "stateful"), ("b", "unknown"), ("k", "kept")]),
+        ({"list": [{"x": 1}, {"y": 1}]}, [("list.y", "stateful")]),
+        ({"list": {"z": 1}}, [("list.z", "unknown")]),
+        ({"list": "text"}, []),
+        ({"list": [[{"z": 1}]]}, [("list.z", "unknown")]),
+        ({"parts": [{"type": "p", "text": "t"}]}, []),
+        ({"parts": [{"type": "p", "more": 1}]}, [("parts.more", "unknown")]),
+        ({"parts": [{"type": "q"}]}, [("parts.type=q", "stateful")]),
+        ({"parts": [{"type": "r"}]}, [("parts.type=r", "unknown")]),
+        ({"parts": [{"type": {}}]}, [(f"parts.type={UNREADABLE}", "unknown")]),
+        ({"parts": [{"text": "no type"}]}, []),
+    ],
+)
+def test_what_is_found_in_a_body(body, expected):
+    assert found(body) == expected
+
+
+def test_what_is_found_beside_the_body():
+    assert found({}, "/x?v=1") == []
+    assert found({}, "/x?v=1&&w=secret") == [("?w", "unknown")]
+    assert found({}, headers=((b"Beta", b"one, two"),)) == []
+    assert found({}, headers=((b"beta", b"one"), (b"BETA", b"three,four"))) == [
+        ("beta=three", "stateful"),
+        ("beta=four", "unknown"),
+    ]
+
+
+def test_names_are_bounded_in_length_alphabet_and_number():
+    body = {f"n{number:03}": 1 for number in range(100)}
+    assert found(body) == [(f"n{number:03}", "unknown") for number in range(MOST_FINDINGS)]
+    for name in ("x" * 65, "my secret", "ärger", "a\nb", "{}", ""):
+        assert found({name: 1}) == [(UNREADABLE, "unknown")]
+
+
+def test_reasons_name_the_field_and_nothing_else():
+    assert Finding("thread", "unknown").reason == "field `thread` not known"
+    assert Finding("s", "stateful", "does it").reason == "field `s`: does it"
+    kept = (Finding("k", "kept", "keeps"),)
+    assert objected(kept, {}, {}, kept=True) == "field `k`: keeps"
+    assert objected(kept, {}, {}, kept=False) is None
+
+
+@pytest.mark.parametrize("name", PATHS)
+@settings(max_examples=60, deadline=None)
+@given(
+    odd=ODD, where=st.sampled_from(("zzz", "tools", "messages", "contents", "input", "system", "toolConfig"))
+)
+def test_no_value_of_any_shape_harms_and_an_unknown_field_is_always_found(name, odd, where):
+    protocol = next(each for each in wire.PROTOCOLS if name == each.NAME)
+    asked = {
+        "model": "m",
+        "messages": [],
+        "contents": [],
+        "input": "x",
+        "prompt": "x",
+        "anthropic_version": "v",
+    }
+    body = {**asked, where: odd, "never_heard_of": 1}
+    body["messages"], body["contents"] = [body["messages"]], [body["contents"]]
+    facts = protocol.read_request(Request("POST", "http://x", PATHS[name], (), json.dumps(body).encode()))
+    assert facts is not None
+    assert objected(facts.findings, facts.body, {}, kept=False)
+    assert all(len(each.name) < 400 for each in facts.findings)
+
+
+def test_every_protocol_has_a_table_and_a_source():
+    import importlib
+
+    for protocol in wire.PROTOCOLS:
+        name = {"anthropic_bedrock": "anthropic_messages", "anthropic_vertex": "anthropic_messages"}.get(
+            protocol.NAME, protocol.NAME
+        )
+        table = importlib.import_module(f"promptguard.wire.known.{name}").KNOWN
+        assert table.source.startswith("https://")
+        assert table.body.harmless
+        overlap = table.body.harmless & (set(table.body.stateful) | set(table.body.kept))
+        assert not overlap, "a field is either"
+        assert replace(table) == table
+
+
+def test_the_page_about_fields_is_as_the_tables_are():
+    from tests.wire.fields_page import PAGE, render
+
+    assert PAGE.read_text("utf-8") == render(), "python -m tests.wire.fields_page writes it anew"
