@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from promptguard import __version__
+from promptguard._version import __version__
 from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient
 from promptguard.core.fields import FieldEffect, is_name

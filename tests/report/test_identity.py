@@ -11,8 +11,8 @@ import promptguard
 from promptguard.cli import main
 from promptguard.dashboard import render_report
 from promptguard.ledger.writer import MOST_IDENTITIES, OTHERS
+from promptguard.report.full import full_report
 from promptguard.report.read import read_report
-from promptguard.reporting import full_report
 from promptguard.testing import FakeClock, FakeProvider, Served
 from tests.conftest import close_backgrounds
 

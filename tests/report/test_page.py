@@ -9,7 +9,7 @@ import pytest
 
 from promptguard.dashboard import render_report
 from promptguard.dashboard.page import shown
-from promptguard.reporting import full_report
+from promptguard.report.full import full_report
 from tests.report.conftest import Recorded
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -11,8 +11,8 @@ import pytest
 
 import promptguard
 from promptguard.errors import InputFileError
+from promptguard.report.full import full_report
 from promptguard.report.read import overall, read_report, read_verdicts, standing
-from promptguard.reporting import full_report
 from tests.report.conftest import Recorded
 
 pytestmark = pytest.mark.sdk

@@ -70,7 +70,7 @@ def _run(given: list[str]) -> int:
 
 def _called(given: list[str]) -> int:
     if given in (["--version"], ["-V"]):
-        from promptguard import __version__
+        from promptguard._version import __version__
 
         print(f"promptguard {__version__}")  # noqa: T201 - what was asked for
         return 0

@@ -108,7 +108,7 @@ def run(
         json.dump(document(verdicts, status, alpha), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        from promptguard.cli.present import show_verdicts
+        from promptguard.terminal.verdict import show_verdicts
 
         show_verdicts(verdicts, analysis.texts)
     raise typer.Exit(exits.of_status(status))
@@ -142,7 +142,7 @@ def _judge_series(
         json.dump({**told.verdict.to_dict(), "series": told.to_dict()}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        from promptguard.cli.present import show_series
+        from promptguard.cli.series import show_series
 
         show_series(told)
     raise typer.Exit(exits.of_status(told.verdict.status))
@@ -194,7 +194,7 @@ class Analysis:
 
     def read(self, file: str, *, strict: bool = False) -> None:
         """Read the whole file, one monitor a stream; alpha is split between the streams there are."""
-        from promptguard.cli.present import reading
+        from promptguard.cli.progress import reading
         from promptguard.report.pairs_file import PairsFile
 
         self._bad = BadLines("standard input" if file == "-" else file)

@@ -52,7 +52,7 @@ def clear(
     Exit codes: 0 done, 2 wrong use.
     """
     from promptguard.cache.upkeep import clear as empty
-    from promptguard.cli.present import console, quoted
+    from promptguard.terminal.verdict import console, quoted
 
     removed = empty(_directory(ledger), _secret(ledger), tag)
     if as_json:
@@ -114,7 +114,7 @@ def _use(ledger: str) -> dict[str, Any]:
 
 
 def _show(told: dict[str, Any]) -> None:
-    from promptguard.cli.present import console, quoted, table
+    from promptguard.terminal.verdict import console, quoted, table
 
     out, held = console(), told["contents"]
     span = " to ".join(_day(held[end]) for end in ("oldest", "newest") if held[end] is not None)

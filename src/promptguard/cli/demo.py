@@ -34,12 +34,12 @@ def run(
     """
     import logging
 
-    from promptguard.cli.present import console
-    from promptguard.cli.report import check_writable, write_private
+    from promptguard.dashboard.file import check_writable, write_private
     from promptguard.dashboard.page import render_report
     from promptguard.demo.story import Options
     from promptguard.demo.telling import examples, sections, tell
-    from promptguard.reporting import full_report
+    from promptguard.report.full import full_report
+    from promptguard.terminal.verdict import console
 
     options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full

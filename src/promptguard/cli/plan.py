@@ -78,7 +78,7 @@ def run(
 def _measured(ledger: str | None, stream: str) -> Rhythm | None:
     if ledger is None:
         return None
-    from promptguard.reporting import rhythm
+    from promptguard.report.full import rhythm
 
     return rhythm(ledger, stream)
 
@@ -127,7 +127,7 @@ def _row(shift: float, plan: dict[str, Any], bar: float) -> Row:
 
 
 def _show(plan: dict[str, Any], rows: list[Row]) -> None:
-    from promptguard.cli.present import console, table
+    from promptguard.terminal.verdict import console, table
 
     out = console()
     out.print(

@@ -178,3 +178,24 @@ def _take(monitor: Any, one: Round, told: Told, *, sets: bool) -> None:
         if len(live) == 1:
             return  # counted as a short round
     told.compared.extend(zip(one.banked, one.live, strict=True))
+
+
+def show_series(told: Told) -> None:
+    """Print the verdict of one model's history, and when in it the change lies."""
+    from promptguard.terminal.verdict import console, verdict_parts
+
+    out = console()
+    for part in verdict_parts(told.verdict):
+        out.print(part)
+    when = told.to_dict()
+    out.print(
+        f"{when['prompts']} prompts: {when['banked']} earlier answers, {when['live']} later ones, {when['unused']} unused"
+    )
+    if when["alarm_time"]:
+        low, high = when["onset_between"] or (None, None)
+        began = (
+            f"; the change began {when['onset_time']} (90 % set {low} to {high})"
+            if when["onset_time"]
+            else ""
+        )
+        out.print(f"alarm with the answer of {when['alarm_time']}{began}")

@@ -105,7 +105,7 @@ def _done(report: Report) -> list[str]:
 def _show(told: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from promptguard.cli.present import console, quoted, table
+    from promptguard.terminal.verdict import console, quoted, table
 
     out = console()
     out.print(Text(told["status"].upper(), style="bold"))
@@ -141,8 +141,8 @@ def _show(told: dict[str, Any]) -> None:
 
 
 def _show_identity(report: Report) -> None:
-    from promptguard.cli.present import console, quoted
     from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
+    from promptguard.terminal.verdict import console, quoted
 
     facts = worth_telling(report.identity_facts)
     if not facts:

@@ -15,7 +15,7 @@ from promptguard.drift.features.labels import LabelFunction, LabelRule
 from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.monitor import PairMonitor
 from promptguard.drift.sets import SetMonitor
-from promptguard.verdicts import Ability, Change, Habit, Measure, Onset, SideAbility, Verdict
+from promptguard.verdict import Ability, Change, Habit, Measure, Onset, SideAbility, Verdict
 
 __all__ = [
     "Ability",

@@ -28,7 +28,7 @@ from promptguard.drift.history.frozen import freeze, thaw
 from promptguard.drift.history.history import History
 from promptguard.drift.history.onset import find_onset
 from promptguard.drift.history.tally import Tally
-from promptguard.verdicts import Onset, Status, Verdict
+from promptguard.verdict import Onset, Status, Verdict
 
 STATE = 2
 _LN10 = math.log(10.0)

@@ -18,7 +18,7 @@ from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.labels import Labeller
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.monitor import PairMonitor, _group_name
-from promptguard.verdicts import Verdict
+from promptguard.verdict import Verdict
 
 SETS = 1
 FEWEST = 2

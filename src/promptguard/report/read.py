@@ -89,7 +89,7 @@ def overall(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_report(ledger: str | Path) -> Report:
-    """Return all there is to show but the curves and prices, which promptguard.reporting adds.
+    """Return all there is to show but the curves and prices, which promptguard.report.full adds.
 
     Raises InputFileError when there is no ledger.
     """

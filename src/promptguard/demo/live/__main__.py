@@ -30,10 +30,10 @@ def main() -> int:
 
 
 def _played(given: argparse.Namespace) -> int:
-    from promptguard.cli.report import check_writable, write_private
     from promptguard.dashboard import render_report
+    from promptguard.dashboard.file import check_writable, write_private
     from promptguard.demo.live.story import Options, run
-    from promptguard.reporting import full_report
+    from promptguard.report.full import full_report
 
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
     check_writable(given.output)
@@ -64,7 +64,7 @@ def tell(outcome: Any) -> dict[str, Any]:
 
 
 def _show(outcome: Any, told: dict[str, Any], page: Path) -> None:
-    from promptguard.cli.present import console, verdict_parts
+    from promptguard.terminal.verdict import console, verdict_parts
 
     out = console()
     (model, fingerprint), *_ = told["reported"]

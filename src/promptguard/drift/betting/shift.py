@@ -20,7 +20,7 @@ from promptguard.drift.betting.experts import SHARE, Difference
 from promptguard.drift.features.catalogue import COUNT
 from promptguard.drift.history.onset import most_probable
 from promptguard.drift.history.rows import Rows
-from promptguard.verdicts import Onset
+from promptguard.verdict import Onset
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import math
 
 from promptguard.drift.explain.effects import rate_interval
 from promptguard.drift.history.tally import NO_LABEL, Tally
-from promptguard.verdicts.ability import Ability, Measure, SideAbility
+from promptguard.verdict.ability import Ability, Measure, SideAbility
 
 _POSITIVE = ("yes", "true", "positive", "1", "correct", "valid", "spam")
 _Z95 = 1.959963984540054

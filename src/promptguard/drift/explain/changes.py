@@ -20,7 +20,7 @@ from promptguard.drift.history.history import History
 from promptguard.drift.history.onset import log_kt
 from promptguard.drift.history.rows import Rows
 from promptguard.drift.history.tally import Tally
-from promptguard.verdicts import Change, Onset
+from promptguard.verdict import Change, Onset
 
 MOST_CHANGES = 8
 _NEAR_BEST = 3.0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from promptguard.drift.explain.effects import FEWEST, betting_interval, rate_interval
 from promptguard.drift.history.history import NO_EDGE
 from promptguard.drift.history.rows import Rows
-from promptguard.verdicts import WORDING, Change
+from promptguard.verdict import WORDING, Change
 
 _MUCH_MORE = 2.0
 """times the evidence of the best named feature, beyond which wording is told beside named changes"""

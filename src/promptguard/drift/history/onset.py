@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from promptguard.drift.features.catalogue import FEATURES
 from promptguard.drift.history.history import NO_EDGE
 from promptguard.drift.history.rows import Rows
-from promptguard.verdicts import Onset
+from promptguard.verdict import Onset
 
 MASS = 0.9
 _LEAP = 64

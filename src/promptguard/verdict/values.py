@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from promptguard.verdicts.ability import Ability
+from promptguard.verdict.ability import Ability
 
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
@@ -167,7 +167,7 @@ class Verdict:
 
     def sentence(self) -> str:
         """Return the verdict in plain words."""
-        from promptguard.verdicts.sentence import sentence
+        from promptguard.verdict.sentence import sentence
 
         return sentence(self)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,13 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from promptguard.cli.series import Told
-    from promptguard.drift import Ability, Change, Measure, Verdict
-    from promptguard.report.pairs_file import PairLine, PairsFile
+from promptguard.verdict import Ability, Change, Measure, Verdict
 
 _PLAIN_WIDTH = 110
-_LARGE = 4_000_000
 _STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
 _SIGNAL = ("yes_rate", "sensitivity", "specificity", "d_prime", "criterion")
 
@@ -29,26 +24,6 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console()
     return Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
-
-
-@contextmanager
-def reading(pairs: PairsFile) -> Iterator[Iterator[PairLine]]:
-    """Yield the pairs, with a progress bar on standard error when the file is large and a person is there."""
-    if pairs.size < _LARGE or not sys.stderr.isatty():
-        yield iter(pairs)
-        return
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading pairs", total=pairs.size)
-
-        def counted() -> Iterator[PairLine]:
-            for number, pair in enumerate(pairs):
-                if not number % 100:
-                    progress.update(task, completed=pairs.read_bytes())
-                yield pair
-
-        yield counted()
 
 
 def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None = None) -> None:
@@ -62,25 +37,6 @@ def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None =
             out.print()
         for part in verdict_parts(verdict, (texts or {}).get(verdict.stream, ())):
             out.print(part)
-
-
-def show_series(told: Told) -> None:
-    """Print the verdict of one model's history, and when in it the change lies."""
-    out = console()
-    for part in verdict_parts(told.verdict):
-        out.print(part)
-    when = told.to_dict()
-    out.print(
-        f"{when['prompts']} prompts: {when['banked']} earlier answers, {when['live']} later ones, {when['unused']} unused"
-    )
-    if when["alarm_time"]:
-        low, high = when["onset_between"] or (None, None)
-        began = (
-            f"; the change began {when['onset_time']} (90 % set {low} to {high})"
-            if when["onset_time"]
-            else ""
-        )
-        out.print(f"alarm with the answer of {when['alarm_time']}{began}")
 
 
 def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:

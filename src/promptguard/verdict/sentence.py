@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptguard.verdicts.verdict import WORDING, Change, Verdict
+from promptguard.verdict.values import WORDING, Change, Verdict
 
 _MOST_CLAUSES = 3
 

@@ -1,6 +1,6 @@
 """What the detector found, as values that everybody may know: no numpy, no clock, nothing of ours below them."""
 
-from promptguard.verdicts.ability import Ability, Habit, Measure, SideAbility
-from promptguard.verdicts.verdict import WORDING, Change, Onset, Status, Verdict
+from promptguard.verdict.ability import Ability, Habit, Measure, SideAbility
+from promptguard.verdict.values import WORDING, Change, Onset, Status, Verdict
 
 __all__ = ["WORDING", "Ability", "Change", "Habit", "Measure", "Onset", "SideAbility", "Status", "Verdict"]

@@ -1,0 +1,1 @@
+"""What people see in a terminal: rich where there is one, plain text elsewhere."""
