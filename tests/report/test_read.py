@@ -47,15 +47,15 @@ def test_alarm_and_onset_are_told_as_calls(recorded: Recorded) -> None:
     ]
     assert stream.alarm is not None
     assert stream.onset is not None
-    assert stream.alarm.call == calls[stream.document["alarm_at"] - 1]
-    assert stream.onset.call == calls[stream.document["onset"]["pair"] - 1]
+    assert stream.alarm.call == calls[stream.verdict.alarm_at - 1]
+    assert stream.onset.call == calls[stream.verdict.onset.pair - 1]
     assert recorded.switch - 4 <= stream.onset.call <= stream.alarm.call
 
 
 def test_the_curve_is_the_evaluators_own(recorded: Recorded) -> None:
     for stream in full_report(recorded.path).streams:
         assert len(stream.curve) == stream.pairs
-        assert stream.curve[-1].log10_evidence == pytest.approx(stream.document["log10_evidence"], abs=1e-4)
+        assert stream.curve[-1].log10_evidence == pytest.approx(stream.verdict.log10_evidence, abs=1e-4)
 
 
 def test_sums_agree_with_the_database(recorded: Recorded) -> None:

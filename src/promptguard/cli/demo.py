@@ -55,7 +55,7 @@ def run(
         from promptguard.demo.show import show
 
         out = console()
-        show(told, out, examples(report))
+        show(told, report, out, examples(report))
         _close(out, told, output)
     raise typer.Exit(exits.NO_DRIFT if told["as_told"] else exits.DRIFT)
 

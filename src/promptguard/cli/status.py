@@ -70,21 +70,21 @@ def _fact(fact: IdentityFact) -> dict[str, Any]:
 
 
 def _row(row: StreamReport) -> dict[str, Any]:
-    told = row.document
+    told = row.verdict
     return {
         "stream": row.stream,
         "epoch": row.epoch,
         "group": row.group,
         "status": row.status,
-        "reason": told["reason"],
+        "reason": told.reason,
         "acknowledged": row.acknowledged,
         "routed": row.routed,
         "pairs": row.pairs,
         "alarm_call": row.alarm.call if row.alarm else None,
         "onset_call": row.onset.call if row.onset else None,
-        "log10_evidence": told["log10_evidence"],
-        "log10_threshold": told["log10_threshold"],
-        "sentence": told["sentence"],
+        "log10_evidence": told.log10_evidence,
+        "log10_threshold": told.log10_threshold,
+        "sentence": told.sentence(),
     }
 
 

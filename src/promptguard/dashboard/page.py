@@ -16,21 +16,13 @@ from markupsafe import Markup
 
 from promptguard.dashboard import svg
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
-from promptguard.report.model import Moment, Noted, Report, StreamReport
+from promptguard.report.model import Example, Moment, Noted, Report, StreamReport
+from promptguard.verdict import words
 
 Rows = Sequence[Sequence[Any]]
-STATUS = {"drift": ("▲", "drift"), "no_drift": ("●", "no drift"), "unmeasured": ("◌", "unmeasured")}
 _CLIP = 700
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _KEPT = "\n\t\u200d"
-_MEASURES = (
-    ("accuracy", "Accuracy", "both"),
-    ("yes_rate", "Answers “{}”", "behaviour"),
-    ("criterion", "Criterion (bias)", "behaviour"),
-    ("sensitivity", "Sensitivity", "both"),
-    ("specificity", "Specificity", "both"),
-    ("d_prime", "d' (discrimination)", "ability"),
-)
 
 
 def render_report(
@@ -62,12 +54,19 @@ def headline(report: Report) -> str:
 
 
 def sides(stream: StreamReport) -> tuple[str, str]:
-    """Return what the two sides of a stream's pairs are called."""
+    """Return what the two sides of `stream.verdict.told_forward()` are called."""
     if stream.stream in {"replay", "placebo"}:
         return f"{stream.control}, stored answer", f"{stream.candidate}, asked again"
     if stream.stream == "repeat":
         return stream.control, f"{stream.candidate}, second answer"
-    return stream.control or "control", stream.candidate or "candidate"
+    names = stream.control or "control", stream.candidate or "candidate"
+    return names[::-1] if stream.verdict.control_moved else names
+
+
+def answers(stream: StreamReport, example: Example) -> tuple[str, str]:
+    """Return both answers of an example, in the order of `sides`."""
+    both = example.control, example.candidate
+    return both[::-1] if stream.verdict.control_moved else both
 
 
 def action_words(noted: Noted) -> str:
@@ -109,18 +108,20 @@ def _environment() -> Environment:
         sentence=sentence,
         when=_when,
         usd=_usd,
-        interval=_interval,
-        figure=_figure,
-        difference=_difference,
+        interval=words.difference_interval,
+        figure=words.figure,
+        difference=words.difference,
+        measured=words.measured,
         clip=_clip,
         moment=_moment,
     )
     page.globals.update(
-        STATUS=STATUS,
-        MEASURES=_MEASURES,
+        STATUS=words.STATUS,
+        MEASURES=words.MEASURES,
         NO_VERDICT=NO_VERDICT,
         worth_telling=worth_telling,
         sides=sides,
+        answers=answers,
         action_words=action_words,
         curve=_curve,
         chart=_chart,
@@ -135,7 +136,9 @@ def _curve(stream: StreamReport, true_switch: int | None) -> Markup:
 
 
 def _chart(stream: StreamReport) -> Markup:
-    return svg.both(lambda width: svg.changes_chart(stream.document["changes"], sides(stream), width))
+    return svg.both(
+        lambda width: svg.changes_chart(stream.verdict.told_forward().changes, sides(stream), width)
+    )
 
 
 def _effects(report: Report) -> list[StreamReport]:
@@ -160,25 +163,6 @@ def _usd(value: float | None) -> str:
     return (
         "no list price" if value is None else f"${value:,.2f}" if value >= 1 or not value else f"${value:.4f}"
     )
-
-
-def _figure(change: dict[str, Any], side: str) -> str:
-    rate, units = change[side], change.get(f"{side}_units")
-    share = f"{100 * rate:.0f} %" if change["binary"] else f"{rate:.2f}"
-    if units is None or change["unit"] is None:
-        return share
-    natural = f"{units:,.0f} {change['unit']}"
-    return f"{share} ({natural})" if change["binary"] else natural
-
-
-def _interval(change: dict[str, Any]) -> str:
-    if change["low"] is None:
-        return f"pending: {change['effect_pairs']} of 30 pairs since the alarm"
-    return f"{change['low']:+.2f} to {change['high']:+.2f}"
-
-
-def _difference(change: dict[str, Any]) -> str:
-    return f"{change['difference']:+.2f}"
 
 
 def _clip(text: str) -> tuple[str, str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from promptguard.report.model import Point, StreamReport
+from promptguard.verdict import Change
 
 WIDE, NARROW = 860, 340
 _MOST_POINTS = 600
@@ -32,7 +32,7 @@ def both(draw: Callable[[int], Markup]) -> Markup:
 def evidence_curve(stream: StreamReport, width: int, true_switch: int | None = None) -> Markup:
     """Return log10 evidence against the pair number, with alarm line, alarm, onset and true switch."""
     points, height, left, right, top, bottom = stream.curve, 250, 40, 14, 30, 38
-    threshold = float(stream.document["log10_threshold"])
+    threshold = stream.verdict.log10_threshold
     levels = [point.log10_evidence for point in points]
     y_ticks = _ticks(min(0.0, *levels), max(threshold * 1.1, *levels), 5)
     x_ticks = [
@@ -76,32 +76,32 @@ def _marks(
     """Return the marks; most of their words are under the chart, where they cannot overlap."""
     (x, y), (top, bottom) = scales, edges
     parts: list[Markup] = []
-    told = stream.document
-    if told["onset"]:
-        low, high = x(told["onset"]["low"]), x(told["onset"]["high"])
+    onset, alarm_at = stream.verdict.onset, stream.verdict.alarm_at
+    if onset is not None:
+        low, high = x(onset.low), x(onset.high)
         box = '<rect class="onset-span" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
         parts.append(_drawn(box, low - 1, top, high - low + 2, bottom - top))
-        parts.append(_line(x(told["onset"]["pair"]), top, x(told["onset"]["pair"]), bottom, "onset"))
+        parts.append(_line(x(onset.pair), top, x(onset.pair), bottom, "onset"))
         parts.append(
             _text(
-                x(told["onset"]["pair"]) - 4,
+                x(onset.pair) - 4,
                 top - 4,
                 "onset ▾",
-                "end" if x(told["onset"]["pair"]) > 200 else "start",
+                "end" if x(onset.pair) > 200 else "start",
             )
         )
-    if told["alarm_at"] and told["alarm_at"] <= len(stream.curve):
-        level = stream.curve[told["alarm_at"] - 1].log10_evidence
+    if alarm_at and alarm_at <= len(stream.curve):
+        level = stream.curve[alarm_at - 1].log10_evidence
         place = '<circle class="alarm" cx="{:.1f}" cy="{:.1f}" r="5"/>'
-        parts.append(_drawn(place, x(told["alarm_at"]), y(level)))
-        parts.append(_text(x(told["alarm_at"]) - 9, y(level) + 22, "alarm", "end"))
+        parts.append(_drawn(place, x(alarm_at), y(level)))
+        parts.append(_text(x(alarm_at) - 9, y(level) + 22, "alarm", "end"))
     switched = next((p.pair for p in stream.curve if true_switch is not None and p.call >= true_switch), None)
     if switched is not None:
         parts.append(_line(x(switched), top, x(switched), bottom, "switch"))
     return parts
 
 
-def changes_chart(changes: Sequence[Any], names: tuple[str, str], width: int) -> Markup:
+def changes_chart(changes: Sequence[Change], names: tuple[str, str], width: int) -> Markup:
     """Return a row a change: both sides as dots with 95 % intervals, on the feature's own scale."""
     row, top, left = 46, 26, 8
     right, height = width - 8, 26 + 46 * len(changes) + 18
@@ -119,11 +119,13 @@ def changes_chart(changes: Sequence[Any], names: tuple[str, str], width: int) ->
     parts.append(_diamond(second, 10) + _text(second + 10, 14, names[1], "start"))
     for number, change in enumerate(changes):
         base = top + row * number
-        parts.append(_text(left, base + 15, change["phrase"], "start", "label"))
-        for offset, side in ((26, "control"), (36, "candidate")):
-            low, high = change[f"{side}_interval"]
+        parts.append(_text(left, base + 15, change.phrase, "start", "label"))
+        for offset, side, rate, (low, high) in (
+            (26, "control", change.control, change.control_interval),
+            (36, "candidate", change.candidate, change.candidate_interval),
+        ):
             parts.append(_line(x(low), base + offset, x(high), base + offset, f"{side}-bar"))
-            here = x(change[side])
+            here = x(rate)
             dot = _drawn('<circle class="control" cx="{:.1f}" cy="{:.1f}" r="5"/>', here, base + offset)
             parts.append(dot if side == "control" else _diamond(here, base + offset))
     return _svg(width, height, f"What changed: {names[0]} against {names[1]}, figures in the table", parts)

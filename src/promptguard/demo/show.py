@@ -12,35 +12,46 @@ from rich.table import Table
 from rich.text import Text
 
 from promptguard.demo.recordings import TASKS
+from promptguard.report.model import Report, StreamReport
+from promptguard.terminal.verdict import STYLES, figures
+from promptguard.verdict import Verdict
+from promptguard.verdict.words import STATUS
 
 _TITLES = {
     ("candidate", 1): "candidate pairs: the alias against its pinned snapshot",
     ("replay", 1): "replay pairs: questions asked before, asked again of the same alias",
     ("repeat", 1): "repeat pairs: the alias against itself, the instrument's own test",
 }
-_STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
-_SYMBOLS = {"drift": "▲", "no_drift": "●", "unmeasured": "○"}
 _PHASES = {
     "before": "before the change",
     "after": "after it, not yet noticed",
     "acted": "after PromptGuard acted",
 }
-_SIGNAL = {"yes_rate": "yes-rate", "sensitivity": "sensitivity", "specificity": "specificity", "d_prime": "d'",
-           "criterion": "criterion"}  # fmt: skip
 
 
-def show(told: Mapping[str, Any], out: Console, examples: Sequence[tuple[str, str, str]] = ()) -> None:
-    """Print what the story came to; `examples` are (question, before, after)."""
-    for part in _parts(told, examples):
+def show(
+    told: Mapping[str, Any],
+    report: Report,
+    out: Console,
+    examples: Sequence[tuple[str, str, str]] = (),
+) -> None:
+    """Print what the story came to: verdicts from the report, the rest from what `tell` made of it.
+
+    `examples` are (question, before, after).
+    """
+    for part in _parts(told, report, examples):
         out.print(part)
 
 
-def _parts(told: Mapping[str, Any], examples: Sequence[tuple[str, str, str]]) -> Iterator[RenderableType]:
+def _parts(
+    told: Mapping[str, Any], report: Report, examples: Sequence[tuple[str, str, str]]
+) -> Iterator[RenderableType]:
     yield _story(told)
-    for stream in told["streams"]:
-        if (stream["stream"], stream["epoch"]) in _TITLES:
-            yield _verdict(stream, told)
-    effect = next((s for s in told["streams"] if s["stream"] == "candidate" and s["epoch"] > 1), None)
+    streams = list(zip(report.streams, told["streams"], strict=True))
+    for stream, calls in streams:
+        if (stream.stream, stream.epoch) in _TITLES:
+            yield _verdict(stream, calls, told)
+    effect = next((s for s, _ in streams if s.stream == "candidate" and s.epoch > 1), None)
     if effect is not None:
         yield _effect(effect, told)
     if examples:
@@ -63,27 +74,27 @@ def _story(told: Mapping[str, Any]) -> Panel:
     return Panel("\n".join(lines), title="PromptGuard demo", box=box.ROUNDED, title_align="left")
 
 
-def _verdict(stream: Mapping[str, Any], told: Mapping[str, Any]) -> Group:
-    status = stream["status"]
-    heading = Text(f"{_SYMBOLS[status]} {status.upper()}", style=_STYLES[status])
-    heading.append(f"  {_TITLES[stream['stream'], stream['epoch']]}", style="bold")
-    lines: list[RenderableType] = [
+def _heading(verdict: Verdict) -> Text:
+    return Text(f"{STATUS[verdict.status][0]} {verdict.status.upper()}", style=STYLES[verdict.status])
+
+
+def _verdict(stream: StreamReport, calls: Mapping[str, Any], told: Mapping[str, Any]) -> Group:
+    verdict = stream.verdict
+    return Group(
         Text(),
-        heading,
-        Text("  " + _when(stream, told)),
-        Text("  " + stream["sentence"]),
-    ]
-    if stream["changes"]:
-        lines.append(_changes(stream))
-    if stream["ability"]:
-        lines.append(_ability(stream["ability"], turned=_turned(stream), headings=("before", "after")))
-    return Group(*lines)
+        _heading(verdict).append(f"  {_TITLES[stream.stream, stream.epoch]}", style="bold"),
+        Text("  " + _when(verdict, calls, told)),
+        Text("  " + verdict.sentence()),
+        *figures(verdict, most=6),
+    )
 
 
-def _when(stream: Mapping[str, Any], told: Mapping[str, Any]) -> str:
-    evidence, threshold = stream["log10_evidence"], stream["log10_threshold"]
-    counted = f"{stream['pairs']} pairs, evidence 10^{evidence:.1f}, alarm at 10^{threshold:.1f}"
-    alarm, onset = stream["alarm"], stream["onset_call"]
+def _when(verdict: Verdict, calls: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+    counted = (
+        f"{verdict.pairs} pairs, evidence 10^{verdict.log10_evidence:.1f}, "
+        f"alarm at 10^{verdict.log10_threshold:.1f}"
+    )
+    alarm, onset = calls["alarm"], calls["onset_call"]
     if alarm is None:
         return f"{counted}; no alarm"
     said = f"alarm at call {alarm['call']}, {alarm['pairs_after_switch']} pairs after the change; {counted}"
@@ -93,14 +104,6 @@ def _when(stream: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     return f"{said}\n  {where}; truly at call {told['switch_call']}"
 
 
-def _turned(stream: Mapping[str, Any]) -> bool:
-    """Whether the control is the side that moved, so that figures must be exchanged to read before → after."""
-    first = stream["changes"][0] if stream["changes"] else None
-    if first is None or first["before"] is None:
-        return False
-    return bool(abs(first["control"] - first["before"]) > abs(first["candidate"] - first["before"]))
-
-
 def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, heading in enumerate(headings):
@@ -108,86 +111,25 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _changes(stream: Mapping[str, Any]) -> Table:
-    turned = _turned(stream)
-    table = _table("  what changed", "before", "95 % interval", "after", "95 % interval")
-    for change in stream["changes"][:6]:
-        sides = ("candidate", "control") if turned else ("control", "candidate")
-        cells = []
-        for side in sides:
-            cells += [_rate(change, side), _interval(change, side)]
-        table.add_row("  " + change["phrase"], *cells)
-    return table
-
-
-def _rate(change: Mapping[str, Any], side: str) -> str:
-    units = change[f"{side}_units"]
-    if change["unit"] and units is not None and not change["binary"]:
-        return f"{units:.0f} {change['unit']}"
-    return f"{100 * change[side]:.0f} %" if change["binary"] else f"{change[side]:.2f}"
-
-
-def _interval(change: Mapping[str, Any], side: str) -> str:
-    """Return the 95 % interval of a rate; none where the rate is shown in units that the interval is not in."""
-    if change["unit"] and change[f"{side}_units"] is not None and not change["binary"]:
-        return ""
-    return _span(change[f"{side}_interval"], percent=change["binary"])
-
-
-def _span(interval: Sequence[float], *, percent: bool = False) -> str:
-    low, high = interval
-    return f"{100 * low:.0f}-{100 * high:.0f} %" if percent else f"{low:.2f}-{high:.2f}"
-
-
-def _ability(ability: Mapping[str, Any], *, turned: bool, headings: tuple[str, str]) -> Table:
-    table = _table("  behaviour or ability?", headings[0], "95 % interval", headings[1], "95 % interval")
-    sides = ("candidate", "control") if turned else ("control", "candidate")
-    for name, shown in {"accuracy": "accuracy", **_SIGNAL}.items():
-        cells = []
-        for side in sides:
-            measure = ability[side][name]
-            if measure is None:
-                break
-            cells += [f"{measure['value']:.2f}", f"{measure['low']:.2f} to {measure['high']:.2f}"]
-        else:
-            table.add_row("  " + shown, *cells)
-    return table
-
-
-def _effect(stream: Mapping[str, Any], told: Mapping[str, Any]) -> Group:
+def _effect(stream: StreamReport, told: Mapping[str, Any]) -> Group:
     route = told["route"] or {"asked": "?", "to": "?"}
-    text = f"  {stream['pairs']} pairs in which the unrouted alias was asked in the background beside the routed answers"
-    table = _table("  how much", f"{route['asked']} now", route["to"], "difference", "95 % at any time")
-    for change in stream["changes"][:4]:
-        bounds = "pending" if change["low"] is None else f"{change['low']:+.2f} to {change['high']:+.2f}"
-        table.add_row(
-            "  " + change["phrase"],
-            _rate(change, "control"),
-            _rate(change, "candidate"),
-            f"{change['difference']:+.2f}",
-            bounds,
-        )
-    heading = Text(
-        f"{_SYMBOLS[stream['status']]} {stream['status'].upper()}", style=_STYLES[stream["status"]]
+    names = f"{route['asked']} now", str(route["to"])
+    if stream.verdict.control_moved:
+        names = names[::-1]
+    seen = f"; alarm at call {stream.alarm.call}" if stream.alarm else ""
+    heading = _heading(stream.verdict).append(
+        f"  evidence 10^{stream.verdict.log10_evidence:.1f} in these pairs alone{seen}", style="default"
     )
-    alarm = stream["alarm"]
-    seen = f"; alarm at call {alarm['call']}" if alarm else ""
-    heading.append(
-        f"  evidence 10^{stream['log10_evidence']:.1f} in these pairs alone{seen}", style="default"
-    )
-    parts: list[RenderableType] = [
+    return Group(
         Text(),
         Text(f"→ routed {route['asked']} to {route['to']} at call {route.get('call', '?')}", style="bold"),
-        Text(text),
+        Text(
+            f"  {stream.pairs} pairs in which the unrouted alias was asked in the background "
+            "beside the routed answers"
+        ),
         Text("  ").append_text(heading),
-    ]
-    if stream["changes"]:
-        parts.append(table)
-    if stream["ability"]:
-        parts.append(
-            _ability(stream["ability"], turned=False, headings=(f"{route['asked']} now", route["to"]))
-        )
-    return Group(*parts)
+        *figures(stream.verdict, names, most=4),
+    )
 
 
 def _examples(examples: Sequence[tuple[str, str, str]]) -> Group:

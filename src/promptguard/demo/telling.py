@@ -41,7 +41,8 @@ def tell(outcome: Outcome, report: Report) -> dict[str, Any]:
 def _stream(stream: StreamReport, outcome: Outcome) -> dict[str, Any]:
     """Return one stream's verdict with its pair numbers turned into the application's calls."""
     told: dict[str, Any] = {
-        **stream.document,
+        **stream.verdict.to_dict(),
+        "acknowledged": stream.acknowledged,
         "control_model": stream.control,
         "candidate_model": stream.candidate,
     }
@@ -54,14 +55,14 @@ def _stream(stream: StreamReport, outcome: Outcome) -> dict[str, Any]:
             "pair": stream.alarm.pair,
             "pairs_after_switch": len(after),
         }
-    onset = stream.document["onset"]
-    if onset and calls:
+    onset = stream.verdict.onset
+    if onset is not None and calls:
         # The change lies after the last pair that was still alike, and not after the first that was not.
-        earliest = calls[onset["low"] - 2] + 1 if onset["low"] >= 2 else 1
+        earliest = calls[onset.low - 2] + 1 if onset.low >= 2 else 1
         told["onset_call"] = {
-            "call": calls[onset["pair"] - 1],
+            "call": calls[onset.pair - 1],
             "low": earliest,
-            "high": calls[onset["high"] - 1],
+            "high": calls[onset.high - 1],
         }
     return told
 
@@ -85,7 +86,7 @@ def examples(report: Report) -> list[tuple[str, str, str]]:
     for stream in report.streams:
         if stream.status != "drift" or not stream.examples:
             continue
-        turned = stream.stream == "candidate"  # there the control is the alias, which moved
+        turned = stream.verdict.control_moved
         sides = [
             (e.candidate, e.control) if turned else (e.control, e.candidate) for e in stream.examples[:2]
         ]

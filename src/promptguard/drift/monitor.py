@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from promptguard.drift.betting.evidence import Mode, Union, epoch_alpha
+from promptguard.drift.betting.evidence import Union, epoch_alpha
 from promptguard.drift.betting.experts import difference
 from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.naming import e_bh
@@ -28,7 +28,7 @@ from promptguard.drift.history.frozen import freeze, thaw
 from promptguard.drift.history.history import History
 from promptguard.drift.history.onset import find_onset
 from promptguard.drift.history.tally import Tally
-from promptguard.verdict import Onset, Status, Verdict
+from promptguard.verdict import Mode, Onset, Status, Verdict
 
 STATE = 2
 _LN10 = math.log(10.0)

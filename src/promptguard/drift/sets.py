@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptguard.drift.betting.evidence import Mode
 from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
 from promptguard.drift.betting.setbet import SetBet
@@ -18,7 +17,7 @@ from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.labels import Labeller
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.monitor import PairMonitor, _group_name
-from promptguard.verdict import Verdict
+from promptguard.verdict import Mode, Verdict
 
 SETS = 1
 FEWEST = 2

@@ -55,11 +55,12 @@ def _curve(ledger: str | Path, stream: StreamReport) -> tuple[Point, ...]:
     from promptguard.drift import PairMonitor, PairVector
     from promptguard.report.read import read_vectors
 
-    told = stream.document
+    told = stream.verdict
     if not 0 < stream.pairs <= MOST_FOLDED:
         return ()
-    settings = {name: told[name] for name in ("mode", "horizon", "stream", "tolerance")}
-    monitor = PairMonitor(told["alpha"], **settings)
+    monitor = PairMonitor(
+        told.alpha, mode=told.mode, horizon=told.horizon, stream=told.stream, tolerance=told.tolerance
+    )
     points = []
     for group, call, vector in read_vectors(ledger, stream.stream, stream.epoch):
         verdict = monitor.observe(PairVector.from_bytes(vector), group)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from promptguard.core.identity import IdentityFact, Sighting
 from promptguard.core.streams import SELF_TESTS
+from promptguard.verdict import Status, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,14 @@ class Example:
 class StreamReport:
     """One verdict with what the ledger knows around it; `groups` are the same for each group of the stream.
 
-    `document` is verdict.json. `control` and `candidate` are the models asked for the two sides: after
+    `control` and `candidate` are the models asked for the two sides: after
     a route the control is the model the application asked for, the candidate the one its calls are sent to.
     """
 
     stream: str
     epoch: int
     group: str | None
-    document: Mapping[str, Any]
+    verdict: Verdict
     control: str
     candidate: str
     routed: bool
@@ -67,19 +68,35 @@ class StreamReport:
     groups: tuple[StreamReport, ...] = ()
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """`drift`, `no_drift` or `unmeasured`."""
-        return str(self.document["status"])
+        return self.verdict.status
 
     @property
     def acknowledged(self) -> bool:
         """Whether somebody has said that this alarm is known."""
-        return bool(self.document.get("acknowledged"))
+        return self.verdict.acknowledged
 
     @property
     def pairs(self) -> int:
         """Pairs compared in this epoch."""
-        return int(self.document["pairs"])
+        return self.verdict.pairs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values; the verdict is verdict.json."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        nested = {
+            name: None if own[name] is None else asdict(own[name])
+            for name in ("alarm", "onset", "onset_low", "onset_high", "last")
+        }
+        return {
+            **own,
+            **nested,
+            "verdict": {**self.verdict.to_dict(), "acknowledged": self.acknowledged},
+            "curve": [asdict(point) for point in self.curve],
+            "examples": [asdict(example) for example in self.examples],
+            "groups": [group.to_dict() for group in self.groups],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +200,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return asdict(self)
+        streams = [stream.to_dict() for stream in self.streams]
+        return {**asdict(replace(self, streams=())), "streams": streams}
 
     @property
     def judging(self) -> tuple[StreamReport, ...]:

@@ -27,6 +27,7 @@ from promptguard.report.model import (
     Spent,
     StreamReport,
 )
+from promptguard.verdict import Verdict
 
 Document = dict[str, Any]
 _ORDER = ("candidate", "replay", "canary", "repeat", "placebo")
@@ -220,7 +221,7 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
         stream=stream,
         epoch=epoch,
         group=group,
-        document=told,
+        verdict=_verdict(told),
         control=first.control_model if first else "",
         candidate=first.candidate_model if first else "",
         routed=stream == "candidate" and epoch in routed,
@@ -233,6 +234,15 @@ def _stream(connection: Connection, told: Document, group: str | None, *, routed
         groups=tuple(
             _stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group
         ),
+    )
+
+
+def _verdict(told: Document) -> Verdict:
+    """Return a document that was marked as acknowledged or not, as a value."""
+    return replace(
+        Verdict.from_dict(told),
+        acknowledged=bool(told["acknowledged"]),
+        groups=tuple(_verdict(group) for group in told["groups"]),
     )
 
 

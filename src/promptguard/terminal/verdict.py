@@ -12,11 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from promptguard.verdict import Ability, Change, Measure, Verdict
+from promptguard.verdict import Ability, Change, Measure, Verdict, words
 
 _PLAIN_WIDTH = 110
-_STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
-_SIGNAL = ("yes_rate", "sensitivity", "specificity", "d_prime", "criterion")
+STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
 
 
 def console() -> Console:
@@ -42,10 +41,7 @@ def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None =
 def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:
     """Return one verdict as things rich can print: heading, sentence, changes, ability, examples, groups."""
     parts: list[RenderableType] = [_heading(verdict), Text(verdict.sentence())]
-    if verdict.changes:
-        parts.append(_changes(verdict.changes, verdict.characters))
-    if verdict.ability is not None:
-        parts.append(_ability(verdict.ability))
+    parts += figures(verdict)
     parts.extend(_examples(verdict.examples[:2], texts))
     if len(verdict.groups) > 1:
         parts.append(_groups(verdict.groups))
@@ -59,14 +55,13 @@ def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:
 
 
 def _heading(verdict: Verdict) -> RenderableType:
-    heading = Text(verdict.status.upper(), style=_STYLES[verdict.status])
+    heading = Text(verdict.status.upper(), style=STYLES[verdict.status])
     facts = [f"{verdict.stream} pairs: {verdict.pairs}", f"alpha {verdict.alpha:g}, {verdict.mode}"]
     if verdict.reason:
         facts.insert(0, verdict.reason)
     if verdict.alarm_at is not None:
         facts.append(f"alarm at pair {verdict.alarm_at}")
-    evidence = round(verdict.log10_evidence, 1) + 0.0  # no minus zero
-    facts.append(f"evidence 10^{evidence:.1f} (alarm at 10^{verdict.log10_threshold:.1f})")
+    facts.append(words.evidence(verdict))
     if verdict.skipped:
         all_of_them = verdict.pairs + sum(verdict.skipped.values())
         lost = (f"{n} {reason} ({n / all_of_them:.1%})" for reason, n in sorted(verdict.skipped.items()))
@@ -82,60 +77,61 @@ def table(*headings: str) -> Table:
     return shown
 
 
-def _changes(changes: Sequence[Change], characters: tuple[float, float] | None) -> Table:
+def figures(
+    verdict: Verdict, headings: tuple[str, str] | None = None, most: int | None = None
+) -> list[RenderableType]:
+    """Return the tables of what changed and of ability, in the direction in which the sentence reads.
+
+    `headings` name the two sides instead of "before" and "after", or "control" and "candidate"; `most` is how many
+    changes are shown, all of them by default.
+    """
+    told, names = verdict.told_forward(), headings or words.directions(verdict)
+    parts: list[RenderableType] = []
+    if told.changes:
+        parts.append(_changes(told.changes[:most], names, told.characters))
+    if told.ability is not None:
+        parts.append(_ability(told.ability, names))
+    return parts
+
+
+def _changes(
+    changes: Sequence[Change], names: tuple[str, str], characters: tuple[float, float] | None
+) -> Table:
     shown = table(
-        "what changed", "kind", "control", "candidate", "difference", "95 % interval", "candidate before"
+        "what changed", "kind", names[0], "95 %", names[1], "95 %", "difference", "95 % at any time"
     )
     for change in changes:
-        interval = "pending" if change.low is None or change.high is None else _span(change.low, change.high)
-        before = "" if change.before is None else _share(change, change.before)
         name = escape(change.feature if change.kind == "label" else change.phrase)
-        row = [name, change.kind, *_rates(change), f"{change.difference:+.2f}", interval, before]
-        shown.add_row(*row)
+        both = [
+            cell
+            for side in (False, True)
+            for cell in (words.figure(change, candidate=side), words.rate_interval(change, candidate=side))
+        ]
+        shown.add_row(name, change.kind, *both, words.difference(change), words.difference_interval(change))
     if characters is not None:
+        first, second = characters
         shown.caption = (
-            f"mean length of an answer: control {characters[0]:.0f} characters, candidate {characters[1]:.0f}"
+            f"mean length of an answer: {names[0]} {first:.0f} characters, {names[1]} {second:.0f}"
         )
         shown.caption_justify = "left"
     return shown
 
 
-def _rates(change: Change) -> tuple[str, str]:
-    first, second = _share(change, change.control), _share(change, change.candidate)
-    if change.unit is None or change.control_units is None or change.candidate_units is None:
-        return first, second
-    natural = f"{change.control_units:.0f} {change.unit}", f"{change.candidate_units:.0f}"
-    if not change.binary:
-        return natural
-    return f"{first} ({natural[0]})", f"{second} ({natural[1]})"
-
-
-def _share(change: Change, rate: float) -> str:
-    return f"{100 * rate:.1f} %" if change.binary else f"{rate:.2f}"
-
-
-def _span(low: float, high: float) -> str:
-    return f"{low:+.2f} to {high:+.2f}"
-
-
-def _ability(ability: Ability) -> Table:
-    rows = table("against the references", "control", "95 % interval", "candidate", "95 % interval")
-    for name in ("accuracy", *_SIGNAL):
+def _ability(ability: Ability, names: tuple[str, str]) -> Table:
+    rows = table("against the references", names[0], "95 % interval", names[1], "95 % interval")
+    for name, shown, _ in words.MEASURES:
         first: Measure | None = getattr(ability.control, name)
         second: Measure | None = getattr(ability.candidate, name)
         if first is not None and second is not None:
-            shown = f'"{ability.positive}" rate' if name == "yes_rate" else name.replace("_prime", "'")
-            rows.add_row(escape(shown), *_figures(first), *_figures(second))
+            rows.add_row(
+                escape(shown.format(ability.positive)), *words.measured(first), *words.measured(second)
+            )
     habit = ability.habit
     if habit is not None:
         share = f"{habit.alone:.0%} (Shapley {habit.shapley:.0%})"
         rows.caption = f"of the change of accuracy the criterion alone explains {share}"
         rows.caption_justify = "left"
     return rows
-
-
-def _figures(measure: Measure) -> tuple[str, str]:
-    return f"{measure.value:.3f}", f"{measure.low:.2f} to {measure.high:.2f}"
 
 
 def _examples(numbers: Sequence[int], texts: Any) -> list[RenderableType]:

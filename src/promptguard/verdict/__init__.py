@@ -1,6 +1,17 @@
 """What the detector found, as values that everybody may know: no numpy, no clock, nothing of ours below them."""
 
 from promptguard.verdict.ability import Ability, Habit, Measure, SideAbility
-from promptguard.verdict.values import WORDING, Change, Onset, Status, Verdict
+from promptguard.verdict.values import WORDING, Change, Mode, Onset, Status, Verdict
 
-__all__ = ["WORDING", "Ability", "Change", "Habit", "Measure", "Onset", "SideAbility", "Status", "Verdict"]
+__all__ = [
+    "WORDING",
+    "Ability",
+    "Change",
+    "Habit",
+    "Measure",
+    "Mode",
+    "Onset",
+    "SideAbility",
+    "Status",
+    "Verdict",
+]

@@ -10,6 +10,7 @@ from promptguard.verdict.ability import Ability
 
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
+Mode = Literal["gate", "monitor"]
 WORDING = "wording"
 """feature and kind of a change that no named feature describes"""
 
@@ -98,7 +99,7 @@ class Verdict:
     status: Status
     reason: str | None
     stream: str
-    mode: str
+    mode: Mode
     alpha: float
     pairs: int
     skipped: Mapping[str, int]
@@ -118,6 +119,9 @@ class Verdict:
     hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
     named: tuple[str, ...] = ()
     groups: tuple[Verdict, ...] = field(default=())
+    acknowledged: bool = False
+    """whether somebody has said that this drift is known; of a stream, that all its groups that drifted are. Not part
+    of `to_dict`: the ledger keeps it beside the verdict."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return verdict.json (docs/reference/verdict.schema.json)."""
@@ -152,11 +156,10 @@ class Verdict:
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Verdict:
         """Rebuild a verdict from what `to_dict` told; figures are as rounded there."""
-        names = {known.name for known in fields(cls)}
-        values = {name: value for name, value in told.items() if name in names}
+        values = _known(cls, told)
         if told.get("onset"):
             values["onset"] = Onset(**told["onset"])
-        values["changes"] = tuple(Change(**_tupled(change)) for change in told["changes"])
+        values["changes"] = tuple(Change(**_known(Change, _tupled(change))) for change in told["changes"])
         if told.get("ability"):
             values["ability"] = Ability.from_dict(told["ability"])
         values["examples"] = tuple(told["examples"])
@@ -170,6 +173,11 @@ class Verdict:
         from promptguard.verdict.sentence import sentence
 
         return sentence(self)
+
+    @property
+    def reads_forward(self) -> bool:
+        """Whether the sides of `told_forward()` are earlier and later; else they are control and candidate."""
+        return self.control_moved or self.stream in _OLDER_CONTROL
 
     @property
     def control_moved(self) -> bool:
@@ -197,6 +205,12 @@ class Verdict:
     def unmeasured(self, reason: str) -> Verdict:
         """Return the verdict taken away for `reason`, a failed self-test say; its figures stay to be seen."""
         return replace(self, status="unmeasured", reason=reason)
+
+
+def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a class has: a document of a newer version may hold more."""
+    names = {known.name for known in fields(kind)}
+    return {name: value for name, value in told.items() if name in names}
 
 
 def _tupled(change: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
-Mode = Literal["gate", "monitor"]
+from promptguard.verdict import Mode
 
 
 def epoch_alpha(alpha: float, epoch: int) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from promptguard.drift.betting.evidence import Mode, Process
+from promptguard.drift.betting.evidence import Process
 from promptguard.drift.betting.experts import Difference, SwapBet
 from promptguard.drift.betting.losses import Losses
 from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.history import NO_EDGE, History
+from promptguard.verdict import Mode
 
 
 class Group:
