@@ -58,6 +58,7 @@ lint: $(VENV)/.test            ## ruff, mypy strict, import-linter
 bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other libraries; what the detector costs (ten minutes)
 	$(BIN)/python -m benchmarks.calls --peers $(PEERS)/bin/python --page docs/reference/speed.md $(BENCH_ARGS)
 	$(BIN)/python benchmarks/detector_cost.py
+	$(BIN)/python -m benchmarks.groups
 
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)

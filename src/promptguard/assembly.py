@@ -34,6 +34,7 @@ from promptguard.guarding import Guard
 
 if TYPE_CHECKING:
     from promptguard.background import Background
+    from promptguard.grouping import Groups
 
 KEY_FILE = "keys"
 CACHE_DIRECTORY = "cache"
@@ -98,6 +99,7 @@ class Assembly:
         seed = self._wanted.seed
         guard = Guard(
             settings,
+            groups=self._groups,
             cache=cache,
             flights=flights,
             telemetry=Telemetry(__version__),
@@ -111,6 +113,12 @@ class Assembly:
         self._guards.add(guard)
         self._serve(guard)
         return guard
+
+    @cached_property
+    def _groups(self) -> Groups:
+        from promptguard.grouping import groups_of
+
+        return groups_of(self._directory, (self._wanted.drift or Drift()).max_groups)
 
     @cached_property
     def _cached(self) -> tuple[Any, Any, Settings]:
@@ -157,6 +165,7 @@ class Assembly:
         guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
         own = replay.budget if replay else None
         guard.replay_spending = guard.spending if own is None else Spending(own, background.ledger, clock)
+        background.on_groups = self._groups.known
         guard.faults = background.faults
         guard.background = background
         background.serve(guard)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
 from promptguard.core import effects as do
-from promptguard.core.canonical import digest
 from promptguard.core.context import CallContext
 from promptguard.core.events import CacheLooked, CacheStore, Event, Fault, NotPaired, NotRead
 from promptguard.core.flow import Flow, attempt, is_idle
@@ -29,10 +28,12 @@ from promptguard.reasons import note
 if TYPE_CHECKING:
     from promptguard.background import Background
     from promptguard.background.counting import Counting
+    from promptguard.grouping import Groups
     from promptguard.telemetry.otel import Telemetry
 
 BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
 CLUSTER: ContextVar[str | None] = ContextVar("promptguard_cluster", default=None)
+GROUP: ContextVar[str | None] = ContextVar("promptguard_group", default=None)
 TAGS: ContextVar[tuple[str, ...]] = ContextVar("promptguard_cache_tags", default=())
 
 
@@ -50,6 +51,7 @@ class Guard:
         self,
         settings: Settings,
         *,
+        groups: Groups,
         cache: Any,
         flights: Any = None,
         telemetry: Telemetry | None,
@@ -64,6 +66,7 @@ class Guard:
         self.settings = settings
         self._only_tells = not (settings.cache or settings.shadow or settings.replay)
         """nothing but telemetry was asked for"""
+        self._groups = groups
         self.cache = cache
         self.background: Background | None = None
         self.counting: Counting | None = None
@@ -280,10 +283,13 @@ class Guard:
 
         prompt = recognise(facts.messages)
         if prompt is not None:
-            return prompt.group, prompt
+            return self._groups.admitted(prompt.group, always=True), prompt
+        named = GROUP.get()
+        if named is not None:
+            return self._groups.admitted(named), None
         if not facts.instructions:
             return "(no template)", None
-        return "system:" + digest("instructions", facts.instructions)[7:19], None
+        return self._groups.of_instructions(facts.instructions), None
 
 
 def _bounded(event: Event) -> Event:

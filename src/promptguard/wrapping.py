@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from promptguard.background_clients import Maker, maker_for_http, makers_for
 from promptguard.core.fields import FieldEffect
 from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
 from promptguard.errors import ConfigurationError, UnknownClient
-from promptguard.guarding import BYPASS, CLUSTER, TAGS
+from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
 
 if TYPE_CHECKING:
     from promptguard.drift import Verdict
@@ -282,6 +283,34 @@ def clear_cache(client: object, tag: str | None = None) -> None:
         cache = getattr(ports_of(each), "cache", None)
         if cache is not None:
             cache.clear(tag)
+
+
+_GROUP = re.compile(r"[^\W_][\w .:/@+-]{0,99}")
+
+
+@contextmanager
+def group(name: str) -> Iterator[None]:
+    """Within this block, calls of this thread or task that no prompt was rendered for are counted under `name`.
+
+    Without it, such calls are grouped by their system prompt and tools, with numbers, dates, ids and names masked. `name`
+    stands in the ledger and in reports as it is: use one for each task of the application, not for each customer; of more
+    than `Drift(max_groups)` the rest is counted under `(other)`. The innermost block counts.
+
+    Raises ConfigurationError unless `name` has 1 to 100 letters, digits, spaces or `_ . : / @ + -`, beginning with a
+    letter or digit.
+
+    >>> with group("summaries"):
+    ...     pass  # calls
+    """
+    if not isinstance(name, str) or not _GROUP.fullmatch(name) or name.startswith("system:"):
+        raise ConfigurationError(
+            f"group({name!r}): give 1 to 100 letters, digits, spaces or _ . : / @ + -, a letter or digit first"
+        )
+    token = GROUP.set(name)
+    try:
+        yield
+    finally:
+        GROUP.reset(token)
 
 
 @contextmanager

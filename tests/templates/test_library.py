@@ -84,7 +84,8 @@ def test_a_prompt_renders_to_messages_and_is_recognised(folder):
     )
     assert found.reference is None
     assert list(found.label_rule.items()) == [("no", r"(?i)\bno\b"), ("yes", "(?i)yes")]
-    assert recognise([*on_the_wire, {"role": "user", "content": "and now?"}]) is None
+    assert recognise([*on_the_wire, {"role": "user", "content": "and now?"}]).version == "1"
+    assert recognise([{"role": "user", "content": "and now?"}]) is None
 
 
 def test_the_true_answer_is_known_where_the_application_says_it(folder):
@@ -373,10 +374,10 @@ from promptguard.core.model import PromptReference
 from promptguard.templates.rendered import Recognition
 memory = Recognition(capacity=3)
 for n in range(5):
-    memory.remember([{"content": n}], PromptReference("p", str(n), "d"))
-memory.recognise([{"content": 2}])
-memory.remember([{"content": 9}], PromptReference("p", "9", "d"))
-print([n for n in (0, 1, 2, 3, 4, 9) if memory.recognise([{"content": n}])], len(memory))
+    memory.remember([{"role": "user", "content": str(n)}], PromptReference("p", str(n), "d"))
+memory.recognise([{"role": "user", "content": "2"}])
+memory.remember([{"role": "user", "content": "9"}], PromptReference("p", "9", "d"))
+print([n for n in (0, 1, 2, 3, 4, 9) if memory.recognise([{"role": "user", "content": str(n)}])], len(memory))
 print(memory.recognise([float("nan")]), memory.recognise(object()), memory.recognise([b"x"]))
 print([name for name in ("jinja2", "yaml", "pydantic") if name in sys.modules])
 """

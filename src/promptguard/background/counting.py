@@ -26,6 +26,7 @@ def tally(writer: Writer, event: ev.Event) -> None:
         writer.count("cache store", f"{event.kind}: {event.reason}")
     elif isinstance(event, ev.PairDone):
         writer.count("pairs", f"{event.stream}: {event.outcome}")
+        writer.count("group", event.group)
         if event.outcome != "compared":
             writer.count("not paired", note("not paired", event.reason or event.outcome))
     elif isinstance(event, ev.NotPaired):

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 EXIT_SECONDS = 1.0
 """How long leaving the process may wait for pairs that are nearly done; calls in flight are given up."""
 
+LEARN_SECONDS = 60.0
+"""How often the groups that other processes made are read."""
+
 _open: dict[Path, Background] = {}
 
 
@@ -62,6 +65,9 @@ class Background:
         self.wall = wall
         self.listeners: list[Callable[[ev.Event], None]] = []
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+        self.on_groups: Callable[[list[str]], None] | None = None
+        """told the groups that the ledger has"""
+        self._learn_at = 0.0
         self.ledger = Ledger(directory)
         self.acting = Acting(self.ledger, self.state, actions, wall)
         self.evaluator = Evaluator(
@@ -115,12 +121,20 @@ class Background:
 
     def _handle(self, task: Task) -> None:
         self.pairing.expire()
+        self._learn_groups()
         if task.job is not None and task.job.prior is not None:
             pair_prior(self.pairing, task.job)
         elif task.job is not None:
             self.pairing.pair(task.job, task.guard)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.guard)
+
+    def _learn_groups(self) -> None:
+        """Tell the caller's path now and then which groups the ledger has, of other processes too."""
+        now = time.monotonic()
+        if self.on_groups is not None and now >= self._learn_at:
+            self._learn_at = now + LEARN_SECONDS
+            self.on_groups(self.ledger.counted("group"))
 
     def _bank(self, job: Job, control: Reading, guard: Guard) -> None:
         bank(self.ledger, job, control, guard, self.wall())

@@ -161,6 +161,9 @@ class Drift:
     share of answers on average"""
     lifetime: bool = False
     """divide alpha between all epochs (6 alpha / (pi k)^2 for the k-th) instead of renewing it after each alarm"""
+    max_groups: int = 500
+    """groups of a ledger, at most: calls of further ones are counted under `(other)`; prompts of a library always have
+    their own"""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 1.0:
@@ -169,6 +172,7 @@ class Drift:
             raise ConfigurationError(f'Drift(mode={self.mode!r}) must be "gate" or "monitor"')
         if self.horizon < 1:
             raise ConfigurationError("Drift(horizon) must be at least 1 pair")
+        _whole(self.max_groups, "Drift(max_groups)", "groups", 1, 100_000)
         if self.tolerance is not None and not 0.0 < self.tolerance < 1.0:
             raise ConfigurationError(
                 f"Drift(tolerance={self.tolerance!r}) must lie between 0 and 1, or be None"

@@ -152,6 +152,12 @@ class Ledger:
                     )
                 )
 
+    def counted(self, name: str) -> list[str]:
+        """Return the labels that were counted under a name."""
+        table = schema.counter
+        with self.engine.connect() as connection:
+            return list(connection.execute(select(table.c.label).where(table.c.name == name)).scalars())
+
     def note_sightings(self, seen: Mapping[tuple[str, ...], tuple[float, float, int]]) -> None:
         """Record who served: (origin, asked, model, fingerprint, tier, region, backend) → (first at, last at, calls).
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from promptguard.core.model import PromptReference
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError
 from promptguard.templates.promptfile import Input, PromptFile
-from promptguard.templates.rendered import PROCESS
+from promptguard.templates.rendered import PROCESS, USED
 from promptguard.templates.sandbox import Sandbox, plain
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -35,7 +36,7 @@ class Call:
     digest: str
     """digest of the prompt's content"""
     model: str | None
-    _key: str = field(repr=False)
+    _key: bytes = field(repr=False)
     _rendered: PromptReference = field(repr=False)
 
     def expect(self, reference: str) -> Call:
@@ -87,6 +88,26 @@ class Prompt:
         self._used()
         key = PROCESS.remember(messages, self._rendered)
         return Call(messages, self.name, self._rendered.group, self.digest, model, key, self._rendered)
+
+    @contextmanager
+    def use(self, reference: str | None = None) -> Iterator[None]:
+        """Within this block, calls of this thread or task count as this prompt's, whatever their messages say.
+
+        For what cannot be recognised: where the application edits the rendered text itself. `reference` is the true
+        answer to the calls of the block, where it is known. Blocks may be nested: the innermost counts. A thread that is
+        started within the block begins without it, an asyncio task with it. Raises PromptError when `reference` is no text.
+
+        >>> with prompt.use():  # doctest: +SKIP
+        ...     client.chat.completions.create(model="gpt-5.6", messages=edited(call.messages))
+        """
+        if reference is not None and not isinstance(reference, str):
+            raise PromptError(f"{self._place}: use(reference=...) takes text, not {type(reference).__name__}")
+        rendered = self._rendered
+        token = USED.set(rendered if reference is None else replace(rendered, reference=reference))
+        try:
+            yield
+        finally:
+            USED.reset(token)
 
     def _checked(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         for name in variables:
