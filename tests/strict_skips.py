@@ -26,5 +26,9 @@ _SKIPPED = pytest.StashKey[int]()
 
 
 def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
-    if report.skipped and not hasattr(report, "wasxfail") and "packages" not in getattr(report, "keywords", ()):
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and "packages" not in getattr(report, "keywords", ())
+    ):
         config.stash[_SKIPPED] = config.stash.get(_SKIPPED, 0) + 1

@@ -1,7 +1,7 @@
 """The environments of this repository: what is installed in each, and in which versions.
 
 python tools/environments.py build DIRECTORY GROUP [--versions locked|lowest|newest] [--each]
-python tools/environments.py lock                       resolve every group anew (`make constraints`)
+python tools/environments.py lock [NAME ...]            resolve anew, all files or some (`make constraints`)
 python tools/environments.py changes DIRECTORY GROUP    versions installed that the constraints do not name
 
 A group is one of `[dependency-groups]` in pyproject.toml, which holds ranges. The versions of a group are in
@@ -91,8 +91,8 @@ def build(directory: Path, group: str, versions: str, *, each: bool) -> None:
             print(f"{requirement} does not install here; it is left out", file=sys.stderr)
 
 
-def lock() -> None:
-    """Resolve every group for all supported versions of Python, and write the files of constraints."""
+def lock(names: list[str]) -> None:
+    """Resolve groups for all supported versions of Python, and write the files of constraints."""
     uv = TOOLS / "bin" / "uv"
     if not uv.exists():
         venv.create(TOOLS, with_pip=True)
@@ -101,6 +101,8 @@ def lock() -> None:
         )
     CONSTRAINTS.mkdir(exist_ok=True)
     for name, groups in LOCKS.items():
+        if names and name not in names:
+            continue
         lowest = name == "lowest"
         lines = _resolve(uv, ["build", *groups], "lowest-direct" if lowest else "highest")
         header = _HEADER.format(name=name, python=OLDEST_PYTHON, how=", the lowest of each" if lowest else "")
@@ -193,13 +195,13 @@ def main() -> None:
     building.add_argument(
         "--each", action="store_true", help="install one by one, and leave out what does not install"
     )
-    commands.add_parser("lock")
+    commands.add_parser("lock").add_argument("names", nargs="*", choices=[*LOCKS, []])
     for each in (building, commands.add_parser("changes")):
         each.add_argument("directory", type=Path)
         each.add_argument("group")
     given = parser.parse_args()
     if given.command == "lock":
-        lock()
+        lock(given.names)
     elif given.command == "build":
         build(given.directory, given.group, given.versions, each=given.each)
     else:
