@@ -45,14 +45,14 @@ def instructions(number: int, distinct: bool):
 def run(prompts: int, distinct: bool) -> dict[str, object]:
     """Pair `prompts` calls; the candidate answers otherwise in 60 % of the second half."""
     draws = random.Random(7)
-    groups, monitor = Groups(500), PairMonitor(alpha=0.01, mode="monitor", horizon=1000)
+    groups, monitor = Groups(500), PairMonitor(alpha=0.001, mode="gate")
     logging.getLogger("promptguard").setLevel(logging.ERROR)
     before, times, alarm, other = resident_mb(), [], None, 0
     for number in range(prompts):
         asked = instructions(number, distinct)
-        began = time.perf_counter()
+        began = time.thread_time()
         group = groups.of_instructions(asked)
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
         other += group == OTHER
         same = draws.choice(("It is calm today.", "The water is grey, and cold."))
         changed = number >= prompts // 2 and draws.random() < 0.6
@@ -60,14 +60,12 @@ def run(prompts: int, distinct: bool) -> dict[str, object]:
         verdict = monitor.update(control=Answer(same), candidate=Answer(theirs), group=group)
         if verdict.status == "drift" and alarm is None:
             alarm = number
-            if number >= prompts // 2 + 5_000:
-                break
     return {
         "groups": len(groups) + (other > 0),
         "under (other)": other,
         "MB": round(resident_mb() - before, 1),
-        "us a call (median)": round(statistics.median(times) * 1e6, 1),
-        "us a call (p99)": round(sorted(times)[int(0.99 * len(times))] * 1e6, 1),
+        "us of CPU a call (median)": round(statistics.median(times) * 1e6, 1),
+        "us of CPU a call (p99)": round(sorted(times)[int(0.99 * len(times))] * 1e6, 1),
         "alarm": alarm,
         "pairs after the change": None if alarm is None else alarm - prompts // 2,
     }

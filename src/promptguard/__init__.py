@@ -18,6 +18,7 @@ _HOMES = {
     "flush": "promptguard.wrapping",
     "acknowledge": "promptguard.wrapping",
     "bypass": "promptguard.wrapping",
+    "cache_status": "promptguard.deliveries",
     "cache_tags": "promptguard.wrapping",
     "clear_cache": "promptguard.wrapping",
     "cluster": "promptguard.wrapping",
@@ -54,6 +55,7 @@ __all__ = [
     "__version__",
     "acknowledge",
     "bypass",
+    "cache_status",
     "cache_tags",
     "clear_cache",
     "cluster",
@@ -69,6 +71,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
+    from promptguard.deliveries import cache_status
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.templates.library import open_library as prompts
     from promptguard.wrapping import (

@@ -67,6 +67,7 @@ class Guard:
         self._only_tells = not (settings.cache or settings.shadow or settings.replay)
         """nothing but telemetry was asked for"""
         self._groups = groups
+        self.caches = cache_option is not None
         self.cache = cache
         self.background: Background | None = None
         self.counting: Counting | None = None

@@ -16,6 +16,7 @@ from promptguard.core.key import (
     is_signed,
     meaningful_headers,
     principal,
+    question_digest,
     renews,
 )
 from promptguard.core.model import Facts, Request
@@ -135,11 +136,58 @@ def test_the_credential_is_not_in_the_digest_in_the_clear():
 
 
 def test_keys_are_what_they_were():
-    """A key that changes is a cold cache for everyone: change VERSION and this file together, on purpose."""
+    """A key that changes is a cold cache: change VERSION and this file together, on purpose.
+
+    Without VERSION only where a question takes the key of an equal one, as 0.0 took that of 0: no two can be mixed up.
+    """
     for case in json.loads(GOLDEN.read_text()):
         headers = tuple((k.encode(), v.encode()) for k, v in case["headers"])
         request = Request(case["method"], case["origin"], case["path"], headers, b"")
         assert cache_key(request, case["body"], secret=b"golden", tenant=case["tenant"]) == case["key"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"temperature": 0}, {"temperature": 0.0}),
+        ({"temperature": 0}, {"temperature": -0.0}),
+        ({"temperature": 1, "top_p": 1}, {"temperature": 1.0, "top_p": 1.0}),
+        ({"max_tokens": 100}, {"max_tokens": 1e2}),
+        (
+            {"generationConfig": {"temperature": 0, "topK": 40}},
+            {"generationConfig": {"temperature": 0.0, "topK": 40.0}},
+        ),
+        ({"inferenceConfig": {"temperature": 2}}, {"inferenceConfig": {"temperature": 2.0}}),
+        ({"options": {"num_ctx": 4096}}, {"options": {"num_ctx": 4096.0}}),
+        ({"logit_bias": {"50256": -100}}, {"logit_bias": {"50256": -100.0}}),
+    ],
+)
+def test_one_number_is_one_key_however_it_is_said(one, other):
+    assert key(BASE, one) == key(BASE, other)
+    assert question_digest(BASE, one, SECRET) == question_digest(BASE, other, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"temperature": 0}, {"temperature": "0"}),
+        ({"temperature": 0}, {"temperature": False}),
+        ({"temperature": 1}, {"temperature": True}),
+        ({"temperature": 0.1}, {"temperature": 0.2}),
+        ({"seed": 2**53}, {"seed": 2**53 + 1}),
+        ({"tools": [{"parameters": {"enum": [1]}}]}, {"tools": [{"parameters": {"enum": [1.0]}}]}),
+        ({"response_format": {"schema": {"const": 1}}}, {"response_format": {"schema": {"const": 1.0}}}),
+        (
+            {"generationConfig": {"responseSchema": {"enum": [1]}}},
+            {"generationConfig": {"responseSchema": {"enum": [1.0]}}},
+        ),
+        ({"messages": [{"content": 1}]}, {"messages": [{"content": 1.0}]}),
+        ({"messages": [{"input": {"a": 1}}]}, {"messages": [{"input": {"a": 1.0}}]}),
+        ({"stop": ["1"]}, {"stop": ["1.0"]}),
+    ],
+)
+def test_what_a_model_may_tell_apart_stays_apart(one, other):
+    assert key(BASE, one) != key(BASE, other)
 
 
 JWT = b"Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"

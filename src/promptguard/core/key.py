@@ -197,14 +197,48 @@ def cache_key(
         "headers": meaningful_headers(request),
         "principal": "" if tenant and (renewed or renews(request)) else principal(request, secret),
         "tenant": tenant,
-        "body": body,
+        "body": canonical_numbers(body),
     }
     return f"{VERSION}:{hashlib.sha256(canonical_json(parts)).hexdigest()}"
 
 
+_SETTINGS = (
+    "generationConfig",
+    "inferenceConfig",
+    "options",
+    "thinking",
+    "thinkingConfig",
+    "reasoning",
+    "logit_bias",
+)
+
+
+def canonical_numbers(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a body whose parameters say one number in one way: `temperature` 0 for 0.0, `max_tokens` 100 for 1e2.
+
+    JSON has one kind of number, so a provider that reads parameters cannot tell the two apart. Only the body's own members
+    and those of its settings are looked at. What a model reads as text stays as it was sent, because there 1 and 1.0 are
+    two texts: messages, tool calls and their results, and the enums and constants of JSON schemas.
+    """
+    changed: dict[str, Any] = {
+        name: int(value) for name, value in body.items() if isinstance(value, float) and value.is_integer()
+    }
+    for name in _SETTINGS:
+        inner = body.get(name)
+        if isinstance(inner, dict):
+            changed[name] = canonical_numbers(inner)
+    return {**body, **changed} if changed else body
+
+
 def question_digest(request: Request, body: Mapping[str, Any], secret: bytes) -> str:
     """Return a keyed digest of the question alone, without credential: equal for equal requests."""
-    parts = [request.method, request.origin, request.path, meaningful_headers(request), body]
+    parts = [
+        request.method,
+        request.origin,
+        request.path,
+        meaningful_headers(request),
+        canonical_numbers(body),
+    ]
     return _keyed(canonical_json(parts), secret)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from promptguard.core import effects as do
 from promptguard.core.flow import Flow
 from promptguard.core.model import Headers, Request, StoredReply
+from promptguard.deliveries import delivered
 from promptguard.errors import DriftDetected
 from promptguard.http.streams import finish_abandoned, finish_later
 
@@ -21,6 +22,10 @@ CACHE_MARK = (b"x-promptguard-cache", b"hit")
 
 class Ports(Protocol):
     """What the drivers need from the rest: begin a call's flow, perform effects that return at once, count faults."""
+
+    @property
+    def caches(self) -> bool:
+        """Whether there is a cache, so that an answer of the provider's is a miss."""
 
     def begin(self, read: Callable[[], Request | None]) -> Flow | None:
         """Return the flow of the request that `read` gives, or None for one that needs nothing of ours.
@@ -83,13 +88,14 @@ _TAKE_TIME = (do.Send, do.Join, do.Deliver, do.Serve, do.Refuse)
 class Run:
     """One flow being driven: performs what returns at once, stops at what takes time."""
 
-    __slots__ = ("_flow", "_library", "_ports", "_request", "_seat", "effect")
+    __slots__ = ("_flow", "_head", "_library", "_ports", "_request", "_seat", "effect")
 
     def __init__(self, flow: Flow, request: Any, ports: Ports, library: Library) -> None:
         self._flow = flow
         self._request = request
         self._ports = ports
         self._library = library
+        self._head: do.Head | None = None
         self._seat: Any = None
         self.effect: do.Effect | None = None
         self._advance(None)
@@ -144,7 +150,16 @@ class Run:
             self._end()
             self._ports.fault("head", error)
             return
+        self._head = head
+        if self._ports.caches:
+            delivered("miss", head.headers)
         self._advance(head)
+
+    def _read(self, body: do.Body) -> None:
+        """Go on with a body that the caller is done with."""
+        if self._ports.caches and self._head is not None:
+            delivered("miss", self._head.headers, next(iter(body.chunks), b""))
+        self._advance(body)
 
     def lost(self, error: BaseException) -> None:
         """Go on without an answer; the driver raises `error` itself."""
@@ -159,9 +174,11 @@ class Run:
             raise DriftDetected(self.effect.message)
         try:
             if isinstance(self.effect, do.Serve):
-                return self._library.rebuilt(self.effect.reply, self._request)
+                reply = self.effect.reply
+                delivered("hit", reply.headers, next(iter(reply.chunks), b""))
+                return self._library.rebuilt(reply, self._request)
             if isinstance(self.effect, do.Deliver):
-                self._library.watch(response, self._request, self._advance)
+                self._library.watch(response, self._request, self._read)
         except Exception as error:  # noqa: BLE001 - the law of transport.py
             self._end()
             self._ports.fault("deliver", error)
