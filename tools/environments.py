@@ -2,7 +2,7 @@
 
 python tools/environments.py build DIRECTORY GROUP [--versions locked|lowest|newest] [--each]
 python tools/environments.py lock [NAME ...]            resolve anew, all files or some (`make constraints`)
-python tools/environments.py changes DIRECTORY GROUP    versions installed that the constraints do not name
+python tools/environments.py changes DIRECTORY NAME ... versions installed that these constraints do not name
 
 A group is one of `[dependency-groups]` in pyproject.toml, which holds ranges. The versions of a group are in
 `constraints/`, one file an environment: what was green yesterday is green today, whatever was published since.
@@ -67,11 +67,7 @@ def build(directory: Path, group: str, versions: str, *, each: bool) -> None:
     if not python.exists():
         print(f"making {directory} ...", flush=True)
         venv.create(directory, with_pip=True)
-    limits = {
-        "locked": ["-c", str(_file(group))],
-        "lowest": ["-c", str(CONSTRAINTS / "lowest.txt")],
-        "newest": [],
-    }
+    limits = _limits(group, versions)
     print(f"installing `{group}` ({versions} versions) ...", flush=True)
     ours, others = [], []
     for requirement in requirements(group):
@@ -81,13 +77,13 @@ def build(directory: Path, group: str, versions: str, *, each: bool) -> None:
         else:
             others.append(requirement)
     # The build backend first, so that its version is ours as well and not whatever is newest.
-    _run(python, [*_PIP, *limits[versions], *requirements("build")])
+    _run(python, [*_PIP, *limits, *requirements("build")])
     if not each:
-        _run(python, [*_PIP, *limits[versions], *ours, *others])
+        _run(python, [*_PIP, *limits, *ours, *others])
         return
-    _run(python, [*_PIP, *limits[versions], *ours])
+    _run(python, [*_PIP, *limits, *ours])
     for requirement in others:
-        if subprocess.run([python, *_PIP, *limits[versions], requirement], check=False).returncode:
+        if subprocess.run([python, *_PIP, *limits, requirement], check=False).returncode:
             print(f"{requirement} does not install here; it is left out", file=sys.stderr)
 
 
@@ -111,15 +107,17 @@ def lock(names: list[str]) -> None:
         print(f"{path.relative_to(ROOT)}: {len(lines)} packages", flush=True)
 
 
-def changes(directory: Path, group: str) -> list[str]:
-    """Return `name: locked → installed` for what an environment has in another version than its constraints."""
+def changes(directory: Path, names: list[str]) -> list[str]:
+    """Return `name: locked → installed` for what an environment has in a version that no file of constraints names."""
     done = subprocess.run(
         [directory / "bin" / "python", "-m", "pip", "list", "--format=json", "--disable-pip-version-check"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     installed = {_normal(each["name"]): each["version"] for each in json.loads(done.stdout)}
     locked: dict[str, set[str]] = {}
-    for line in _file(group).read_text("utf-8").splitlines():
+    for line in (
+        line for name in names for line in (CONSTRAINTS / f"{name}.txt").read_text("utf-8").splitlines()
+    ):
         if not line.startswith("#"):
             name, version = line.partition(";")[0].strip().split("==")
             locked.setdefault(_normal(name), set()).add(version)
@@ -171,6 +169,12 @@ def _pyproject() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
+def _limits(group: str, versions: str) -> list[str]:
+    if versions == "newest":
+        return []
+    return ["-c", str(CONSTRAINTS / "lowest.txt" if versions == "lowest" else _file(group))]
+
+
 def _file(group: str) -> Path:
     return CONSTRAINTS / next(f"{name}.txt" for name, groups in LOCKS.items() if group in groups)
 
@@ -196,16 +200,18 @@ def main() -> None:
         "--each", action="store_true", help="install one by one, and leave out what does not install"
     )
     commands.add_parser("lock").add_argument("names", nargs="*", choices=[*LOCKS, []])
-    for each in (building, commands.add_parser("changes")):
+    changing = commands.add_parser("changes")
+    for each in (building, changing):
         each.add_argument("directory", type=Path)
-        each.add_argument("group")
+    building.add_argument("group")
+    changing.add_argument("names", nargs="+", choices=LOCKS)
     given = parser.parse_args()
     if given.command == "lock":
         lock(given.names)
     elif given.command == "build":
         build(given.directory, given.group, given.versions, each=given.each)
     else:
-        print("\n".join(changes(given.directory, given.group)))
+        print("\n".join(changes(given.directory, given.names)))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def busy(processes: int) -> Iterator[None]:
 
 def tell_upstream(suite: Suite, outcome: Outcome) -> None:
     print("\nversions that differ from the constraints:")
-    for line in environments.changes(environments.ROOT / suite.directory, "newest") or ["none"]:
+    for line in environments.changes(environments.ROOT / suite.directory, ["test", "sdks"]) or ["none"]:
         print(f"  {line}")
     print("\nwhat they change:")
     for test, reason in outcome.broken or [("nothing", "the suite passes")]:
