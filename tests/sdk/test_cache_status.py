@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,7 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 
 import promptguard
 from promptguard import cache_status, deliveries
-from promptguard.deliveries import CAPACITY, delivered
+from promptguard.deliveries import CAPACITY, PENDING, delivered
 from promptguard.testing import FakeProvider, Served
 
 pytestmark = pytest.mark.sdk
@@ -22,7 +21,8 @@ ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 @pytest.fixture(autouse=True)
 def nothing_delivered_yet():
     """The provider of every test numbers its answers from 1."""
-    deliveries._recent.clear()
+    deliveries._pending.clear()
+    deliveries._known.clear()
     deliveries._last.set(None)
 
 
@@ -133,13 +133,23 @@ def test_what_is_remembered_is_bounded_and_packed_bodies_are_read():
         def __init__(self, number):
             self.id = f"answer-{number}"
 
+    class Later:
+        def __init__(self, number):
+            self.id = f"later-{number}"
+
     for number in range(CAPACITY + 10):
         delivered("miss", (), b'{"id": "answer-%d"}' % number)
-    delivered("miss", ())
+        if number % 500 == 0:
+            cache_status(Answer(-1))
     assert cache_status(Answer(0)) is None
-    assert cache_status(Answer(10)) == "miss"
-    for number, start in enumerate(
-        itertools.chain([gzip.compress(b'{"id": "answer-x"}')], [b"\x00", b'{"id": 3}'])
-    ):
-        delivered("hit", [(b"content-encoding", b"gzip")] if number == 0 else (), start)
+    assert cache_status(Answer(CAPACITY)) == "miss"
+    for number in range(PENDING + 10):  # nobody asks meanwhile
+        delivered("hit", (), b'{"id": "later-%d"}' % number)
+    assert len(deliveries._pending) == PENDING
+    assert (cache_status(Later(0)), cache_status(Later(10))) == (None, "hit")
+    assert len(deliveries._known) == CAPACITY
+    packed = [(b"content-encoding", b"gzip")]
+    delivered("hit", packed, gzip.compress(b'{"id": "answer-x"}'))
+    delivered("hit", packed, b"\x00")
+    delivered("hit", (), b'{"id": 3}')
     assert cache_status(Answer("x")) == "hit"
