@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 
 import hypothesis
@@ -18,6 +19,13 @@ def pytest_collection_finish():
     """Leave what the imports made out of every later collection: there are some hundred thousand objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_by_default():
+    """A command may lower what is logged, for its process: the next test's is another."""
+    yield
+    logging.getLogger("promptguard").setLevel(logging.NOTSET)
 
 
 @pytest.fixture

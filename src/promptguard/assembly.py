@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import time
@@ -30,14 +31,20 @@ from promptguard.core.options import (
 )
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError
-from promptguard.guarding import Guard
+from promptguard.guarding import Guard, Services
 
 if TYPE_CHECKING:
-    from promptguard.background import Background
+    from promptguard.background.counting import Counting
+    from promptguard.cache.disk import DiskCache
     from promptguard.grouping import Groups
+    from promptguard.lifetime.shared import Use
+
+log = logging.getLogger("promptguard")
 
 KEY_FILE = "keys"
 CACHE_DIRECTORY = "cache"
+OPEN_WAIT = 0.5
+"""Seconds that wrap() waits for the ledger, so that a route that stands holds for the first call already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class Assembly:
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+        self._disk: Use[DiskCache] | None = None
         self._settings = Settings(
             cache=cache_option(wanted.cache),
             shadow=wanted.shadow,
@@ -104,14 +112,15 @@ class Assembly:
             flights=flights,
             telemetry=Telemetry(__version__),
             make_twin=make_twin,
+            serve=self._services,
             is_recorded=is_recorded,
             context=current_context,
             wall=self._wanted.clock,
             rng=random.Random(seed) if seed is not None else None,
-            renew=self._serve,
         )
         self._guards.add(guard)
-        self._serve(guard)
+        if guard.background is not None:
+            guard.background.wait_open(OPEN_WAIT)
         return guard
 
     @cached_property
@@ -126,66 +135,53 @@ class Assembly:
 
         What outlives the process (entries on disk, stored requests) needs the same secret next time.
         """
-        from promptguard.cache.mackey import load_mac_key
-
         settings, option = self._settings, self._settings.cache
         persistent = settings.shadow is not None or settings.replay is not None
         if persistent or (option is not None and option.kind == "disk"):
-            settings = replace(settings, secret=load_mac_key(self._directory / KEY_FILE))
+            settings = replace(settings, secret=_kept_secret(self._directory / KEY_FILE))
         if option is None:
             return None, None, settings
         from promptguard.cache.flights import Flights
         from promptguard.http.streams import finish_abandoned
 
-        return self._store(option, settings.secret), Flights(finish_abandoned), settings
+        self._disk = self._disk_cache(option, settings.secret) if option.kind == "disk" else None
+        if self._disk is not None:
+            return self._disk.thing, Flights(finish_abandoned), settings
+        from promptguard.cache.memory import MemoryCache
 
-    def _store(self, option: Cache, secret: bytes) -> Any:
-        if option.kind == "memory":
-            from promptguard.cache.memory import MemoryCache
+        return MemoryCache(option.max_bytes), Flights(finish_abandoned), settings
 
-            return MemoryCache(option.max_bytes)
-        from promptguard.cache.disk import DiskCache
+    def _disk_cache(self, option: Cache, secret: bytes) -> Use[DiskCache]:
+        from promptguard.cache.disk import DiskCache, disk_caches
 
         directory = self._directory / CACHE_DIRECTORY
-        return DiskCache(directory, secret, max_bytes=option.max_bytes, on_event=self._on_cache_event)
+        listener = weakref.WeakMethod(self._on_cache_event)
+        return disk_caches.acquire(
+            (directory, secret),
+            lambda: DiskCache(directory, secret, max_bytes=option.max_bytes, listener=listener),
+            join=lambda known: known.reconfigure(option.max_bytes, listener),
+        )
 
     def _on_cache_event(self, kind: str, reason: str) -> None:
         for guard in list(self._guards)[:1]:  # they share one cache, and one of them is enough to count
             guard.on_cache_event(kind, reason)
 
-    def _serve(self, guard: Guard) -> None:
-        """Connect a guard to its background work: at wrap(), and once more in each forked child."""
-        from promptguard.shadow.spending import Spending
+    def _services(self, guard: Guard) -> Services:
+        """Connect a guard to what works for it: at wrap(), and once more in each forked child. Opens no file."""
+        settings, disk = guard.settings, None
+        if self._disk is not None:
+            from promptguard.cache.disk import disk_caches
 
-        background = self._background()
-        if background is None:
-            guard.counting = self._counting(guard)
-            return
-        shadow, replay, clock = guard.settings.shadow, guard.settings.replay, self._wanted.clock
-        guard.spending = Spending(shadow.budget if shadow else Budget(), background.ledger, clock)
-        own = replay.budget if replay else None
-        guard.replay_spending = guard.spending if own is None else Spending(own, background.ledger, clock)
-        background.on_groups = self._groups.known
-        guard.faults = background.faults
-        guard.background = background
-        background.serve(guard)
+            known = self._disk.thing
+            disk = disk_caches.acquire(known.key, lambda: known)
+        shadow, replay = settings.shadow, settings.replay
+        if shadow is None and replay is None:
+            return Services(counting=self._counting(guard) if disk else None, cache=disk)
+        from promptguard.background import engine
+        from promptguard.background.asker import Asker
 
-    def _counting(self, guard: Guard) -> Any:
-        """Count for the ledger what a cache on disk did: it outlives the process, so its counts should."""
-        option = guard.settings.cache
-        if option is None or option.kind != "disk":
-            return None
-        from promptguard.background.counting import Counting
-
-        return Counting.open(self._directory, guard.faults.add)
-
-    def _background(self) -> Background | None:
-        wanted, shadow = self._wanted, self._wanted.shadow
-        if shadow is None and wanted.replay is None:
-            return None
-        from promptguard.background import Background
-
-        return Background.open(
+        wanted, calls = self._wanted, guard.calls
+        use = engine.acquire(
             self._directory,
             wanted.drift or Drift(),
             self.actions,
@@ -194,6 +190,42 @@ class Assembly:
             threads=shadow.workers if shadow else 2,
             wall=wanted.clock,
         )
+        background = use.thing
+        background.on_groups = self._groups.known
+        if guard.telemetry is not None:
+            background.listen(guard.telemetry.record)
+        if replay is not None:
+            background.replaying.start()
+        limiter = background.limiter("shadow", shadow.budget if shadow else Budget())
+        own = replay.budget if replay else None
+        asker = Asker(
+            guard.make_client,
+            shadow=shadow,
+            replay=replay,
+            secret=settings.secret,
+            limiter=limiter,
+            replay_limiter=limiter if own is None else background.limiter("replay", own),
+            calls=lambda: calls[0],
+        )
+        return Services(background=use, cache=disk, asker=asker)
+
+    def _counting(self, guard: Guard) -> Use[Counting]:
+        """Count for the ledger what a cache on disk did: it outlives the process, so its counts should."""
+        from promptguard.background.counting import Counting, countings
+
+        directory, on_fault = self._directory, guard.faults.add
+        return countings.acquire(directory, lambda: Counting(directory, on_fault))
+
+
+def _kept_secret(state: Path) -> bytes:
+    """Return the secret that is kept in `state`; where it cannot be, one of this process's own, told once."""
+    from promptguard.cache.mackey import SecretUnavailable, load_mac_key
+
+    try:
+        return load_mac_key(state)
+    except SecretUnavailable as error:
+        log.warning("%s; until then what is cached or stored is not found again by the next process", error)
+        return secrets.token_bytes(32)
 
 
 def _actions(on_drift: Action | Sequence[Action]) -> tuple[Action, ...]:
@@ -251,6 +283,7 @@ def _directory(ledger: str | Path) -> Path:
         raise ConfigurationError(
             f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path"
         )
-    if Path(ledger).is_file():
+    path = Path(ledger).expanduser().absolute()
+    if path.is_file():
         raise ConfigurationError(f"ledger={str(ledger)!r} is a file: give a directory")
-    return Path(ledger)
+    return path

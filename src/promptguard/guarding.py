@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import threading
 import time
-import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
 from promptguard.core import effects as do
+from promptguard.core.background_call import NO_BACKGROUND_CLIENT, BackgroundClient
 from promptguard.core.context import CallContext
-from promptguard.core.events import CacheLooked, CacheStore, Event, Fault, NotPaired, NotRead
+from promptguard.core.events import CacheLooked, CacheStore, Event, Fault, NotPaired, NotRead, PairDone
 from promptguard.core.flow import Flow, attempt, is_idle
 from promptguard.core.identity import who_of
-from promptguard.core.model import Facts, Headers, PromptReference, Request, StoredReply
+from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
 from promptguard.core.recent import RecentModels, VariantSelector
-from promptguard.faults import Faults
+from promptguard.lifetime.error_counter import ErrorCounter
+from promptguard.lifetime.forks import is_unsafe, survive_fork
 from promptguard.reasons import note
 
 if TYPE_CHECKING:
     from promptguard.background import Background
+    from promptguard.background.asker import Asker
     from promptguard.background.counting import Counting
     from promptguard.grouping import Groups
+    from promptguard.lifetime.shared import Ending, Use
     from promptguard.telemetry.otel import Telemetry
 
 BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
@@ -44,6 +45,21 @@ class CacheTrouble(Exception):  # noqa: N818 - never raised: it carries a reason
     """Why the cache's store was of no use for a moment."""
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What works for a client off its path, shared with other clients of this process, and held while it lives."""
+
+    background: Use[Background] | None = None
+    counting: Use[Counting] | None = None
+    """counts for the ledger where there is a cache on disk and no background work"""
+    cache: Use[Ending] | None = None
+    """the cache on disk, if there is one"""
+    asker: Asker | None = None
+
+
+NO_SERVICES = Services()
+
+
 class Guard:
     """The ports of one wrapped client; the drivers in `http/` call it on the caller's thread or loop."""
 
@@ -55,12 +71,12 @@ class Guard:
         cache: Any,
         flights: Any = None,
         telemetry: Telemetry | None,
-        make_twin: Callable[[], Any],
+        make_twin: Callable[[], BackgroundClient],
+        serve: Callable[[Guard], Services] = lambda _guard: NO_SERVICES,
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
-        renew: Callable[[Guard], None] | None = None,
     ) -> None:
         cache_option = settings.cache
         self.settings = settings
@@ -69,22 +85,15 @@ class Guard:
         self._groups = groups
         self.caches = cache_option is not None
         self.cache = cache
-        self.background: Background | None = None
-        self.counting: Counting | None = None
-        """counts for the ledger where there is a cache on disk and no background work"""
         self.telemetry = telemetry
-        self.faults = Faults()
-        self.spending: Any = None
-        self.replay_spending: Any = None
-        self.sources: dict[str, Headers] = {}
-        """servers and credentials this client has used, as replaying names them → the credentials, in memory only"""
-        self.calls = 0
-        """attempts begun so far"""
-        self._renew = renew
+        self.faults = ErrorCounter()
+        self.calls = [0]
+        """attempts begun so far; in a list, so that what asks again can read it without holding this client"""
+        self.make_client = make_twin
+        """builds what asks again in the background"""
+        self._serve = serve
         self._forked = False
-        self._make_twin = make_twin
-        self._twin: Any = None
-        self._twin_lock = threading.Lock()
+        self._closed = False
         self._is_recorded = is_recorded
         self._context = context
         self.wall = wall
@@ -105,14 +114,23 @@ class Guard:
             do.Forfeit: self._forfeit,
             do.Emit: lambda effect: self.emit(effect.event),
         }
-        _LIVING.add(self)
+        self._connect(serve(self))
+        survive_fork(self)
+
+    def _connect(self, services: Services) -> None:
+        self._services = services
+        self.background = services.background.thing if services.background else None
+        self.counting = services.counting.thing if services.counting else None
+        self.asker = services.asker
+        if self.background is not None:
+            self.faults = self.background.faults
 
     def begin(self, read: Callable[[], Request | None]) -> Flow | None:
         """Start the flow of one attempt, or None where nothing is to be done with it."""
         if self._forked:
             self._begin_in_child()
         background = self.background
-        self.calls = next(self._count)
+        self.calls[0] = number = next(self._count)
         observed = self.telemetry is not None and self._is_recorded()
         if self._only_tells and not observed:
             return None
@@ -138,12 +156,12 @@ class Guard:
             settings=self.settings,
             state=state,
             identify=self._identify,
-            open_ticket=background.open_ticket if background else _no_ticket,
+            open_ticket=self._open_ticket if background else _no_ticket,
             clock=time.monotonic,
             wall=self.wall,
             draws=draws,
             reask_draw=reask_draw,
-            call=self.calls,
+            call=number,
             bypass=BYPASS.get(),
             cluster=CLUSTER.get(),
             tags=TAGS.get(),
@@ -153,39 +171,49 @@ class Guard:
         )
         return attempt(request, protocol, ctx)
 
-    @property
-    def twin(self) -> Any:
-        """The unguarded copy of the client for background calls, made when first needed."""
-        with self._twin_lock:
-            if self._twin is None:
-                self._twin = self._make_twin()
-            return self._twin
-
-    def close_twin(self) -> None:
-        """Give the connections of background calls back."""
-        with self._twin_lock:
-            twin, self._twin = self._twin, None
-        if twin is not None:
-            twin.close()
+    def _open_ticket(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
+        """Give a sampled call its place in the order of pairs; none where its background call would be refused anyway."""
+        background, asker = self.background, self.asker
+        if background is None or asker is None:
+            return None
+        if stream != "replay":  # those pair two answers that are there
+            if asker.is_mute:
+                self.emit(PairDone(stream, group, "not_paired", NO_BACKGROUND_CLIENT, "", 0.0))
+                return None
+            refused = asker.limiter.exhausted()
+            if refused is not None:
+                self.emit(PairDone(stream, group, "dropped", f"not_asked: {refused}", "", 0.0))
+                return None
+        return background.open_ticket(stream, group, clusters)
 
     def retire(self) -> None:
         """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""
-        if self.background is not None:
-            self.background.leave(self)
+        if self.background is not None and self.asker is not None:
+            self.background.replaying.sources.forget(self.asker)
+
+    def close(self) -> None:
+        """Its client was closed and makes no more calls: what it shares with others is given up. Safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        services, self._services = self._services, NO_SERVICES
+        self.asker = None
+        for use in (services.background, services.counting, services.cache):
+            if use is not None:
+                use.release()
 
     def after_fork(self) -> None:
         """Leave the parent's threads, locks and connections alone; runs in the child before anything else."""
-        self.faults = Faults()
-        self.background = None
-        _INHERITED.extend((self._twin, self.counting))
-        self.counting = None
-        self._twin, self._twin_lock = None, threading.Lock()
+        self.faults = ErrorCounter()
+        _INHERITED.append(self._services)
+        self._services = NO_SERVICES
+        self.background, self.counting, self.asker = None, None, None
         self._forked = True
 
     def _begin_in_child(self) -> None:
         self._forked = False
-        if self._renew is not None:
-            self._renew(self)
+        if not self._closed and not is_unsafe():
+            self._connect(self._serve(self))
 
     def perform(self, effect: do.Effect) -> Any:
         """Perform an effect that returns at once."""
@@ -270,8 +298,12 @@ class Guard:
             self.fault("cache save", error)
 
     def _offer(self, effect: do.Offer) -> None:
-        if self.background is not None:
-            self.background.offer(effect.job, self)
+        if self.background is None:
+            return
+        if self.asker is None:
+            self.background.pairing.drop(effect.job, "client closed")
+        else:
+            self.background.offer(effect.job, self.asker)
 
     def _forfeit(self, effect: do.Forfeit) -> None:
         if self.background is not None:
@@ -306,18 +338,8 @@ def _bounded(event: Event) -> Event:
 
 _NOTHING_CHANGED = State()
 
-_LIVING: weakref.WeakSet[Guard] = weakref.WeakSet()
 _INHERITED: list[object] = []
-"""Connections that came through a fork: kept, because closing them would be a use of them."""
-
-
-def _after_fork() -> None:
-    for guard in list(_LIVING):
-        guard.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+"""What came through a fork: kept, because closing connections would be a use of them."""
 
 
 def _never() -> float:

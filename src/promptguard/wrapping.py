@@ -15,7 +15,7 @@ from promptguard.assembly import Assembly, Wanted
 from promptguard.background_clients import Maker, maker_for_http, makers_for
 from promptguard.core.fields import FieldEffect
 from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
-from promptguard.errors import ConfigurationError, UnknownClient
+from promptguard.errors import ConfigurationError, InputFileError, UnknownClient
 from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
 
 if TYPE_CHECKING:
@@ -229,14 +229,15 @@ def flush(timeout: float = 2.0) -> bool:
     """
     import sys
 
-    engine = sys.modules.get("promptguard.background.engine")
     counting = sys.modules.get("promptguard.background.counting")
     if counting is None:  # which the engine imports as well
         return True
+    engine = sys.modules.get("promptguard.background.engine")
     sys.modules["promptguard.http.streams"].finish_abandoned()
     deadline = time.monotonic() + timeout
     working = (*(engine.open_backgrounds() if engine else ()), *counting.open_countings())
-    return all(known.flush(max(0.0, deadline - time.monotonic())) for known in working)
+    # Every one of them, also after one that was not in time.
+    return all([known.flush(max(0.0, deadline - time.monotonic())) for known in working])  # noqa: C419
 
 
 @contextmanager
@@ -346,6 +347,7 @@ def acknowledge(
     Raises InputFileError when there is no ledger, ConfigurationError when no such alarm stands.
     """
     from promptguard.ledger.store import Ledger
+    from promptguard.ledger.trouble import LedgerUnavailable
     from promptguard.report.read import read_verdicts, standing_alarms
 
     found = [
@@ -362,6 +364,8 @@ def acknowledge(
     try:
         for name, whose in found:
             opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail={})
+    except LedgerUnavailable as error:
+        raise InputFileError(str(error)) from error
     finally:
         opened.close()
     return found

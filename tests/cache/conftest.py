@@ -18,9 +18,8 @@ def make(place):
 
     def make(directory=place, secret=SECRET, **options):
         events = []
-        cache = DiskCache(
-            directory, secret, **{"memory_bytes": 0, "on_event": lambda *e: events.append(e), **options}
-        )
+        listener = lambda: lambda *e: events.append(e)  # noqa: E731
+        cache = DiskCache(directory, secret, **{"memory_bytes": 0, "listener": listener, **options})
         cache.events = events
         made.append(cache)
         assert cache.flush(10)

@@ -14,7 +14,7 @@ import pytest
 from replies import SECRET, edit, reply, until
 from tests.files import held_open
 
-from promptguard.cache.disk import _INHERITED, DiskCache
+from promptguard.cache.disk import DiskCache
 from promptguard.errors import ConfigurationError
 
 
@@ -87,26 +87,45 @@ def test_an_open_directory_of_ours_is_closed_and_one_of_others_refused(place, tm
     home = tmp_path / "home"
     home.mkdir(0o755)
     (home / "work.txt").touch()
-    with pytest.raises(
-        ConfigurationError, match=r"holds other files .*; give the cache a directory of its own"
-    ):
-        DiskCache(home, SECRET)
+    refused = make(home)
+    assert refused.events[0] == ("cache_error", "open: PlaceUnusable")
     assert stat.S_IMODE(home.stat().st_mode) == 0o755
 
 
-def test_a_directory_that_cannot_be_used_is_said_at_once(tmp_path):
+def test_a_directory_that_cannot_be_used_is_told_and_every_lookup_a_miss(tmp_path, make, caplog):
     (tmp_path / "file").touch()
-    for impossible in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none/cache")):
-        with pytest.raises(
-            ConfigurationError, match=f"cache directory {impossible} cannot be used: .*; choose one"
-        ):
-            DiskCache(impossible, SECRET)
     (tmp_path / "linked").mkdir(0o700)
     (tmp_path / "linked" / "cache.db").symlink_to(tmp_path / "file")
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        DiskCache(tmp_path / "linked", SECRET)
+    impossible = (
+        tmp_path / "file",
+        tmp_path / "file" / "below",
+        Path("/proc/none/cache"),
+        tmp_path / "linked",
+    )
+    for each in impossible:
+        cache = make(each)
+        cache.put("key", reply())
+        assert cache.flush(10)
+        assert cache.get("key") is None
+        assert f"cache directory {each} cannot be used" in caplog.text
+    assert (tmp_path / "file").read_bytes() == b""  # nothing was written through the link
     with pytest.raises(ConfigurationError, match="at least 16 bytes"):
         DiskCache(tmp_path / "cache", b"short")
+
+
+def test_a_directory_that_can_be_used_again_is_used_again(tmp_path, make):
+    clock = Clock()
+    blocked = tmp_path / "cache"
+    blocked.touch()
+    cache = make(blocked, clock=clock)
+    cache.put("before", reply())
+    assert cache.flush(10)
+    blocked.unlink()
+    clock.now += 31.0
+    until(lambda: cache.get("x") is None and cache._reading is not None)
+    cache.put("after", reply())
+    assert cache.flush(10)
+    assert cache.get("after") == reply()
 
 
 def test_without_diskcache_the_command_is_named(tmp_path):
@@ -265,18 +284,25 @@ def test_the_size_is_bounded(make, place):
     assert cache._writing.volume() < 700_000
 
 
+def open_files(directory):
+    return [
+        link
+        for link in Path("/proc/self/fd").iterdir()
+        if link.exists() and str(link.resolve()).startswith(f"{directory}/")
+    ]
+
+
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # 3.12: the fork is the point
 def test_a_child_process_begins_anew(make):
     cache = make(memory_bytes=2**20)
     cache.put("parent", reply(b"parent"))
     assert cache.flush(10)
-    own = {id(store._connection) for store in (cache._writing, cache._reading)}
-    with cache._read_lock, cache._start_lock, cache._memory._lock, cache._backlog._changed:
+    with cache._start_lock, cache._memory._lock, cache._backlog._changed:
         child = os.fork()
         if child == 0:
+            right = not open_files(cache.directory)  # nothing of SQLite's came through the fork
             cache.get("parent")  # starts the child's own thread
             cache.put("child", reply(b"child"))
-            right = own <= {id(kept) for kept in _INHERITED}  # kept, neither used nor closed
             right = right and cache.flush(10) and cache._from_disk("parent") == reply(b"parent")
             os._exit(0 if right else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -287,9 +313,11 @@ def test_a_child_process_begins_anew(make):
 def test_the_thread_never_delays_exit(place):
     make_and_leave = f"""
 import sqlite3, time
-from promptguard.cache.disk import _INHERITED, DiskCache
+from pathlib import Path
+from promptguard.cache.disk import DiskCache, disk_caches
 from promptguard.core.model import StoredReply
-cache = DiskCache({str(place)!r}, b"k" * 32)
+use = disk_caches.acquire((Path({str(place)!r}), b"k" * 32), lambda: DiskCache({str(place)!r}, b"k" * 32))
+cache = use.thing
 cache.flush(10)
 other = sqlite3.connect({str(place / "cache.db")!r}, isolation_level=None)
 other.execute("BEGIN EXCLUSIVE")
@@ -298,15 +326,17 @@ for n in range(400):
 print(time.time(), flush=True)
 """
     done = subprocess.run([sys.executable, "-c", make_and_leave], capture_output=True, text=True, check=True)
-    assert time.time() - float(done.stdout) < 1
+    assert time.time() - float(done.stdout) < 3
     assert done.stderr == ""
 
 
 def test_what_is_queued_when_the_process_ends_is_written(place, make):
     program = f"""
-from promptguard.cache.disk import DiskCache
+from pathlib import Path
+from promptguard.cache.disk import DiskCache, disk_caches
 from promptguard.core.model import StoredReply
-cache = DiskCache({str(place)!r}, {SECRET!r})
+use = disk_caches.acquire((Path({str(place)!r}), {SECRET!r}), lambda: DiskCache({str(place)!r}, {SECRET!r}))
+cache = use.thing
 assert cache.flush(10)
 for n in range(50):
     cache.put(str(n), StoredReply(200, (), (b"x" * 5000,), 0.0))
@@ -338,7 +368,7 @@ def test_many_threads_read_and_write(make):
 
 
 def test_an_event_receiver_that_raises_is_ignored(make, place):
-    cache = make(on_event=lambda *_: 1 / 0)
+    cache = make(listener=lambda: lambda *_: 1 / 0)
     cache.put("large", reply(b"x" * 17 * 2**20))
     cache.put("key", reply())
     assert cache.flush(10)

@@ -180,7 +180,7 @@ def test_background_calls_have_a_session_of_their_own_with_the_clients_settings(
     client._endpoint.http_session._verify = "/ca.pem"
     wrapped(client, guarded, shadow=SHADOW)
     theirs = client._endpoint.http_session._promptguard_original
-    ours = guard_of(client).twin._http._session
+    ours = guard_of(client).asker.client._http._session
     assert ours is not theirs
     assert not original_of(ours)
     assert (ours._verify, ours._proxy_config._proxies) == ("/ca.pem", config["proxies"])
@@ -206,7 +206,6 @@ def test_a_session_of_the_applications_own_making_is_never_shared(client, provid
     assert promptguard.flush(10.0)
     assert provider.asked("other") == 0
     assert rows(guarded) == [("not_paired", "no background client")]
-    guard_of(client).close_twin()
     assert not closed
     client.close()
     assert len(closed) == 1
@@ -228,7 +227,7 @@ def test_a_factory_makes_what_cannot_be_built_again(client, provider, guarded):
     assert promptguard.flush(10.0)
     assert provider.asked("other") == 1
     assert rows(guarded) == [("compared", "")]
-    assert guard_of(client).twin._http._session is made[0]._endpoint.http_session
+    assert guard_of(client).asker.client._http._session is made[0]._endpoint.http_session
     client.close()
 
 

@@ -104,5 +104,5 @@ def test_wrong_use_is_one_clear_line(capsys, tmp_path, recorded_quiet):
 def recorded_quiet(tmp_path):
     from promptguard.ledger.store import Ledger
 
-    Ledger(tmp_path / "quiet").close()
+    Ledger(tmp_path / "quiet").open()
     return tmp_path / "quiet"

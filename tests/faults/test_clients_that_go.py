@@ -29,7 +29,7 @@ def test_an_unwrapped_client_is_asked_for_no_replays(guarded):
         background = open_backgrounds()[0]
         assert background.ledger.banked_count() == 1
         promptguard.unwrap(client)
-        assert background.replaying._guards == []
+        assert background.replaying.sources.by_asker() == []
         client.close()
 
 
@@ -37,8 +37,15 @@ def test_wrapping_anew_leaves_one_client_for_replays(guarded):
     now = [1_000_000.0]
     with FakeProvider({"m": lambda _: "fine"}) as provider:
         client = wrapped(provider, guarded, now)
-        promptguard.wrap(client, ledger=guarded, replay=promptguard.Replay(), clock=lambda: now[0])
-        assert len(open_backgrounds()[0].replaying._guards) == 1
+        for _ in range(2):
+            client.chat.completions.create(model="m", messages=ASK)
+            assert promptguard.flush(10.0)
+            promptguard.wrap(
+                client, ledger=guarded, replay=promptguard.Replay(share=1.0), clock=lambda: now[0]
+            )
+        client.chat.completions.create(model="m", messages=ASK)
+        assert promptguard.flush(10.0)
+        assert len(open_backgrounds()[0].replaying.sources.by_asker()) == 1
         client.close()
 
 

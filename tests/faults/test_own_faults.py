@@ -21,8 +21,8 @@ import promptguard.testing
 from promptguard.core.effects import Body
 from promptguard.http.streams import _HELD, Recorder, finish_abandoned, recorded_stream_class
 from promptguard.ledger.store import Ledger
-from promptguard.shadow.order import Order
-from promptguard.shadow.spending import Spending, list_price
+from promptguard.shadow.budget import BudgetLimiter, list_price
+from promptguard.shadow.reorder import ReorderBuffer
 from promptguard.shadow.worker import Worker
 from promptguard.testing import FakeProvider
 
@@ -152,11 +152,11 @@ def test_a_tampered_row_is_a_miss(provider, guarded):
 def test_caps_hold_with_many_threads(cap, allowed, tmp_path):
     price = promptguard.Price(input=0.0, output=10.0)  # 100 tokens: a tenth of a cent
     budget = promptguard.Budget(**{"calls_per_minute": None, "price": price, **cap})
-    spending = Spending(budget, Ledger(tmp_path), lambda: 1e9, clock=lambda: 0.0)
+    limiter = BudgetLimiter(budget, Ledger(tmp_path), "shadow", lambda: 1e9, clock=lambda: 0.0)
     booked = []
 
     def work():
-        booked.extend(spending.book("m", 10, 100) for _ in range(25))
+        booked.extend(limiter.reserve("m", 10, 100) for _ in range(25))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     [thread.start() for thread in threads]
@@ -180,17 +180,17 @@ def test_list_prices_of_names_as_each_protocol_has_them(model, price):
 
 
 def test_a_model_without_a_price_is_not_asked_under_a_cap_in_usd(tmp_path):
-    spending = Spending(promptguard.Budget(usd_per_day=5), Ledger(tmp_path), time.time)
-    assert spending.book("no-such-model-anywhere", 10, 10) == "price_unknown"
+    limiter = BudgetLimiter(promptguard.Budget(usd_per_day=5), Ledger(tmp_path), "shadow", time.time)
+    assert limiter.reserve("no-such-model-anywhere", 10, 10) == "price_unknown"
 
 
 def test_outcomes_are_released_in_ticket_order():
     released = []
-    order = Order(released.append, time.monotonic)
+    order = ReorderBuffer(released.append, time.monotonic, lambda: None)
     tickets = [order.open() for _ in range(400)]
     parts = [tickets[n::8][::-1] for n in range(8)]
     threads = [
-        threading.Thread(target=lambda part=part: [order.settle(t, t) for t in part]) for part in parts
+        threading.Thread(target=lambda part=part: [order.complete(t, t) for t in part]) for part in parts
     ]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
@@ -208,7 +208,7 @@ def test_a_full_queue_refuses_and_says_so():
     assert answers.count("queue_full") >= 7
     go.set()
     assert worker.flush(5.0)
-    worker.close()
+    worker.stop()
     assert worker.offer(1) == "closed"
 
 

@@ -27,10 +27,14 @@ class Acting:
         self._wall = wall
         self._lock = threading.Lock()
         self._last_noted = 0
+        self._identity = b""
         self.epochs = Epochs()
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
-        self.catch_up()
+
+    def use(self, actions: tuple[Action, ...]) -> None:
+        """Do this on an alarm from now on."""
+        self._actions = actions
 
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""
@@ -43,9 +47,18 @@ class Acting:
     def catch_up(self) -> None:
         """Apply what other processes, or this one before a restart, have noted since the last look."""
         with self._lock:
+            self._ledger.open()
+            if self._ledger.identity != self._identity:
+                self._begin()
             for noted in self._ledger.occurrences_after(self._last_noted):
                 self._last_noted = noted["id"]
                 self._apply(noted)
+
+    def _begin(self) -> None:
+        """Begin with an empty history: this is another file than the one that was read before."""
+        self._identity, self._last_noted = self._ledger.identity, 0
+        self.epochs, self.alarmed = Epochs(), set()
+        self._state.routes, self._state.epochs, self._state.raising = {}, {}, {}
 
     def alarm(
         self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any], verdict: Any

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-from collections.abc import Callable
+import logging
+import time
 from pathlib import Path
 
 from promptguard.core import events as ev
 from promptguard.ledger.store import Ledger
+from promptguard.ledger.trouble import Trouble
 from promptguard.ledger.writer import Writer
+from promptguard.lifetime.error_counter import ErrorCounter
+from promptguard.lifetime.shared import Shared
+from promptguard.lifetime.threads import OnFault
 from promptguard.reasons import note
+
+log = logging.getLogger("promptguard")
 
 EXIT_SECONDS = 0.5
 
@@ -37,50 +42,54 @@ def tally(writer: Writer, event: ev.Event) -> None:
         writer.count("faults", f"{event.operation}: {event.error}")
 
 
-_open: dict[tuple[Path, int], Counting] = {}
-
-
 class Counting:
-    """Counts what a cache on disk did, for clients that pair nothing. Raises ConfigurationError at construction."""
+    """Counts what a cache on disk did, for clients that pair nothing."""
 
-    @classmethod
-    def open(cls, directory: Path, on_fault: Callable[[str, BaseException], None]) -> Counting:
-        """Return this process's one of a directory, made on first use; `on_fault` is the first client's."""
-        place = directory.resolve(), os.getpid()
-        if place not in _open:
-            _open[place] = cls(directory, on_fault)
-        return _open[place]
-
-    def __init__(self, directory: Path, on_fault: Callable[[str, BaseException], None]) -> None:
-        self._ledger = Ledger(directory)
-        self._writer = Writer(self._ledger, lambda: None, on_fault)
-        self._pid = os.getpid()
-        atexit.register(self.close)
+    def __init__(self, directory: Path, on_fault: OnFault) -> None:
+        self.ledger = Ledger(directory, tell=tell_trouble)
+        self.writer = Writer(self.ledger, lambda: None, on_fault)
 
     def tally(self, event: ev.Event) -> None:
         """Add an event to the ledger's counters; written within a second."""
-        tally(self._writer, event)
+        tally(self.writer, event)
 
     def note_sighting(self, who: tuple[str, ...], at: float) -> None:
         """Record who answered at a moment; written within a second."""
-        self._writer.note_sighting(who, at)
+        self.writer.note_sighting(who, at)
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything counted is committed; False after `timeout` seconds."""
-        return self._writer.flush(timeout)
+        return self.writer.flush(timeout)
+
+    def stop(self) -> None:
+        """Commit what is counted, then end; returns at once."""
+        self.writer.stop()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end, until `deadline` (monotonic seconds) at most."""
+        self.writer.join(deadline)
+        self.ledger.close()
 
     def close(self) -> None:
-        """Commit what is counted; in the process that made it only."""
-        atexit.unregister(self.close)
-        if self._pid != os.getpid():
-            return
-        self._writer.close(EXIT_SECONDS)
-        self._ledger.close()
-        for place, known in list(_open.items()):
-            if known is self:
-                del _open[place]
+        """End now: for tests."""
+        self.stop()
+        self.join(time.monotonic() + EXIT_SECONDS)
+        countings.discard(self)
+
+
+def tell_trouble(found: Trouble | None) -> None:
+    """Say once that a ledger cannot be used, and once that it can be again."""
+    if found is None:
+        log.info("the ledger can be used again")
+    else:
+        log.warning("%s. The application's calls are not affected; the watch goes on when it can", found.told)
+
+
+_faults = ErrorCounter()
+countings: Shared[Path, Counting] = Shared("counting", _faults.add)
+"""Every Counting of this process, by directory."""
 
 
 def open_countings() -> tuple[Counting, ...]:
     """Return every Counting of this process."""
-    return tuple(known for (_, pid), known in list(_open.items()) if pid == os.getpid())
+    return countings.living()

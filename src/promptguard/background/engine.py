@@ -1,18 +1,19 @@
-"""The lifetime of one ledger's background work in this process, and what the caller's path may ask of it."""
+"""The lifetime of one ledger's background work in this process, and what the caller's path may ask of it.
+
+Nothing here opens a file on a caller's thread: threads of its own open the ledger, and wait for one that cannot be used.
+"""
 
 from __future__ import annotations
 
-import atexit
-import os
+import logging
 import time
 import uuid
-import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from promptguard.background.acting import Acting
-from promptguard.background.counting import tally
+from promptguard.background.asker import Asker
+from promptguard.background.counting import tally, tell_trouble
 from promptguard.background.evaluating import Evaluator
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
@@ -21,30 +22,32 @@ from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.model import Reading
-from promptguard.core.options import Action, Drift
+from promptguard.core.options import Action, Budget, Drift
 from promptguard.core.policy import State
-from promptguard.errors import ConfigurationError
-from promptguard.faults import Faults
 from promptguard.ledger.store import Ledger
+from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.ledger.writer import Writer
+from promptguard.lifetime.error_counter import ErrorCounter
+from promptguard.lifetime.shared import Shared, Use
+from promptguard.shadow.budget import BudgetLimiter
 from promptguard.shadow.worker import Worker
 
-if TYPE_CHECKING:
-    from promptguard.guarding import Guard
-
-EXIT_SECONDS = 1.0
-"""How long leaving the process may wait for pairs that are nearly done; calls in flight are given up."""
+LEDGER_WAIT = 5.0
+"""Seconds that a sampled call's background work waits for a ledger that is being opened."""
+LEAST_TO_WRITE = 0.8
+"""Of the seconds that the end may take, those kept for committing; background answers get what is before."""
 
 LEARN_SECONDS = 60.0
 """How often the groups that other processes made are read."""
 
-_open: dict[Path, Background] = {}
+log = logging.getLogger("promptguard")
 
 
 class Background:
     """Worker, writer, evaluator and replays of one ledger; `state` is what verdicts have changed for later calls.
 
-    Raises ConfigurationError at construction when the directory cannot be used.
+    Parameters: `directory` of the ledger; `drift`, `actions`, `record_content` as given to wrap(); `queue` and `threads`
+    of the worker; `wall` gives seconds since the Unix epoch.
     """
 
     def __init__(
@@ -58,17 +61,17 @@ class Background:
         threads: int,
         wall: Callable[[], float],
     ) -> None:
-        self.options = (drift, actions, record_content)
-        self.pid = os.getpid()
+        self._options = (drift, actions, record_content)
+        self._give_up = float("inf")
         self.state = State()
-        self.faults = Faults()
+        self.faults = ErrorCounter()
         self.wall = wall
         self.listeners: list[Callable[[ev.Event], None]] = []
-        self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self.on_groups: Callable[[list[str]], None] | None = None
         """told the groups that the ledger has"""
         self._learn_at = 0.0
-        self.ledger = Ledger(directory)
+        self._limiters: dict[tuple[str, Budget], BudgetLimiter] = {}
+        self.ledger = Ledger(directory, tell=tell_trouble)
         self.acting = Acting(self.ledger, self.state, actions, wall)
         self.evaluator = Evaluator(
             self.ledger,
@@ -77,6 +80,8 @@ class Background:
             holder=uuid.uuid4().hex,
             emit=self.emit,
             on_fault=self.faults.add,
+            before_end=self._finish,
+            each_turn=self._tidy,
             wall=wall,
         )
         self.writer = Writer(self.ledger, self.evaluator.wake, self.faults.add)
@@ -97,37 +102,44 @@ class Background:
         )
         self.evaluator.start()
 
-    @classmethod
-    def open(
-        cls, directory: str | Path, drift: Drift, actions: tuple[Action, ...], **rest: object
-    ) -> Background:
-        """Return this process's Background of a directory, made on first use.
+    def reconfigure(
+        self, drift: Drift, actions: tuple[Action, ...], record_content: bool | None, queue: int, threads: int
+    ) -> None:
+        """Take the settings of a client that names the same ledger: the newest hold, for all of them."""
+        self.worker.grow(queue, threads)
+        before, self._options = self._options, (drift, actions, record_content)
+        if before == self._options:
+            return
+        log.info(
+            "%s: the settings of the newest wrap() hold for every client of this ledger", self.ledger.path
+        )
+        self.acting.use(actions)
+        self.pairing.record_content = record_content is True
+        if drift != before[0]:
+            self.evaluator.use(drift)
 
-        Raises ConfigurationError when another client of this process uses the ledger with other drift settings.
-        """
-        path = Path(directory).resolve()
-        known = _open.get(path)
-        if known is not None and known.pid == os.getpid():
-            if known.options != (drift, actions, rest.get("record_content")):
-                raise ConfigurationError(
-                    f"ledger={str(directory)!r} is in use here with other drift=, on_drift= or record_content=: "
-                    "give both clients the same, or each its own ledger"
-                )
-            return known
-        made = cls(Path(directory), drift, actions, **rest)  # type: ignore[arg-type]
-        _open[path] = made
-        atexit.register(_close_at_exit, weakref.ref(made))
-        return made
+    def wait_open(self, timeout: float) -> bool:
+        """Wait until the ledger is open and what it noted is read; False after `timeout` seconds."""
+        return self.evaluator.ready.wait(timeout)
+
+    def limiter(self, purpose: str, budget: Budget) -> BudgetLimiter:
+        """Return what limits the calls of a budget: clients that give equal budgets share one."""
+        key = (purpose, budget)
+        if key not in self._limiters:
+            self._limiters[key] = BudgetLimiter(
+                budget, self.ledger, purpose, self.wall, note=self.writer.spend
+            )
+        return self._limiters[key]
 
     def _handle(self, task: Task) -> None:
-        self.pairing.expire()
-        self._learn_groups()
-        if task.job is not None and task.job.prior is not None:
+        if not self._is_ledger_there():
+            self._lose(task, "ledger unavailable")
+        elif task.job is not None and task.job.prior is not None:
             pair_prior(self.pairing, task.job)
         elif task.job is not None:
-            self.pairing.pair(task.job, task.guard)
+            self.pairing.pair(task.job, task.asker)
         elif task.banked is not None:
-            ask_again(self.pairing, task.banked, task.guard)
+            ask_again(self.pairing, task.banked, task.asker)
 
     def _learn_groups(self) -> None:
         """Tell the caller's path now and then which groups the ledger has, of other processes too."""
@@ -136,18 +148,36 @@ class Background:
             self._learn_at = now + LEARN_SECONDS
             self.on_groups(self.ledger.counted("group"))
 
-    def _bank(self, job: Job, control: Reading, guard: Guard) -> None:
-        bank(self.ledger, job, control, guard, self.wall())
+    def _is_ledger_there(self) -> bool:
+        """Whether the ledger can be used: nothing is asked, and paid for, that could not be kept."""
+        self.wait_open(LEDGER_WAIT)
+        try:
+            self.ledger.open()
+        except LedgerUnavailable:
+            return False
+        return True
+
+    def _lose(self, task: Task, reason: str) -> None:
+        if task.job is not None:
+            self.pairing.drop(task.job, reason)
+        elif task.banked is not None:
+            lost = self.pairing.lost(task.banked.stream, task.banked.group, "dropped", reason)
+            self.pairing.settle(task.banked.stream, task.banked.ticket, lost)
+
+    def _bank(self, job: Job, control: Reading, asker: Asker) -> None:
+        sources = self.replaying.sources
+        bank(self.ledger, sources, job, control, asker, self.wall())
         if job.placebo:
-            bank_placebo(self.ledger, self.pairing, job, guard, self.wall())
+            bank_placebo(self.ledger, sources, self.pairing, job, asker, self.wall())
 
     def open_ticket(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Give a sampled call its place in the order of a stream's pairs; None when a call it depends on has had one."""
         return self.pairing.open(stream, group, clusters)
 
-    def offer(self, job: Job, guard: Guard) -> None:
+    def offer(self, job: Job, asker: Asker) -> None:
         """Take a sampled call for pairing; a full queue gives its places up, counted."""
-        reason = self.worker.offer(Task(guard=guard, job=job))
+        self.pairing.offered(job)
+        reason = self.worker.offer(Task(asker, job=job))
         if reason is not None:
             self.pairing.drop(job, reason)
 
@@ -155,19 +185,10 @@ class Background:
         """Give up the place of a sampled call that has no answer."""
         self.pairing.forfeit(effect)
 
-    def serve(self, guard: Guard) -> None:
-        """Tell this client's telemetry what happens from now on, and ask its stored requests again."""
-        self._guards.add(guard)
-        if (
-            guard.telemetry is not None and not self.listeners
-        ):  # one is enough: all record with the same providers
-            self.listeners.append(guard.telemetry.record)
-        if guard.settings.replay is not None:
-            self.replaying.serve(guard)
-
-    def leave(self, guard: Guard) -> None:
-        """Forget a client that was unwrapped; what it has in the queue is still done."""
-        self.replaying.leave(guard)
+    def listen(self, listener: Callable[[ev.Event], None]) -> None:
+        """Tell a client's telemetry what happens; one is enough, as all record with the same providers."""
+        if not self.listeners:
+            self.listeners.append(listener)
 
     def emit(self, event: ev.Event) -> None:
         """Tell everyone who listens (telemetry of the wrapped clients), and count."""
@@ -175,7 +196,7 @@ class Background:
         for listener in self.listeners:
             try:
                 listener(event)
-            except Exception as error:  # noqa: BLE001 - telemetry must not end a background thread
+            except BaseException as error:  # noqa: BLE001 - telemetry must not end a background thread
                 self.faults.add("telemetry", error)
 
     def tally(self, event: ev.Event) -> None:
@@ -186,45 +207,44 @@ class Background:
         """Record who answered a call that is in no pair."""
         self.writer.note_sighting(who, at)
 
+    def _tidy(self) -> None:
+        self.pairing.expire()
+        self._learn_groups()
+
     def flush(self, timeout: float) -> bool:
-        """Wait until every offered call is paired, committed and judged; False after `timeout` seconds."""
+        """Wait until every offered call is paired, committed and judged; False where `timeout` seconds are not enough."""
         deadline = time.monotonic() + timeout
         return (
             self.worker.flush(timeout)
+            and not self.pairing.held
             and self.writer.flush(max(0.0, deadline - time.monotonic()))
             and self.evaluator.flush(max(0.0, deadline - time.monotonic()))
         )
 
-    def close(self, timeout: float = EXIT_SECONDS) -> None:
-        """Stop: commit what is paired, give the lease back, close files. Safe to call twice."""
-        self.replaying.close()
-        self.worker.close()
-        self.writer.close(timeout / 2)
-        self.evaluator.close(timeout / 2)
+    def stop(self) -> None:
+        """Begin to end: finish what was taken, commit it, judge it, give the lease back. Returns at once."""
+        self.replaying.stop()
+        self.worker.stop()
+        self.evaluator.stop()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end, until `deadline` (monotonic seconds) at most; answers that are not there by then are lost."""
+        self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
+        self.evaluator.join(deadline)
         self.ledger.close()
-        for guard in list(self._guards):
-            try:
-                guard.close_twin()
-            except Exception as error:  # noqa: BLE001 - leaving must not fail
-                self.faults.add("close", error)
-        for path, known in list(_open.items()):
-            if known is self:
-                del _open[path]
 
+    def _finish(self) -> None:
+        """Let the calls in hand end, then commit; in the evaluator's thread, as its last turn comes after."""
+        while not self.worker.is_idle and time.monotonic() < self._give_up:
+            time.sleep(0.01)
+        self.writer.stop()
+        self.writer.join(time.monotonic() + 5.0)
 
-def _close_at_exit(reference: weakref.ref[Background]) -> None:
-    background = reference()
-    if background is not None and background.pid == os.getpid():
-        background.close()
-
-
-def _forget_in_child() -> None:
-    # Threads, locks and connections of the parent are not the child's; a new Background is made on the next wrap().
-    _open.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    def close(self, timeout: float = 1.0) -> None:
+        """End now, in at most `timeout` seconds: for tests."""
+        self.stop()
+        self.join(time.monotonic() + timeout)
+        backgrounds.discard(self)
 
 
 def _task_bytes(task: Task) -> int:
@@ -235,6 +255,31 @@ def _task_bytes(task: Task) -> int:
     return len(job.request.body) + sum(map(len, job.body.chunks)) + prior
 
 
+_faults = ErrorCounter()
+backgrounds: Shared[Path, Background] = Shared("background", _faults.add)
+"""Every Background of this process, by the ledger's directory."""
+
+
+def acquire(
+    directory: Path,
+    drift: Drift,
+    actions: tuple[Action, ...],
+    *,
+    record_content: bool | None,
+    queue: int,
+    threads: int,
+    wall: Callable[[], float],
+) -> Use[Background]:
+    """Return a hold on the Background of a ledger, made on first use; the newest settings hold."""
+    return backgrounds.acquire(
+        directory,
+        lambda: Background(
+            directory, drift, actions, record_content=record_content, queue=queue, threads=threads, wall=wall
+        ),
+        join=lambda known: known.reconfigure(drift, actions, record_content, queue, threads),
+    )
+
+
 def open_backgrounds() -> tuple[Background, ...]:
     """Return every Background of this process."""
-    return tuple(background for background in _open.values() if background.pid == os.getpid())
+    return backgrounds.living()

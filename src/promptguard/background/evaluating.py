@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptguard.core.events import AlarmRang, Event, EvidenceMoved
@@ -16,12 +17,15 @@ from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.drift import PairMonitor, PairVector, epoch_alpha
 from promptguard.ledger.store import Ledger
+from promptguard.ledger.trouble import LedgerUnavailable
+from promptguard.lifetime.threads import OnFault, supervised
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
 
 LEASE_SECONDS = 15.0
 POLL_SECONDS = 2.0
+FLUSH_LOOK = 0.1
 WRITE_SECONDS = 1.0
 """Verdicts are written at most this often, but for alarms and flushes: explaining costs more than folding."""
 
@@ -37,16 +41,21 @@ class Evaluator:
         *,
         holder: str,
         emit: Callable[[Event], None],
-        on_fault: Callable[[str, BaseException], None],
+        on_fault: OnFault,
+        before_end: Callable[[], None] = lambda: None,
+        each_turn: Callable[[], None] = lambda: None,
         wall: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._drift = drift
+        self._drift = self._wanted = drift
         self._acting = acting
         self._holder = holder
         self._emit = emit
         self._on_fault = on_fault
         self._wall = wall
+        self._before_end = before_end
+        self._each_turn = each_turn
+        self._identity = b""
         self._monitors: dict[tuple[str, int], PairMonitor] = {}
         self._last_id = 0
         self._dirty: set[tuple[str, int]] = set()
@@ -54,8 +63,12 @@ class Evaluator:
         self._held = False
         self._closed = False
         self._flushes = self._answered = 0
+        self._judged = False
+        """the last turn folded and wrote everything, in this process"""
         self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="promptguard-evaluator", daemon=True)
+        self.ready = threading.Event()
+        """the ledger was opened, and what it noted was read"""
+        self._thread = supervised("promptguard-evaluator", self._run, on_fault)
 
     def start(self) -> None:
         """Begin folding."""
@@ -67,31 +80,57 @@ class Evaluator:
             self._wake.notify()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything committed is judged and written; False after `timeout` seconds."""
-        with self._wake:
-            wanted = self._flushes = self._flushes + 1
-            self._wake.notify_all()
-            done = self._wake.wait_for(lambda: self._answered >= wanted or self._closed, timeout)
-        return bool(done)
+        """Wait until everything committed is judged and written, here or by the process that holds the lease.
 
-    def close(self, timeout: float) -> None:
-        """Write what is known, give the lease back, end the thread."""
+        False where it is not within `timeout` seconds, whatever the reason.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._wake:
+                wanted = self._flushes = self._flushes + 1
+                self._wake.notify_all()
+                left = deadline - time.monotonic()
+                turned = self._wake.wait_for(partial(self._has_turned, wanted), max(0.0, left))
+                if not turned or self._closed:
+                    return False
+                if self._judged:
+                    return True
+                self._wake.wait(min(FLUSH_LOOK, max(0.0, deadline - time.monotonic())))
+            if time.monotonic() >= deadline:
+                return False
+
+    def _has_turned(self, wanted: int) -> bool:
+        return self._answered >= wanted or self._closed
+
+    def use(self, drift: Drift) -> None:
+        """Judge by other settings from now on: everything is folded again."""
+        self._wanted = drift
+        self.wake()
+
+    def stop(self) -> None:
+        """Write what is known, give the lease back, end the thread; returns at once."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the thread's end, until `deadline` (monotonic seconds) at most."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         while not self._closed:
             with self._wake:
                 asked = self._flushes
+            judged = False
             try:
-                self._turn(write=asked > self._answered)
-            except Exception as error:  # noqa: BLE001 - a locked ledger is an event, not the end of the thread
+                self._each_turn()
+                judged = self._turn(write=asked > self._answered)
+            except LedgerUnavailable:
+                pass  # told once by the ledger itself, and tried again
+            except BaseException as error:  # noqa: BLE001 - nothing that is raised here may end the judging
                 self._on_fault("evaluator", error)
             with self._wake:
-                self._answered = asked
+                self._answered, self._judged = asked, judged
                 self._wake.notify_all()
                 if not self._closed and self._flushes == asked:
                     self._wake.wait(WRITE_SECONDS if self._dirty else POLL_SECONDS)
@@ -99,16 +138,28 @@ class Evaluator:
 
     def _end(self) -> None:
         try:
+            self._before_end()
             if self._held:
                 self._fold(write=True)
                 self._ledger.drop_lease("evaluator", self._holder)
         except Exception as error:  # noqa: BLE001 - leaving must not fail
             self._on_fault("evaluator", error)
 
-    def _turn(self, *, write: bool) -> None:
+    def _turn(self, *, write: bool) -> bool:
+        """Fold what is new, if this process does; returns whether everything committed is judged and written."""
         self._acting.catch_up()  # also by the holder: an acknowledgement may come from another process
+        self.ready.set()
+        if self._ledger.identity != self._identity or self._wanted is not self._drift:
+            self._begin()
         if self._renew_lease():
             self._fold(write=write)
+            return not self._dirty
+        return self._ledger.judged_all()
+
+    def _begin(self) -> None:
+        """Fold from the first pair: this is another file than before, or it is judged by other settings."""
+        self._identity, self._drift = self._ledger.identity, self._wanted
+        self._monitors, self._last_id, self._dirty = {}, 0, set()
 
     def _renew_lease(self) -> bool:
         # The lease lives by the real clock: a test's clock may jump hours.

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptguard import wire
@@ -27,14 +28,18 @@ from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import LabelRule, vectorise
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
-from promptguard.shadow.order import Order
+from promptguard.shadow.reorder import ReorderBuffer
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
-    from promptguard.guarding import Guard
+    from promptguard.background.asker import Asker
+    from promptguard.shadow.budget import BudgetLimiter
 
-MAX_WAIT = 660.0
-"""Seconds after which a sampled call that never ended gives up its place; the SDKs wait 600 s for a read."""
+LONGEST_CALL = 180.0
+"""Seconds after which a sampled call whose answer, or whose second answer, has not come gives up its slot.
+
+Until then it holds up every pair behind it. The same on both sides: were slow answers lost on one side alone, the two
+would not be exchangeable."""
 
 TAKEN_KEPT = 10_000
 """Clusters remembered as taken; older ones are claimed in the ledger."""
@@ -51,7 +56,7 @@ class Pairing:
         writer: Writer,
         acting: Acting,
         *,
-        bank: Callable[[Job, Reading, Guard], None],
+        bank: Callable[[Job, Reading, Asker], None],
         emit: Callable[[Event], None],
         record_content: bool,
         wall: Callable[[], float],
@@ -61,21 +66,31 @@ class Pairing:
         self._acting = acting
         self._bank = bank
         self._emit = emit
-        self._record_content = record_content
+        self.record_content = record_content
         self._wall = wall
-        self._seed = ledger.seed
+        self._seed = (b"", b"")
+        """(the ledger it is of, the secret that keys hash features)"""
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._rules: dict[str, LabelRule] = {}
-        self._orders: dict[str, Order[dict[str, Any]]] = {
-            stream: Order(self._release, time.monotonic)
+        self._orders: dict[str, ReorderBuffer[dict[str, Any]]] = {
+            stream: ReorderBuffer(
+                self._release,
+                time.monotonic,
+                partial(self.lost, stream, "(unknown)", "control_error", "abandoned"),
+            )
             for stream in ("candidate", "repeat", "replay", "placebo")
         }
 
-    def order(self, stream: str) -> Order[dict[str, Any]]:
+    def order(self, stream: str) -> ReorderBuffer[dict[str, Any]]:
         """Return the order of a stream's pairs."""
         return self._orders[stream]
+
+    @property
+    def held(self) -> int:
+        """How many outcomes wait for one before them."""
+        return sum(order.held for order in self._orders.values())
 
     def open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Take the next place in a stream's order, or None when one of `clusters` has taken one in this process."""
@@ -100,9 +115,14 @@ class Pairing:
         return self._acting.epoch(stream, group)
 
     def expire(self) -> None:
-        """Give up the places of sampled calls that never ended."""
-        for stream, order in self._orders.items():
-            order.expire(MAX_WAIT, self.lost(stream, "(unknown)", "control_error", "abandoned"))
+        """Give up the slots of sampled calls that never ended."""
+        for order in self._orders.values():
+            order.abandon_older(LONGEST_CALL)
+
+    def offered(self, job: Job) -> None:
+        """Give the second answer of a call as much time as the first had."""
+        for stream, ticket in _tickets(job):
+            self._orders[stream].renew(ticket)
 
     def drop(self, job: Job, reason: str) -> None:
         """Give up the places of a call that could not be taken."""
@@ -117,25 +137,27 @@ class Pairing:
             self.lost(effect.stream, effect.group, effect.outcome, effect.reason),
         )
 
-    def pair(self, job: Job, guard: Guard) -> None:
+    def pair(self, job: Job, asker: Asker) -> None:
         """Pair a sampled call in every stream it was drawn for, and keep it for replay if it was drawn for that."""
         try:
             control = read_control(job)
             self._note_sighting(job.request, job.routed_to or job.facts.model, control, job.at)
-        except Exception:
+        except BaseException:
             self.drop(job, "fault")  # or the pairs behind it would wait for minutes
             raise
         for stream, ticket in _tickets(job):
+            if not self._orders[stream].is_open(ticket):
+                continue  # it waited so long that its slot was given up: what it would cost is spared
             try:
-                row = self._row(stream, job, control, guard)
-            except Exception:
+                row = self._row(stream, job, control, asker)
+            except BaseException:
                 self.settle(stream, ticket, self.lost(stream, job.group, "dropped", "fault"))
                 raise
             self.settle(stream, ticket, row)
-        if job.replay and job.routed_to is None and not control.error and guard.settings.replay is not None:
-            self._bank(job, control, guard)
+        if job.replay and job.routed_to is None and not control.error and asker.replay is not None:
+            self._bank(job, control, asker)
 
-    def _row(self, stream: str, job: Job, control: Reading, guard: Guard) -> dict[str, Any]:
+    def _row(self, stream: str, job: Job, control: Reading, asker: Asker) -> dict[str, Any]:
         """Ask the other side and compare; every way this can end is an outcome with its reason."""
         epoch = self.epoch(stream, job.group)
         if control.error:
@@ -144,11 +166,11 @@ class Pairing:
             return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE)
         if job.routed_to is not None and not self._wants_effect(stream, job.group):
             return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured")
-        shadow = guard.settings.shadow
+        shadow = asker.shadow
         if shadow is None:
             return self.lost(stream, job.group, "dropped", "no shadow")
         asked = other_model(stream, job, shadow.model)
-        reading, usd, latency = self.ask(guard, job.request, job.facts, asked, guard.spending)
+        reading, usd, latency = self.ask(asker, job.request, job.facts, asked, asker.limiter)
         if reading.error:
             return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
@@ -163,14 +185,14 @@ class Pairing:
         return {**row, **place, **spent, "usd": usd, "latency": latency}
 
     def ask(
-        self, guard: Guard, request: Request, facts: Facts, model: str, spending: Any
+        self, asker: Asker, request: Request, facts: Facts, model: str, limiter: BudgetLimiter
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
         protocol = wire.named(facts.protocol)
         body = protocol.background_body(facts, model)
-        booking = spending.book(model, len(request.body), protocol.output_bound(body))
-        if isinstance(booking, str):
-            return Reading(text="", complete=False, error=f"not_asked: {booking}"), 0.0, 0.0
+        reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body))
+        if isinstance(reserved, str):
+            return Reading(text="", complete=False, error=f"not_asked: {reserved}"), 0.0, 0.0
         began = time.monotonic()
         # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
         who = {
@@ -178,17 +200,16 @@ class Pairing:
         }
         headers = dict(meaningful_headers(request)) | who
         url = request.origin + protocol.background_path(request, facts, model)
-        asked = guard.twin.ask(url, body, headers, request.timeout)
+        asked = asker.client.ask(url, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:
-            free = asked.error.startswith(
-                ("status_", "not_asked", NO_BACKGROUND_CLIENT)
-            )  # a refused call is not billed
-            usd = spending.settle(booking, 0, 0) if free else booking.usd
+            # A refused call is not billed.
+            free = asked.error.startswith(("status_", "not_asked", NO_BACKGROUND_CLIENT))
+            usd = limiter.settle(reserved, 0, 0) if free else reserved.usd
             return Reading(text="", complete=False, error=asked.error), usd, took
         reading: Reading = protocol.read_reply(asked.status, asked.headers, asked.body, streamed=False)
         self._note_sighting(request, model, reading, self._wall())
-        return reading, spending.settle(booking, reading.input_tokens, reading.output_tokens), took
+        return reading, limiter.settle(reserved, reading.input_tokens, reading.output_tokens), took
 
     def compared(
         self,
@@ -205,7 +226,7 @@ class Pairing:
             answer_of(control),
             answer_of(candidate),
             reference=prompt.reference if prompt else None,
-            seed=self._seed,
+            seed=self._secret(),
             labels=self._rule(prompt),
             response_format=facts.response_format,
         )
@@ -222,7 +243,7 @@ class Pairing:
             or 0,  # of the background call, which is this side's but for routed calls
             output_tokens=candidate.output_tokens or 0,
         )
-        if self._record_content:
+        if self.record_content:
             row["content"] = {
                 "question": json.dumps(facts.messages).encode(),
                 "control": control.text.encode("utf-8", "surrogatepass"),
@@ -236,6 +257,14 @@ class Pairing:
             "stream": stream, "epoch": self.epoch(stream, group), "group": group, "at": self._wall(), "call": 0,
             "outcome": outcome, "reason": reason, "asked": "", "control_model": "", "candidate_model": "",
         }  # fmt: skip
+
+    def _secret(self) -> bytes:
+        """Return what keys hash features, which is the ledger's: another file has another."""
+        ledger = self._ledger
+        if not self._seed[1] or self._seed[0] != ledger.identity:
+            seed = ledger.seed
+            self._seed = ledger.identity, seed
+        return self._seed[1]
 
     def _rule(self, prompt: PromptReference | None) -> LabelRule | None:
         if prompt is None or not prompt.label_rule:
@@ -262,7 +291,7 @@ class Pairing:
 
     def settle(self, stream: str, ticket: int, row: dict[str, Any]) -> None:
         """Fill a place in a stream's order."""
-        self._orders[stream].settle(ticket, row)
+        self._orders[stream].complete(ticket, row)
 
     def _release(self, row: dict[str, Any]) -> None:
         self._writer.put_pair(row)

@@ -10,6 +10,8 @@ import json
 import re
 import threading
 import time
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,54 +25,76 @@ from promptguard.core.key import credentials, meaningful_headers, principal
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.ledger.store import Ledger
-from promptguard.shadow.patience import patiently
+from promptguard.ledger.trouble import LedgerUnavailable
+from promptguard.lifetime.threads import OnFault, supervised
+from promptguard.shadow.retry import with_retries
 from promptguard.shadow.worker import Worker
 
 if TYPE_CHECKING:
-    from promptguard.guarding import Guard
+    from promptguard.background.asker import Asker
 
 KEPT_SECONDS = 30 * 86400.0
 POLL_SECONDS = 5.0
 POLL_SECONDS_SIMULATED = 0.02
 """With a clock of the test's own, which may move hours at once."""
 AT_ONCE = 32
+MOST_GONE = 16
+"""Sources of clients that are gone which are served on; each may hold a connection."""
+MOST_SOURCES = 1024
 _CREDENTIAL = re.compile("auth|cookie|cred|key|pass|secret|session|signature|token")
 """In names of headers, and of an address's parameters, that may carry one: none of them is ever written."""
 _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
 
 
-def source_of(request: Request, guard: Guard) -> str:
+def source_of(request: Request, asker: Asker) -> str:
     """Name who may ask a stored request again: the same server with the same credential."""
-    return f"{request.origin}|{principal(request, guard.settings.secret)[:16]}"
+    return f"{request.origin}|{principal(request, asker.secret)[:16]}"
 
 
-def bank(ledger: Ledger, job: Job, control: Reading, guard: Guard, now: float) -> None:
+def bank(ledger: Ledger, sources: Sources, job: Job, control: Reading, asker: Asker, now: float) -> None:
     """Keep a request and its answer until they are due."""
     answer = {**_answer_document(control), "closed_early": closed_early(job, control)}
-    _keep(ledger, job, guard, now, stream="replay", model=job.facts.model, answer=answer)
+    _keep(ledger, sources, job, asker, now, stream="replay", model=job.facts.model, answer=answer)
 
 
-def bank_placebo(ledger: Ledger, pairing: Pairing, job: Job, guard: Guard, now: float) -> None:
+def bank_placebo(
+    ledger: Ledger, sources: Sources, pairing: Pairing, job: Job, asker: Asker, now: float
+) -> None:
     """Ask the pinned snapshot the same question now, and keep its answer for the same time."""
-    options = guard.settings.replay
+    options = asker.replay
     if options is None or options.placebo is None:
         return
-    reading, _, _ = pairing.ask(guard, job.request, job.facts, options.placebo, guard.replay_spending)
+    reading, _, _ = pairing.ask(asker, job.request, job.facts, options.placebo, asker.replay_limiter)
     if not reading.error:
         _keep(
-            ledger, job, guard, now, stream="placebo", model=options.placebo, answer=_answer_document(reading)
+            ledger,
+            sources,
+            job,
+            asker,
+            now,
+            stream="placebo",
+            model=options.placebo,
+            answer=_answer_document(reading),
         )
 
 
 def _keep(
-    ledger: Ledger, job: Job, guard: Guard, now: float, *, stream: str, model: str, answer: dict[str, Any]
+    ledger: Ledger,
+    sources: Sources,
+    job: Job,
+    asker: Asker,
+    now: float,
+    *,
+    stream: str,
+    model: str,
+    answer: dict[str, Any],
 ) -> None:
-    options = guard.settings.replay
+    options = asker.replay
     if options is None or _CREDENTIAL.search(job.request.path.partition("?")[2].lower()):
         return  # a key in the address would be written with it
-    source = source_of(job.request, guard)
-    guard.sources[source] = credentials(job.request)
+    source = source_of(job.request, asker)
+    sources.learn(source, asker, credentials(job.request))
     question = {
         "method": job.request.method,
         "origin": job.request.origin,
@@ -143,27 +167,27 @@ def _restored(row: Any, ticket: int, who: Headers) -> Banked:
     )
 
 
-def ask_again(pairing: Pairing, banked: Banked, guard: Guard) -> None:
+def ask_again(pairing: Pairing, banked: Banked, asker: Asker) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
     row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
-        row = _replayed(pairing, banked, guard)
+        row = _replayed(pairing, banked, asker)
     finally:
         pairing.settle(banked.stream, banked.ticket, {**row, "banked_call": banked.call})
 
 
-def _replayed(pairing: Pairing, banked: Banked, guard: Guard) -> dict[str, Any]:
+def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> dict[str, Any]:
     epoch = pairing.epoch(banked.stream, banked.group)
     if not pairing.claim(banked.stream, epoch, banked.clusters):
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
     request = banked.request
     old = header(request.headers, b"authorization") or b""
-    if guard.twin.renews_credentials(request.origin, old):  # those of then have run out by now
+    if asker.client.renews_credentials(request.origin, old):  # those of then have run out by now
         kept = set(credentials(request))
         request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
-    reading, usd, latency = patiently(
-        lambda: pairing.ask(guard, request, banked.facts, banked.model, guard.replay_spending),
+    reading, usd, latency = with_retries(
+        lambda: pairing.ask(asker, request, banked.facts, banked.model, asker.replay_limiter),
         lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
     )
     if reading.error:
@@ -174,7 +198,48 @@ def _replayed(pairing: Pairing, banked: Banked, guard: Guard) -> dict[str, Any]:
         banked.stream, epoch, banked.group, banked.facts, banked.prompt, banked.answer, reading
     )
     row.update(asked=banked.model, control_model=banked.model, candidate_model=banked.model)
-    return {**row, "call": guard.calls, "usd": usd, "latency": latency}
+    return {**row, "call": asker.calls(), "usd": usd, "latency": latency}
+
+
+class Sources:
+    """Who may ask stored requests again, by the name that `source_of` gives: an Asker, and what it was authorized by.
+
+    Credentials stay in memory. A client that lives serves all its sources; of clients that are gone the last MOST_GONE
+    sources are served on, by Askers that nothing else keeps alive. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._living: dict[str, tuple[weakref.ref[Asker], Headers]] = {}
+        self._kept: OrderedDict[str, Asker] = OrderedDict()
+
+    def learn(self, source: str, asker: Asker, who: Headers) -> None:
+        """Remember that `asker` may ask for `source`; the newest one does."""
+        asker.client  # noqa: B018 - made now: until then it holds the application's client
+        with self._lock:
+            self._living[source] = weakref.ref(asker), who
+            self._kept[source] = asker
+            self._kept.move_to_end(source)
+            while len(self._kept) > MOST_GONE:
+                self._kept.popitem(last=False)
+            if len(self._living) > MOST_SOURCES:
+                self._living = {name: found for name, found in self._living.items() if found[0]() is not None}
+
+    def forget(self, asker: Asker) -> None:
+        """Ask for this client no more: it was unwrapped, or wrapped anew."""
+        with self._lock:
+            self._living = {name: found for name, found in self._living.items() if found[0]() is not asker}
+            self._kept = OrderedDict((name, kept) for name, kept in self._kept.items() if kept is not asker)
+
+    def by_asker(self) -> list[tuple[Asker, dict[str, Headers]]]:
+        """Return the sources of each Asker that still is."""
+        found: dict[int, tuple[Asker, dict[str, Headers]]] = {}
+        with self._lock:
+            for source, (reference, who) in self._living.items():
+                asker = reference()
+                if asker is not None:
+                    found.setdefault(id(asker), (asker, {}))[1][source] = who
+        return list(found.values())
 
 
 class Replaying:
@@ -186,7 +251,7 @@ class Replaying:
         pairing: Pairing,
         worker: Worker[Task],
         *,
-        on_fault: Callable[[str, BaseException], None],
+        on_fault: OnFault,
         wall: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -194,55 +259,59 @@ class Replaying:
         self._worker = worker
         self._on_fault = on_fault
         self._wall = wall
-        self._guards: list[Guard] = []
+        self.sources = Sources()
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def serve(self, guard: Guard) -> None:
-        """Ask again for this client's stored requests from now on."""
-        self._guards.append(guard)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="promptguard-replay", daemon=True)
-            self._thread.start()
+    def start(self) -> None:
+        """Look for what is due from now on; safe to call again."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = supervised("promptguard-replay", self._run, self._on_fault)
+                self._thread.start()
 
-    def leave(self, guard: Guard) -> None:
-        """Ask again for a client no more: it was unwrapped, or wrapped anew."""
-        if guard in self._guards:
-            self._guards.remove(guard)
-
-    def close(self) -> None:
+    def stop(self) -> None:
         """Ask nothing more."""
         self._stop.set()
 
     def _run(self) -> None:
         poll = POLL_SECONDS if self._wall is time.time else POLL_SECONDS_SIMULATED
         while not self._stop.wait(poll):
-            for guard in tuple(self._guards):
-                try:
-                    self.offer_due(guard)
-                except Exception as error:  # noqa: BLE001 - a locked ledger is an event, not the end of the thread
-                    self._on_fault("replay", error)
+            self._look()
 
-    def offer_due(self, guard: Guard) -> None:
+    def _look(self) -> None:
+        # In a function of its own: an Asker that only the loop's variables held would never be closed.
+        for asker, sources in self.sources.by_asker():
+            try:
+                self.offer_due(asker, sources)
+            except LedgerUnavailable:
+                return  # told once by the ledger itself
+            except Exception as error:  # noqa: BLE001 - a locked ledger is an event, not the end of the thread
+                self._on_fault("replay", error)
+
+    def offer_due(self, asker: Asker, sources: dict[str, Headers]) -> None:
         """Give the worker what is due for one client, oldest first."""
-        at_once = self._at_once(guard) if guard.sources else 0
+        at_once = self._at_once(asker)
         if not at_once:
             return
-        for row in self._ledger.due(self._wall(), sorted(guard.sources), at_once):
+        for row in self._ledger.due(self._wall(), sorted(sources), at_once):
             ticket = self._pairing.order(row.stream).open()
             try:
-                banked = _restored(row, ticket, guard.sources[row.source])
+                banked = _restored(row, ticket, sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
                 self._on_fault("replay", error)
                 self._lose(row, ticket, "unreadable")
                 continue
-            reason = self._worker.offer(Task(guard, banked=banked))
+            reason = self._worker.offer(Task(asker, banked=banked))
             if reason is not None:
                 self._lose(row, ticket, reason)
 
-    def _at_once(self, guard: Guard) -> int:
+    def _at_once(self, asker: Asker) -> int:
         """Return how many may be taken now: a taken answer that the cap a minute then refuses would be lost."""
-        room: int | None = guard.replay_spending.room()
+        if asker.replay_limiter.exhausted() == "budget":
+            return 0
+        room = asker.replay_limiter.room()
         if room is None:
             return AT_ONCE
         waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))

@@ -9,7 +9,7 @@ from promptguard.core.effects import Job
 from promptguard.core.model import Facts, PromptReference, Reading, Request
 
 if TYPE_CHECKING:
-    from promptguard.guarding import Guard
+    from promptguard.background.asker import Asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,6 @@ class Banked:
 class Task:
     """One piece of background work: a sampled call, or a stored one to be asked again."""
 
-    guard: Guard
+    asker: Asker
     job: Job | None = None
     banked: Banked | None = None

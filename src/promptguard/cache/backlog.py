@@ -15,7 +15,7 @@ from promptguard.core.model import StoredReply
 class Job:
     """One thing for the writer to do."""
 
-    kind: Literal["write", "clear", "look", "probe", "stop"]
+    kind: Literal["write", "clear", "look", "open", "probe", "stop"]
     key: str = ""
     """of a write; of a clear the tag, or empty for everything"""
     reply: StoredReply | None = None

@@ -1,12 +1,9 @@
-"""What every cache offers, how it counts, and how it lives through a fork."""
+"""What every cache offers, and how it counts."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -15,6 +12,9 @@ from promptguard.core.model import StoredReply
 
 OnEvent = Callable[[str, str], None]
 """Called with a kind of event and a short reason, never with content; what it raises is ignored."""
+
+Listener = Callable[[], OnEvent | None]
+"""Returns who is told of events at this moment, such as a weak reference to a method."""
 
 Counter = Literal["hits", "misses", "stores", "dropped", "tampered", "errors"]
 
@@ -70,47 +70,3 @@ def tell(on_event: OnEvent | None, kind: str, reason: str) -> None:
     if on_event is not None:
         with contextlib.suppress(Exception):
             on_event(kind, reason)
-
-
-class Closable(Protocol):
-    """Something that wants to end in order."""
-
-    def close(self) -> None:
-        """End; quickly."""
-
-
-def close_at_exit(this: Closable) -> None:
-    """Have `this.close()` called when the process ends, if `this` still lives; never in a forked child of its maker."""
-    reference, maker = weakref.ref(this), os.getpid()
-
-    def close() -> None:
-        living = reference()
-        if living is not None and os.getpid() == maker:
-            living.close()
-
-    atexit.register(close)
-    weakref.finalize(this, atexit.unregister, close).atexit = False
-
-
-class Forkable(Protocol):
-    """Something with locks, threads or connections that a child process must not inherit."""
-
-    def after_fork(self) -> None:
-        """Make new locks; forget threads and connections. Runs in the child, before anything else."""
-
-
-_LIVING: weakref.WeakSet[Forkable] = weakref.WeakSet()
-
-
-def survive_fork(this: Forkable) -> None:
-    """Have `this.after_fork()` called in every child process, for as long as `this` lives."""
-    _LIVING.add(this)
-
-
-def _after_fork() -> None:
-    for each in list(_LIVING):
-        each.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

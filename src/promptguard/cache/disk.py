@@ -8,6 +8,7 @@ fault is a miss.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -18,16 +19,22 @@ from typing import TYPE_CHECKING
 
 from promptguard.cache.backlog import Backlog, Job
 from promptguard.cache.circuit import Circuit
-from promptguard.cache.contract import CacheStats, OnEvent, close_at_exit, survive_fork, tell
+from promptguard.cache.contract import CacheStats, Listener, tell
 from promptguard.cache.entry import MAX_ENTRY_BYTES, MIN_MAC_KEY_BYTES, BadEntry, decode, encode
 from promptguard.cache.memory import MemoryCache
-from promptguard.cache.place import clear_mark, prepare, set_aside, set_clear_mark
+from promptguard.cache.place import PlaceUnusable, clear_mark, prepare, set_aside, set_clear_mark
 from promptguard.cache.upkeep import remove
 from promptguard.core.model import StoredReply
 from promptguard.errors import ConfigurationError, MissingExtra
+from promptguard.lifetime.error_counter import ErrorCounter
+from promptguard.lifetime.forks import is_unsafe, sleep_at_fork
+from promptguard.lifetime.shared import Shared
+from promptguard.lifetime.threads import supervised
 
 if TYPE_CHECKING:
     from promptguard.cache.strict import StrictStore
+
+log = logging.getLogger("promptguard")
 
 READ_TIMEOUT_S = 0.01
 WRITE_TIMEOUT_S = 0.5
@@ -35,8 +42,6 @@ EXIT_S = 0.4
 """How long leaving the process may wait for entries that are queued."""
 LOOK_S = 1.0
 """How often it is looked whether another process cleared the cache."""
-_INHERITED: list[object] = []
-"""Connections that came through a fork: kept, because closing them would be a use of them."""
 
 
 class DiskCache:
@@ -44,9 +49,10 @@ class DiskCache:
 
     The directory is for the cache alone; it becomes 0700 and its files 0600. `get` finds nothing until the
     background thread has opened the store, a moment after construction; what this process put is found at
-    once. `clock` gives seconds for the pauses after faults.
+    once. `clock` gives seconds for the pauses after faults; `listener` returns who is told of events, or None.
 
-    Raises ConfigurationError for a directory that cannot be used and MissingExtra without diskcache.
+    A directory that cannot be used makes every lookup a miss and is tried again. Raises ConfigurationError for a secret
+    that is too short and MissingExtra without diskcache.
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class DiskCache:
         max_bytes: int = 2**30,
         *,
         memory_bytes: int = 16 * 2**20,
-        on_event: OnEvent | None = None,
+        listener: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if find_spec("diskcache") is None:
@@ -66,20 +72,28 @@ class DiskCache:
         if len(mac_key) < MIN_MAC_KEY_BYTES:
             raise ConfigurationError(f"the cache's secret must have at least {MIN_MAC_KEY_BYTES} bytes")
         self.directory = Path(directory)
-        prepare(self.directory)
+        self.key = self.directory, mac_key
+        """what tells stores of this process apart"""
         self.stats = CacheStats()
         self._mac_key = mac_key
         self._max_bytes = max_bytes
-        self._on_event = on_event
+        self._listener = listener
         self._clock = clock
         self._memory = MemoryCache(memory_bytes)
         self._closed = False
         self._cleared = clear_mark(self.directory)
         self._look_at = 0.0
         self._begin()
-        survive_fork(self)
-        close_at_exit(self)
+        sleep_at_fork(self)
         self._ensure_thread()
+
+    def reconfigure(self, max_bytes: int, listener: Listener | None) -> None:
+        """Take the settings of a client that names the same directory: the newest hold."""
+        self._max_bytes, self._listener = max_bytes, listener
+
+    def _on_event(self, kind: str, reason: str) -> None:
+        told = None if self._listener is None else self._listener()
+        tell(told, kind, reason)
 
     def get(self, key: str) -> StoredReply | None:
         """Return the reply kept under `key`, or None; also when the disk is slow, away, tampered with."""
@@ -119,22 +133,44 @@ class DiskCache:
         self._backlog.add(Job("clear", tag or ""))
         return self._backlog.drained(timeout_s)
 
+    def stop(self) -> None:
+        """Take no more entries; those that are queued are written. Returns at once."""
+        if not self._closed:
+            self._closed = True
+            self._backlog.add(Job("stop"))
+
+    def join(self, deadline: float) -> None:
+        """Wait until what is queued is written, until `deadline` (monotonic seconds) at most; the rest is given up."""
+        if not self._backlog.drained(max(0.0, deadline - time.monotonic() - 0.1)):
+            self._backlog.forget_writes(self._drop)
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._memory.clear()
+
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Write what is queued, for at most `timeout_s` seconds, and close the store."""
-        if self._closed:
-            return
-        self._closed = True
-        if not self._backlog.drained(timeout_s):
-            self._backlog.forget_writes(self._drop)
-        self._backlog.add(Job("stop"))
+        self.stop()
+        self.join(time.monotonic() + timeout_s)
+        disk_caches.discard(self)
+
+    def quiesce(self, deadline: float) -> bool:
+        """Close both connections for a fork, and open none until `resume`; False when one is in use for longer."""
+        for lock in (self._write_lock, self._read_lock):
+            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                return False
+            self._asleep.append(lock)
+        self._forget_stores()
+        return True
+
+    def resume(self) -> None:
+        """Go on after a fork: the background thread opens the store again."""
+        while self._asleep:
+            self._asleep.pop().release()
         if self._thread is not None:
-            self._thread.join(timeout_s)
-        self._memory.clear()
+            self._backlog.add(Job("open"))
 
     def after_fork(self) -> None:
         """Begin anew in a child process: own queue, thread and connections; the queue stays the parent's."""
-        stores = (self._writing, self._reading)
-        _INHERITED.extend(store.abandon() for store in stores if store is not None)
         self.stats.after_fork()
         self._begin()
 
@@ -144,6 +180,9 @@ class DiskCache:
         self._writing: StrictStore | None = None
         self._reading: StrictStore | None = None
         self._read_lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        """held by the background thread while it works; with the other one, by a fork"""
+        self._asleep: list[threading.Lock] = []
         self._start_lock = threading.Lock()
         self._hidden = threading.Event()
         self._owed: list[str | None] = []
@@ -154,17 +193,20 @@ class DiskCache:
             return
         with self._start_lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._work, name="promptguard-cache", daemon=True)
+                thread = supervised("promptguard-cache", self._work, self._died)
                 try:
                     thread.start()
                 except RuntimeError:  # the interpreter is shutting down, or there are no threads left
                     self.stats.count("errors")
                     return
                 self._thread = thread
+                self._backlog.add(Job("open"))
 
     # on callers' threads
 
     def _from_disk(self, key: str) -> StoredReply | None:
+        if is_unsafe():
+            return None
         self._ensure_thread()
         if not self._circuit.closed:
             if self._circuit.probe_due():
@@ -201,37 +243,45 @@ class DiskCache:
 
     def _tampered(self, error: BadEntry) -> None:
         self.stats.count("tampered")
-        tell(self._on_event, "cache_tampered", str(error))
+        self._on_event("cache_tampered", str(error))
 
     def _drop(self, reason: str) -> None:
         self.stats.count("dropped")
-        tell(self._on_event, "cache_dropped", reason)
+        self._on_event("cache_dropped", reason)
 
     def _fault(self, what: str, error: Exception, at_once: bool = False) -> None:
         self.stats.count("errors")
         reason = f"{what}: {type(error).__name__}"
-        tell(self._on_event, "cache_error", reason)
+        self._on_event("cache_error", reason)
         if self._circuit.failed(at_once):
-            tell(self._on_event, "cache_unavailable", reason)
+            self._on_event("cache_unavailable", reason)
 
     # on the background thread
 
     def _work(self) -> None:
         backlog = self._backlog
-        self._open(again=False)
         while True:
             job = backlog.take()
             try:
-                if job.kind == "stop":
-                    self._close_stores()
-                    return
-                self._do(job)
+                with self._write_lock:
+                    if job.kind == "stop":
+                        self._close_stores()
+                        return
+                    self._do(job)
             except Exception as error:  # noqa: BLE001 - the thread outlives every fault
                 self._fault(job.kind, error)
             finally:
                 backlog.done()
 
+    def _died(self, operation: str, error: BaseException) -> None:
+        self.stats.count("errors")
+        _faults.add(operation, error)
+
     def _do(self, job: Job) -> None:
+        if is_unsafe():
+            return
+        if self._writing is None and self._circuit.closed:  # at first, and after a fork
+            self._open(again=False)
         if job.kind == "clear":
             self._owed.append(job.key or None)
         if not self._circuit.closed and (job.kind in ("probe", "clear") or self._circuit.probe_due()):
@@ -285,22 +335,28 @@ class DiskCache:
         """Open both connections; after faults, look through the file first and set a corrupt one aside."""
         self._close_stores()
         try:
+            prepare(self.directory)
             try:
                 self._connect(check=again)
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # locked, full, I/O: the file itself may be sound
                 self._close_stores()
-                tell(self._on_event, "cache_replaced", set_aside(self.directory))
+                self._on_event("cache_replaced", set_aside(self.directory))
                 self._connect(check=False)
+        except PlaceUnusable as error:
+            self._close_stores()
+            log.warning("%s; until then nothing is kept on disk", error)
+            self._fault("open", error, at_once=True)
         except Exception as error:  # noqa: BLE001
             self._close_stores()
-            self._fault("open", error, at_once=True)
+            # One that is locked is tried again with the next job, a few times.
+            self._fault("open", error, at_once="locked" not in str(error))
         else:
             if self._hidden.is_set() and self._writing is not None:
                 self._clear(self._writing)
             if not self._hidden.is_set() and self._circuit.worked():
-                tell(self._on_event, "cache_recovered", "opened again")
+                self._on_event("cache_recovered", "opened again")
 
     def _connect(self, check: bool) -> None:
         from promptguard.cache.strict import StrictStore
@@ -314,7 +370,15 @@ class DiskCache:
 
     def _close_stores(self) -> None:
         with self._read_lock:
-            stores, self._writing, self._reading = (self._writing, self._reading), None, None
+            self._forget_stores()
+
+    def _forget_stores(self) -> None:
+        stores, self._writing, self._reading = (self._writing, self._reading), None, None
         for store in stores:
             if store is not None:
                 store.close()
+
+
+_faults = ErrorCounter()
+disk_caches: Shared[tuple[Path, bytes], DiskCache] = Shared("disk-cache", _faults.add)
+"""Every cache on disk of this process, by directory and secret."""

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Literal
 
-from promptguard.cache.contract import survive_fork
 from promptguard.core.effects import ALONE, Joined
 from promptguard.core.model import StoredReply
+from promptguard.lifetime.forks import survive_fork
 
 Outcome = Literal["saved", "failed", "gone", "unsaved"]
 

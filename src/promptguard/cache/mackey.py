@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import stat
@@ -11,6 +12,13 @@ from pathlib import Path
 from promptguard.cache.entry import MIN_MAC_KEY_BYTES
 from promptguard.errors import ConfigurationError
 
+log = logging.getLogger("promptguard")
+
+
+class SecretUnavailable(ConfigurationError):  # noqa: N818
+    """The secret can neither be read nor kept; the message says why and what to do. wrap() goes on without."""
+
+
 VARIABLE = "PROMPTGUARD_CACHE_KEY"
 FILENAME = "cache.key"
 
@@ -19,7 +27,8 @@ def load_mac_key(state_dir: Path) -> bytes:
     """Return the secret: from PROMPTGUARD_CACHE_KEY, or from a 0600 file in `state_dir`, made if missing.
 
     `state_dir` must not be the cache directory: who can edit the entries must not find the secret beside
-    them. Raises ConfigurationError when the secret is too short, readable by others, or cannot be kept.
+    them. Raises ConfigurationError when the one in the environment is too short, and SecretUnavailable when the file can
+    neither be read nor made.
     """
     given = os.environ.get(VARIABLE)
     if given is not None:
@@ -36,7 +45,7 @@ def load_mac_key(state_dir: Path) -> bytes:
             _make(path)
         return _read(path)
     except OSError as error:
-        raise ConfigurationError(
+        raise SecretUnavailable(
             f"{path}: the secret of the cache cannot be kept here ({error.strerror}): choose a directory this user can "
             f"write to, or set {VARIABLE}"
         ) from None
@@ -66,15 +75,23 @@ def _make(path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def _make_private(handle: int, path: Path) -> None:
+    """Take others' access away: a volume with a group of its own gives it to every file when it is mounted."""
+    try:
+        os.fchmod(handle, 0o600)
+    except PermissionError:
+        log.warning("%s can be read by other users, and belongs to one: chmod 600 %s", path, path)
+
+
 def _read(path: Path) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as stream:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
-            raise ConfigurationError(f"{path} is not a regular file")
+            raise SecretUnavailable(f"{path} is not a regular file: move it away")
         if os.name == "posix" and facts.st_mode & 0o077:
-            raise ConfigurationError(f"{path} can be read by other users; run: chmod 600 {path}")
+            _make_private(handle, path)
         key = stream.read(1_024)
     if len(key) < MIN_MAC_KEY_BYTES:
-        raise ConfigurationError(f"{path} holds no secret ({len(key)} bytes); delete it for a new one")
+        raise SecretUnavailable(f"{path} holds no secret ({len(key)} bytes): delete it for a new one")
     return key

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from promptguard.cache.contract import CacheStats, survive_fork
+from promptguard.cache.contract import CacheStats
 from promptguard.core.model import StoredReply
+from promptguard.lifetime.forks import survive_fork
 
 ENTRY_OVERHEAD = 256
 """Bytes of the key's object and the entry's place in the table."""

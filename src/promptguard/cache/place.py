@@ -9,7 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from promptguard.errors import ConfigurationError
+
+class PlaceUnusable(Exception):  # noqa: N818 - a state of the machine, told as such
+    """The cache's directory cannot be used now; the message says why and what to do."""
+
 
 FILES = ("cache.db", "cache.db-wal", "cache.db-shm")
 CLEARED = "cleared"
@@ -18,15 +21,16 @@ _PLAINLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def prepare(directory: Path) -> None:
-    """Make `directory` ready for a cache of this user alone; raises ConfigurationError saying what to do."""
+    """Make `directory` ready for a cache of this user alone; raises PlaceUnusable saying what to do."""
     if "$" in str(directory) or "~" in str(directory):
-        raise ConfigurationError(f"write the cache directory {directory} out, without $ and ~")
+        # diskcache would expand them once more
+        raise PlaceUnusable(f"write the cache directory {directory} out, without $ and ~")
     try:
         _make_private(directory)
         _make_files_private(directory)
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigurationError(
+        raise PlaceUnusable(
             f"the cache directory {directory} cannot be used: {reason}; choose one this user can write to"
         ) from None
 
@@ -41,11 +45,11 @@ def _make_private(directory: Path) -> None:
     if os.name != "posix":
         return
     if facts.st_uid != os.geteuid():
-        raise ConfigurationError(f"the cache directory {directory} is another user's; choose another")
+        raise PlaceUnusable(f"the cache directory {directory} is another user's; choose another")
     if stat.S_IMODE(facts.st_mode) != 0o700:
         names = os.listdir(directory)  # noqa: PTH208 - names are all that is needed
         if names and FILES[0] not in names:
-            raise ConfigurationError(
+            raise PlaceUnusable(
                 f"{directory} holds other files and is open to others; give the cache a directory of its own"
             )
         directory.chmod(0o700)

@@ -21,6 +21,7 @@ from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_RAW
 from promptguard.cache.entry import MAX_ENTRY_BYTES, BadEntry
 
 DATABASE = "cache.db"
+OPEN_WAIT_MS = 2_000
 
 SETTINGS: dict[str, Any] = {
     **DEFAULT_SETTINGS,
@@ -91,6 +92,8 @@ class StrictStore(diskcache.Cache):  # type: ignore[misc]
             )  # a 1 GB row is an error
             connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
             self._connection = connection
+            # diskcache opens with a timeout of 0 first: of processes that open at once all but one would fail.
+            connection.execute(f"PRAGMA busy_timeout = {OPEN_WAIT_MS}")
             for name, value in (
                 ("trusted_schema", 0),
                 ("mmap_size", 0),
@@ -98,6 +101,7 @@ class StrictStore(diskcache.Cache):  # type: ignore[misc]
                 ("cache_size", 1_024),
             ):
                 connection.execute(f"PRAGMA {name} = {value}")
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._timeout)}")
         return self._connection
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:

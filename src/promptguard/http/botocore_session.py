@@ -51,6 +51,7 @@ def _guard_class(cls: Any) -> Any:
 
     def close(self: Any) -> None:
         self._promptguard_original.close()
+        self._promptguard_ports.close()
 
     members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "send": send, "close": close}
     return type(cls.__name__, (cls,), members)

@@ -48,6 +48,9 @@ class Ports(Protocol):
     def fault(self, operation: str, error: BaseException) -> None:
         """Count a fault of our own; never raises."""
 
+    def close(self) -> None:
+        """Give up what the client shares with others: it was closed, and makes no more calls."""
+
 
 class Library(Protocol):
     """One HTTP library's requests and responses, in our words and back. Any of these may raise: that ends a flow."""

@@ -111,6 +111,7 @@ def _sync_guard_class(cls: type) -> type:
 
     def close(self: Any) -> None:
         self._promptguard_inner.close()
+        self._promptguard_ports.close()
 
     return type(cls.__name__, (cls,), _members(cls, handle_request=handle_request, close=close))
 
@@ -122,6 +123,7 @@ def _async_guard_class(cls: type) -> type:
 
     async def aclose(self: Any) -> None:
         await self._promptguard_inner.aclose()
+        self._promptguard_ports.close()
 
     return type(cls.__name__, (cls,), _members(cls, handle_async_request=handle_async_request, aclose=aclose))
 

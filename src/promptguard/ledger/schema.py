@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -156,6 +156,16 @@ spend = Table(
     Column("calls", Integer, nullable=False),
     Column("usd", Float, nullable=False),
 )
+
+budget = Table(
+    "budget",
+    metadata,
+    Column("day", String, primary_key=True),
+    Column("purpose", String, primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+)
+"""What each purpose (`shadow`, `replay`) has spent of its own caps; `spend` is the day's total."""
 
 lease = Table(
     "lease",

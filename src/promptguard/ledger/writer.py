@@ -6,19 +6,22 @@ bound, drops the oldest beyond it, counts every drop and tries again.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
-
 from promptguard.ledger.store import HOUR, Ledger
+from promptguard.ledger.trouble import refuses_row
+from promptguard.lifetime.threads import OnFault, supervised
 
 BATCH = 200
 BOUND = 20_000
 RETRY_SECONDS = 1.0
+PATIENCE = 5.0
+"""Seconds that a ledger which cannot be written is tried for at the end."""
 MOST_IDENTITIES = 64
 OTHERS = "(others)"
 
@@ -26,18 +29,21 @@ Sightings = dict[tuple[int, tuple[str, ...]], tuple[float, float, int]]
 """(hour, who) → (first at, last at, calls)"""
 
 
+Spent = dict[tuple[str, str], tuple[int, float]]
+"""(day, purpose) → (calls, USD)"""
+
+
 class Writer:
     """Commits pairs, counters and sightings of one process; `on_commit` is told after each batch with pairs."""
 
-    def __init__(
-        self, ledger: Ledger, on_commit: Callable[[], None], on_fault: Callable[[str, BaseException], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, on_commit: Callable[[], None], on_fault: OnFault) -> None:
         self._ledger = ledger
         self._on_commit = on_commit
         self._on_fault = on_fault
         self._pairs: deque[dict[str, Any]] = deque()
         self._counts: dict[tuple[str, str], float] = {}
         self._sightings: Sightings = {}
+        self._spent: dict[tuple[str, str], tuple[int, float]] = {}
         self._known: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
         """(server, name asked) → who answered to it within `_known_hour`"""
         self._known_hour = 0
@@ -45,8 +51,9 @@ class Writer:
         self._busy = False
         self._hurry = False
         self._closed = False
+        self._give_up = math.inf
         self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="promptguard-ledger", daemon=True)
+        self._thread = supervised("promptguard-ledger", self._run, on_fault)
         self._thread.start()
 
     def put_pair(self, row: dict[str, Any]) -> None:
@@ -62,6 +69,12 @@ class Writer:
         """Add to a counter; written with the next batch."""
         with self._wake:
             self._counts[name, label] = self._counts.get((name, label), 0.0) + amount
+
+    def spend(self, day: str, purpose: str, calls: int, usd: float) -> None:
+        """Add to what was spent on a day (UTC) for a purpose, in USD; written with the next batch."""
+        with self._wake:
+            known = self._spent.get((day, purpose), (0, 0.0))
+            self._spent[day, purpose] = known[0] + calls, known[1] + usd
 
     def note_sighting(self, who: tuple[str, ...], at: float) -> None:
         """Record that `who` (as `Ledger.note_sightings` names it) answered at a moment; written with the next batch.
@@ -88,16 +101,24 @@ class Writer:
             self._wake.notify_all()
             return self._wake.wait_for(lambda: not self._pending() and not self._busy, timeout)
 
+    def stop(self) -> None:
+        """Commit what is there, then end the thread, at the latest after PATIENCE seconds; returns at once."""
+        with self._wake:
+            self._closed = self._hurry = True
+            self._give_up = min(self._give_up, time.monotonic() + PATIENCE)
+            self._wake.notify_all()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the thread's end, until `deadline` (monotonic seconds) at most."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+
     def close(self, timeout: float) -> None:
         """Commit what is there, for at most `timeout` seconds, and end the thread."""
-        self.flush(timeout)
-        with self._wake:
-            self._closed = True
-            self._wake.notify()
-        self._thread.join(timeout)
+        self.stop()
+        self.join(time.monotonic() + timeout)
 
     def _pending(self) -> bool:
-        return bool(self._pairs or self._counts or self._sightings)
+        return bool(self._pairs or self._counts or self._sightings or self._spent)
 
     def _run(self) -> None:
         while True:
@@ -111,18 +132,22 @@ class Writer:
                 batch = [self._pairs.popleft() for _ in range(min(BATCH, len(self._pairs)))]
                 counts, self._counts = self._counts, {}
                 sightings, self._sightings = self._sightings, {}
+                spent, self._spent = self._spent, {}
                 self._busy = True
-            self._commit(batch, counts, sightings)
+            self._commit(batch, counts, sightings, spent)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
 
-    def _commit(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings) -> None:
+    def _commit(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings, spent: Spent) -> None:
         try:
             if batch:
                 self._write(batch)
                 batch = []
                 self._on_commit()
+            if spent:
+                self._ledger.add_spending(spent)
+                spent = {}
             if counts:
                 self._ledger.count(counts)
                 counts = {}
@@ -131,43 +156,49 @@ class Writer:
                     {who: seen for (at, who), seen in sightings.items() if at == hour}
                 )
                 sightings = {place: seen for place, seen in sightings.items() if place[0] != hour}
-        except Exception as error:  # noqa: BLE001 - a full disk is an event, not the end of the thread
+        except BaseException as error:  # noqa: BLE001 - a full disk is an event, not the end of the thread
             self._on_fault("ledger", error)
-            self._keep_for_later(batch, counts, sightings)
+            self._keep_for_later(batch, counts, sightings, spent)
 
     def _write(self, batch: list[Any]) -> None:
         """Write a batch; one that the store refuses, though it is well, is written row by row without the bad ones."""
         try:
             self._ledger.write_pairs([dict(row) for row in batch])
-        except OperationalError:
-            raise  # locked, full, read-only: the rows are fine and wait
-        except Exception as error:  # noqa: BLE001 - a single bad row must not hold up all that follow
+        except Exception as error:
+            if not refuses_row(error):
+                raise  # locked, full, damaged, away: the rows are fine and wait
             self._on_fault("ledger", error)
             while batch:  # emptied as it goes: what is written must not be kept for later as well
                 row = batch[0]
                 try:
                     self._ledger.write_pairs([dict(row)])
-                except OperationalError:
-                    raise
-                except Exception as refused:  # noqa: BLE001 - counted, and dropped
+                except Exception as refused:
+                    if not refuses_row(refused):
+                        raise
                     self.dropped += 1
                     self._on_fault("ledger row", refused)
                 del batch[0]
 
-    def _keep_for_later(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings) -> None:
+    def _keep_for_later(
+        self, batch: list[Any], counts: dict[Any, float], sightings: Sightings, spent: Spent
+    ) -> None:
         with self._wake:
+            for (day, purpose), (calls, usd) in spent.items():
+                known = self._spent.get((day, purpose), (0, 0.0))
+                self._spent[day, purpose] = known[0] + calls, known[1] + usd
             self._pairs.extendleft(reversed(batch))
             for name, amount in counts.items():
                 self._counts[name] = self._counts.get(name, 0.0) + amount
             for (_, who), seen in sightings.items():
                 _add_sighting(self._sightings, who, seen)
-            if self._closed:
+            if time.monotonic() >= self._give_up:
                 self.dropped += len(self._pairs)
                 self._pairs.clear()
                 self._counts.clear()
                 self._sightings.clear()
-        if not self._closed:
-            time.sleep(RETRY_SECONDS)
+                self._spent.clear()
+            else:
+                self._wake.wait(RETRY_SECONDS / 10 if self._closed else RETRY_SECONDS)
 
 
 def _add_sighting(sightings: Sightings, who: tuple[str, ...], seen: tuple[float, float, int]) -> None:

@@ -72,7 +72,7 @@ def _curve(ledger: str | Path, stream: StreamReport) -> tuple[Point, ...]:
 
 def _saved(cache: CacheUse) -> float | None:
     """Return what the answers from the cache would have cost, or None when a model's price is not known."""
-    from promptguard.shadow.spending import list_price
+    from promptguard.shadow.budget import list_price
 
     total = 0.0
     for model, (asked, answered) in cache.saved_tokens.items():

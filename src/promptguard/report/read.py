@@ -14,7 +14,7 @@ from promptguard.core.epochs import EVERY_GROUP, Epochs
 from promptguard.core.identity import ATTRIBUTES, Sighting, identity_facts
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
-from promptguard.ledger.store import reading
+from promptguard.ledger.reading import reading
 from promptguard.report.model import (
     CacheUse,
     Day,

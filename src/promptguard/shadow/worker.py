@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from promptguard.lifetime.threads import OnFault, supervised
 
 T = TypeVar("T")
 
@@ -16,13 +19,14 @@ T = TypeVar("T")
 class Worker(Generic[T]):
     """Runs `handle` on offered tasks in `threads` daemon threads, started with the first task.
 
-    Bounded by `size` tasks and by `max_bytes` as `weigh` counts them.
+    Bounded by `size` tasks and by `max_bytes` as `weigh` counts them. A task that raises, `SystemExit` included, is told
+    to `on_fault` and costs nothing but itself.
     """
 
     def __init__(
         self,
         handle: Callable[[T], None],
-        on_fault: Callable[[str, BaseException], None],
+        on_fault: OnFault,
         *,
         size: int = 256,
         threads: int = 2,
@@ -46,6 +50,14 @@ class Worker(Generic[T]):
         self._started: list[threading.Thread] = []
         self._closed = False
 
+    def grow(self, size: int, threads: int) -> None:
+        """Allow for more tasks and threads: another client of the same ledger wants them. Never fewer."""
+        with self._lock:
+            self._size = max(self._size, size)
+            self._threads = max(self._threads, threads)
+            if self._started and not self._closed:
+                self._start()
+
     def offer(self, task: T) -> str | None:
         """Take a task, or return why not: "queue_full", "queue_bytes", "closed"."""
         weight = self._weigh(task)
@@ -65,21 +77,23 @@ class Worker(Generic[T]):
         return None
 
     def _start(self) -> None:
-        for number in range(self._threads):
-            thread = threading.Thread(target=self._run, name=f"promptguard-shadow-{number}", daemon=True)
+        for number in range(len(self._started), self._threads):
+            thread = supervised(f"promptguard-shadow-{number}", self._run, self._on_fault)
             thread.start()
             self._started.append(thread)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             task, weight = item
+            del item  # a task holds its client, which nobody should keep alive while there is nothing to do
             with self._lock:
                 self._waiting -= 1
             try:
                 self._handle(task)
-            except Exception as error:  # noqa: BLE001 - one bad task must not end the thread
+            except BaseException as error:  # noqa: BLE001 - a user's callable or transport may raise anything
                 self._on_fault("shadow", error)
             finally:
+                del task
                 self._finished(weight)
 
     def _finished(self, weight: int) -> None:
@@ -94,9 +108,20 @@ class Worker(Generic[T]):
         with self._lock:
             return self._all_done.wait_for(lambda: not self._unfinished, timeout)
 
-    def close(self) -> None:
-        """Take no more tasks; threads end after what they are doing, and never hold up the exit."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether no task waits or is being done."""
+        return not self._unfinished
+
+    def stop(self) -> None:
+        """Take no more tasks; threads end after those that were taken. Returns at once."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             for _ in self._started:
                 self._queue.put(None)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the tasks that were taken, until `deadline` (monotonic seconds) at most."""
+        self.flush(max(0.0, deadline - time.monotonic()))

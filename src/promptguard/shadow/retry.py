@@ -1,4 +1,4 @@
-"""Patience with a busy server, where a question may be asked again: replays, and nothing on the caller's path."""
+"""Retries of a busy server, where a question may be asked again: replays, and nothing on the caller's path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_WAIT = 8.0
 """Seconds between attempts, drawn from a range that doubles."""
 
 
-def patiently(ask: Callable[[], T], is_busy: Callable[[T], bool]) -> T:
+def with_retries(ask: Callable[[], T], is_busy: Callable[[T], bool]) -> T:
     """Return the first result of `ask` that `is_busy` denies, or the last after ATTEMPTS attempts."""
     retrying = Retrying(
         stop=stop_after_attempt(ATTEMPTS),

@@ -7,15 +7,22 @@ import logging
 import threading
 import time
 
+from promptguard.lifetime.forks import survive_fork
+
 log = logging.getLogger("promptguard")
 
 
-class Faults:
+class ErrorCounter:
     """Counts faults of our own and warns once a minute at most for each kind."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self._warned: dict[str, float] = {}
+        self._lock = threading.Lock()
+        survive_fork(self)
+
+    def after_fork(self) -> None:
+        """Make a new lock in a child."""
         self._lock = threading.Lock()
 
     def add(self, operation: str, error: BaseException) -> None:

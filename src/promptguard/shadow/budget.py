@@ -1,4 +1,4 @@
-"""The hard cap: what a background call may cost at most is booked before it is sent, and corrected after.
+"""The hard cap: what a background call may cost at most is reserved before it is sent, and corrected after.
 
 Prices come from `genai-prices`; a model it does not know has no price, and a USD cap then lets no call through.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,21 +16,28 @@ from typing import Protocol
 
 from promptguard.core.options import Budget, Price
 
+LOOK_AGAIN = 10.0
+"""Seconds for which a spent day is remembered before the ledger is asked again."""
 DEFAULT_OUTPUT_TOKENS = 4096
-"""Booked for an answer whose request names no limit; corrected to the real use afterwards."""
+"""Reserved for an answer whose request names no limit; corrected to the real use afterwards."""
 
 
-class Purse(Protocol):
-    """Where bookings are kept, so that restarts and other processes see them."""
+class BudgetStore(Protocol):
+    """Where reservations are kept, so that restarts and other processes see them."""
 
-    def reserve(self, day: str, usd: float, cap_usd: float | None, cap_calls: int | None) -> bool:
-        """Book one call of at most `usd`; False when a cap would be passed."""
+    def reserve(
+        self, day: str, purpose: str, usd: float, cap_usd: float | None, cap_calls: int | None
+    ) -> bool:
+        """Reserve one call of at most `usd` for a purpose; False when that purpose's cap would be passed."""
 
-    def settle(self, day: str, difference: float) -> None:
-        """Correct a booking by `difference` USD."""
+    def settle(self, day: str, purpose: str, difference: float) -> None:
+        """Correct a reservation by `difference` USD."""
 
 
-class Booking:
+Note = Callable[[str, str, int, float], None]
+
+
+class Reservation:
     """One call's reserved money."""
 
     __slots__ = ("day", "model", "usd")
@@ -40,27 +48,47 @@ class Booking:
         self.usd = usd
 
 
-class Spending:
-    """Books calls against one Budget. Thread-safe."""
+class BudgetLimiter:
+    """Reserves calls against one Budget. Thread-safe.
+
+    `purpose` is what the money is for, `shadow` or `replay`: each has its own caps. `wall` gives seconds since the Unix
+    epoch, `clock` monotonic seconds. `note` adds (day, purpose, calls, USD) to what is spent, sooner or later: used where
+    the budget has no cap a day.
+    """
 
     def __init__(
         self,
         budget: Budget,
-        purse: Purse,
+        store: BudgetStore,
+        purpose: str,
         wall: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        note: Note | None = None,
     ) -> None:
         # Imported here, not by the first background call: a fork amid that import would leave its lock to the child.
         importlib.import_module("genai_prices")
         self._budget = budget
-        self._purse = purse
+        self._store = store
+        self._purpose = purpose
+        self._note = note
         self._wall = wall
         self._clock = clock
         self._lock = threading.Lock()
         self._tokens = float(budget.calls_per_minute or 0)
         self._refilled = clock()
+        self._spent_until = -math.inf
+        self._capped = budget.usd_per_day is not None or budget.calls_per_day is not None
 
-    def book(self, model: str, question_bytes: int, output_tokens: int | None) -> Booking | str:
+    def exhausted(self) -> str | None:
+        """Return why no call would be let through at this moment, as far as is known without looking: never waits.
+
+        So that a call is not even prepared whose reservation would be refused.
+        """
+        if self._clock() < self._spent_until:
+            return "budget"
+        return "rate" if self.room() == 0 else None
+
+    def reserve(self, model: str, question_bytes: int, output_tokens: int | None) -> Reservation | str:
         """Reserve one call, or return why not: "rate", "price_unknown", "budget".
 
         A token is at least one byte of the question, so its bytes bound what it can cost.
@@ -72,16 +100,27 @@ class Spending:
             return "price_unknown"
         day = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%d")
         reserved = most or 0.0
-        if not self._purse.reserve(day, reserved, self._budget.usd_per_day, self._budget.calls_per_day):
+        if (
+            self._note is not None and not self._capped
+        ):  # nothing to hold it against: one transaction less a call
+            self._note(day, self._purpose, 1, reserved)
+            return Reservation(day, model, reserved)
+        budget = self._budget
+        if not self._store.reserve(day, self._purpose, reserved, budget.usd_per_day, budget.calls_per_day):
+            if budget.calls_per_day is not None or not reserved:
+                self._spent_until = self._clock() + LOOK_AGAIN
             return "budget"
-        return Booking(day, model, reserved)
+        return Reservation(day, model, reserved)
 
-    def settle(self, booking: Booking, input_tokens: int | None, output_tokens: int | None) -> float:
-        """Correct a booking to the tokens used; returns USD. Unknown use keeps the whole reservation."""
+    def settle(self, reservation: Reservation, input_tokens: int | None, output_tokens: int | None) -> float:
+        """Correct a reservation to the tokens used; returns USD. Unknown use keeps the whole reservation."""
         if input_tokens is None or output_tokens is None:
-            return booking.usd
-        usd = self.usd(booking.model, input_tokens, output_tokens) or 0.0
-        self._purse.settle(booking.day, usd - booking.usd)
+            return reservation.usd
+        usd = self.usd(reservation.model, input_tokens, output_tokens) or 0.0
+        if self._note is not None and not self._capped:
+            self._note(reservation.day, self._purpose, 0, usd - reservation.usd)
+        else:
+            self._store.settle(reservation.day, self._purpose, usd - reservation.usd)
         return usd
 
     def usd(self, model: str, input_tokens: int, output_tokens: int) -> float | None:

@@ -1,0 +1,77 @@
+"""Every shape a ledger has had, and the steps from each to the next. Append-only: a step is never changed once released.
+
+A ledger is made by the same way: `metadata.create_all` gives today's shape, and the version beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from promptguard.ledger import schema
+
+
+class SchemaTrouble(Exception):  # noqa: N818 - told as a state of the file
+    """The file is of another kind or version."""
+
+    def __init__(self, kind: Literal["foreign", "newer", "damaged"], reason: str) -> None:
+        super().__init__(reason)
+        self.kind: Literal["foreign", "newer", "damaged"] = kind
+
+
+def _budgets_of_their_own(connection: Connection) -> None:
+    """Let the table of budgets begin with what the running days have spent: until then one total was held against all."""
+    schema.metadata.create_all(connection)
+    connection.exec_driver_sql(
+        "INSERT OR IGNORE INTO budget (day, purpose, calls, usd) SELECT day, 'shadow', calls, usd FROM spend"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _budgets_of_their_own}
+"""version found → the step to the next one"""
+
+
+def migrate(connection: Connection) -> None:
+    """Bring a ledger to today's shape within the caller's transaction. Raises SchemaTrouble."""
+    tables = {
+        name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
+    ours = {schema.meta.name, schema.pair.name}
+    if tables and not ours & tables:
+        raise SchemaTrouble("foreign", f"it has the table {min(tables)!r}")
+    if not ours <= tables and tables:
+        raise SchemaTrouble("damaged", "tables are missing")
+    found = _version(connection) if tables else schema.SCHEMA_VERSION
+    if found > schema.SCHEMA_VERSION:
+        raise SchemaTrouble("newer", f"schema {found}, this version writes {schema.SCHEMA_VERSION}")
+    while found < schema.SCHEMA_VERSION:
+        MIGRATIONS[found](connection)
+        found += 1
+        connection.execute(
+            schema.meta.update()
+            .where(schema.meta.c.name == "schema_version")
+            .values(value=str(found).encode())
+        )
+    schema.metadata.create_all(connection)
+    stored_once(connection, "schema_version", str(schema.SCHEMA_VERSION).encode())
+
+
+def _version(connection: Connection) -> int:
+    """Return the version that is noted; 1 for the first ones, whose first transaction was cut off before the note."""
+    found = connection.execute(
+        select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+    ).scalar_one_or_none()
+    try:
+        return 1 if found is None else int(found)
+    except ValueError:
+        raise SchemaTrouble("damaged", "its version cannot be read") from None
+
+
+def stored_once(connection: Connection, name: str, value: bytes) -> bytes:
+    """Return the stored value of `name`, storing `value` if there is none yet; safe between processes."""
+    connection.execute(upsert(schema.meta).values(name=name, value=value).on_conflict_do_nothing())
+    stored = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar_one()
+    return bytes(stored)

@@ -1,0 +1,107 @@
+"""Reading a ledger without writing to it: for status, report and every page, in any process, while others write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, select
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from promptguard.errors import InputFileError
+from promptguard.ledger import schema
+from promptguard.ledger.place import FILE_NAME
+from promptguard.ledger.trouble import Trouble, kind_of, of_error, trouble
+from promptguard.lifetime import forks
+
+BUSY_SECONDS = 5.0
+
+log = logging.getLogger("promptguard")
+
+_UNREADABLE = (SQLAlchemyError, UnicodeDecodeError, ValueError, TypeError, KeyError, OSError, OverflowError)
+"""What a damaged row, or a foreign one, makes of whoever reads it."""
+
+
+@contextmanager
+def reading(directory: str | Path) -> Iterator[Connection]:
+    """Open a ledger for reading only, its connection closed at the end of the block.
+
+    Raises InputFileError, in one line, when there is no ledger, when it is of a newer version, and when it, or what the
+    block reads of it, cannot be read.
+    """
+    path = Path(directory).expanduser() / FILE_NAME
+    if not path.is_file():
+        raise InputFileError(
+            f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
+        )
+    engine = _engine(path)
+    try:
+        with forks.connection(), engine.connect() as connection:
+            _check(connection, path)
+            yield connection
+    except InputFileError:
+        raise
+    except _UNREADABLE as error:
+        log.debug("the ledger cannot be read", exc_info=error)
+        raise InputFileError(_told(of_error(path, error))) from error
+    finally:
+        engine.dispose()
+
+
+def _told(found: Trouble) -> str:
+    return found.told.replace("; it is tried again", "")
+
+
+def _engine(path: Path) -> Engine:
+    """Return an engine that only reads; of a volume that is read-only itself, as of a file that nobody changes.
+
+    SQLite makes a -shm file beside a ledger to read it, which cannot be on such a volume; after an ordinary end of all its
+    writers the file alone is the whole truth. https://www.sqlite.org/wal.html#read_only_databases
+    """
+    query = {"mode": "ro", "uri": "true"}
+    found = _made(path, query)
+    try:
+        with forks.connection(), found.connect() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+    except DatabaseError as error:
+        found.dispose()
+        wal = Path(f"{path}-wal")
+        if kind_of(error) in {"read-only", "unusable", "denied"} and not (
+            wal.exists() and wal.stat().st_size
+        ):
+            return _made(path, {**query, "immutable": "1"})
+        raise InputFileError(_told(of_error(path, error))) from error
+    except _UNREADABLE as error:
+        found.dispose()
+        raise InputFileError(_told(of_error(path, error))) from error
+    return found
+
+
+def _made(path: Path, query: dict[str, str]) -> Engine:
+    file = f"file:{quote(str(path.resolve()))}"  # or "?" and "#" in a directory's name would end the path
+    url = URL.create("sqlite", database=file, query=query)
+    return create_engine(
+        url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
+    )
+
+
+def _check(connection: Connection, path: Path) -> None:
+    tables = {
+        name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
+    if not tables:
+        raise InputFileError(_told(trouble(path, "damaged", "it is empty")))
+    if schema.meta.name not in tables or schema.pair.name not in tables:
+        raise InputFileError(_told(trouble(path, "foreign")))
+    version = connection.execute(
+        select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+    ).scalar_one_or_none()
+    if version is None:
+        raise InputFileError(_told(trouble(path, "foreign")))
+    if int(version) > schema.SCHEMA_VERSION:
+        reason = f"schema {int(version)}, this version of PromptGuard reads up to {schema.SCHEMA_VERSION}"
+        raise InputFileError(_told(trouble(path, "newer", reason)))
