@@ -23,7 +23,7 @@ OPENAI = (
 ANTHROPIC = (
     (b"x-api-key", b"sk-ant-one"),
     (b"anthropic-version", b"2023-06-01"),
-    (b"anthropic-beta", b"context-1m"),
+    (b"anthropic-beta", b"context-1m-2025-08-07"),
 )
 SIGNED = (
     (
