@@ -99,7 +99,7 @@ QUESTIONS: tuple[Asked, ...] = (
         "model": "gpt-5.6", "messages": [{"role": "user", "content": "City?"}], "stream": True,
         "stream_options": {"include_usage": True}, "top_p": 0.9, "service_tier": "auto", "user": "u1",
         "response_format": {"type": "json_schema", "json_schema": {"name": "c", "schema": TOOL["function"]["parameters"]}},
-        "metadata": {"a": "b"}, "prompt_cache_key": "k", "a_field_of_next_year": {"deep": [1, [2, {"x": None}]]},
+        "metadata": {"a": "b"}, "prompt_cache_key": "k", "prediction": {"deep": [1, [2, {"x": None}]]},
     }),
     Asked(
         "https://me.openai.azure.com",
