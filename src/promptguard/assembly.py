@@ -31,7 +31,7 @@ from promptguard.core.options import (
 )
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError
-from promptguard.guarding import Guard, Services
+from promptguard.guarding import Interceptor, Services
 
 if TYPE_CHECKING:
     from promptguard.background.counting import Counting
@@ -77,7 +77,7 @@ class Assembly:
         self._directory = _directory(wanted.ledger)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
-        self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+        self._guards: weakref.WeakSet[Interceptor] = weakref.WeakSet()
         self._disk: Use[DiskCache] | None = None
         self._settings = Settings(
             cache=cache_option(wanted.cache),
@@ -99,17 +99,17 @@ class Assembly:
         """Whether the application's own calls may go to another model."""
         return any(isinstance(action, Route) for action in self.actions)
 
-    def guard(self, make_twin: Callable[[], BackgroundClient]) -> Guard:
+    def guard(self, make_twin: Callable[[], BackgroundClient]) -> Interceptor:
         """Return a guard for one HTTP client; guards of one assembly share cache and background work."""
         from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 
-        cache, flights, settings = self._cached
+        cache, single_flight, settings = self._cached
         seed = self._wanted.seed
-        guard = Guard(
+        guard = Interceptor(
             settings,
             groups=self._groups,
             cache=cache,
-            flights=flights,
+            single_flight=single_flight,
             telemetry=Telemetry(__version__),
             make_twin=make_twin,
             serve=self._services,
@@ -141,15 +141,15 @@ class Assembly:
             settings = replace(settings, secret=_kept_secret(self._directory / KEY_FILE))
         if option is None:
             return None, None, settings
-        from promptguard.cache.flights import Flights
+        from promptguard.cache.single_flight import SingleFlight
         from promptguard.http.streams import finish_abandoned
 
         self._disk = self._disk_cache(option, settings.secret) if option.kind == "disk" else None
         if self._disk is not None:
-            return self._disk.thing, Flights(finish_abandoned), settings
+            return self._disk.thing, SingleFlight(finish_abandoned), settings
         from promptguard.cache.memory import MemoryCache
 
-        return MemoryCache(option.max_bytes), Flights(finish_abandoned), settings
+        return MemoryCache(option.max_bytes), SingleFlight(finish_abandoned), settings
 
     def _disk_cache(self, option: Cache, secret: bytes) -> Use[DiskCache]:
         from promptguard.cache.disk import DiskCache, disk_caches
@@ -166,7 +166,7 @@ class Assembly:
         for guard in list(self._guards)[:1]:  # they share one cache, and one of them is enough to count
             guard.on_cache_event(kind, reason)
 
-    def _services(self, guard: Guard) -> Services:
+    def _services(self, guard: Interceptor) -> Services:
         """Connect a guard to what works for it: at wrap(), and once more in each forked child. Opens no file."""
         settings, disk = guard.settings, None
         if self._disk is not None:
@@ -209,7 +209,7 @@ class Assembly:
         )
         return Services(background=use, cache=disk, asker=asker)
 
-    def _counting(self, guard: Guard) -> Use[Counting]:
+    def _counting(self, guard: Interceptor) -> Use[Counting]:
         """Count for the ledger what a cache on disk did: it outlives the process, so its counts should."""
         from promptguard.background.counting import Counting, countings
 

@@ -60,7 +60,7 @@ class Services:
 NO_SERVICES = Services()
 
 
-class Guard:
+class Interceptor:
     """The ports of one wrapped client; the drivers in `http/` call it on the caller's thread or loop."""
 
     def __init__(
@@ -69,10 +69,10 @@ class Guard:
         *,
         groups: Groups,
         cache: Any,
-        flights: Any = None,
+        single_flight: Any = None,
         telemetry: Telemetry | None,
         make_twin: Callable[[], BackgroundClient],
-        serve: Callable[[Guard], Services] = lambda _guard: NO_SERVICES,
+        serve: Callable[[Interceptor], Services] = lambda _guard: NO_SERVICES,
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
         wall: Callable[[], float] = time.time,
@@ -99,7 +99,7 @@ class Guard:
         self.wall = wall
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
-        self._flights = flights
+        self._single_flight = single_flight
         self._turns = VariantSelector(
             None if cache_option is None or cache_option.draw == "turn" else self._draw
         )
@@ -108,7 +108,7 @@ class Guard:
             do.Lookup: self._lookup,
             do.Choose: self._choose,
             do.Save: self._save,
-            do.Land: self._land,
+            do.Complete: self._complete,
             do.Witness: self._witness,
             do.Offer: self._offer,
             do.Forfeit: self._forfeit,
@@ -222,7 +222,7 @@ class Guard:
     def join(self, effect: do.Join) -> do.Joined:
         """Lead equal calls or wait for the one that does; alone where that fails."""
         try:
-            joined: do.Joined = self._flights.join(effect.keys, effect.seconds)
+            joined: do.Joined = self._single_flight.join(effect.keys, effect.seconds)
         except Exception as error:  # noqa: BLE001 - a call that cannot be shared is made
             self.fault("single flight", error)
             return do.ALONE
@@ -231,15 +231,15 @@ class Guard:
     async def join_async(self, effect: do.Join) -> do.Joined:
         """Do as `join` does, without blocking the loop."""
         try:
-            joined: do.Joined = await self._flights.join_async(effect.keys, effect.seconds)
+            joined: do.Joined = await self._single_flight.join_async(effect.keys, effect.seconds)
         except Exception as error:  # noqa: BLE001
             self.fault("single flight", error)
             return do.ALONE
         return joined
 
-    def leave(self, seat: Any) -> None:
+    def leave(self, leader: Any) -> None:
         """Give up the lead, if it is still held."""
-        self._land(do.Land(seat, None, "gone"))
+        self._complete(do.Complete(leader, None, "gone"))
 
     def fault(self, operation: str, error: BaseException) -> None:
         """Count a fault of our own."""
@@ -285,9 +285,9 @@ class Guard:
         except Exception as error:  # noqa: BLE001 - the answer is kept whoever gave it
             self.fault("identity", error)
 
-    def _land(self, effect: do.Land) -> None:
+    def _complete(self, effect: do.Complete) -> None:
         try:
-            self._flights.land(effect.seat, effect.reply, effect.outcome)
+            self._single_flight.complete(effect.leader, effect.reply, effect.outcome)
         except Exception as error:  # noqa: BLE001 - who waits has a deadline
             self.fault("single flight", error)
 

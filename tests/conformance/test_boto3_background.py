@@ -48,7 +48,7 @@ FAULTS = [
     "promptguard.core.caching.cache_key",
     "promptguard.cache.memory.MemoryCache.get",
     "promptguard.cache.memory.MemoryCache.put",
-    "promptguard.guarding.Guard.begin",
+    "promptguard.guarding.Interceptor.begin",
     "promptguard.http.botocore_session._to_ours",
     "promptguard.http.botocore_session._raw",
     "promptguard.http.botocore_session._rebuilt",

@@ -26,7 +26,7 @@ def begin_with(entry_settings, asked=None, **ctx):
 
 
 def lead(effect):
-    return do.Joined(key=effect.keys[0], seat="seat")
+    return do.Joined(key=effect.keys[0], leader="leader")
 
 
 def test_a_leader_looks_once_more_saves_and_lands():
@@ -36,13 +36,13 @@ def test_a_leader_looks_once_more_saves_and_lands():
     assert seen[1].keys == (seen[0].key,)
     rest = [flow.send(lead(seen[1])), flow.send(None), flow.send(None), flow.send(OK), flow.send(body())]
     assert kinds(rest) == ["Lookup", "Emit", "Send", "Deliver", "Save"]
-    landed = flow.send(None)
-    assert (landed.seat, landed.outcome, landed.reply) == ("seat", "saved", rest[4].reply)
+    completed = flow.send(None)
+    assert (completed.leader, completed.outcome, completed.reply) == ("leader", "saved", rest[4].reply)
 
 
 def test_what_another_leader_saved_meanwhile_is_served_and_passed_on():
-    seen = run(begin(cached()), None, do.Joined(key="k", seat="seat"), ENTRY, None, None)
-    assert kinds(seen) == ["Lookup", "Join", "Lookup", "Land", "Emit", "Serve"]
+    seen = run(begin(cached()), None, do.Joined(key="k", leader="leader"), ENTRY, None, None)
+    assert kinds(seen) == ["Lookup", "Join", "Lookup", "Complete", "Emit", "Serve"]
     assert (seen[3].outcome, seen[4].event.result, seen[5].reply) == ("saved", "hit", ENTRY)
 
 
@@ -79,7 +79,7 @@ def test_a_leader_without_an_answer_to_share_tells_why(answer, outcome):
     if isinstance(answer, do.Body):
         flow.send(OK)
     found = flow.send(answer)
-    while not isinstance(found, do.Land):
+    while not isinstance(found, do.Complete):
         assert not isinstance(found, do.Save)
         found = flow.send(None)
     assert (found.reply, found.outcome) == (None, outcome)

@@ -1,7 +1,7 @@
 """The cache's part of a call: whether it is answered without the network, and what is kept of its answer.
 
     Lookup → (Choose) → hit: Serve
-           → miss: Join → the answer another call got, or the lead: Lookup once more, Send, ..., Save, Land
+           → miss: Join → the answer another call got, or the lead: Lookup once more, Send, ..., Save, Complete
 
 Pure, like the flow it belongs to.
 """
@@ -120,12 +120,12 @@ def _join(
         return joined.reply
     if joined.key is None:
         return None
-    call.key, call.seat = joined.key, joined.seat
+    call.key, call.leader = joined.key, joined.leader
     # Looked up once more: another leader may have saved its answer between our first look and now.
     entry: StoredReply | None = yield do.Lookup(call.key)
     if entry is None or _why_not(entry, call, ctx, cache):
         return None
-    yield from land(call, entry, "saved")
+    yield from complete(call, entry, "saved")
     return entry
 
 
@@ -164,19 +164,19 @@ def keep(
         ended = (
             "unsaved" if reading.complete else {"cut": "failed", "closed": "gone"}.get(body.end, "unsaved")
         )
-        yield from land(call, None, ended)
+        yield from complete(call, None, ended)
         return False
     entry = _entry(call, ctx, head, body, reading)
     yield do.Save(call.key, entry)
-    yield from land(call, entry, "saved")
+    yield from complete(call, entry, "saved")
     return True
 
 
-def land(call: CallState, reply: StoredReply | None, outcome: Any) -> Steps:
+def complete(call: CallState, reply: StoredReply | None, outcome: Any) -> Steps:
     """Tell those who wait for this call, if any could."""
-    seat, call.seat = call.seat, None
-    if seat is not None:
-        yield do.Land(seat, reply, outcome)
+    leader, call.leader = call.leader, None
+    if leader is not None:
+        yield do.Complete(leader, reply, outcome)
 
 
 def _entry(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, reading: Reading) -> StoredReply:

@@ -55,7 +55,7 @@ class CallState:
     prompt: PromptReference | None = None
     key: str | None = None
     """where the answer will be kept"""
-    seat: Any = None
+    leader: Any = None
     """of the leader of equal calls"""
     prior: StoredReply | None = None
     """the cached answer that this call's own replaces and is paired with"""

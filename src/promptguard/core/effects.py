@@ -45,15 +45,15 @@ class Joined:
 
     reply: StoredReply | None = None
     key: str | None = None
-    seat: Any = None
-    """the leader's, to be given back by `Land`; opaque here"""
+    leader: Any = None
+    """the leader's, to be given back by `Complete`; opaque here"""
 
 
 ALONE = Joined()
 
 
 @dataclass(frozen=True, slots=True)
-class Land:
+class Complete:
     """The leader's answer, for those who wait: `reply`, or None with the reason that decides what they do.
 
     `failed`: the attempt brought no answer, so one of them takes over. `gone`: so did its caller, by cancelling or by
@@ -61,7 +61,7 @@ class Land:
     that may not be shared, so each of them asks for itself.
     """
 
-    seat: Any
+    leader: Any
     reply: StoredReply | None
     outcome: Literal["saved", "failed", "gone", "unsaved"]
 
@@ -194,5 +194,17 @@ class Emit:
 
 
 Effect = (
-    Lookup | Choose | Join | Land | Witness | Send | Deliver | Serve | Refuse | Save | Offer | Forfeit | Emit
+    Lookup
+    | Choose
+    | Join
+    | Complete
+    | Witness
+    | Send
+    | Deliver
+    | Serve
+    | Refuse
+    | Save
+    | Offer
+    | Forfeit
+    | Emit
 )

@@ -1,6 +1,6 @@
 """A call's whole life as a generator of effects: every decision is here, no IO.
 
-    Lookup → (Serve) → Join → Send → Deliver → Offer, Save, Land, Emit
+    Lookup → (Serve) → Join → Send → Deliver → Offer, Save, Complete, Emit
 
 The generator is driven on the caller's path by `http/transport`. It is suspended at `Deliver` while the caller reads
 the answer, and finishes when the caller is done with it, so that a streamed answer is judged by its terminal event.
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from promptguard.core import effects as do
-from promptguard.core.caching import answered, keep, land
+from promptguard.core.caching import answered, complete, keep
 from promptguard.core.context import CallContext, CallState
 from promptguard.core.events import CallMade, NotPaired, NotRead
 from promptguard.core.key import cluster_digest, is_signed, question_digest
@@ -105,7 +105,7 @@ def _send(call: CallState, ctx: CallContext) -> Generator[do.Effect, Any, do.Hea
         and head.status not in _ROUTE_KEPT
     ):
         call.routed_to = call.routed = call.key = None  # what comes now is not the answer the key stands for
-        yield from land(call, None, "unsaved")
+        yield from complete(call, None, "unsaved")
         head = yield do.Send()
     if isinstance(head, do.Head) and head.status < 400:
         return head
@@ -117,7 +117,7 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
     """Count an attempt without an answer: missing on the control's side, and the SDK may try again."""
     status = head.status if isinstance(head, do.Head) else None
     error = head.error if isinstance(head, do.Lost) else f"status_{head.status}"
-    yield from land(call, None, "gone" if error in _CALLER_WENT else "failed")
+    yield from complete(call, None, "gone" if error in _CALLER_WENT else "failed")
     for stream, ticket in call.tickets.items():
         # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
         side: Any = "candidate_error" if stream == "replay" else "control_error"

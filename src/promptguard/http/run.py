@@ -42,7 +42,7 @@ class Ports(Protocol):
     async def join_async(self, effect: do.Join) -> do.Joined:
         """Do the same on this event loop, without blocking it."""
 
-    def leave(self, seat: Any) -> None:
+    def leave(self, leader: Any) -> None:
         """Give up the lead, if it is still held."""
 
     def fault(self, operation: str, error: BaseException) -> None:
@@ -91,7 +91,7 @@ _TAKE_TIME = (do.Send, do.Join, do.Deliver, do.Serve, do.Refuse)
 class Run:
     """One flow being driven: performs what returns at once, stops at what takes time."""
 
-    __slots__ = ("_flow", "_head", "_library", "_ports", "_request", "_seat", "effect")
+    __slots__ = ("_flow", "_head", "_leader", "_library", "_ports", "_request", "effect")
 
     def __init__(self, flow: Flow, request: Any, ports: Ports, library: Library) -> None:
         self._flow = flow
@@ -99,7 +99,7 @@ class Run:
         self._ports = ports
         self._library = library
         self._head: do.Head | None = None
-        self._seat: Any = None
+        self._leader: Any = None
         self.effect: do.Effect | None = None
         self._advance(None)
 
@@ -119,19 +119,19 @@ class Run:
     def _end(self) -> None:
         """Note that the flow is over; whatever ended it, nobody waits for this call any longer."""
         self.effect = None
-        seat, self._seat = self._seat, None
-        if seat is not None:
-            self._ports.leave(seat)
+        leader, self._leader = self._leader, None
+        if leader is not None:
+            self._ports.leave(leader)
 
     def __del__(self) -> None:
         # An exception between two steps, such as KeyboardInterrupt, or a task that was dropped with its loop.
         # At the very end of the process the module's names may be gone already.
-        if getattr(self, "_seat", None) is not None and finish_later is not None:
+        if getattr(self, "_leader", None) is not None and finish_later is not None:
             finish_later(self._end)
 
     def joined(self, how: do.Joined) -> None:
         """Go on with the answer of an equal call, as the leader, or alone."""
-        self._seat = how.seat
+        self._leader = how.leader
         self._advance(how)
 
     def outgoing(self) -> Any:

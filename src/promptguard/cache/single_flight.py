@@ -2,7 +2,7 @@
 
 One call leads; the others wait, threads on an event, tasks on a future of their own loop. Nobody waits for ever and
 nobody depends on the leader's good behaviour: a leader that fails, is cancelled or vanishes lets one of the waiting
-take over, each waits no longer than its own timeout, and whoever is let go asks for itself, as without us
+take over, each waits no longer than its own timeout, and a released follower makes its own upstream call, as if unwrapped
 (docs/decisions/0012-single-flight.md).
 """
 
@@ -28,14 +28,14 @@ FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
 """Seconds between looks for leaders whose answers were dropped unread."""
 
 
-class Flight:
+class SharedCall:
     """One call upstream, and who waits for it."""
 
-    __slots__ = ("event", "failures", "futures", "key", "leader", "outcome", "reply")
+    __slots__ = ("event", "failures", "futures", "key", "outcome", "owner", "reply")
 
-    def __init__(self, key: str, leader: object, failures: int) -> None:
+    def __init__(self, key: str, owner: object, failures: int) -> None:
         self.key = key
-        self.leader = leader
+        self.owner = owner
         self.failures = failures
         self.reply: StoredReply | None = None
         self.outcome: Outcome | None = None
@@ -43,7 +43,7 @@ class Flight:
         self.futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
 
 
-class Flights:
+class SingleFlight:
     """The calls on their way, by key. `tidy` finishes answers that were dropped unread; it is run while waiting."""
 
     def __init__(
@@ -52,11 +52,11 @@ class Flights:
         self._tidy = tidy
         self._clock = clock
         self._lock = threading.Lock()
-        self._flights: dict[str, Flight] = {}
+        self._calls: dict[str, SharedCall] = {}
         survive_fork(self)
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._calls)
 
     def join(self, keys: tuple[str, ...], seconds: float) -> Joined:
         """Lead the first of `keys` that is free, or wait on this thread for the last of them, at most `seconds`."""
@@ -94,17 +94,17 @@ class Flights:
                 return decided
             failures = found.failures
 
-    def land(self, seat: Flight, reply: StoredReply | None, outcome: Outcome) -> None:
-        """End a flight and wake who waits; only the first call counts."""
+    def complete(self, leader: SharedCall, reply: StoredReply | None, outcome: Outcome) -> None:
+        """End a call and wake who waits; only the first call counts."""
         with self._lock:
-            if seat.outcome is not None:
+            if leader.outcome is not None:
                 return
-            seat.reply, seat.outcome = reply, outcome
-            seat.failures += outcome == "failed"
-            if self._flights.get(seat.key) is seat:
-                del self._flights[seat.key]
-            futures, seat.futures = seat.futures, {}
-        seat.event.set()
+            leader.reply, leader.outcome = reply, outcome
+            leader.failures += outcome == "failed"
+            if self._calls.get(leader.key) is leader:
+                del self._calls[leader.key]
+            futures, leader.futures = leader.futures, {}
+        leader.event.set()
         for loop, waiting in futures.items():
             with suppress(RuntimeError):  # the loop is closed, and so is whoever waited on it
                 loop.call_soon_threadsafe(_wake, loop, waiting)
@@ -112,35 +112,35 @@ class Flights:
     def after_fork(self) -> None:
         """Begin empty in a child process: who led and who waited is the parent's."""
         self._lock = threading.Lock()
-        self._flights = {}
+        self._calls = {}
 
-    def _enter(self, keys: tuple[str, ...], me: object, failures: int) -> Flight | Joined:
+    def _enter(self, keys: tuple[str, ...], me: object, failures: int) -> SharedCall | Joined:
         with self._lock:
             for key in keys:
-                if key not in self._flights:
-                    flight = self._flights[key] = Flight(key, me, failures)
-                    return Joined(key=key, seat=flight)
-            flight = self._flights[keys[-1]]
+                if key not in self._calls:
+                    call = self._calls[key] = SharedCall(key, me, failures)
+                    return Joined(key=key, leader=call)
+            call = self._calls[keys[-1]]
             # Who leads and asks the same again before its answer is read would wait for itself.
-            return ALONE if flight.leader == me else flight
+            return ALONE if call.owner == me else call
 
-    def _future(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
+    def _future(self, call: SharedCall, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
         with self._lock:
-            if flight.outcome is not None:
+            if call.outcome is not None:
                 return None
-            if loop not in flight.futures:
-                flight.futures[loop] = []
-                loop.call_later(FIRST_LOOK, self._look, flight, loop, FIRST_LOOK)
+            if loop not in call.futures:
+                call.futures[loop] = []
+                loop.call_later(FIRST_LOOK, self._look, call, loop, FIRST_LOOK)
             future = loop.create_future()
-            flight.futures[loop].append(future)
+            call.futures[loop].append(future)
             return future
 
-    def _look(self, flight: Flight, loop: asyncio.AbstractEventLoop, moment: float) -> None:
-        """Look for answers that were dropped unread while a flight goes on: one timer for all who wait on a loop."""
-        if flight.outcome is None:
+    def _look(self, call: SharedCall, loop: asyncio.AbstractEventLoop, moment: float) -> None:
+        """Look for answers that were dropped unread while a call goes on: one timer for all who wait on a loop."""
+        if call.outcome is None:
             self._tidy()
             moment = min(2 * moment, LONGEST_LOOK)
-            loop.call_later(moment, self._look, flight, loop, moment)
+            loop.call_later(moment, self._look, call, loop, moment)
 
     def _moments(self, deadline: float) -> Iterator[float]:
         """Yield how long to wait next, longer each time, until the deadline."""
@@ -150,11 +150,11 @@ class Flights:
             moment = min(2 * moment, LONGEST_LOOK)
 
 
-def _decided(flight: Flight) -> Joined | None:
+def _decided(call: SharedCall) -> Joined | None:
     """Return how a call goes on after a wait; None when it should try to take over."""
-    if flight.reply is not None:
-        return Joined(reply=flight.reply)
-    over = flight.outcome not in {"failed", "gone"} or flight.failures >= MOST_FAILURES
+    if call.reply is not None:
+        return Joined(reply=call.reply)
+    over = call.outcome not in {"failed", "gone"} or call.failures >= MOST_FAILURES
     return ALONE if over else None
 
 

@@ -52,7 +52,7 @@ def test_a_flow_that_fails_gives_the_lead_back(made, monkeypatch):
     _, client, ports = made
     monkeypatch.setattr("promptguard.core.flow.keep", lambda *_, **__: 1 / 0)
     assert client.post(URL, json=QUESTION).content == PLAIN
-    assert len(ports._flights) == 0
+    assert len(ports._single_flight) == 0
     assert ports.faults.counts["flow:ZeroDivisionError"] == 1
 
 
@@ -60,7 +60,7 @@ def test_an_answer_that_cannot_be_recorded_gives_the_lead_back(made, monkeypatch
     _, client, ports = made
     monkeypatch.setattr("promptguard.http.transport.recorded_stream_class", lambda _: 1 / 0)
     assert client.post(URL, json=QUESTION).content == PLAIN
-    assert len(ports._flights) == 0
+    assert len(ports._single_flight) == 0
 
 
 @pytest.mark.parametrize("error", [httpx.ReadTimeout("slow"), KeyboardInterrupt(), SystemExit(0)])
@@ -69,18 +69,18 @@ def test_an_exception_from_the_network_gives_the_lead_back(made, error):
     provider.raises = error
     with pytest.raises(type(error)):
         client.post(URL, json=QUESTION)
-    assert len(ports._flights) == 0
+    assert len(ports._single_flight) == 0
 
 
 def test_an_answer_dropped_unread_gives_the_lead_back(made):
     provider, client, ports = made
     request = client.build_request("POST", URL, json=QUESTION)
     response = client.send(request, stream=True)
-    assert len(ports._flights) == 1
+    assert len(ports._single_flight) == 1
     del response
     gc.collect()
     assert elsewhere(client) == [PLAIN]
-    assert (provider.upstream, len(ports._flights)) == (2, 0)
+    assert (provider.upstream, len(ports._single_flight)) == (2, 0)
 
 
 def test_an_exception_between_two_steps_gives_the_lead_back(made, monkeypatch):
@@ -96,7 +96,7 @@ def test_an_exception_between_two_steps_gives_the_lead_back(made, monkeypatch):
             client.post(URL, json=QUESTION)
     gc.collect()
     finish_abandoned()
-    assert len(ports._flights) == 0
+    assert len(ports._single_flight) == 0
     assert elsewhere(client) == [PLAIN]
 
 
@@ -111,8 +111,8 @@ def test_the_same_thread_never_waits_for_itself(made):
 def test_a_call_that_is_dropped_when_the_process_is_all_but_gone_says_nothing(monkeypatch):
     """Then the names of a module are None."""
     run = Run.__new__(Run)
-    run._seat = object()
+    run._leader = object()
     with monkeypatch.context() as patched:
         patched.setattr("promptguard.http.run.finish_later", None)
         run.__del__()
-    run._seat = None
+    run._leader = None
