@@ -115,7 +115,12 @@ def pytest_generate_tests(metafunc):
     """Every cell that can run here, so that nothing is skipped: the table says what cannot run, and why."""
     if "adapter" not in metafunc.fixturenames:
         return
-    installed = [adapter for adapter in ADAPTERS if adapter.missing() is None]
+    chosen = getattr(metafunc.module, "SDKS", None)
+    installed = [
+        adapter
+        for adapter in ADAPTERS
+        if adapter.missing() is None and (chosen is None or adapter.name in chosen)
+    ]
     if "feature" in metafunc.fixturenames:
         cells = [
             pytest.param(adapter, feature, id=f"{adapter.name}-{feature.__name__}")
