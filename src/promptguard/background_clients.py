@@ -37,6 +37,10 @@ class HttpSettings(Protocol):
     def obstacles(self) -> tuple[str, ...]:
         """What of it cannot be built again, and why."""
 
+    @property
+    def usable(self) -> bool:
+        """Whether any call can be made with what can be built."""
+
     def build(self) -> Any:
         """Return another client like it, for background work alone."""
 
@@ -79,7 +83,7 @@ def makers_for(client: Any, family: SdkFamily, slots: Sequence[Slot], wish: Wish
 
 
 def _from_settings(family: SdkFamily, slot: Slot, settings: HttpSettings) -> BackgroundClient:
-    return _over(family, slot.owner, settings.build())
+    return _over(family, slot.owner, settings.build()) if settings.usable else NoBackgroundClient()
 
 
 def _from_factory(family: SdkFamily, slot: Slot, factory: _FactoryClients) -> BackgroundClient:
@@ -101,7 +105,9 @@ def maker_for_http(http: Any, wish: Wish | None) -> Maker:
         return _logged(lambda: HttpBackgroundClient(adopted(made.take())))
     settings = client_settings(http, connections=wish.connections)
     _tell(wish, "the HTTP client", settings.obstacles)
-    return _logged(lambda: HttpBackgroundClient(settings.build()))
+    return _logged(
+        lambda: HttpBackgroundClient(settings.build()) if settings.usable else NoBackgroundClient()
+    )
 
 
 def _settings(http: Any, wish: Wish) -> HttpSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import socket
+import socketserver
 import threading
 
 import pytest
@@ -34,31 +34,33 @@ def client_class(family, is_async):
     return family.AsyncClient if is_async else family.Client
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def __init__(self, talk, stopping):
+        class Conversation(socketserver.BaseRequestHandler):
+            def handle(self):
+                with contextlib.suppress(OSError):
+                    self.request.recv(65536)
+                    talk(self.request, stopping)
+
+        super().__init__(("127.0.0.1", 0), Conversation)
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
 @pytest.fixture
 def serve():
     """Start a server that has `talk(connection, stopping)` answer each connection; returns its origin."""
-    stopping = threading.Event()
-    listeners = []
+    stopping, servers = threading.Event(), []
 
     def start(talk):
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-
-        def accept():
-            with contextlib.suppress(OSError):
-                while not stopping.is_set():
-                    connection, _ = listener.accept()
-                    threading.Thread(target=converse, args=(connection,), daemon=True).start()
-
-        def converse(connection):
-            with connection, contextlib.suppress(OSError):
-                connection.recv(65536)
-                talk(connection, stopping)
-
-        threading.Thread(target=accept, daemon=True).start()
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        servers.append(_Server(talk, stopping))
+        return f"http://127.0.0.1:{servers[-1].server_address[1]}"
 
     yield start
     stopping.set()
-    for listener in listeners:
-        listener.close()
+    for server in servers:
+        server.shutdown()
+        server.server_close()

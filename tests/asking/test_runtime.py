@@ -11,6 +11,7 @@ import pytest
 
 from promptguard.runtime import event_loop_thread, spare_threads
 from promptguard.runtime.event_loop_thread import await_within, release_after, retain
+from promptguard.runtime.idle_close import CloseWhenIdle
 from promptguard.runtime.lost import CallLost
 from promptguard.runtime.spare_threads import call_within, seconds_left
 from tests.cache.replies import until
@@ -223,3 +224,19 @@ def test_a_child_has_threads_and_a_loop_of_its_own():
     assert status == 0
     assert await_within(5.0, answer) == 42  # the parent's loop is still woken
     release_after(nothing)
+
+
+def test_connections_are_closed_when_the_last_call_on_them_has_ended():
+    closed = []
+    connections = CloseWhenIdle(lambda: closed.append(1))
+    with connections:
+        connections.close()
+        with pytest.raises(ConnectionError):
+            connections.__enter__()
+        assert not closed
+    assert closed == [1]
+    connections.close()
+    assert closed == [1]
+    idle = CloseWhenIdle(lambda: closed.append(2))
+    idle.close()
+    assert closed == [1, 2]

@@ -245,6 +245,9 @@ def test_a_bearer_token_goes_with_the_call_and_nothing_is_signed(client):
             sent.append(prepared)
             return 200, b"{}", ()
 
+        def close(self):
+            pass
+
     asker = family.background_client(client, Session(), object)
     headers = {
         "authorization": "Bearer token-1",

@@ -88,12 +88,11 @@ def test_nothing_is_said_where_nothing_is_missing(options, provider, guarded, ca
 
 def test_a_sampled_call_without_a_background_client_costs_nothing(provider, guarded):
     budget = promptguard.Budget(calls_per_day=1)
-    asked = promptguard.Shadow(model="gpt-4-other", sample=1.0, repeat=0.0, budget=budget)
+    asked = promptguard.Shadow(model="gpt-4-other", sample=1.0, repeat=0.0, budget=budget, workers=1)
     client = promptguard.wrap(unknown(provider), ledger=guarded, shadow=asked)
     assert [ask(client) for _ in range(3)]
     assert promptguard.flush(10.0)
-    reasons = [reason for _, _, reason in rows(guarded)]
-    assert reasons[0] == "no background client"
+    assert [reason for _, _, reason in rows(guarded)] == ["no background client"] * 3
     client.close()
 
 
@@ -102,7 +101,7 @@ MISTAKES = {
     "async": (lambda provider, app: make_async, "coroutine function"),
     "nothing": (lambda provider, app: lambda: None, "must return a fresh client of openai"),
     "an HTTP client": (lambda provider, app: http_family().Client, "must return a fresh client of openai"),
-    "an awaitable": (lambda provider, app: make_async, "without `async`"),
+    "an awaitable": (lambda provider, app: lambda: make_async(), "without `async`"),  # noqa: PLW0108
     "arguments": (lambda provider, app: lambda url: None, "raised TypeError"),
     "raises": (lambda provider, app: lambda: 1 / 0, "raised ZeroDivisionError"),
     "the application's own": (lambda provider, app: lambda: app, "the application's own client"),
@@ -219,7 +218,10 @@ def test_a_key_callback_is_called_in_the_background_and_may_raise_anything(is_as
             return (await client.chat.completions.create(model="gpt-4", messages=ASK)).choices
 
     def once(client):
-        return asyncio.run(aask(client)) if is_async else ask(client)
+        if is_async:
+            return asyncio.run(aask(client))
+        with client:
+            return ask(client)
 
     kind = AsyncOpenAI if is_async else OpenAI
     for _ in range(3):

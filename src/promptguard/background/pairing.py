@@ -18,7 +18,7 @@ from promptguard.background.sides import (
     other_model,
     read_control,
 )
-from promptguard.core.background_call import NO_BACKGROUND_CLIENT
+from promptguard.core.background_call import NO_BACKGROUND_CLIENT, NoBackgroundClient
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
@@ -188,6 +188,9 @@ class Pairing:
         self, asker: Asker, request: Request, facts: Facts, model: str, limiter: BudgetLimiter
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
+        client = asker.client
+        if isinstance(client, NoBackgroundClient):  # nothing is booked for what cannot be asked
+            return Reading(text="", complete=False, error=NO_BACKGROUND_CLIENT), 0.0, 0.0
         protocol = wire.named(facts.protocol)
         body = protocol.background_body(facts, model)
         reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body))
@@ -200,7 +203,7 @@ class Pairing:
         }
         headers = dict(meaningful_headers(request)) | who
         url = request.origin + protocol.background_path(request, facts, model)
-        asked = asker.client.ask(url, body, headers, request.timeout)
+        asked = client.ask(url, body, headers, request.timeout)
         took = time.monotonic() - began
         if asked.error is not None:
             # A refused call is not billed.

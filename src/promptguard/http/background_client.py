@@ -19,6 +19,7 @@ from promptguard.core.background_call import (
 from promptguard.core.key import access_key_id
 from promptguard.http.family import family_of, is_async
 from promptguard.runtime.event_loop_thread import await_within, release_after, retain
+from promptguard.runtime.idle_close import CloseWhenIdle
 from promptguard.runtime.lost import CallLost
 from promptguard.runtime.spare_threads import call_within
 
@@ -32,7 +33,7 @@ class HttpBackgroundClient:
         assert family is not None  # noqa: S101 - callers have checked
         self._family = family
         self._is_async = is_async(client)
-        self._open = True
+        self._connections = CloseWhenIdle(self._give_back)
         if self._is_async:
             retain()
 
@@ -58,7 +59,7 @@ class HttpBackgroundClient:
             if self._is_async:
                 response = await_within(seconds, lambda: self._client.send(request))
             else:
-                response = call_within(seconds, lambda: self._client.send(request))
+                response = call_within(seconds, lambda: self._send(request))
         except CallLost as lost:
             return BackgroundResponse(error=reason_of(lost.cause))
         except Exception as error:  # noqa: BLE001 - what cannot be built is a lost answer with its reason
@@ -66,6 +67,10 @@ class HttpBackgroundClient:
         if response.status_code >= 400:
             return BackgroundResponse(error=f"status_{response.status_code}")
         return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
+
+    def _send(self, request: Any) -> Any:
+        with self._connections:
+            return self._client.send(request)
 
     def _request(
         self,
@@ -92,9 +97,9 @@ class HttpBackgroundClient:
 
     def close(self) -> None:
         """Give its connections back."""
-        is_open, self._open = self._open, False
-        if not is_open:
-            return
+        self._connections.close()
+
+    def _give_back(self) -> None:
         if self._is_async:
             release_after(self._client.aclose)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from promptguard.core.background_call import ANSWER_SECONDS, MAX_ANSWER_BYTES, NoBackgroundClientError
+from promptguard.core.background_call import ANSWER_SECONDS, MAX_ANSWER_BYTES
 from promptguard.core.model import Headers
 from promptguard.http.botocore_session import timeouts
 from promptguard.http.transport import original_of
@@ -32,10 +32,13 @@ class SessionSettings:
     connections: int
     obstacles: tuple[str, ...]
 
+    @property
+    def usable(self) -> bool:
+        """Whether another can be built."""
+        return not self.obstacles
+
     def build(self) -> BackgroundSession:
         """Return a session for background calls, and for nobody else."""
-        if self.obstacles:
-            return BackgroundSession(None)
         from botocore.httpsession import URLLib3Session
 
         original = self.session
@@ -82,7 +85,7 @@ def adopted(session: Any) -> BackgroundSession:
 
 
 class BackgroundSession:
-    """Sends signed requests, one attempt each, through a session of its own; refuses them all where that is None."""
+    """Sends signed requests, one attempt each, through a session that is background work's alone."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -90,10 +93,8 @@ class BackgroundSession:
     def send(self, prepared: Any) -> tuple[int, bytes, Headers]:
         """Send a prepared request; returns status, body and headers.
 
-        Raises what botocore raises, UnboundedAnswerError and NoBackgroundClientError.
+        Raises what botocore raises, and UnboundedAnswerError.
         """
-        if self._session is None:
-            raise NoBackgroundClientError
         response = self._session.send(prepared)
         try:
             if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
@@ -114,5 +115,4 @@ class BackgroundSession:
 
     def close(self) -> None:
         """Give its connections back."""
-        if self._session is not None:
-            self._session.close()
+        self._session.close()

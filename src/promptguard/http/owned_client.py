@@ -47,6 +47,11 @@ class ClientSettings:
     obstacles: tuple[str, ...]
     """what of it cannot be built again, and why; calls that would need it are not made"""
 
+    @property
+    def usable(self) -> bool:
+        """Whether any call can be made with what can be built."""
+        return any(isinstance(each, TransportSettings) for each in (self.transport, *self.mounts.values()))
+
     def build(self) -> Any:
         """Return a client of the same family for background calls, and for nobody else."""
         cls = self.family.AsyncClient if self.is_async else self.family.Client

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from promptguard.core.background_call import BackgroundResponse, is_forwarded, reason_of, seconds_for
 from promptguard.core.model import Headers
+from promptguard.runtime.idle_close import CloseWhenIdle
 from promptguard.runtime.lost import CallLost
 from promptguard.runtime.spare_threads import call_within
 from promptguard.sdks.slots import Slot
@@ -76,6 +77,7 @@ class SignedBackgroundClient:
     def __init__(self, client: Any, http: Session) -> None:
         self._client = client
         self._http = http
+        self._connections = CloseWhenIdle(http.close)
 
     def renews_credentials(self, origin: str, old: bytes = b"") -> bool:  # noqa: ARG002 - part of the interface
         """Never: a token goes with its call, and of a signature only the kind is looked at."""
@@ -90,14 +92,18 @@ class SignedBackgroundClient:
     ) -> BackgroundResponse:
         """POST `body` to `url`; errors come back as reasons, never as exceptions."""
         try:  # credentials may be fetched to sign: that has its deadline as well
-            status, answer, told = call_within(
-                seconds_for(timeout), lambda: self._http.send(self._prepared(url, body, headers))
-            )
+            status, answer, told = call_within(seconds_for(timeout), lambda: self._send(url, body, headers))
         except CallLost as lost:
             return BackgroundResponse(error=reason_of(lost.cause))
         if status >= 400:
             return BackgroundResponse(error=f"status_{status}")
         return BackgroundResponse(status, answer, headers=told)
+
+    def _send(
+        self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> tuple[int, bytes, Headers]:
+        with self._connections:
+            return self._http.send(self._prepared(url, body, headers))
 
     def _prepared(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         from botocore.awsrequest import AWSRequest
@@ -121,4 +127,4 @@ class SignedBackgroundClient:
 
     def close(self) -> None:
         """Give its connections back; the client keeps its own."""
-        self._http.close()
+        self._connections.close()

@@ -22,6 +22,7 @@ from promptguard.core.background_call import (
 )
 from promptguard.core.key import access_key_id
 from promptguard.runtime.event_loop_thread import await_within, release_after, retain
+from promptguard.runtime.idle_close import CloseWhenIdle
 from promptguard.runtime.lost import CallLost
 from promptguard.runtime.spare_threads import call_within
 
@@ -98,7 +99,7 @@ class SdkBackgroundClient:
         self._is_async = is_async
         self._renewing = renewing
         self._signs = signs
-        self._open = True
+        self._connections = CloseWhenIdle(self._give_back)
         if is_async:
             retain()
 
@@ -146,13 +147,18 @@ class SdkBackgroundClient:
     def _within(self, seconds: float, post: Callable[[], Any]) -> Any:
         if self._is_async:
             return await_within(seconds, cast("Callable[[], Awaitable[Any]]", post))
-        return call_within(seconds, post)
+
+        def blocking() -> Any:
+            with self._connections:
+                return post()
+
+        return call_within(seconds, blocking)
 
     def close(self) -> None:
         """Give its connections back. The copy is only dropped: closing it would close credentials that are shared."""
-        is_open, self._open = self._open, False
-        if not is_open:
-            return
+        self._connections.close()
+
+    def _give_back(self) -> None:
         if self._is_async:
             release_after(self._http.aclose)
         else:
