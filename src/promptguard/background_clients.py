@@ -77,13 +77,13 @@ def makers_for(client: Any, family: SdkFamily, slots: Sequence[Slot], wish: Wish
     settings = [_settings(slot.http, wish) for slot in slots]
     _tell(wish, family.NAME, [text for each in settings for text in each.obstacles])
     return [
-        _logged(partial(_from_settings, family, slot, each))
+        _logged(partial(_from_settings, family, slot, each)) if each.usable else NoBackgroundClient
         for slot, each in zip(slots, settings, strict=True)
     ]
 
 
 def _from_settings(family: SdkFamily, slot: Slot, settings: HttpSettings) -> BackgroundClient:
-    return _over(family, slot.owner, settings.build()) if settings.usable else NoBackgroundClient()
+    return _over(family, slot.owner, settings.build())
 
 
 def _from_factory(family: SdkFamily, slot: Slot, factory: _FactoryClients) -> BackgroundClient:
@@ -105,9 +105,7 @@ def maker_for_http(http: Any, wish: Wish | None) -> Maker:
         return _logged(lambda: HttpBackgroundClient(adopted(made.take())))
     settings = client_settings(http, connections=wish.connections)
     _tell(wish, "the HTTP client", settings.obstacles)
-    return _logged(
-        lambda: HttpBackgroundClient(settings.build()) if settings.usable else NoBackgroundClient()
-    )
+    return _logged(lambda: HttpBackgroundClient(settings.build())) if settings.usable else NoBackgroundClient
 
 
 def _settings(http: Any, wish: Wish) -> HttpSettings:

@@ -205,7 +205,7 @@ def test_a_session_of_the_applications_own_making_is_never_shared(client, provid
     client.converse(**ASK)
     assert promptguard.flush(10.0)
     assert provider.asked("other") == 0
-    assert rows(guarded) == [("not_paired", "no background client")]
+    assert [each.reason for each in read_report(guarded).passed_by] == ["no background client"]
     assert not closed
     client.close()
     assert len(closed) == 1
