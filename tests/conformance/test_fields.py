@@ -11,6 +11,7 @@ import json
 import pytest
 from benchmarks.cache.keys import key_of
 
+from promptguard import wire
 from promptguard.core.key import EXCLUDED_HEADERS, EXCLUDED_PREFIXES, MEANINGFUL_HEADERS
 from promptguard.core.model import Request
 from tests.conformance.fields import FIELDS, declared, unclassified
@@ -72,6 +73,25 @@ def test_every_header_is_classified(adapter, provider, monkeypatch):
     unknown = {name for name in sent - known if not name.startswith(tuple(EXCLUDED_PREFIXES))} - {"x-b"}
     assert not unknown, f"say in core/key.py what these headers mean for the cache: {sorted(unknown)}"
     assert len(provider.received) >= 6
+
+
+@pytest.mark.upstream
+def test_what_an_sdk_sends_by_itself_is_known(adapter, provider, monkeypatch):
+    """Chats, streams, tools and structured answers of every SDK are cached and paired, with what it adds of its own."""
+    if adapter.name == "google-genai":
+        monkeypatch.setattr("google.genai._api_client.has_aiohttp", False)
+    client = adapter.client(provider.origin)
+    adapter.chat(client)
+    list(adapter.stream(client))
+    adapter.tools(client)
+    adapter.structured(client)
+    adapter.close(client)
+    assert len(provider.received) >= 4
+    for each in provider.received:
+        headers = tuple((name.encode(), value.encode("latin-1")) for name, value in each.headers.items())
+        request = Request("POST", "http://x", each.path, headers, each.raw)
+        facts = wire.recognise(request).read_request(request)
+        assert [finding.reason for finding in facts.findings] == []
 
 
 async def _asynchronous(adapter, provider):

@@ -24,7 +24,7 @@ _TOOL_CONFIG = Members(
 )
 _OF_FAMILIES = Members(
     anthropic_messages.BODY.harmless
-    | names("inferenceConfig reasoningConfig reasoning_config reasoning_effort topK top_k"),
+    | names("inferenceConfig jsonSchema reasoningConfig reasoning_config reasoning_effort topK top_k"),
     stateful=anthropic_messages.BODY.stateful,
     within={name: known for name, known in anthropic_messages.BODY.within.items() if name != "messages"},
 )
