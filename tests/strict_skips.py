@@ -1,6 +1,8 @@
 """`--no-skips`: on the CI machine everything a test needs is installed, so a skipped test is a failure.
 
 But for tests marked `packages`, which run where `make frameworks` has installed what they need.
+
+`--old-versions`: what is deprecated is no failure, because old packages use newer ones as they always did.
 """
 
 from __future__ import annotations
@@ -10,6 +12,14 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when a test was skipped")
+    parser.addoption("--old-versions", action="store_true", help="ignore what is deprecated")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(
+        "--old-versions"
+    ):  # an option, and not -W, because pytest-xdist hands it to its workers
+        config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning")
 
 
 @pytest.hookimpl(trylast=True)

@@ -46,7 +46,7 @@ SUITES = {
     "newest": [Suite("newest versions", ".venv-newest", "not slow")],
     # Old versions beside new ones that they depend on: what these have deprecated is no news of ours.
     "lowest": [
-        Suite("lowest versions", ".venv-lowest", QUICK, ("-W", "ignore::DeprecationWarning")),
+        Suite("lowest versions", ".venv-lowest", QUICK, ("--old-versions",)),
     ],
     "soak": [Suite("long campaigns", ".venv", "slow and not upstream")],
     "load": [Suite("under load", ".venv", QUICK)],
