@@ -50,13 +50,17 @@ class Figures:
 REQUESTS = [question.request for question in QUESTIONS]
 
 
-def key_of(request: Request, cache: Cache | None = None, secret: bytes = b"secret") -> str | None:
-    """Return the key a request is looked up under, or None when it is not answered from the cache at all."""
+def key_of(
+    request: Request, cache: Cache | None = None, secret: bytes = b"secret", *, any_field: bool = True
+) -> str | None:
+    """Return the key a request is looked up under, or None when it is not answered from the cache at all.
+
+    `any_field`: the key itself is attacked, so whatever the tables say of fields, the user is taken to have allowed them.
+    """
     protocol = wire.recognise(request)
     if protocol is None:
         return None
-    # The key itself is attacked: whatever the tables of known fields say, the user is taken to have said otherwise.
-    facts = protocol.read_request(request)
+    facts = protocol.read_request(request) if any_field else None
     fields = {} if facts is None else {finding.name: "none" for finding in facts.findings}
     ctx = CallContext(
         settings=Settings(cache=cache or Cache(sampled=True), secret=secret, fields=fields),
