@@ -103,7 +103,8 @@ def threads(count: int, bad: int = 0, how: str = "error", temperature: float = 0
             thread.start()
     finally:
         threading.stack_size(before)
-    time.sleep(0.2 + count / 10_000)  # let those that started last sit down
+    while not _all_there(client, gate, count) and time.monotonic() < began + PATIENCE:
+        time.sleep(0.01)
     gate.open.set()
     deadline = time.monotonic() + PATIENCE
     for thread in running:
@@ -147,7 +148,8 @@ async def _tasks(
     watch = asyncio.create_task(_heartbeat(figures))
     while len(leaders) < 1:
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2 + count / 2_000)
+    while not _all_there(client, gate, count) and time.monotonic() < began + PATIENCE:
+        await asyncio.sleep(0.01)
     figures.longest_gap = 0.0  # starting so many tasks at once is the test's doing
     for number in range(bad if how == "cancel" else 0):
         leaders[number].cancel()
@@ -158,6 +160,14 @@ async def _tasks(
     watch.cancel()
     figures.seconds = time.monotonic() - began
     return _counted(figures, gate, ended)
+
+
+def _all_there(client: httpx.Client | httpx.AsyncClient, gate: Gate, count: int) -> bool:
+    """Whether every call is upstream or waits for one that is: then the stampede is complete."""
+    shared = client._transport._promptguard_ports._single_flight  # type: ignore[union-attr]
+    calls = list(shared._calls.values()) if shared is not None else []
+    waiting = sum(len(call.event._cond._waiters) + sum(map(len, call.futures.values())) for call in calls)
+    return gate.upstream + waiting >= count
 
 
 async def _heartbeat(figures: Figures) -> None:
