@@ -7,16 +7,24 @@ are made once a family, as the libraries check `isinstance` of their own SyncByt
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from promptguard.core.effects import Body
 from promptguard.core.model import BodyEnd
 
-MAX_RECORDED = 8 * 1024 * 1024
-"""Bytes of one answer that are kept for caching and comparing; what comes after passes unrecorded."""
+MAX_RECORDED = 64 * 1024 * 1024
+"""Bytes of one answer that are kept for caching and comparing; what comes after passes unrecorded.
+
+As many as the queue of background work holds in all, so that an answer that is recorded whole can also be paired.
+"""
+FREELY_RECORDED = 8 * 1024 * 1024
+"""Bytes of each answer that are recorded whatever else is. What goes beyond, all answers under way share MAX_RECORDED for:
+a hundred downloads of 60 MB at a time must not take 6 GB."""
 
 
 _ABANDONED: deque[Callable[[], object]] = deque()
@@ -44,24 +52,64 @@ def finish_later(finish: Callable[[], object]) -> None:
 _HELD: set[Recorder] = set()
 
 
+class _LargeAnswers:
+    """The memory that answers under way share for what goes beyond FREELY_RECORDED bytes of each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held = 0
+
+    def take(self, size: int) -> bool:
+        """Reserve `size` bytes; False when there are not so many left."""
+        with self._lock:
+            if self._held + size > MAX_RECORDED:
+                return False
+            self._held += size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """End a reservation."""
+        with self._lock:
+            self._held -= size
+
+    def after_fork(self) -> None:
+        """Have a lock of the child's own: a thread of the parent's may have held it."""
+        self._lock = threading.Lock()
+
+
+_LARGE = _LargeAnswers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LARGE.after_fork)
+
+
 class Recorder:
     """What one answer's body was, told exactly once to `done` when the caller is finished with it."""
 
-    __slots__ = ("_chunks", "_clipped", "_done", "_size")
+    __slots__ = ("_chunks", "_clipped", "_done", "_reserved", "_size")
 
     def __init__(self, done: Callable[[Body], None]) -> None:
         self._chunks: list[bytes] = []
         self._size = 0
         self._clipped = False
+        self._reserved = 0
+        """bytes of `_LARGE`"""
         self._done: Callable[[Body], None] | None = done
 
     def add(self, chunk: bytes) -> None:
-        """Keep one chunk as it passes, up to MAX_RECORDED bytes in all."""
-        if self._size + len(chunk) > MAX_RECORDED:
-            chunk, self._clipped = chunk[: MAX_RECORDED - self._size], True
-        if chunk:
-            self._size += len(chunk)
-            self._chunks.append(chunk)
+        """Keep one chunk as it passes; from the first one that is too much on, none."""
+        if self._clipped or not chunk or self._done is None:
+            return
+        if self._size + len(chunk) > FREELY_RECORDED and not self._may_hold(len(chunk)):
+            self._clipped = True
+            return
+        self._size += len(chunk)
+        self._chunks.append(chunk)
+
+    def _may_hold(self, more: int) -> bool:
+        if self._size + more > MAX_RECORDED or not _LARGE.take(more):
+            return False
+        self._reserved += more
+        return True
 
     def hold(self) -> None:
         """Be kept until finished, apart from the stream that records, which tells when it is collected.
@@ -80,8 +128,46 @@ class Recorder:
         """Tell `done` how the body ended; only the first call counts."""
         _HELD.discard(self)
         done, self._done = self._done, None
-        if done is not None:
-            done(Body(tuple(self._chunks), end, self._clipped))
+        if done is None:
+            return
+        chunks, self._chunks = tuple(self._chunks), []
+        try:
+            done(Body(chunks, end, self._clipped))
+        finally:
+            if self._reserved:
+                _LARGE.give_back(self._reserved)
+                self._reserved = 0
+
+
+class RecordedChunks:
+    """The chunks of an asynchronous stream, recorded as they pass.
+
+    No asynchronous generator: an event loop that ends closes all of these at once, and one between two others would then be
+    closed from outside while it is being closed by its reader.
+    """
+
+    __slots__ = ("_chunks", "_recorder")
+
+    def __init__(self, chunks: AsyncIterator[bytes], recorder: Recorder) -> None:
+        self._chunks = chunks
+        self._recorder = recorder
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._chunks.__anext__()
+        except StopAsyncIteration:
+            self._recorder.finish("eof")
+            raise
+        except GeneratorExit:
+            raise  # the caller stopped reading; aclose() follows and tells
+        except BaseException:
+            self._recorder.finish("cut")
+            raise
+        self._recorder.add(chunk)
+        return chunk
 
 
 @functools.cache
@@ -110,19 +196,10 @@ def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class 
                 raise
             self._recorder.finish("eof")
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
+        def __aiter__(self) -> AsyncIterator[bytes]:
             if self._iterator is None:
                 self._iterator = self._inner.__aiter__()
-            try:
-                async for chunk in self._iterator:
-                    self._recorder.add(chunk)
-                    yield chunk
-            except GeneratorExit:
-                raise
-            except BaseException:
-                self._recorder.finish("cut")
-                raise
-            self._recorder.finish("eof")
+            return RecordedChunks(self._iterator, self._recorder)
 
         def close(self) -> None:
             try:
