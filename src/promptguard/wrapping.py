@@ -17,6 +17,7 @@ from promptguard.core.fields import FieldEffect
 from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
 from promptguard.errors import ConfigurationError, InputFileError, UnknownClient
 from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
+from promptguard.unknown_clients import unknown
 
 if TYPE_CHECKING:
     from promptguard.drift import Verdict
@@ -53,11 +54,7 @@ def wrap(
     """
     family = sdks.family_of(client)
     if family is None:
-        known = ", ".join(module.NAME for module in sdks.FAMILIES)
-        raise UnknownClient(
-            f"cannot wrap a {type(client).__module__}.{type(client).__qualname__}: give a client of: {known}; "
-            "or give its SDK an HTTP client made by promptguard.guard()"
-        )
+        raise UnknownClient(unknown(client))
     assembly = Assembly(
         Wanted(
             ledger,

@@ -276,6 +276,7 @@ def test_public_names_are_these():
         "FakeClock",
         "FakeProvider",
         "Fault",
+        "ForwardProxy",
         "Question",
         "Received",
         "Served",
