@@ -1,0 +1,98 @@
+"""Whether a request carries a credential, by the name of a field or by its value: what does is never written anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from urllib.parse import parse_qsl
+
+from promptguard.core.key import credentials
+from promptguard.core.model import Request
+
+_NAMED = re.compile(
+    r"auth(?!or([^i]|$))|cookie|credential|passw|passphrase|private_?key|secret|signature|access_?key|api_?key"
+    r"|(^|_)(sig|key|keys|cred|creds|jwt|pass|pat|pwd|token|otp|bearer)($|_)|(access|auth|bearer|id|refresh|sas|security)_?token"
+)
+"""Names, in lower case with `_` for every other sign. `author`, `max_tokens` and `keyboard` are none."""
+_NO_CREDENTIALS = frozenset(("prompt_cache_key",))
+"""Fields of providers that are named like one: OpenAI's says which calls share a cache."""
+_SCHEMAS = frozenset(("properties", "patternProperties", "$defs", "definitions"))
+"""Within these, JSON Schema names what may be said, and nothing is."""
+
+_SHORTEST = 8
+"""Characters from which on a held credential is looked for within longer values; shorter ones must be the whole value."""
+
+
+def carries_credential(request: Request, held: Collection[str] = ()) -> str | None:
+    """Return where `request` carries a credential that is not one of its own credential headers, or None.
+
+    "query sig", "header x-acme-key", "body tools.0.headers.Authorization": the first field, by its name, that is named like
+    a credential and holds a text, or whose value is or contains one of `held`, the credentials that the client holds as
+    texts. The credentials of the request's own headers (authorization, x-api-key, ...) are held as well. Those headers
+    themselves are not told: whoever stores requests leaves them out.
+    """
+    texts = {*held, *held_by(request)} - {""}
+    for place, name, value in _fields(request):
+        named = _is_named(name) or ("session" in name and not place.startswith("body"))
+        if value and (named or _holds(value, texts)):
+            return place
+    return None
+
+
+def held_by(request: Request) -> frozenset[str]:
+    """Return the credentials of a request's own headers as texts, without their scheme ("Bearer ")."""
+    values = {value.decode("latin-1") for _, value in credentials(request)}
+    return frozenset(values | {value.partition(" ")[2] for value in values} - {""})
+
+
+def _is_named(name: str) -> bool:
+    if name in _NO_CREDENTIALS:
+        return False
+    separated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)  # apiKey as api_key
+    return _NAMED.search(re.sub(r"[^a-z0-9]+", "_", separated.lower())) is not None
+
+
+def _holds(value: str, held: Collection[str]) -> bool:
+    return any(value == each or (len(each) >= _SHORTEST and each in value) for each in held)
+
+
+def _fields(request: Request) -> Iterator[tuple[str, str, str]]:
+    """Yield (place, name, text) of everything that a request says, but its own credential headers."""
+    own = {name.lower() for name, _ in credentials(request)}
+    path, _, query = request.path.partition("?")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        yield f"query {name}", name, value
+    yield "path", "", path
+    for raw, raw_value in request.headers:
+        if raw.lower() not in own:
+            name = raw.decode("latin-1").lower()
+            yield f"header {name}", name, raw_value.decode("latin-1")
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        yield "body", "", request.body.decode("utf-8", "replace")
+        return
+    yield from _texts(body)
+
+
+def _texts(body: object) -> Iterator[tuple[str, str, str]]:
+    """Yield (place, name, text) of every text in a JSON value; a list's have the name of the list."""
+    waiting: list[tuple[str, str, object]] = [("body", "", body)]
+    while waiting:
+        place, name, value = waiting.pop()
+        if isinstance(value, str):
+            yield place, name, value
+        elif isinstance(value, dict):
+            inside = "" if place == "body" else place.removeprefix("body ") + "."
+            is_schema = place.rpartition(".")[2] in _SCHEMAS
+            for key, each in value.items():
+                # Under a name like a credential's, everything is one; a key may be one itself.
+                waiting.append(
+                    (f"body {inside}{key}", "" if is_schema else name if _is_named(name) else key, each)
+                )
+                if len(key) >= _SHORTEST:
+                    yield place, "", key
+        elif isinstance(value, list):
+            inside = "" if place == "body" else place.removeprefix("body ") + "."
+            waiting += [(f"body {inside}{number}", name, each) for number, each in enumerate(value)]

@@ -1,0 +1,155 @@
+"""A credential is known by its name or by its value, wherever in a request it is; ordinary questions carry none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptguard.core.model import Request
+from promptguard.core.secrets import carries_credential, held_by
+
+KEY = "sk-live-0123456789"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "token": {"type": "string", "description": "d"},
+        "password": {"enum": ["a"]},
+        "key": {"type": "string"},
+    },
+    "required": ["token"],
+    "$defs": {"Secret": {"type": "object", "properties": {"api_key": {"type": "string"}}}},
+}
+CHAT = {
+    "model": "gpt-4",
+    "messages": [
+        {"role": "user", "content": "What is an author's token limit? See the key points and keyboard."}
+    ],
+    "max_tokens": 5,
+    "max_completion_tokens": 5,
+    "stop": ["author"],
+    "prompt_cache_key": "team-a",
+    "logit_bias": {"50256": -100},
+    "metadata": {"session_id": "s-1", "keyboard": "qwerty", "author": "me", "tokens": "12", "monkey": "yes"},
+    "tools": [{"type": "function", "function": {"name": "pass_turn", "parameters": SCHEMA}}],
+    "response_format": {"type": "json_schema", "json_schema": {"name": "login", "schema": SCHEMA}},
+}
+
+
+def request(body=CHAT, path="/v1/chat/completions", **headers):
+    said = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **headers}
+    return Request(
+        method="POST",
+        origin="https://api.openai.com",
+        path=path,
+        headers=tuple((name.replace("_", "-").encode(), value.encode()) for name, value in said.items()),
+        body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+    )
+
+
+def test_an_ordinary_question_carries_none():
+    assert carries_credential(request()) is None
+    assert carries_credential(request(path="/openai/deployments/d/chat?api-version=2024-06-01")) is None
+    assert (
+        carries_credential(request(anthropic_version="2023-06-01", openai_project="p", idempotency_key=""))
+        is None
+    )
+    assert carries_credential(request(b"not JSON at all")) is None
+    assert carries_credential(request(b"")) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "sig",
+            "api_key",
+            "apikey",
+            "api-key",
+            "key",
+            "token",
+            "access_token",
+            "sas_token",
+            "password",
+            "pwd",
+        ),
+        *("code_secret", "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token"),
+    ],
+)
+def test_a_field_that_is_named_like_one(name):
+    assert carries_credential(request(path=f"/v1/x?a=1&{name}=CANARY")) == f"query {name}"
+    assert carries_credential(request({**CHAT, name: "CANARY"})) == f"body {name}"
+    assert carries_credential(request({"a": [{"b": {name: ["CANARY"]}}]})) == f"body a.0.b.{name}.0"
+    assert carries_credential(request({name: {"value": "CANARY"}})) == f"body {name}.value"
+
+
+@pytest.mark.parametrize("name", ["apiKey", "accessToken", "clientSecret", "Authorization", "x-api-key", "privateKey",
+                                  "session_token", "idToken", "Cookie"])  # fmt: skip
+def test_names_are_spelt_in_every_way(name):
+    assert carries_credential(request({"a": {name: "CANARY"}})) == f"body a.{name}"
+    found = carries_credential(request(**{f"x_acme_{name}": "CANARY"}))
+    assert found == f"header x-acme-{name}".lower().replace("_", "-")
+
+
+def test_a_session_in_an_address_or_a_header_is_one():
+    assert carries_credential(request(path="/v1?sessionid=5")) == "query sessionid"
+    assert carries_credential(request(x_session="5")) == "header x-session"
+
+
+def test_an_empty_or_a_numeric_value_is_no_credential():
+    assert carries_credential(request({"api_key": "", "token": None, "secret": 5, "key": []})) is None
+    assert carries_credential(request(path="/v1?key=")) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"path": f"/v1/x?trace={KEY}"}, "query trace"),
+        ({"path": f"/v1/{KEY}/x"}, "path"),
+        ({"x_acme_id": KEY}, "header x-acme-id"),
+        ({"x_acme_id": f"v1:{KEY}:end"}, "header x-acme-id"),
+        ({"body": {"messages": [{"content": f"my key is {KEY}!"}]}}, "body messages.0.content"),
+        ({"body": {"user": f"Bearer {KEY}"}}, "body user"),
+        ({"body": {"a": {KEY: 1}}}, "body a"),
+        ({"body": f"no JSON but {KEY}".encode()}, "body"),
+    ],
+)
+def test_what_the_client_holds_is_known_by_value_under_any_name(changed, place):
+    assert carries_credential(request(**changed)) == place
+
+
+def test_more_may_be_held_than_the_request_says():
+    body = {"user": "other-secret-1"}
+    assert carries_credential(request(body)) is None
+    assert carries_credential(request(body), held=["other-secret-1"]) == "body user"
+    assert carries_credential(request(body), held=["", "user"]) is None  # neither a name nor nothing is one
+
+
+def test_a_short_key_is_known_as_a_whole_value_alone():
+    assert carries_credential(request({"a": "okay"}), held=["k"]) is None
+    assert carries_credential(request({"a": "k"}), held=["k"]) == "body a"
+
+
+def test_what_is_held_is_told_without_its_scheme():
+    assert held_by(request(x_api_key="abc")) == {f"Bearer {KEY}", KEY, "abc"}
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    st.integers(min_value=0, max_value=3),
+)
+def test_wherever_it_is_it_is_found(body, depth):
+    hidden = KEY
+    for _ in range(depth):
+        hidden = {"a": [hidden]}
+    assert carries_credential(request({"rest": body, "z": hidden})) is not None
+
+
+def test_deep_bodies_are_read_to_their_end():
+    body = b'{"a":' * 500 + json.dumps(KEY).encode() + b"}" * 500
+    assert carries_credential(request(body)) is not None
