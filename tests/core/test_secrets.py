@@ -107,6 +107,8 @@ def test_an_empty_or_a_numeric_value_is_no_credential():
     ("changed", "place"),
     [
         ({"path": f"/v1/x?trace={KEY}"}, "query trace"),
+        ({"path": "/v1/x?trace=%73k%2dlive%2D0123456789&b=1"}, "query trace"),
+        ({"path": "/v1/x?a&b=1&%74race=" + KEY}, "query trace"),
         ({"path": f"/v1/{KEY}/x"}, "path"),
         ({"x_acme_id": KEY}, "header x-acme-id"),
         ({"x_acme_id": f"v1:{KEY}:end"}, "header x-acme-id"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
-from urllib.parse import parse_qsl
 
 from promptguard.core.key import credentials
 from promptguard.core.model import Request
@@ -20,6 +19,7 @@ _NO_CREDENTIALS = frozenset(("prompt_cache_key",))
 _SCHEMAS = frozenset(("properties", "patternProperties", "$defs", "definitions"))
 """Within these, JSON Schema names what may be said, and nothing is."""
 
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SHORTEST = 8
 """Characters from which on a held credential is looked for within longer values; shorter ones must be the whole value."""
 
@@ -61,9 +61,10 @@ def _fields(request: Request) -> Iterator[tuple[str, str, str]]:
     """Yield (place, name, text) of everything that a request says, but its own credential headers."""
     own = {name.lower() for name, _ in credentials(request)}
     path, _, query = request.path.partition("?")
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for pair in query.split("&"):
+        name, _, value = map(_unquoted, pair.partition("="))
         yield f"query {name}", name, value
-    yield "path", "", path
+    yield "path", "", _unquoted(path)
     for raw, raw_value in request.headers:
         if raw.lower() not in own:
             name = raw.decode("latin-1").lower()
@@ -74,6 +75,12 @@ def _fields(request: Request) -> Iterator[tuple[str, str, str]]:
         yield "body", "", request.body.decode("utf-8", "replace")
         return
     yield from _texts(body)
+
+
+def _unquoted(text: str) -> str:
+    """Undo percent-encoding."""
+    raw = text.replace("+", " ").encode("utf-8", "surrogatepass")
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw).decode("utf-8", "replace")
 
 
 def _texts(body: object) -> Iterator[tuple[str, str, str]]:
