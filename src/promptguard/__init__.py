@@ -16,14 +16,14 @@ _HOMES = {
     "guard": "promptguard.wrapping",
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
-    "acknowledge": "promptguard.wrapping",
-    "bypass": "promptguard.wrapping",
+    "acknowledge": "promptguard.alarms",
+    "bypass": "promptguard.blocks",
     "cache_status": "promptguard.deliveries",
-    "cache_tags": "promptguard.wrapping",
+    "cache_tags": "promptguard.blocks",
     "clear_cache": "promptguard.wrapping",
-    "cluster": "promptguard.wrapping",
-    "group": "promptguard.wrapping",
-    "verdicts": "promptguard.wrapping",
+    "cluster": "promptguard.blocks",
+    "group": "promptguard.blocks",
+    "verdicts": "promptguard.alarms",
     "prompts": "promptguard.templates.library:open_library",
     "Shadow": "promptguard.core.options",
     "Budget": "promptguard.core.options",
@@ -34,6 +34,7 @@ _HOMES = {
     "Warn": "promptguard.core.options",
     "Raise": "promptguard.core.options",
     "Route": "promptguard.core.options",
+    "PromptGuardSettings": "promptguard.settings.model",
     "PromptGuardError": "promptguard.errors",
     "ConfigurationError": "promptguard.errors",
     "DriftDetected": "promptguard.errors",
@@ -47,6 +48,7 @@ __all__ = [
     "DriftDetected",
     "Price",
     "PromptGuardError",
+    "PromptGuardSettings",
     "Raise",
     "Replay",
     "Route",
@@ -70,24 +72,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from promptguard.alarms import acknowledge, verdicts
+    from promptguard.blocks import bypass, cache_tags, cluster, group
     from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
     from promptguard.deliveries import cache_status
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
+    from promptguard.settings.model import PromptGuardSettings
     from promptguard.templates.library import open_library as prompts
-    from promptguard.wrapping import (
-        acknowledge,
-        bypass,
-        cache_tags,
-        clear_cache,
-        cluster,
-        flush,
-        group,
-        guard,
-        is_wrapped,
-        unwrap,
-        verdicts,
-        wrap,
-    )
+    from promptguard.wrapping import clear_cache, flush, guard, is_wrapped, unwrap, wrap
 
 
 def __getattr__(name: str) -> Any:

@@ -5,30 +5,18 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from promptguard._version import __version__
+from promptguard.arguments import Wanted
 from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient
-from promptguard.core.fields import FieldEffect, is_name
-from promptguard.core.options import (
-    Action,
-    Budget,
-    Cache,
-    Drift,
-    Raise,
-    Replay,
-    Route,
-    Shadow,
-    Warn,
-    cache_option,
-)
+from promptguard.core.options import Budget, Cache, Drift, Route
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError
 from promptguard.guarding import Interceptor, Services
@@ -47,47 +35,25 @@ OPEN_WAIT = 0.5
 """Seconds that wrap() waits for the ledger, so that a route that stands holds for the first call already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the user asked for, as given to wrap() or guard()."""
-
-    ledger: str | Path = ".promptguard"
-    cache: str | Cache | None = None
-    shadow: Shadow | None = None
-    replay: Replay | None = None
-    drift: Drift | None = None
-    on_drift: Action | Sequence[Action] = Warn()  # noqa: RUF009 - a frozen value
-    prompts: Any = None
-    record_content: bool | None = None
-    clock: Callable[[], float] = time.time
-    seed: int | None = None
-    renewing: bool = False
-    """the client has credentials that it renews by itself"""
-    fields: Mapping[str, FieldEffect] | None = None
-    """what the user knows of requests' fields"""
-
-
 class Assembly:
     """Makes the guards of one wrapped client. Raises ConfigurationError at construction for what cannot work."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self.actions = _actions(wanted.on_drift)
-        _check(replay=wanted.replay, record_content=wanted.record_content, prompts=wanted.prompts)
+        self.actions = wanted.actions
         self._directory = _directory(wanted.ledger)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
         self._guards: weakref.WeakSet[Interceptor] = weakref.WeakSet()
         self._disk: Use[DiskCache] | None = None
         self._settings = Settings(
-            cache=cache_option(wanted.cache),
+            cache=wanted.cache,
             shadow=wanted.shadow,
             replay=wanted.replay,
             secret=secrets.token_bytes(32),
             renewing=wanted.renewing,
-            fields=_fields(wanted.fields),
+            fields=wanted.fields or {},
         )
-        _check_cache(self._settings)
 
     @property
     def shadows(self) -> bool:
@@ -228,61 +194,7 @@ def _kept_secret(state: Path) -> bytes:
         return secrets.token_bytes(32)
 
 
-def _actions(on_drift: Action | Sequence[Action]) -> tuple[Action, ...]:
-    actions = tuple(on_drift) if isinstance(on_drift, Sequence) else (on_drift,)
-    for action in actions:
-        if not isinstance(action, (Warn, Raise, Route)) and not callable(action):
-            raise ConfigurationError(
-                f"on_drift={action!r}: give promptguard.Warn(), Route(to=...), Raise() or a callable"
-            )
-    return actions
-
-
-def _fields(fields: Mapping[str, FieldEffect] | None) -> dict[str, FieldEffect]:
-    """Return the user's classification of fields; raises ConfigurationError for what is none."""
-    if fields is None:
-        return {}
-    if not isinstance(fields, Mapping):
-        raise ConfigurationError(f'fields={fields!r} must map names of fields to "none" or "stateful"')
-    for name, effect in fields.items():
-        if not is_name(name):
-            raise ConfigurationError(
-                f"fields: {name!r} is no field's name: write it as the reason has it between the back quotes"
-            )
-        if effect not in get_args(FieldEffect):
-            raise ConfigurationError(
-                f'fields[{name!r}]={effect!r} must be "none" (without side effect or state) or "stateful"'
-            )
-    return dict(fields)
-
-
-def _check(*, replay: Replay | None, record_content: bool | None, prompts: Any) -> None:
-    if replay is not None and record_content is False:
-        raise ConfigurationError(
-            "replay= keeps requests until they are asked again, and record_content=False forbids it: drop one of the two"
-        )
-    if prompts is not None and not hasattr(prompts, "get"):
-        raise ConfigurationError(
-            "prompts= takes a prompt library, as promptguard.prompts(directory) returns it"
-        )
-
-
-def _check_cache(settings: Settings) -> None:
-    cache = settings.cache
-    if cache is None or settings.replay is not None:
-        return
-    wish = "reask=..." if cache.reask else 'on_drift="reask"' if cache.on_drift == "reask" else None
-    if wish is not None:
-        raise ConfigurationError(
-            f"Cache({wish}) feeds the replay stream: add replay=promptguard.Replay(...), with share=0 for nothing else"
-        )
-
-
 def _directory(ledger: str | Path) -> Path:
-    if "://" in str(ledger):
-        raise ConfigurationError(
-            f"ledger={str(ledger)!r}: only directories (SQLite) work in this version; give a path"
-        )
     path = Path(ledger).expanduser().absolute()
     if path.is_file():
         raise ConfigurationError(f"ledger={str(ledger)!r} is a file: give a directory")

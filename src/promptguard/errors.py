@@ -5,12 +5,14 @@
     PromptGuardError
     ├── ConfigurationError      wrong use: raised by wrap() and other set-up calls, never during a call
     │   ├── UnknownClient       the object is no SDK client that PromptGuard can wrap
-    │   └── MissingExtra        an optional package is not installed
+    │   ├── MissingExtra        an optional package is not installed
+    │   └── NoLedger            there is no ledger in the directory named; an InputFileError as well
     ├── PromptError             a prompt file, version or variable is wrong
-    │   ├── UnknownPrompt       no such name, version or label
+    │   ├── UnknownPrompt       no such name, version or label; a ConfigurationError as well
     │   ├── PromptSyntaxError   a prompt file cannot be read; names file and line
     │   ├── PromptChanged       a version that was used before has other content now
-    │   ├── MissingVariable     the template needs a variable that was not given
+    │   ├── MissingVariable     the template needs a variable that was not given; a ConfigurationError as well
+    │   ├── WrongVariable       render() was given what the template does not take; a ConfigurationError as well
     │   └── RenderLimit         a template asked for more time, memory or output than allowed
     ├── InputFileError          a pairs or ledger file is missing, empty or malformed; names file and line
     └── DriftDetected           raised to the caller only when `on_drift=Raise()` asked for it
@@ -41,7 +43,7 @@ class PromptError(PromptGuardError):
     """Base of everything that can be wrong with a prompt."""
 
 
-class UnknownPrompt(PromptError, LookupError):  # noqa: N818
+class UnknownPrompt(PromptError, ConfigurationError, LookupError):  # noqa: N818
     """No prompt of that name, version or label; the message lists what there is."""
 
 
@@ -53,8 +55,12 @@ class PromptChanged(PromptError):  # noqa: N818
     """A version that is locked has other content now; make a new version instead."""
 
 
-class MissingVariable(PromptError, LookupError):  # noqa: N818
+class MissingVariable(PromptError, ConfigurationError, LookupError):  # noqa: N818
     """The template uses a variable that render() was not given."""
+
+
+class WrongVariable(PromptError, ConfigurationError):  # noqa: N818
+    """render() was given a variable that the prompt does not have, or one of another kind."""
 
 
 class RenderLimit(PromptError):  # noqa: N818
@@ -63,6 +69,10 @@ class RenderLimit(PromptError):  # noqa: N818
 
 class InputFileError(PromptGuardError, ValueError):
     """A file given to a command is missing, empty or malformed."""
+
+
+class NoLedger(ConfigurationError, InputFileError):  # noqa: N818
+    """There is no ledger in the directory that was named: another directory, or nothing has run yet."""
 
 
 class DriftDetected(PromptGuardError):  # noqa: N818

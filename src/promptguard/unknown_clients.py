@@ -40,12 +40,16 @@ _FRAMEWORKS = {
 """Root packages of frameworks, and the line that guards the client inside."""
 
 
-def unknown(given: object) -> str:
-    """Return a message for `given`, which no SDK family knows; never what it says, which may be a key."""
-    return f"cannot wrap {_what(given)}: {_instead(given)}"
+def unknown(given: object, doing: str = "wrap") -> str:
+    """Return a message for `given`, which no SDK family knows; never what it says, which may be a key.
+
+    `doing` is what cannot be done with it.
+    """
+    return f"cannot {doing} {what(given)}: {_instead(given)}"
 
 
-def _what(given: object) -> str:
+def what(given: object) -> str:
+    """Return what `given` is, for a message; never what it says."""
     if given is None:
         return "None"
     if isinstance(given, ModuleType):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptguard import sdks
-from promptguard.assembly import Assembly, Wanted
+from promptguard.arguments import wanted
+from promptguard.assembly import Assembly
 from promptguard.background_clients import Maker, maker_for_http, makers_for
 from promptguard.core.fields import FieldEffect
-from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn, check_tag, check_tags
-from promptguard.errors import ConfigurationError, InputFileError, UnknownClient
-from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
-from promptguard.unknown_clients import unknown
+from promptguard.core.mistakes import checked_call, refused
+from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, check_tag
+from promptguard.errors import ConfigurationError, UnknownClient
+from promptguard.settings import NOT_GIVEN, NotGiven
+from promptguard.unknown_clients import unknown, what
 
 if TYPE_CHECKING:
-    from promptguard.drift import Verdict
     from promptguard.sdks import SdkFamily
     from promptguard.sdks.slots import Slot
 
@@ -28,47 +27,65 @@ C = TypeVar("C")
 H = TypeVar("H")
 
 
+@checked_call
 def wrap(
     client: C,
     *,
-    ledger: str | Path = ".promptguard",
-    cache: str | Cache | None = None,
-    shadow: Shadow | None = None,
-    replay: Replay | None = None,
-    drift: Drift | None = None,
-    on_drift: Action | Sequence[Action] = Warn(),  # noqa: B008 - a frozen value
-    prompts: Any = None,
-    record_content: bool | None = None,
-    fields: Mapping[str, FieldEffect] | None = None,
+    ledger: str | Path | NotGiven = NOT_GIVEN,
+    cache: str | Cache | NotGiven | None = NOT_GIVEN,
+    shadow: Shadow | NotGiven | None = NOT_GIVEN,
+    replay: Replay | NotGiven | None = NOT_GIVEN,
+    drift: Drift | NotGiven | None = NOT_GIVEN,
+    on_drift: Action | Sequence[Action] | NotGiven = NOT_GIVEN,
+    prompts: object = None,
+    record_content: bool | NotGiven | None = NOT_GIVEN,
+    fields: Mapping[str, FieldEffect] | NotGiven | None = NOT_GIVEN,
     clock: Callable[[], float] = time.time,
-    seed: int | None = None,
+    seed: int | NotGiven | None = NOT_GIVEN,
 ) -> C:
     """Guard an SDK client and return the same object; its calls, streams, errors and types stay what they are.
 
-    `ledger` is a directory; nothing is written there unless `cache="disk"`, `shadow` or `replay` need it. `fields` says
-    what requests' fields do that PromptGuard does not know, or knows otherwise: "none" (without side effect or state) or
-    "stateful", by the names that reasons give them (docs/reference/fields.md), such as `{"my_field": "none"}`. `clock`
-    (seconds since the Unix epoch) and `seed` (of the sampling) are for tests. Wrapping twice replaces the first.
+    What is not given comes from `PROMPTGUARD_*` environment variables, `[tool.promptguard]` of the nearest pyproject.toml,
+    or the default, in this order (docs/reference/settings.md).
 
-    Raises UnknownClient for what is no SDK client, ConfigurationError for settings that cannot work.
+    Parameters:
+        client: an open client of an SDK that PromptGuard knows; wrapping it twice replaces the first
+        ledger: directory of what is kept (default ".promptguard"); nothing is written there unless `cache="disk"`, `shadow`
+            or `replay` need it
+        cache: "memory", "disk" or Cache(...): where equal requests are answered from (default None: nowhere)
+        shadow: Shadow(...): a second model version that is asked the same questions (default None)
+        replay: Replay(...): stored questions that are asked again after a while (default None)
+        drift: Drift(...): how sure an alarm must be (default None: those of Drift())
+        on_drift: what is done about an alarm, besides a warning in the log: Warn(), Raise(), Route(to=...), a function that
+            is given the Alarm (a coroutine function is awaited), or a list of these (default Warn())
+        prompts: a prompt library, as promptguard.prompts(directory) returns it (default None)
+        record_content: whether questions and answers of pairs are kept in the ledger (default None: only what replay needs,
+            until it is asked again)
+        fields: what requests' fields do that PromptGuard does not know, or knows otherwise: "none" (without side effect or
+            state) or "stateful", by the names that reasons give them (docs/reference/fields.md): {"my_field": "none"}
+        clock: a function that returns seconds since the Unix epoch; for tests
+        seed: a whole number that seeds the sampling; for tests
+
+    Raises UnknownClient for what is no SDK client, ConfigurationError for settings that cannot work, naming the argument,
+    the environment variable or the file.
     """
     family = sdks.family_of(client)
     if family is None:
         raise UnknownClient(unknown(client))
     assembly = Assembly(
-        Wanted(
-            ledger,
-            cache,
-            shadow,
-            replay,
-            drift,
-            on_drift,
-            prompts,
-            record_content,
-            clock,
-            seed,
-            _renews(client),
-            fields,
+        wanted(
+            ledger=ledger,
+            cache=cache,
+            shadow=shadow,
+            replay=replay,
+            drift=drift,
+            on_drift=on_drift,
+            prompts=prompts,
+            record_content=record_content,
+            fields=fields,
+            clock=clock,
+            seed=seed,
+            renewing=_renews(client),
         )
     )
     _check_models(client, family, assembly)
@@ -99,20 +116,21 @@ def _check_models(client: object, family: SdkFamily, assembly: Assembly) -> None
         )
 
 
+@checked_call
 def guard(
     http_client: H,
     *,
-    ledger: str | Path = ".promptguard",
-    cache: str | Cache | None = None,
-    shadow: Shadow | None = None,
-    replay: Replay | None = None,
-    drift: Drift | None = None,
-    on_drift: Action | Sequence[Action] = Warn(),  # noqa: B008 - a frozen value
-    prompts: Any = None,
-    record_content: bool | None = None,
-    fields: Mapping[str, FieldEffect] | None = None,
+    ledger: str | Path | NotGiven = NOT_GIVEN,
+    cache: str | Cache | NotGiven | None = NOT_GIVEN,
+    shadow: Shadow | NotGiven | None = NOT_GIVEN,
+    replay: Replay | NotGiven | None = NOT_GIVEN,
+    drift: Drift | NotGiven | None = NOT_GIVEN,
+    on_drift: Action | Sequence[Action] | NotGiven = NOT_GIVEN,
+    prompts: object = None,
+    record_content: bool | NotGiven | None = NOT_GIVEN,
+    fields: Mapping[str, FieldEffect] | NotGiven | None = NOT_GIVEN,
     clock: Callable[[], float] = time.time,
-    seed: int | None = None,
+    seed: int | NotGiven | None = NOT_GIVEN,
 ) -> H:
     """Return a guarded clone of an httpx or httpx2 client, sync or async, for any SDK that takes one.
 
@@ -129,23 +147,31 @@ def guard(
     original = transport.original_of(http_client) or http_client
     _usable(original, "guard(http_client)", transport)
     assembly = Assembly(
-        Wanted(
-            ledger,
-            cache,
-            shadow,
-            replay,
-            drift,
-            on_drift,
-            prompts,
-            record_content,
-            clock,
-            seed,
+        wanted(
+            ledger=ledger,
+            cache=cache,
+            shadow=shadow,
+            replay=replay,
+            drift=drift,
+            on_drift=on_drift,
+            prompts=prompts,
+            record_content=record_content,
             fields=fields,
+            clock=clock,
+            seed=seed,
         )
     )
     maker = maker_for_http(original, assembly.background_wish)
     made: H = transport.guarded(original, assembly.guard(maker))
     return made
+
+
+def _family_or_http(client: object, doing: str) -> SdkFamily | None:
+    """Return the family of an SDK client, None for an HTTP client; raises UnknownClient for anything else."""
+    family = sdks.family_of(client)
+    if family is None and (isinstance(client, type) or _seam(client) is None):
+        raise UnknownClient(unknown(client, doing))
+    return family
 
 
 _RENEWED_BY = ("_api_key_provider", "_azure_ad_token_provider", "_workload_identity_auth")
@@ -163,11 +189,11 @@ def _usable(http: Any, whose: str, *seams: ModuleType) -> None:
     http = original_of(http) or http
     seam = _seam(http)
     if seam is None or (seams and seam not in seams):
-        kind = f"{type(http).__module__}.{type(http).__qualname__}"
+        kind = what(http)
         raise UnknownClient(
-            f"{whose} takes a client of httpx or httpx2, not a {kind}; an SDK's client goes to promptguard.wrap()"
+            f"{whose} takes a client of httpx or httpx2, not {kind}; an SDK's client goes to promptguard.wrap()"
             if seams
-            else f"{whose} talks through a {kind}, not through httpx or httpx2: give it a client of these"
+            else f"{whose} talks through {kind}, not through httpx or httpx2: give it a client of these"
         )
     if getattr(http, "is_closed", False):
         raise ConfigurationError("this client is closed already: use a fresh one")
@@ -192,14 +218,16 @@ def _guard_slot(slot: Slot, maker: Maker, assembly: Assembly) -> None:
         replaced.retire()
 
 
+@checked_call
 def unwrap(client: C) -> C:
     """Take the guard out again; returns the same object. A client that is not wrapped is left as it is.
 
-    What `guard` returned stays guarded: the HTTP client that it was made from is the bare one.
+    What `guard` returned stays guarded: the HTTP client that it was made from is the bare one. Raises UnknownClient for
+    what is no client.
     """
     from promptguard.http.transport import original_of, ports_of
 
-    family = sdks.family_of(client)
+    family = _family_or_http(client, "unwrap")
     for slot in () if family is None else family.slots(client):
         original, replaced = original_of(slot.http), ports_of(slot.http)
         if original is not None and replaced is not None:
@@ -208,24 +236,33 @@ def unwrap(client: C) -> C:
     return client
 
 
+@checked_call
 def is_wrapped(client: object) -> bool:
-    """Whether calls of `client`, an SDK client or an httpx or httpx2 client, are guarded at this moment."""
+    """Whether calls of `client`, an SDK client or an httpx or httpx2 client, are guarded at this moment.
+
+    Raises UnknownClient for what is no client.
+    """
     from promptguard.http.transport import original_of
 
-    family = sdks.family_of(client)
+    family = _family_or_http(client, "tell whether calls are guarded of")
     if family is None:
         return original_of(client) is not None
     return any(original_of(slot.http) is not None for slot in family.slots(client))
 
 
+@checked_call
 def flush(timeout: float = 2.0) -> bool:
     """Wait until sampled calls are paired, committed and judged; False if that took longer than `timeout` seconds.
+
+    Raises ConfigurationError unless `timeout` is a number of seconds of at least 0.
 
     Call it before a platform freezes or ends the process without notice, as serverless ones do after each invocation: what
     True was returned for is on disk. Without it nothing breaks; what was under way goes on when the process is thawed.
     """
     import sys
 
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise refused("flush(timeout)", timeout, "a number of seconds of at least 0, such as 2.0")
     counting = sys.modules.get("promptguard.background.counting")
     if counting is None:  # which the engine imports as well
         return True
@@ -237,144 +274,28 @@ def flush(timeout: float = 2.0) -> bool:
     return all([known.flush(max(0.0, deadline - time.monotonic())) for known in working])  # noqa: C419
 
 
-@contextmanager
-def bypass() -> Iterator[None]:
-    """Within this block, calls of this thread or task are neither answered from the cache nor saved to it."""
-    token = BYPASS.set(True)
-    try:
-        yield
-    finally:
-        BYPASS.reset(token)
-
-
-@contextmanager
-def cache_tags(*tags: str) -> Iterator[None]:
-    """Within this block, answers of this thread or task are kept in the cache with these tags, for clearing them later.
-
-    Blocks add up. Tags are kept beside the answers, as they are. Raises ConfigurationError for what is no short text.
-
-    >>> with cache_tags("customer-42"):
-    ...     pass  # calls
-    """
-    both = tuple(dict.fromkeys((*TAGS.get(), *tags)))
-    check_tags(both, "cache_tags(...)")
-    token = TAGS.set(both)
-    try:
-        yield
-    finally:
-        TAGS.reset(token)
-
-
+@checked_call
 def clear_cache(client: object, tag: str | None = None) -> None:
     """Forget every answer in the cache of a wrapped client, or those with `tag`. Out of sight at once.
 
     A cache on disk is cleared in the background, also for other processes, within seconds; `promptguard cache clear`
-    does it from outside. Nothing happens for a client without a cache. Raises ConfigurationError for a tag that no
-    entry can have.
+    does it from outside. Nothing happens for a wrapped client without a cache.
+
+    Raises ConfigurationError for a tag that no entry can have and for a client that is not wrapped, UnknownClient for what
+    is no client.
     """
     from promptguard.http.transport import ports_of
 
-    check_tag(tag, "clear_cache(tag=...)")
-    family = sdks.family_of(client)
+    check_tag(tag, "clear_cache(tag)")
+    family = _family_or_http(client, "clear the cache of")
     clients = [client] if family is None else [slot.http for slot in family.slots(client)]
-    for each in clients:
-        cache = getattr(ports_of(each), "cache", None)
+    ports = [known for known in map(ports_of, clients) if known is not None]
+    if not ports:
+        raise ConfigurationError(
+            f"clear_cache({type(client).__qualname__}) has no cache to clear: the client is not wrapped; write "
+            "promptguard.wrap(client, cache=...) first"
+        )
+    for each in ports:
+        cache = getattr(each, "cache", None)
         if cache is not None:
             cache.clear(tag)
-
-
-_GROUP = re.compile(r"[^\W_][\w .:/@+-]{0,99}")
-
-
-@contextmanager
-def group(name: str) -> Iterator[None]:
-    """Within this block, calls of this thread or task that no prompt was rendered for are counted under `name`.
-
-    Without it, such calls are grouped by their system prompt and tools, with numbers, dates, ids and names masked. `name`
-    stands in the ledger and in reports as it is: use one for each task of the application, not for each customer; of more
-    than `Drift(max_groups)` the rest is counted under `(other)`. The innermost block counts.
-
-    Raises ConfigurationError unless `name` has 1 to 100 letters, digits, spaces or `_ . : / @ + -`, beginning with a
-    letter or digit.
-
-    >>> with group("summaries"):
-    ...     pass  # calls
-    """
-    if not isinstance(name, str) or not _GROUP.fullmatch(name) or name.startswith("system:"):
-        raise ConfigurationError(
-            f"group({name!r}): give 1 to 100 letters, digits, spaces or _ . : / @ + -, a letter or digit first"
-        )
-    token = GROUP.set(name)
-    try:
-        yield
-    finally:
-        GROUP.reset(token)
-
-
-@contextmanager
-def cluster(name: str) -> Iterator[None]:
-    """Say that calls within this block depend on each other: a conversation, one user's session, one document.
-
-    Of the calls of one cluster at most one pair enters a stream's evidence (an epoch), because the bound on false
-    alarms needs pairs that do not repeat each other's accidents. The ledger keeps a keyed digest of `name` only.
-
-    Raises ValueError when `name` is not a non-empty string.
-    """
-    if not isinstance(name, str) or not name:
-        raise ValueError("cluster(name) must be a non-empty string, such as a conversation's id")
-    token = CLUSTER.set(name)
-    try:
-        yield
-    finally:
-        CLUSTER.reset(token)
-
-
-def acknowledge(
-    ledger: str | Path = ".promptguard",
-    group: str | None = None,
-    *,
-    stream: str | None = None,
-    clock: Callable[[], float] = time.time,
-) -> list[tuple[str, str]]:
-    """Say that alarms are known: routes end, `Raise` stops raising, and a new epoch with its own alpha begins.
-
-    Of one group, or of all; of one stream, or of all. Every process that shares the ledger follows within seconds.
-    Returns the (stream, group) pairs acknowledged; the group of a self-test is "".
-
-    Raises InputFileError when there is no ledger, ConfigurationError when no such alarm stands.
-    """
-    from promptguard.ledger.store import Ledger
-    from promptguard.ledger.trouble import LedgerUnavailable
-    from promptguard.report.read import read_verdicts, standing_alarms
-
-    found = [
-        place
-        for place in standing_alarms(read_verdicts(ledger), ledger)
-        if group in {None, place[1]} and stream in {None, place[0]}
-    ]
-    if not found:
-        which = " ".join(filter(None, (group and f"of {group!r}", stream and f"in the {stream} stream")))
-        raise ConfigurationError(
-            f"{ledger}: no alarm {which + ' ' if which else ''}stands; see promptguard status"
-        )
-    opened = Ledger(ledger)
-    try:
-        for name, whose in found:
-            opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail={})
-    except LedgerUnavailable as error:
-        raise InputFileError(str(error)) from error
-    finally:
-        opened.close()
-    return found
-
-
-def verdicts(ledger: str | Path = ".promptguard") -> Iterator[Verdict]:
-    """Yield the verdict that stands for every stream and group in a ledger: a drift until acknowledged, else the newest.
-
-    Raises InputFileError when there is no ledger.
-    """
-    from promptguard.drift import Verdict
-    from promptguard.report.read import read_verdicts, standing
-
-    for document in standing(read_verdicts(ledger)):
-        yield Verdict.from_dict(document)

@@ -252,7 +252,10 @@ def send(generator, value):
 
 
 def test_importing_loads_nothing_heavy():
-    heavy = "openai httpx httpx2 numpy typer rich sqlalchemy jinja2 diskcache boto3 botocore urllib3"
+    heavy = (
+        "openai httpx httpx2 pydantic pydantic_settings numpy typer rich sqlalchemy jinja2 diskcache boto3 botocore "
+        "urllib3"
+    )
     code = f"import sys, promptguard; print(*(m for m in {heavy.split()!r} if m in sys.modules))"
     paths = [p for p in sys.path if p]
     done = subprocess.run(
@@ -266,9 +269,10 @@ def test_importing_loads_nothing_heavy():
 
 def test_public_names_are_these():
     assert sorted(promptguard.__all__) == [
-        "Budget", "Cache", "ConfigurationError", "Drift", "DriftDetected", "Price", "PromptGuardError", "Raise",
-        "Replay", "Route", "Shadow", "Warn", "__version__", "acknowledge", "bypass", "cache_status", "cache_tags",
-        "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts", "unwrap", "verdicts", "wrap",
+        "Budget", "Cache", "ConfigurationError", "Drift", "DriftDetected", "Price", "PromptGuardError",
+        "PromptGuardSettings", "Raise", "Replay", "Route", "Shadow", "Warn", "__version__", "acknowledge", "bypass",
+        "cache_status", "cache_tags", "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts",
+        "unwrap", "verdicts", "wrap",
     ]  # fmt: skip
     assert all(hasattr(promptguard, name) for name in promptguard.__all__)
     assert {"Answer", "PairMonitor", "Verdict"} <= set(promptguard.drift.__all__)

@@ -24,7 +24,7 @@ def run(
 
     Exit codes: 0 acknowledged, 2 wrong use or no such alarm.
     """
-    from promptguard.wrapping import acknowledge
+    from promptguard.alarms import acknowledge
 
     if (group is None) != every:
         raise ConfigurationError("name one GROUP, or give --all for every alarm of the ledger")

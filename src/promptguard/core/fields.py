@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from promptguard.core.mistakes import refused, shown
 from promptguard.core.model import Finding, Request
+from promptguard.errors import ConfigurationError
 
 FieldEffect = Literal["none", "stateful"]
 """What a user may say of a field: without side effect and state, or not."""
@@ -188,3 +190,19 @@ def objected(
         if effect is None and (kept or finding.effect != "kept"):
             return finding.reason
     return None
+
+
+def check_fields(fields: object) -> dict[str, FieldEffect]:
+    """Return the user's classification of fields. Raises ConfigurationError for what is none."""
+    if not isinstance(fields, Mapping):
+        raise refused("fields", fields, 'a mapping of names of fields to "none" or "stateful"')
+    for name, effect in fields.items():
+        if not is_name(name):
+            raise ConfigurationError(
+                f"fields: {shown(name)} is no field's name: write it as the reason has it between the back quotes"
+            )
+        if effect not in get_args(FieldEffect):
+            raise ConfigurationError(
+                f'fields[{name!r}]={shown(effect)} must be "none" (without side effect or state) or "stateful"'
+            )
+    return dict(fields)

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, select
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from promptguard.errors import InputFileError
+from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
 from promptguard.ledger.place import FILE_NAME
 from promptguard.ledger.trouble import Trouble, kind_of, of_error, trouble
@@ -35,7 +35,7 @@ def reading(directory: str | Path) -> Iterator[Connection]:
     """
     path = Path(directory).expanduser() / FILE_NAME
     if not path.is_file():
-        raise InputFileError(
+        raise NoLedger(
             f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
         )
     engine = _engine(path)

@@ -16,9 +16,11 @@ import re
 import stat
 import threading
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from promptguard.core.mistakes import checked_call, nearest, refused
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
 from promptguard.templates.lock import Lock
 from promptguard.templates.prompt import Prompt
@@ -32,8 +34,9 @@ _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){0,3}")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 
 
+@checked_call
 def open_library(directory: str | Path) -> PromptLibrary:
-    """Open the folder of prompts at `directory`; raises ConfigurationError when there is none."""
+    """Open the folder of prompts at `directory`; raises ConfigurationError when there is none, or it is no path."""
     return PromptLibrary(directory)
 
 
@@ -41,6 +44,10 @@ class PromptLibrary:
     """The prompts below one directory; thread-safe. New versions and labels are seen at once."""
 
     def __init__(self, directory: str | Path) -> None:
+        if not isinstance(directory, (str, PathLike)) or "\0" in str(directory) or not str(directory):
+            raise refused(
+                "prompts(directory)", directory, 'the path of a folder of prompts, such as "prompts"'
+            )
         self.directory = Path(directory)
         if not self.directory.is_dir():
             example = self.directory / "triage" / f"1{SUFFIX}"
@@ -58,17 +65,23 @@ class PromptLibrary:
         """Templates compiled so far; rendering never moves it."""
         return self._sandbox.compiled
 
+    @checked_call
     def get(self, reference: str) -> Prompt:
         """Return a prompt by `name@version`, `name@label`, or `name` for its highest version.
 
-        Raises UnknownPrompt (saying what there is), PromptSyntaxError, or PromptChanged for a version that
-        was used before with other content.
+        Raises ConfigurationError for what is no text, UnknownPrompt (saying what there is), PromptSyntaxError, or
+        PromptChanged for a version that was used before with other content.
         """
+        if not isinstance(reference, str):
+            raise refused("get(reference)", reference, '"name@version", "name@label" or "name"')
         name, at, wanted = reference.partition("@")
         versions = self.versions(name)
         if not versions:
-            known = ", ".join(self.names()) or "none"
-            raise UnknownPrompt(f"there is no prompt {name!r} in {self.directory}; there are: {known}")
+            names = self.names()
+            hint = _hint(name, names)
+            raise UnknownPrompt(
+                f"there is no prompt {name!r} in {self.directory}{hint}; there are: {', '.join(names) or 'none'}"
+            )
         version = self._version(name, wanted, versions) if at else versions[-1]
         with self._loading:
             prompt = self._loaded.get((name, version))
@@ -76,6 +89,7 @@ class PromptLibrary:
                 prompt = self._loaded[name, version] = self._load(name, version)
         return prompt
 
+    @checked_call
     def names(self) -> list[str]:
         """Return the names of all prompts, sorted."""
         found = {
@@ -83,9 +97,10 @@ class PromptLibrary:
         }
         return sorted(name for name in found if _NAME.fullmatch(name) and self.versions(name))
 
+    @checked_call
     def versions(self, name: str) -> list[str]:
         """Return the versions of a prompt, lowest first; empty when there is no such prompt."""
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             return []
         try:
             stems = [path.stem for path in (self.directory / name).iterdir() if path.suffix == SUFFIX]
@@ -93,6 +108,7 @@ class PromptLibrary:
             return []
         return sorted((stem for stem in stems if _VERSION.fullmatch(stem)), key=_order)
 
+    @checked_call
     def labels(self, name: str) -> Mapping[str, str]:
         """Return label -> version of a prompt, as the last lines of labels.jsonl have it."""
         path = self.directory / "labels.jsonl"
@@ -115,7 +131,8 @@ class PromptLibrary:
         if version is None:
             there = ", ".join(versions) + (f"; labels: {', '.join(sorted(labels))}" if labels else "")
             raise UnknownPrompt(
-                f"{name} in {self.directory} has no version or label {wanted!r}; versions: {there}"
+                f"{name} in {self.directory} has no version or label {wanted!r}{_hint(wanted, [*labels, *versions])}; "
+                f"versions: {there}"
             )
         if version not in versions:
             raise UnknownPrompt(
@@ -158,6 +175,11 @@ class PromptLibrary:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise PromptSyntaxError(f"{path}:{line}: the file is not UTF-8") from None
+
+
+def _hint(given: str, known: list[str]) -> str:
+    meant = nearest(given, known)
+    return "" if meant is None else f" (did you mean {meant!r}?)"
 
 
 def _order(version: str) -> tuple[int, ...]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
-from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError
+from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, WrongVariable
 from promptguard.templates.promptfile import Input, PromptFile
 from promptguard.templates.rendered import PROCESS, USED
 from promptguard.templates.sandbox import Sandbox, plain
@@ -76,12 +77,16 @@ class Prompt:
     def __repr__(self) -> str:
         return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"
 
+    @checked_call
     def render(self, /, model: str | None = None, **variables: Any) -> Call:
         """Fill in the variables and return the messages to send.
 
         `model` is the model the call is meant for. Every variable that the prompt names must be given or have
         a default, and none beside them; values are text, numbers, booleans, lists and mappings. The request
         made from `Call.messages` is recognised by the transport without more code.
+
+        Raises MissingVariable, WrongVariable (both ConfigurationErrors as well), PromptError for a value that no prompt
+        can hold, RenderLimit.
         """
         values = self._checked(variables)
         messages = [{"role": role, "content": template.render(values)} for role, template in self._templates]
@@ -113,7 +118,11 @@ class Prompt:
         for name in variables:
             if name not in self.inputs:
                 known = ", ".join(self.inputs) or "none"
-                raise PromptError(f"{self._place}: there is no variable {name!r}; its variables are: {known}")
+                meant = nearest(name, self.inputs)
+                hint = "" if meant is None else f"; did you mean {meant!r}?"
+                raise WrongVariable(
+                    f"{self._place}: there is no variable {name!r}; its variables are: {known}{hint}"
+                )
         for name in self._required:
             if name not in variables:
                 raise MissingVariable(
@@ -131,7 +140,7 @@ class Prompt:
         if kind == "any":
             return
         if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
-            raise PromptError(
+            raise WrongVariable(
                 f"{self._place}: variable {name!r} must be of kind {kind}, not {type(value).__name__}"
             )
 

@@ -1,0 +1,88 @@
+"""Blocks that say something of the calls within them: not from the cache, these tags, this group, this cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from promptguard.core.mistakes import checked_call, refused
+from promptguard.core.options import check_tags
+from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
+
+_GROUP = re.compile(r"[^\W_][\w .:/@+-]{0,99}")
+
+
+@contextmanager
+@checked_call
+def bypass() -> Iterator[None]:
+    """Within this block, calls of this thread or task are neither answered from the cache nor saved to it."""
+    token = BYPASS.set(True)
+    try:
+        yield
+    finally:
+        BYPASS.reset(token)
+
+
+@contextmanager
+@checked_call
+def cache_tags(*tags: str) -> Iterator[None]:
+    """Within this block, answers of this thread or task are kept in the cache with these tags, for clearing them later.
+
+    Blocks add up. Tags are kept beside the answers, as they are. Raises ConfigurationError for what is no short text.
+
+    >>> with cache_tags("customer-42"):
+    ...     pass  # calls
+    """
+    both = tuple(dict.fromkeys((*TAGS.get(), *tags)))
+    check_tags(both, "cache_tags(...)")
+    token = TAGS.set(both)
+    try:
+        yield
+    finally:
+        TAGS.reset(token)
+
+
+@contextmanager
+@checked_call
+def group(name: str) -> Iterator[None]:
+    """Within this block, calls of this thread or task that no prompt was rendered for are counted under `name`.
+
+    Without it, such calls are grouped by their system prompt and tools, with numbers, dates, ids and names masked. `name`
+    stands in the ledger and in reports as it is: use one for each task of the application, not for each customer; of more
+    than `Drift(max_groups)` the rest is counted under `(other)`. The innermost block counts.
+
+    Raises ConfigurationError unless `name` has 1 to 100 letters, digits, spaces or `_ . : / @ + -`, beginning with a
+    letter or digit.
+
+    >>> with group("summaries"):
+    ...     pass  # calls
+    """
+    if not isinstance(name, str) or not _GROUP.fullmatch(name) or name.startswith("system:"):
+        raise refused(
+            "group(name)", name, "1 to 100 letters, digits, spaces or _ . : / @ + -, a letter or digit first"
+        )
+    token = GROUP.set(name)
+    try:
+        yield
+    finally:
+        GROUP.reset(token)
+
+
+@contextmanager
+@checked_call
+def cluster(name: str) -> Iterator[None]:
+    """Say that calls within this block depend on each other: a conversation, one user's session, one document.
+
+    Of the calls of one cluster at most one pair enters a stream's evidence (an epoch), because the bound on false
+    alarms needs pairs that do not repeat each other's accidents. The ledger keeps a keyed digest of `name` only.
+
+    Raises ConfigurationError when `name` is not a non-empty string.
+    """
+    if not isinstance(name, str) or not name:
+        raise refused("cluster(name)", name, "a non-empty text, such as a conversation's id")
+    token = CLUSTER.set(name)
+    try:
+        yield
+    finally:
+        CLUSTER.reset(token)

@@ -1,0 +1,142 @@
+"""How sure an alarm must be, and what is done about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PlainValidator
+
+from promptguard.core.mistakes import listed, nearest, refused, shown, takes
+from promptguard.core.options.accepting import Accepts, Model, Switch
+from promptguard.core.options.base import Option
+from promptguard.core.streams import SELF_TESTS, STREAMS
+from promptguard.errors import ConfigurationError
+
+JUDGING = tuple(stream for stream in STREAMS if stream not in SELF_TESTS)
+
+
+def _split(value: object) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        raise ValueError("a mapping is needed")
+    for name, part in value.items():
+        if name not in JUDGING:
+            meant = nearest(name, JUDGING)
+            why = "self-tests have an alpha of their own" if name in SELF_TESTS else "there is no such stream"
+            raise ConfigurationError(
+                f"Drift(split={{{shown(name)}: ...}}): {why}{f'; did you mean {meant!r}?' if meant else ''}: "
+                f"give shares of {listed([repr(stream) for stream in JUDGING], 'and')}"
+            )
+        if isinstance(part, bool) or not isinstance(part, (int, float)) or not 0.0 <= part <= 1.0:
+            raise ConfigurationError(
+                f"Drift(split={{{name!r}: {shown(part)}}}) must be a share between 0 and 1"
+            )
+    if sum(value.values()) > 1 + 1e-9:
+        raise ConfigurationError(
+            f"Drift(split=...) must be shares of alpha that add up to at most 1, not {sum(value.values()):g}"
+        )
+    return dict(value)
+
+
+Split = Annotated[
+    Mapping[str, float],
+    PlainValidator(_split),
+    Accepts('shares of alpha by stream, such as {"candidate": 0.5, "replay": 0.5}'),
+]
+Open = Annotated[
+    float, Field(gt=0.0, lt=1.0), Accepts("a number between 0 and 1, both excluded, such as 0.01")
+]
+
+
+class Drift(Option):
+    """How sure an alarm must be: at most `alpha` false alarms within any `horizon` pairs of a reset."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        "threshold": "alpha", "significance": "alpha", "p": "alpha", "window": "horizon", "groups": "max_groups",
+    }  # fmt: skip
+
+    alpha: Open = Field(
+        default=0.01, description="the bound on the probability of a false alarm, above 0 and below 1"
+    )
+    mode: Literal["gate", "monitor"] = Field(
+        default="monitor",
+        description='"monitor" watches without end and begins anew after a reset; "gate" judges once, and alpha bounds all',
+    )
+    horizon: Annotated[int, Field(ge=1), Accepts("a whole number of pairs, at least 1")] = Field(
+        default=1000, description="pairs of a stream within which alpha holds, with mode monitor"
+    )
+    split: Split = Field(
+        default_factory=lambda: {"candidate": 0.4, "replay": 0.4, "canary": 0.2},
+        description="how alpha is divided between streams, stream → share; self-tests have their own and only gate",
+    )
+    tolerance: Open | None = Field(
+        default=None,
+        description="for a candidate that is known to differ: candidate pairs alarm only when some feature differs by more "
+        "than this share of answers on average; None: any difference counts",
+    )
+    lifetime: Switch = Field(
+        default=False,
+        description="divide alpha between all epochs (6 alpha / (pi k)^2 for the k-th) instead of renewing it after each "
+        "alarm",
+    )
+    max_groups: Annotated[int, Field(ge=1, le=100_000), Accepts("a whole number of groups, 1 to 100,000")] = (
+        Field(
+            default=500,
+            description="groups of a ledger, at most: calls of further ones are counted under `(other)`; prompts of a "
+            "library always have their own",
+        )
+    )
+
+    def alpha_of(self, stream: str) -> float:
+        """Return the share of alpha that `stream` may spend; self-tests gate and have the whole of their own."""
+        return self.alpha if stream in SELF_TESTS else self.alpha * self.split.get(stream, 0.0)
+
+
+class Warn(Option):
+    """On drift: a warning through the logger `promptguard`, which there is always, and nothing else. The default."""
+
+
+class Raise(Option):
+    """On drift: the next call of the changed prompt raises `DriftDetected`. For tests and batch jobs."""
+
+
+class Route(Option):
+    """On drift: send the changed model's calls to `to`, a pinned snapshot, until the alarm is acknowledged."""
+
+    SYNONYMS: ClassVar[dict[str, str]] = {"model": "to", "target": "to"}
+
+    to: Model = Field(description='the pinned model version that calls go to, such as "gpt-4-0314"')
+
+
+Action = Warn | Raise | Route | Callable[[Any], object]
+_ACTIONS = (
+    "promptguard.Warn(), promptguard.Raise(), promptguard.Route(to=...), a function of one argument (the Alarm), or a list "
+    "of these"
+)
+_BY_NAME = {
+    "warn": "promptguard.Warn()",
+    "raise": "promptguard.Raise()",
+    "route": "promptguard.Route(to=...)",
+}
+
+
+def check_action(action: object) -> None:
+    """Raise ConfigurationError unless `action` is something that can be done about an alarm.
+
+    A function takes one argument, the Alarm; coroutine functions are awaited.
+    """
+    if isinstance(action, (Warn, Raise, Route)):
+        return
+    if isinstance(action, type) and issubclass(action, Option):
+        needed = "to=..." if action is Route else ""
+        raise ConfigurationError(
+            f"on_drift={action.__name__} is the class: write on_drift=promptguard.{action.__name__}({needed})"
+        )
+    if not callable(action):
+        meant = _BY_NAME.get(action.lower()) if isinstance(action, str) else None
+        raise refused("on_drift", action, _ACTIONS, meant=meant)
+    if not takes(action, 1):
+        raise ConfigurationError(
+            f"on_drift={shown(action)} cannot be called with one argument: it is given the Alarm, as in "
+            "def on_drift(alarm): ..."
+        )

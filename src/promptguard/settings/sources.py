@@ -1,0 +1,219 @@
+"""What was written, checked value by value against the fields that it is for, and put into nested tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from promptguard.core.fields import check_fields
+from promptguard.core.mistakes import listed, nearest, refused
+from promptguard.core.options import Drift, Option, Raise, Replay, Route, Warn, cache_option
+from promptguard.core.options.base import accepted
+from promptguard.errors import ConfigurationError
+from promptguard.settings.reading import NESTED, Entry
+
+ACTIONS = 'warn, raise, or route:MODEL, such as "route:gpt-4-0314"; several are a list'
+_WORDS: Mapping[str, object] = {
+    "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None,
+}  # fmt: skip
+_ONLY_IN_CODE = ("client",)
+"""Fields of options that no text can say."""
+
+
+class Written(PydanticBaseSettingsSource):
+    """A source of pydantic-settings: the entries that `read` returns for the names of all settings."""
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], read: Callable[[tuple[str, ...]], list[Entry]]
+    ) -> None:
+        super().__init__(settings_cls)
+        self._read = read
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
+        """Return nothing: all values are read at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values as nested tables. Raises ConfigurationError, naming where a wrong one is written."""
+        fields = self.settings_cls.model_fields
+        found: dict[str, Any] = {}
+        for entry in sorted(self._read(tuple(fields)), key=lambda each: len(each.path)):
+            table = found
+            for part in entry.path[:-1]:
+                inner = table.get(part)
+                if not isinstance(inner, dict):
+                    inner = table[part] = {}
+                table = inner
+            table[entry.path[-1]] = _value(fields, entry)
+        return found
+
+
+def _value(fields: Mapping[str, FieldInfo], entry: Entry) -> object:
+    """Return what an entry means: of the field at the end of its path."""
+    for depth, part in enumerate(entry.path):
+        field = fields.get(part)
+        if field is None:
+            raise _unknown(entry, depth, tuple(fields))
+        option = _option_of(field)
+        if depth == len(entry.path) - 1:
+            return _whole(entry, field, option)
+        if option is None:
+            raise ConfigurationError(f"{entry.where}: {part} has no parts: give {accepted(field).words}")
+        fields = option.model_fields
+    raise ConfigurationError(f"{entry.where}: a name is missing")
+
+
+def _unknown(entry: Entry, depth: int, known: tuple[str, ...]) -> ConfigurationError:
+    wrong = entry.path[depth]
+    meant = nearest(wrong, known)
+    hint = ""
+    if meant is not None and entry.is_text:
+        right = NESTED.join((*entry.path[:depth], meant, *entry.path[depth + 1 :])).upper()
+        hint = f" (did you mean PROMPTGUARD_{right}?)"
+    elif meant is not None:
+        hint = f" (did you mean {meant}?)"
+    return ConfigurationError(
+        f"{entry.where}: {wrong!r} is not known{hint}: there are {listed(known, 'and')}"
+    )
+
+
+def _option_of(field: FieldInfo) -> type[Option] | None:
+    """Return the option that a field takes, None where it takes plain values."""
+    parts = (field.annotation, *get_args(field.annotation))
+    kinds = [get_args(part)[0] if get_origin(part) is Annotated else part for part in parts]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Option)), None)
+
+
+def _whole(entry: Entry, field: FieldInfo, option: type[Option] | None) -> object:
+    name, value = entry.path[-1], entry.value
+    if name in _ONLY_IN_CODE:
+        raise ConfigurationError(f"{entry.where}: {name}= can only be given in code")
+    if name == "on_drift" and len(entry.path) == 1:
+        return tuple(_actions(entry, value))
+    if name == "fields" and len(entry.path) == 1:
+        return _fields(entry)
+    if option is not None:
+        return _section(entry, option)
+    if (
+        name == "ledger"
+        and not entry.is_text
+        and isinstance(entry.value, str)
+        and entry.directory is not None
+    ):
+        return str(entry.directory / Path(entry.value).expanduser())
+    return _plain(entry, field)
+
+
+def _section(entry: Entry, option: type[Option]) -> object:
+    """Return a whole section that was written as one value: a table, a word for all defaults, or None."""
+    value = _decoded(entry.value) if entry.is_text else entry.value
+    if value is None or value is False:
+        return None
+    name = entry.path[-1]
+    if name == "cache" and isinstance(value, str):
+        try:
+            known = cache_option(value)
+        except ConfigurationError:
+            meant = nearest(value, ("memory", "disk"))
+            raise refused(entry.where, value, '"memory", "disk" or "none"', meant=meant) from None
+        return {} if known is None else {"kind": known.kind, "max_bytes": known.max_bytes}
+    if value is True and option in {Replay, Drift}:
+        return {}
+    if isinstance(value, Mapping):
+        fields = option.model_fields
+        return {
+            key: _value(fields, Entry((key,), part, f"{entry.where}: {key}", is_text=False))
+            for key, part in value.items()
+        }
+    first = next(iter(option.model_fields))
+    right = f"{entry.where}{NESTED}{first.upper()}" if entry.is_text else f"[tool.promptguard.{name}] {first}"
+    raise refused(entry.where, value, f"its parts one by one, such as {right}, or none")
+
+
+def _plain(entry: Entry, field: FieldInfo) -> object:
+    adapter = _adapter(field)
+    value = entry.value
+    candidates: list[object] = [value]
+    if entry.is_text and isinstance(value, str):
+        decoded = _decoded(value)
+        candidates = [decoded, value] if decoded is not value else [value]
+        if get_origin(field.annotation) is tuple and decoded is value:
+            candidates.append([part.strip() for part in value.split(",")])
+    own: ConfigurationError | None = None
+    for candidate in candidates:
+        try:
+            return adapter.validate_python(tuple(candidate) if isinstance(candidate, list) else candidate)
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+            own = own or (said if isinstance(said, ConfigurationError) else None)
+    accepts = accepted(field)
+    if own is not None and "split" in entry.path:
+        return _raise(ConfigurationError(f"{entry.where}: {own}"))
+    return _raise(refused(entry.where, value, accepts.words, meant=accepts.meant(value)))
+
+
+def _raise(error: ConfigurationError) -> object:
+    raise error
+
+
+_adapters: dict[int, tuple[FieldInfo, TypeAdapter[Any]]] = {}
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    known = _adapters.get(id(field))
+    if known is None:
+        made: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation(), config=ConfigDict(strict=True))
+        known = _adapters[id(field)] = (field, made)
+    return known[1]
+
+
+def _decoded(value: object) -> object:
+    """Return what a text means: a word for true, false or nothing, JSON, or the text itself."""
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if word in _WORDS:
+        return _WORDS[word]
+    try:
+        return json.loads(value, parse_constant=lambda _name: value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _actions(entry: Entry, value: object) -> list[Warn | Raise | Route]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, list):
+        raise refused(entry.where, value, ACTIONS)
+    return [_action(entry, part) for part in value]
+
+
+def _action(entry: Entry, part: object) -> Warn | Raise | Route:
+    if isinstance(part, Mapping) and set(part) <= {"route", "to"} and len(part) == 1:
+        part = f"route:{next(iter(part.values()))}"
+    word, _, model = part.partition(":") if isinstance(part, str) else ("", "", "")
+    if word.strip().lower() == "warn" and not model:
+        return Warn()
+    if word.strip().lower() == "raise" and not model:
+        return Raise()
+    if word.strip().lower() == "route" and model.strip():
+        return Route(model.strip())
+    raise refused(entry.where, part, ACTIONS, meant=nearest(word, ("warn", "raise", "route")))
+
+
+def _fields(entry: Entry) -> object:
+    value = _decoded(entry.value) if entry.is_text else entry.value
+    if value is None:
+        return None
+    try:
+        return check_fields(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{entry.where}: {error}") from None
