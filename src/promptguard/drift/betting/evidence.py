@@ -57,7 +57,7 @@ class Union:
        and nothing is lost.
     """
 
-    __slots__ = ("_log", "capital", "interleaved", "mode", "together")
+    __slots__ = ("_highest", "_log", "capital", "interleaved", "mode", "together")
 
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
@@ -67,6 +67,8 @@ class Union:
         """log capital (gate) or log R_j (monitor) by group"""
         self._log: float | None = None
         """the logarithm of the mean, once asked for"""
+        self._highest = -math.inf
+        """at least the highest capital"""
 
     def pay(self, group: str, log_together: float, log_group: float) -> None:
         """Take in one pair of `group`, paid by the learner of all groups and by the group's own."""
@@ -76,7 +78,9 @@ class Union:
         self.together.pay(log_together)
         self.interleaved.pay(log_group)
         base = self.capital[group]
-        self.capital[group] = (base if self.mode == "gate" else log_add(base, 0.0)) + log_group
+        held = (base if self.mode == "gate" else log_add(base, 0.0)) + log_group
+        self.capital[group] = held
+        self._highest = max(self._highest, held)
 
     def _admit(self, group: str) -> None:
         if self.mode == "monitor":
@@ -88,6 +92,19 @@ class Union:
         for name in self.capital:
             self.capital[name] += kept
         self.capital[group] = total - math.log(number)
+        self._highest = max(self._highest, total)
+
+    def reaches(self, bar: float) -> bool:
+        """Whether `log` is at least `bar`; looks at every group only where a bound on the sum does not tell.
+
+        The mean of three is at most the highest of them, and a sum at most so many times its highest part.
+        """
+        if self._log is None and len(self.capital) > 1:
+            sum_ = self._highest + math.log(len(self.capital))
+            if max(self.together.log, self.interleaved.log, sum_) < bar:
+                return False
+            self._highest = max(self.capital.values())
+        return self.log >= bar
 
     @property
     def log(self) -> float:
@@ -117,6 +134,7 @@ class Union:
         union.together.log = _restored(state["together"])
         union.interleaved.log = _restored(state["interleaved"])
         union.capital = {name: _restored(value) for name, value in state["capital"]}
+        union._highest = max(union.capital.values(), default=-math.inf)
         return union
 
 

@@ -18,9 +18,7 @@ def pairs_needed(shift: float, noise: float, log_threshold: float) -> float:
     + half ln(n(shift + 2 noise))] / ((shift + 2 noise) KL(p || half)), p = (shift + noise)/(shift + 2 noise);
     measured medians were .58-1.06 of it.
     """
-    active = min(1.0, shift + 2.0 * noise)
-    p = min(1.0, (shift + noise) / (shift + 2.0 * noise)) if active > 0 else 0.5
-    gain = math.log(2.0) + sum(q * math.log(q) for q in (p, 1.0 - p) if q > 0)
+    active, gain = _active_and_gain(shift, noise)
     if active * gain < 1e-12:
         return math.inf
     count = 100.0
@@ -29,12 +27,26 @@ def pairs_needed(shift: float, noise: float, log_threshold: float) -> float:
     return count
 
 
+def _active_and_gain(shift: float, noise: float) -> tuple[float, float]:
+    active = min(1.0, shift + 2.0 * noise)
+    p = min(1.0, (shift + noise) / (shift + 2.0 * noise)) if active > 0 else 0.5
+    return active, math.log(2.0) + sum(q * math.log(q) for q in (p, 1.0 - p) if q > 0)
+
+
 def largest_hidden(pairs: int, noise: float, log_threshold: float) -> float:
     """Return the largest net share of flipped requests that `pairs` pairs would miss half of the time."""
     low, high = 0.0, 1.0
-    if pairs_needed(high, noise, log_threshold) > pairs:
+    if _is_hidden(high, pairs, noise, log_threshold):
         return 1.0
     for _ in range(40):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if pairs_needed(middle, noise, log_threshold) > pairs else (low, middle)
+        low, high = (middle, high) if _is_hidden(middle, pairs, noise, log_threshold) else (low, middle)
     return high
+
+
+def _is_hidden(shift: float, pairs: int, noise: float, log_threshold: float) -> bool:
+    """Whether `pairs_needed` is above `pairs`: its equation is a contraction, so one step from there tells the side."""
+    active, gain = _active_and_gain(shift, noise)
+    if active * gain < 1e-12:
+        return True
+    return (log_threshold + _LOG_PRIOR + 0.5 * math.log(max(1.0, pairs * active))) / (active * gain) > pairs
