@@ -20,6 +20,7 @@ from promptguard.core.identity import who_of
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
 from promptguard.core.recent import RecentModels, VariantSelector
+from promptguard.lifetime.activity import call_began
 from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.forks import is_unsafe, survive_fork
 from promptguard.reasons import note
@@ -129,6 +130,7 @@ class Interceptor:
         """Start the flow of one attempt, or None where nothing is to be done with it."""
         if self._forked:
             self._begin_in_child()
+        call_began()
         background = self.background
         self.calls[0] = number = next(self._count)
         observed = self.telemetry is not None and self._is_recorded()

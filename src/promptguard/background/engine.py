@@ -34,7 +34,7 @@ from promptguard.shadow.worker import Worker
 
 LEDGER_WAIT = 5.0
 """Seconds that a sampled call's background work waits for a ledger that is being opened."""
-LEAST_TO_WRITE = 0.8
+LEAST_TO_WRITE = 0.6
 """Of the seconds that the end may take, those kept for committing; background answers get what is before."""
 
 LEARN_SECONDS = 60.0

@@ -1,7 +1,8 @@
 """The evaluator: verdicts are a fold over the ledger's pairs, in the order in which they were committed.
 
-One process a ledger folds, under a lease; the others learn of alarms from what it notes. A restart folds again from
-the first pair and arrives at the same state bit for bit.
+One process a ledger folds, under a lease; the others learn of alarms from what it notes. A restart, or another process
+that takes over, goes on from the last snapshot (`snapshots`), or folds anew from the first pair, to the same state bit for
+bit.
 """
 
 from __future__ import annotations
@@ -10,28 +11,41 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from promptguard.background import snapshots
+from promptguard.background.folding import WHOLE, Fold, Row
+from promptguard.background.telling import Teller
 from promptguard.core.events import AlarmRang, Event, EvidenceMoved
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
-from promptguard.drift import PairMonitor, PairVector, epoch_alpha
+from promptguard.ledger.folds import Folds, Told
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
+from promptguard.lifetime import activity
 from promptguard.lifetime.threads import OnFault, supervised
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
 
 LEASE_SECONDS = 15.0
+RENEW_SECONDS = 5.0
 POLL_SECONDS = 2.0
 FLUSH_LOOK = 0.1
 WRITE_SECONDS = 1.0
-"""Verdicts are written at most this often, but for alarms and flushes: explaining costs more than folding."""
+"""Verdicts are written at most this often, but for alarms and flushes."""
+SNAPSHOT_SECONDS = 30.0
+SNAPSHOT_PAIRS = 500
+"""A snapshot is taken after so many pairs, but not more often than SNAPSHOT_SECONDS."""
+MOST_SAVED_AT_END = 100
+"""Groups that are saved when the process ends; with more, the next one folds what the last snapshot has not."""
 
 
 class Evaluator:
-    """Folds pairs into one monitor a stream and epoch; rings alarms through `acting`."""
+    """Folds pairs into one monitor a stream and epoch; rings alarms through `acting`.
+
+    `before_end` runs in its thread before the last turn, `each_turn` before every turn.
+    """
 
     def __init__(
         self,
@@ -47,7 +61,8 @@ class Evaluator:
         wall: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._drift = self._wanted = drift
+        self._folds = Folds(ledger)
+        self._wanted = drift
         self._acting = acting
         self._holder = holder
         self._emit = emit
@@ -56,10 +71,11 @@ class Evaluator:
         self._before_end = before_end
         self._each_turn = each_turn
         self._identity = b""
-        self._monitors: dict[tuple[str, int], PairMonitor] = {}
-        self._last_id = 0
-        self._dirty: set[tuple[str, int]] = set()
-        self._written = 0.0
+        self._fold = Fold(drift)
+        self._teller = Teller(self._folds)
+        self._loaded = False
+        self._written = self._saved = self._renewed = 0.0
+        self._since_saved = 0
         self._held = False
         self._closed = False
         self._flushes = self._answered = 0
@@ -133,14 +149,17 @@ class Evaluator:
                 self._answered, self._judged = asked, judged
                 self._wake.notify_all()
                 if not self._closed and self._flushes == asked:
-                    self._wake.wait(WRITE_SECONDS if self._dirty else POLL_SECONDS)
+                    self._wake.wait(WRITE_SECONDS if self._fold.changed else POLL_SECONDS)
         self._end()
 
     def _end(self) -> None:
         try:
             self._before_end()
             if self._held:
-                self._fold(write=True)
+                self._take_all(hurry=True)
+                self._write(fully=True)
+                if self._fold.unsaved <= MOST_SAVED_AT_END:
+                    self._save()
                 self._ledger.drop_lease("evaluator", self._holder)
         except Exception as error:  # noqa: BLE001 - leaving must not fail
             self._on_fault("evaluator", error)
@@ -149,69 +168,74 @@ class Evaluator:
         """Fold what is new, if this process does; returns whether everything committed is judged and written."""
         self._acting.catch_up()  # also by the holder: an acknowledgement may come from another process
         self.ready.set()
-        if self._ledger.identity != self._identity or self._wanted is not self._drift:
+        if self._ledger.identity != self._identity or self._wanted is not self._fold.drift:
             self._begin()
-        if self._renew_lease():
-            self._fold(write=write)
-            return not self._dirty
-        return self._ledger.judged_all()
+        if not self._renew_lease():
+            self._loaded = False
+            return self._folds.judged_all()
+        if not self._loaded:
+            self._load()
+        if not self._take_all(hurry=write):
+            return False
+        if self._fold.changed and (write or time.monotonic() - self._written > WRITE_SECONDS):
+            self._write(fully=write)
+        if self._since_saved >= SNAPSHOT_PAIRS and time.monotonic() - self._saved > SNAPSHOT_SECONDS:
+            self._save()
+        return not self._fold.changed
 
     def _begin(self) -> None:
         """Fold from the first pair: this is another file than before, or it is judged by other settings."""
-        self._identity, self._drift = self._ledger.identity, self._wanted
-        self._monitors, self._last_id, self._dirty = {}, 0, set()
+        self._identity = self._ledger.identity
+        self._fold = Fold(self._wanted)
+        self._loaded = False
+
+    def _load(self) -> None:
+        """Go on from the snapshot, if there is one that is further than what this process has folded."""
+        self._loaded = True
+        saved = self._folds.load(snapshots.key_of(self._fold.drift, self._identity))
+        if saved is not None and saved.last_id > self._fold.last_id:
+            found = snapshots.restored(saved, self._fold.drift)
+            if found is not None:
+                self._fold = found
+        self._saved = time.monotonic()
 
     def _renew_lease(self) -> bool:
         # The lease lives by the real clock: a test's clock may jump hours.
         self._held = self._ledger.take_lease("evaluator", self._holder, time.time(), LEASE_SECONDS)
+        self._renewed = time.monotonic()
         return self._held
 
-    def _fold(self, *, write: bool) -> None:
-        while rows := self._ledger.pairs_after(self._last_id):
+    def _take_all(self, *, hurry: bool) -> bool:
+        """Take in every new row; returns whether this process still holds the lease.
+
+        A fold is many small pieces of work with a pause after each where the application is at work: it has the
+        interpreter whenever it wants it.
+        """
+        while rows := self._ledger.pairs_after(self._fold.last_id):
             for row in rows:
-                # Before it is taken: a row that cannot be read is told once and left out, or it would end all folding.
-                self._last_id = row.id
+                # Its id is taken first: a row that cannot be read is told once and left out, or it would end all folding.
                 try:
-                    self._take(row)
+                    rang = self._fold.take(row)
                 except ValueError as error:
                     self._on_fault("pair", error)
-            if not self._renew_lease():  # a long history outlives one lease
-                return
-        if self._dirty and (write or time.monotonic() - self._written > WRITE_SECONDS):
-            self._write()
+                    continue
+                self._since_saved += 1
+                if rang:
+                    self._ring(row)
+                if not hurry:
+                    activity.give_way()
+            # A long history outlives one lease.
+            if time.monotonic() - self._renewed > RENEW_SECONDS and not self._renew_lease():
+                return False
+        return True
 
-    def _monitor(self, stream: str, epoch: int) -> PairMonitor:
-        place = (stream, epoch)
-        if place not in self._monitors:
-            # A self-test only gates, and is judged once over everything it has seen.
-            mode = "gate" if stream in SELF_TESTS else self._drift.mode
-            alpha = self._drift.alpha_of(stream)
-            self._monitors[place] = PairMonitor(
-                alpha=epoch_alpha(alpha, epoch) if self._drift.lifetime else alpha,
-                mode=mode,
-                horizon=self._drift.horizon if mode == "monitor" else None,
-                stream=stream,
-                tolerance=self._drift.tolerance if stream == "candidate" else None,
-            )
-        return self._monitors[place]
-
-    def _take(self, row: Any) -> None:
-        monitor = self._monitor(row.stream, row.epoch)
-        self._dirty.add((row.stream, row.epoch))
-        if row.outcome == "compared":
-            verdict = monitor.observe(PairVector.from_bytes(row.vector), group=row.group)
-            if verdict.status == "drift":
-                self._ring(row, monitor)
-        elif row.outcome in {"control_error", "candidate_error"}:
-            monitor.skip(row.outcome, group=row.group)
-
-    def _ring(self, row: Any, monitor: PairMonitor) -> None:
+    def _ring(self, row: Row) -> None:
         """Act on an alarm, once a group and epoch; a self-test's own alarm stops others instead."""
         if row.stream in SELF_TESTS or doubt(row.stream, self._failed_tests()):
             return
-        told = monitor.brief(row.group)
-        if told.status != "drift" or (row.stream, row.epoch, row.group) in self._acting.alarmed:
+        if (row.stream, row.epoch, row.group) in self._acting.alarmed:
             return
+        told = self._fold.stream(row.stream, row.epoch).monitor.explain_group(row.group)
         summary = {
             "epoch": row.epoch,
             "pairs": told.pairs,
@@ -226,30 +250,39 @@ class Evaluator:
                 asked=row.asked,
                 call=row.call,
                 summary=summary,
-                verdict=monitor.explain(),
+                verdict=told,
             )
         except Exception as error:  # noqa: BLE001 - a user's own action that raises is theirs, and counted
             self._on_fault("action", error)
 
     def _failed_tests(self) -> set[str]:
-        monitors = {test: self._monitors.get((test, self._acting.epoch(test, ""))) for test in SELF_TESTS}
-        return {
-            test for test, known in monitors.items() if known is not None and known.brief().status == "drift"
-        }
+        return self._fold.failed_tests({test: self._acting.epoch(test, "") for test in SELF_TESTS})
 
-    def _write(self) -> None:
-        failed = self._failed_tests()
-        for stream, epoch in sorted(self._dirty):
-            # A routed epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
-            routed = stream == "candidate" and any(epoch == known for _, known in self._acting.epochs.routed)
-            document = self._monitors[stream, epoch].explain(effect_from=1 if routed else None).to_dict()
-            document["epoch"] = epoch
-            reason = doubt(stream, failed)
-            if reason is not None:
-                for told in (document, *document["groups"]):
-                    told.update(status="unmeasured", reason=reason)
-            self._ledger.put_verdict(stream, epoch, self._wall(), self._last_id, document)
-            for group in document["groups"]:
-                self._emit(EvidenceMoved(stream, group["group"], group["log10_evidence"]))
-        self._dirty.clear()
+    def _write(self, *, fully: bool) -> None:
+        """Write the verdicts of what changed; `fully` explains each of them anew, else as many as there is time for."""
+        told: list[Told] = []
+        for stream, epoch, known in self._fold.each_changed():
+            told += self._teller.tell(
+                known, stream, epoch, fully=fully, effect_from=self._effect_from(stream, epoch)
+            )
+        self._folds.write(told, self._fold.last_id, self._wall())
         self._written = time.monotonic()
+        for each in told:
+            self._tell_evidence(each)
+
+    def _tell_evidence(self, told: Told) -> None:
+        if told.group != WHOLE:
+            self._emit(EvidenceMoved(told.stream, told.group, told.document["log10_evidence"]))
+
+    def _effect_from(self, stream: str, epoch: int) -> int | None:
+        # A routed epoch began with an alarm, not with a choice of pairs: its effect counts from its start.
+        routed = stream == "candidate" and any(epoch == known for _, known in self._acting.epochs.routed)
+        return 1 if routed else None
+
+    def _save(self) -> None:
+        """Keep a snapshot of what changed since the last one."""
+        parts = snapshots.parts_of(self._fold, between=activity.give_way)
+        key = snapshots.key_of(self._fold.drift, self._identity)
+        self._folds.save(key, self._fold.last_id, parts)
+        snapshots.mark_saved(self._fold)
+        self._saved, self._since_saved = time.monotonic(), 0

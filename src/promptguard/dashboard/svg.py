@@ -90,8 +90,8 @@ def _marks(
                 "end" if x(onset.pair) > 200 else "start",
             )
         )
-    if alarm_at and alarm_at <= len(stream.curve):
-        level = stream.curve[alarm_at - 1].log10_evidence
+    level = next((p.log10_evidence for p in stream.curve if alarm_at and p.pair >= alarm_at), None)
+    if alarm_at and level is not None:
         place = '<circle class="alarm" cx="{:.1f}" cy="{:.1f}" r="5"/>'
         parts.append(_drawn(place, x(alarm_at), y(level)))
         parts.append(_text(x(alarm_at) - 9, y(level) + 22, "alarm", "end"))

@@ -140,10 +140,10 @@ class PairMonitor:
 
         Some 50 microseconds, twice that with groups.
         """
-        self.take(vector, group)
+        self.fold(vector, group)
         return self._brief()
 
-    def take(self, vector: PairVector, group: str | None = None) -> bool:
+    def fold(self, vector: PairVector, group: str | None = None) -> bool:
         """Take in one quantised pair; returns whether the stream stands at an alarm.
 
         The same as `observe`, without making a verdict, which with hundreds of groups costs half as much again.
@@ -258,6 +258,11 @@ class PairMonitor:
         """Return the verdict of one group with its explanation. Raises ValueError for one that has no pairs."""
         self.brief(group)
         return self._told(self._groups[group], group, None)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs measured in this epoch."""
+        return self._all.pairs
 
     @property
     def groups(self) -> tuple[str, ...]:

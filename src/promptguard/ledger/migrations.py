@@ -22,15 +22,25 @@ class SchemaTrouble(Exception):  # noqa: N818 - told as a state of the file
         self.kind: Literal["foreign", "newer", "damaged"] = kind
 
 
-def _budgets_of_their_own(connection: Connection) -> None:
-    """Let the table of budgets begin with what the running days have spent: until then one total was held against all."""
+def _sums_and_read_models(connection: Connection) -> None:
+    """From 1 to 2: budgets by purpose, sums over pairs, snapshots, verdicts by group.
+
+    Budgets begin with what the running days have spent: until then one total was held against all.
+    """
     schema.metadata.create_all(connection)
+    connection.exec_driver_sql(
+        'CREATE INDEX IF NOT EXISTS pair_by_group ON pair (stream, epoch, "group", id)'
+    )
+    connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO tally SELECT stream, outcome, reason, count(*), sum(usd), sum(input_tokens), "
+        "sum(output_tokens), min(at), max(at) FROM pair GROUP BY stream, outcome, reason"
+    )
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO budget (day, purpose, calls, usd) SELECT day, 'shadow', calls, usd FROM spend"
     )
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _budgets_of_their_own}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _sums_and_read_models}
 """version found → the step to the next one"""
 
 

@@ -46,6 +46,7 @@ pair = Table(
     Column("output_tokens", Integer, nullable=False, default=0),
     Column("latency", Float, nullable=False, default=0.0),
     Index("pair_by_stream", "stream", "id"),
+    Index("pair_by_group", "stream", "epoch", "group", "id"),
 )
 
 claim = Table(
@@ -140,6 +141,50 @@ verdict = Table(
     Column("last_pair", Integer, nullable=False),
     Column("document", LargeBinary, nullable=False),
 )
+
+verdict_group = Table(
+    "verdict_group",
+    metadata,
+    Column("stream", String, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("group", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)
+"""The verdict of each group, written when it changed; `verdict` has that of all pairs of a stream."""
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("last_id", Integer, nullable=False),
+)
+"""How far the evaluator's fold had come when it was last saved; the key names settings and versions."""
+
+snapshot_part = Table(
+    "snapshot_part",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("group", String, primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+)
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("stream", String, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("pairs", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+"""Sums over all pairs ever, kept with each batch: no reader counts rows, and they outlive the rows' retention."""
 
 counter = Table(
     "counter",

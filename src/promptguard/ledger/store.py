@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
@@ -36,19 +37,15 @@ class Ledger(Door):
                 number = inserted.scalar_one()  # read at once: SQLite commits nothing over an open statement
                 if texts is not None:
                     connection.execute(insert(schema.content).values(pair_id=number, **texts))
+            for values in _tallied(rows):
+                connection.execute(_added_to_tally(values))
 
-    def pairs_after(self, last_id: int, limit: int = 500) -> list[Any]:
+    def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[Any]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
-        query = select(schema.pair).where(schema.pair.c.id > last_id).order_by(schema.pair.c.id).limit(limit)
+        table = schema.pair
+        query = select(table).where(table.c.id > last_id).order_by(table.c.id).limit(limit)
         with self.reading() as connection:
-            return list(connection.execute(query))
-
-    def judged_all(self) -> bool:
-        """Whether every pair is in a verdict that was written, by whichever process."""
-        with self.reading() as connection:
-            last = connection.execute(select(func.max(schema.pair.c.id))).scalar_one()
-            judged = connection.execute(select(func.max(schema.verdict.c.last_pair))).scalar_one()
-        return last is None or (judged is not None and judged >= last)
+            return connection.execute(query).all()
 
     def claim(self, stream: str, epoch: int, clusters: Sequence[str]) -> bool:
         """Take the one pair that each of `clusters` has in a stream's epoch; False, taking none, when one has had it.
@@ -166,17 +163,6 @@ class Ledger(Door):
         with self.reading() as connection:
             return [{**row._mapping, "detail": json.loads(row.detail)} for row in connection.execute(query)]
 
-    def put_verdict(
-        self, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]
-    ) -> None:
-        """Keep the newest verdict of a stream's epoch, for readers; the pairs remain the truth."""
-        values = {"at": at, "last_pair": last_pair, "document": json.dumps(document).encode()}
-        statement = upsert(schema.verdict).values(stream=stream, epoch=epoch, **values)
-        with self.transaction() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["stream", "epoch"], set_=values)
-            )
-
     def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
         """Become, or stay, the one holder of `name` for `seconds`; False while another process holds it."""
         table = schema.lease
@@ -248,4 +234,42 @@ def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> Non
         statement.on_conflict_do_update(
             index_elements=["day"], set_={"calls": table.c.calls + calls, "usd": table.c.usd + usd}
         )
+    )
+
+
+def _tallied(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sums of a batch of pairs by stream, outcome and reason."""
+    sums: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["stream"], row["outcome"], _storable(row["reason"]))
+        names = dict(zip(("stream", "outcome", "reason"), key, strict=True))
+        at = row["at"]
+        start = {
+            **names,
+            "pairs": 0,
+            "usd": 0.0,
+            "input_tokens": 0,
+            "output_tokens": 0,
+            "first_at": at,
+            "last_at": at,
+        }
+        known = sums.setdefault(key, start)
+        known["pairs"] += 1
+        for name in ("usd", "input_tokens", "output_tokens"):
+            known[name] += row.get(name, 0) or 0
+        known["first_at"], known["last_at"] = min(known["first_at"], at), max(known["last_at"], at)
+    return list(sums.values())
+
+
+def _added_to_tally(values: dict[str, Any]) -> Insert:
+    table = schema.tally
+    statement = upsert(table).values(**values)
+    new = statement.excluded
+    sums = {name: table.c[name] + new[name] for name in ("pairs", "usd", "input_tokens", "output_tokens")}
+    ends = {
+        "first_at": func.min(table.c.first_at, new.first_at),
+        "last_at": func.max(table.c.last_at, new.last_at),
+    }
+    return statement.on_conflict_do_update(
+        index_elements=["stream", "outcome", "reason"], set_={**sums, **ends}
     )

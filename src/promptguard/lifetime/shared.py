@@ -25,7 +25,7 @@ LINGER = 3.0
 """Seconds that a thing outlives its last user."""
 CLOSE_SECONDS = 10.0
 """What a thing may take to close while the process lives."""
-EXIT_SECONDS = 1.5
+EXIT_SECONDS = 1.0
 """What leaving the process may wait, for all things together."""
 
 

@@ -1,4 +1,4 @@
-"""A report in full: the ledger's read models, with evidence curves and the price of cached tokens."""
+"""A report in full: the ledger's read models, with the price of cached tokens."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from promptguard.core.streams import REPEAT
-from promptguard.report.model import CacheUse, Point, Report, Rhythm, StreamReport
+from promptguard.report.model import CacheUse, Report, Rhythm
 
 FEWEST_FOR_NOISE = 20
 """Repeat pairs below which noise is not measured but guessed."""
-MOST_FOLDED = 20_000
-"""Pairs of one stream beyond which the curve is left out: folding takes about 0.1 ms a pair."""
 
 
 def full_report(ledger: str | Path = ".promptguard") -> Report:
@@ -19,8 +17,7 @@ def full_report(ledger: str | Path = ".promptguard") -> Report:
     from promptguard.report.read import read_report
 
     report = read_report(ledger)
-    streams = tuple(replace(stream, curve=_curve(ledger, stream)) for stream in report.streams)
-    return replace(report, streams=streams, cache=replace(report.cache, saved_usd=_saved(report.cache)))
+    return replace(report, cache=replace(report.cache, saved_usd=_saved(report.cache)))
 
 
 def rhythm(ledger: str | Path, stream: str) -> Rhythm:
@@ -48,26 +45,6 @@ def _noise(ledger: str | Path) -> tuple[float | None, int]:
     if pairs < FEWEST_FOR_NOISE:
         return None, pairs
     return float(flips.max()) / (2.0 * pairs), pairs
-
-
-def _curve(ledger: str | Path, stream: StreamReport) -> tuple[Point, ...]:
-    """Fold the stored vectors again, as the evaluator did: the same pairs give the same evidence."""
-    from promptguard.drift import PairMonitor, PairVector
-    from promptguard.report.read import read_vectors
-
-    told = stream.verdict
-    if not 0 < stream.pairs <= MOST_FOLDED:
-        return ()
-    monitor = PairMonitor(
-        told.alpha, mode=told.mode, horizon=told.horizon, stream=told.stream, tolerance=told.tolerance
-    )
-    points = []
-    for group, call, vector in read_vectors(ledger, stream.stream, stream.epoch):
-        verdict = monitor.observe(PairVector.from_bytes(vector), group)
-        points.append(Point(verdict.pairs, call, verdict.log10_evidence))
-        if verdict.pairs == stream.pairs:
-            break  # pairs committed since the verdict was written belong to the next one
-    return tuple(points)
 
 
 def _saved(cache: CacheUse) -> float | None:

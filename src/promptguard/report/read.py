@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, case, func, inspect, select
 
 from promptguard.core.epochs import EVERY_GROUP, Epochs
 from promptguard.core.identity import ATTRIBUTES, Sighting, identity_facts
@@ -23,6 +24,7 @@ from promptguard.report.model import (
     Moment,
     Noted,
     PassedBy,
+    Point,
     Report,
     Spent,
     StreamReport,
@@ -31,7 +33,6 @@ from promptguard.verdict import Verdict
 
 Document = dict[str, Any]
 _ORDER = ("candidate", "replay", "canary", "repeat", "placebo")
-_EXAMPLES = 2
 _COMPARED = schema.pair.c.outcome == "compared"
 
 
@@ -90,7 +91,7 @@ def overall(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_report(ledger: str | Path) -> Report:
-    """Return all there is to show but the curves and prices, which promptguard.report.full adds.
+    """Return all there is to show but prices, which promptguard.report.full adds.
 
     Raises InputFileError when there is no ledger.
     """
@@ -142,12 +143,12 @@ def _pace(connection: Connection, stream: str, shortest: float = 0.0) -> tuple[i
 
     None for the latter where those are not more than `shortest` seconds apart.
     """
-    at = schema.pair.c.at
-    query = select(func.count(), func.max(at) - func.min(at)).where(schema.pair.c.stream == stream, _COMPARED)
-    pairs, seconds = connection.execute(query).one()
-    return int(pairs), (pairs - 1) / (
-        seconds / 86400.0
-    ) if pairs > 1 and seconds and seconds > shortest else None
+    table = schema.tally
+    sums = select(func.sum(table.c.pairs), func.max(table.c.last_at) - func.min(table.c.first_at))
+    found = connection.execute(sums.where(table.c.stream == stream, table.c.outcome == "compared")).one()
+    pairs, seconds = int(found[0] or 0), found[1]
+    daily = (pairs - 1) / (seconds / 86400.0) if pairs > 1 and seconds and seconds > shortest else None
+    return pairs, daily
 
 
 SHORTEST_PACE = 3600.0
@@ -173,6 +174,10 @@ def _documents(connection: Connection) -> list[Document]:
     rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
     # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
     documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
+    groups = _group_documents(connection)
+    for told in documents:
+        own = groups.get((told["stream"], told["epoch"]))
+        told["groups"] = told["groups"] if own is None else own
     _mark_acknowledged(documents, _epochs(connection))
     failed = {
         told["stream"]
@@ -186,6 +191,22 @@ def _documents(connection: Connection) -> list[Document]:
             for each in (told, *told["groups"]):
                 each.update(status="unmeasured", reason=reason)
     return documents
+
+
+def _group_documents(connection: Connection) -> dict[tuple[str, int], list[Document]]:
+    """Return the verdicts of groups by stream and epoch, in the order in which the groups came."""
+    table = schema.verdict_group
+    found: dict[tuple[str, int], list[Document]] = {}
+    for row in connection.execute(select(table.c.stream, table.c.epoch, table.c.document)):
+        found.setdefault((row.stream, row.epoch), []).append({**json.loads(row.document), "epoch": row.epoch})
+    for documents in found.values():
+        documents.sort(key=_came_first)
+    return found
+
+
+def _came_first(told: Document) -> tuple[float, int, str]:
+    first = told.get("moments", {}).get("first")
+    return (math.inf, 0, told["group"]) if first is None else (first["at"], first["call"], told["group"])
 
 
 def _epochs(connection: Connection) -> Epochs:
@@ -209,28 +230,24 @@ def _mark_acknowledged(documents: Sequence[Document], epochs: Epochs) -> None:
 
 def _stream(connection: Connection, told: Document, group: str | None, *, routed: set[int]) -> StreamReport:
     stream, epoch = told["stream"], told["epoch"]
-    onset = told["onset"] or {}
-    first = _row(connection, stream, epoch, group, 1)
-    examples = () if group else _examples(connection, told)
-
-    def moment(number: int | None) -> Moment | None:
-        row = _row(connection, stream, epoch, group, number) if number else None
-        return Moment(number, row.call, row.at, row.banked_call) if row is not None and number else None
-
+    moments: dict[str, Moment | None] = {
+        name: None if value is None else Moment(**value) for name, value in told.get("moments", {}).items()
+    }
     return StreamReport(
         stream=stream,
         epoch=epoch,
         group=group,
         verdict=_verdict(told),
-        control=first.control_model if first else "",
-        candidate=first.candidate_model if first else "",
+        control=told.get("control_model", ""),
+        candidate=told.get("candidate_model", ""),
         routed=stream == "candidate" and epoch in routed,
-        alarm=moment(told["alarm_at"]),
-        onset=moment(onset.get("pair")),
-        onset_low=moment(onset.get("low")),
-        onset_high=moment(onset.get("high")),
-        last=moment(told["pairs"]),
-        examples=examples,
+        alarm=moments.get("alarm"),
+        onset=moments.get("onset"),
+        onset_low=moments.get("onset_low"),
+        onset_high=moments.get("onset_high"),
+        last=moments.get("last"),
+        curve=tuple(Point(*point) for point in told.get("curve", ())),
+        examples=() if group else _examples(connection, told),
         groups=tuple(
             _stream(connection, each, each["group"], routed=routed) for each in told["groups"] if not group
         ),
@@ -246,29 +263,19 @@ def _verdict(told: Document) -> Verdict:
     )
 
 
-def _row(connection: Connection, stream: str, epoch: int, group: str | None, number: int) -> Any:
-    """Return the n-th compared pair, as the detector counted them."""
-    table = schema.pair
-    query = select(table).where(table.c.stream == stream, table.c.epoch == epoch, _COMPARED)
-    if group is not None:
-        query = query.where(table.c.group == group)
-    return connection.execute(query.order_by(table.c.id).limit(1).offset(number - 1)).first()
-
-
 def _examples(connection: Connection, told: Document) -> tuple[Example, ...]:
+    table, content = schema.pair, schema.content
     found = []
-    for number in told["examples"]:
-        row = _row(connection, told["stream"], told["epoch"], None, number)
-        texts = (
-            row
-            and connection.execute(select(schema.content).where(schema.content.c.pair_id == row.id)).first()
-        )
-        if texts:
+    for number, row_id in told.get("example_pairs", ()):
+        columns = (table.c.call, table.c.at, table.c.banked_call)
+        row = connection.execute(select(*columns).where(table.c.id == row_id)).first()
+        texts = connection.execute(select(content).where(content.c.pair_id == row_id)).first()
+        if row is not None and texts is not None:
             moment = Moment(number, row.call, row.at, row.banked_call)
             found.append(
                 Example(moment, _question(texts.question), _text(texts.control), _text(texts.candidate))
             )
-    return tuple(found[:_EXAMPLES])
+    return tuple(found)
 
 
 def _text(raw: bytes) -> str:
@@ -300,12 +307,13 @@ def _actions(connection: Connection) -> tuple[Noted, ...]:
 
 
 def _losses(connection: Connection) -> tuple[Loss, ...]:
-    table = schema.pair
-    place = (table.c.stream, table.c.outcome, table.c.reason)
-    query = (
-        select(*place, func.count()).where(~_COMPARED).group_by(*place).order_by(func.count().desc(), *place)
+    table = schema.tally
+    query = select(table.c.stream, table.c.outcome, table.c.reason, table.c.pairs)
+    query = query.where(table.c.outcome != "compared")
+    rows = connection.execute(
+        query.order_by(table.c.pairs.desc(), table.c.stream, table.c.outcome, table.c.reason)
     )
-    return tuple(Loss(*row) for row in connection.execute(query))
+    return tuple(Loss(*row) for row in rows)
 
 
 def _sightings(connection: Connection) -> list[Sighting]:
@@ -339,13 +347,10 @@ def _added(one: Sighting, other: Sighting) -> Sighting:
 
 
 def _spent(connection: Connection) -> tuple[Spent, ...]:
-    table = schema.pair
+    table = schema.tally
+    pairs = func.sum(case((table.c.outcome == "compared", table.c.pairs), else_=0))
     sums = (func.sum(table.c.usd), func.sum(table.c.input_tokens), func.sum(table.c.output_tokens))
-    query = (
-        select(table.c.stream, func.count(table.c.vector), *sums)
-        .group_by(table.c.stream)
-        .order_by(table.c.stream)
-    )
+    query = select(table.c.stream, pairs, *sums).group_by(table.c.stream).order_by(table.c.stream)
     return tuple(Spent(*row) for row in connection.execute(query))
 
 

@@ -79,7 +79,8 @@ class PairVector:
     def from_bytes(cls, data: bytes) -> PairVector:
         """Read `to_bytes()` back.
 
-        ValueError for anything else: other version, wrong size, impossible values.
+        One of an older schema is read too: features that were not known then are absent on both sides. ValueError for
+        anything else: a newer version, wrong size, impossible values.
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise ValueError(f"data must be bytes, not {type(data).__name__}")
@@ -89,14 +90,14 @@ class PairVector:
         magic, schema, count, dimensions, scale, *rest = _HEADER.unpack_from(raw)
         if magic != _MAGIC:
             raise ValueError("data is no pair vector")
-        if (schema, count, dimensions) != (SCHEMA, COUNT, DIMENSIONS):
-            raise ValueError(f"data is a pair vector of schema {schema}; this version reads {SCHEMA}")
+        if schema > SCHEMA or not 0 < count <= COUNT or dimensions != DIMENSIONS:
+            raise ValueError(f"data is a pair vector of schema {schema}; this version reads up to {SCHEMA}")
         lengths = [None if length == _ABSENT else length for length in rest[6:]]
-        arrays_end = _HEADER.size + 4 * COUNT + DIMENSIONS
+        arrays_end = _HEADER.size + 4 * count + DIMENSIONS
         if len(raw) != arrays_end + sum(length or 0 for length in lengths):
             raise ValueError("data is a pair vector of the wrong size")
-        values = np.frombuffer(raw, dtype="<u2", count=2 * COUNT, offset=_HEADER.size).astype(np.uint16)
-        hashed = np.frombuffer(raw, dtype=np.int8, count=DIMENSIONS, offset=_HEADER.size + 4 * COUNT)
+        values = np.frombuffer(raw, dtype="<u2", count=2 * count, offset=_HEADER.size).astype(np.uint16)
+        hashed = np.frombuffer(raw, dtype=np.int8, count=DIMENSIONS, offset=_HEADER.size + 4 * count)
         if not math.isfinite(scale) or not 0.0 <= scale <= 2.0 or int(hashed.min()) == -128:
             raise ValueError("data is a pair vector with impossible values")
         names: list[str | None] = []
@@ -106,9 +107,15 @@ class PairVector:
             names.append(None if length is None else raw[place : place + length].decode())
             place += length or 0
         first, second = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
-        return cls(
-            values[:COUNT], values[COUNT:], hashed, scale, (first, second), (names[0], names[1]), names[2]
-        )
+        sides = _padded(values[:count]), _padded(values[count:])
+        return cls(*sides, hashed, scale, (first, second), (names[0], names[1]), names[2])
+
+
+def _padded(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return one side's features with those that its schema did not know as 0: the catalogue only grows at its end."""
+    if len(values) == COUNT:
+        return values
+    return np.concatenate([values, np.zeros(COUNT - len(values), dtype=np.uint16)])
 
 
 def vectorise(

@@ -1,0 +1,208 @@
+"""The fold itself: rows of the ledger in, monitors and what readers need of them out. No ledger, no clock, no threads.
+
+A row changes one stream's monitor and marks one group as changed. What is told of a group is explained anew when it is
+written out (`told`), a few groups at a time: a verdict's status and evidence cost microseconds, its explanation
+milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from promptguard.core.options import Drift
+from promptguard.core.streams import SELF_TESTS
+from promptguard.drift import PairMonitor, PairVector, epoch_alpha
+from promptguard.verdict import Mode, Verdict
+
+WHOLE = ""
+"""In place of a group's name: all pairs of the stream."""
+MOST_POINTS = 1024
+"""Points of an evidence curve; beyond it every second one is dropped, again and again."""
+EXPLAIN_AGAIN = 1.02
+"""A change that stands is explained anew when there are so many times the pairs it was last explained with."""
+
+_LOST = frozenset(("control_error", "candidate_error"))
+
+Place = tuple[int, float, int | None]
+"""(call, seconds since the Unix epoch, the call whose stored answer a replay compares with)"""
+
+
+class Row(Protocol):
+    """A row of the ledger's `pair` table, as far as the fold reads it."""
+
+    id: int
+    stream: str
+    epoch: int
+    group: str
+    at: float
+    call: int
+    banked_call: int | None
+    outcome: str
+    asked: str
+    control_model: str
+    candidate_model: str
+    vector: bytes
+
+
+@dataclass(slots=True)
+class Seen:
+    """Where the first, the last and the alarming pair of a group lie, and who was asked for its two sides."""
+
+    control: str
+    candidate: str
+    first: Place
+    last: Place
+    alarm: Place | None = None
+
+
+@dataclass(slots=True)
+class StreamFold:
+    """One stream's epoch: its monitor, what changed since it was written out, and since it was saved."""
+
+    monitor: PairMonitor
+    seen: dict[str, Seen] = field(default_factory=dict)
+    changed: dict[str, None] = field(default_factory=dict)
+    unsaved: set[str] = field(default_factory=set)
+    curve: list[tuple[int, int, float]] = field(default_factory=list)
+    """(pairs, call, log10 of the evidence)"""
+    stride: int = 1
+    explained: dict[str, Verdict] = field(default_factory=dict)
+    onsets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """where the onset of each group's change lies, as looked up when it was explained"""
+
+    def take(self, row: Row) -> bool:
+        """Take in one row; returns whether the row's group stands at an alarm that was not noted here before.
+
+        Raises ValueError for a vector that cannot be read, which changes nothing.
+        """
+        if row.outcome in _LOST:
+            self.monitor.skip(row.outcome, row.group)
+            self._mark(row.group)
+            return False
+        if row.outcome != "compared":
+            self.changed[WHOLE] = None
+            return False
+        alarmed = self.monitor.fold(PairVector.from_bytes(row.vector), row.group)
+        self._mark(row.group)
+        place = (row.call, row.at, row.banked_call)
+        for name in (WHOLE, row.group):
+            known = self.seen.get(name)
+            if known is None:
+                self.seen[name] = Seen(row.control_model, row.candidate_model, place, place)
+            else:
+                known.last = place
+        self._draw(row.call)
+        return alarmed and self._rang(row.group, place)
+
+    def _mark(self, group: str) -> None:
+        for name in (WHOLE, group):
+            self.changed[name] = None
+            self.unsaved.add(name)
+
+    def _rang(self, group: str, place: Place) -> bool:
+        whole, own = self.seen[WHOLE], self.seen[group]
+        if whole.alarm is None:
+            whole.alarm = place
+        if own.alarm is not None or self.monitor.brief(group).status != "drift":
+            return False
+        own.alarm = place
+        return True
+
+    def _draw(self, call: int) -> None:
+        """Add a point to the evidence curve: after every pair at first, then at every so manieth."""
+        pairs = self.monitor.pairs
+        if pairs % self.stride:
+            return
+        self.curve.append((pairs, call, round(self.monitor.brief().log10_evidence, 4)))
+        if len(self.curve) > MOST_POINTS:
+            self.stride *= 2
+            self.curve = [point for point in self.curve if not point[0] % self.stride]
+
+    def told(self, name: str, *, fully: bool, effect_from: int | None) -> tuple[Verdict, bool]:
+        """Return the verdict of a group, or of all pairs, and whether it was explained anew.
+
+        Unless `fully`, a change that stands is not explained again for every pair: its figures of the moment are put
+        into what was explained last.
+        """
+        brief = self.monitor.brief(None if name == WHOLE else name)
+        before = self.explained.get(name)
+        if before is not None and not fully and _holds(before, brief):
+            return replace(
+                before,
+                pairs=brief.pairs,
+                skipped=brief.skipped,
+                log10_evidence=brief.log10_evidence,
+                log10_threshold=brief.log10_threshold,
+            ), False
+        monitor = self.monitor
+        told = monitor.explain_whole(effect_from) if name == WHOLE else monitor.explain_group(name)
+        self.explained[name] = told
+        return told, True
+
+
+def _holds(before: Verdict, now: Verdict) -> bool:
+    """Whether what was explained last may stand for a while: same status, hardly more pairs."""
+    same = (before.status, before.reason, before.alarm_at) == (now.status, now.reason, now.alarm_at)
+    return same and now.pairs <= before.pairs * EXPLAIN_AGAIN
+
+
+class Fold:
+    """Monitors of all streams and epochs, and the last row they have seen."""
+
+    def __init__(self, drift: Drift) -> None:
+        self.drift = drift
+        self.last_id = 0
+        self.streams: dict[tuple[str, int], StreamFold] = {}
+
+    def take(self, row: Row) -> bool:
+        """Take in one row; as `StreamFold.take`. It is counted as seen whatever becomes of it."""
+        self.last_id = row.id
+        return self.stream(row.stream, row.epoch).take(row)
+
+    def stream(self, stream: str, epoch: int) -> StreamFold:
+        """Return the fold of one stream's epoch."""
+        place = (stream, epoch)
+        if place not in self.streams:
+            self.streams[place] = StreamFold(self.monitor(stream, epoch))
+        return self.streams[place]
+
+    def monitor(self, stream: str, epoch: int) -> PairMonitor:
+        """Return a new monitor with the settings of a stream's epoch."""
+        # A self-test only gates, and is judged once over everything it has seen.
+        drift = self.drift
+        mode: Mode = "gate" if stream in SELF_TESTS else drift.mode
+        alpha = drift.alpha_of(stream)
+        return PairMonitor(
+            alpha=epoch_alpha(alpha, epoch) if drift.lifetime else alpha,
+            mode=mode,
+            horizon=drift.horizon if mode == "monitor" else None,
+            stream=stream,
+            tolerance=drift.tolerance if stream == "candidate" else None,
+        )
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was taken in that is not written out yet."""
+        return any(stream.changed for stream in self.streams.values())
+
+    @property
+    def unsaved(self) -> int:
+        """How many groups have changed since the last snapshot."""
+        return sum(len(stream.unsaved) for stream in self.streams.values())
+
+    def failed_tests(self, epochs: Mapping[str, int]) -> set[str]:
+        """Return the self-tests that have alarmed in the epoch that holds for each."""
+        found = set()
+        for test in SELF_TESTS:
+            known = self.streams.get((test, epochs[test]))
+            if known is not None and known.monitor.brief().status == "drift":
+                found.add(test)
+        return found
+
+    def each_changed(self) -> Iterator[tuple[str, int, StreamFold]]:
+        """Yield (stream, epoch, fold) of what changed, in a fixed order."""
+        for (stream, epoch), known in sorted(self.streams.items()):
+            if known.changed:
+                yield stream, epoch, known

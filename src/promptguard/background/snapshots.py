@@ -1,0 +1,115 @@
+"""A fold as rows and back: a restart, or another process that takes over, goes on from there bit for bit.
+
+One row a stream for what its groups share, one a group; only what changed is written. A snapshot that cannot be read, or
+is of other settings, another file or another version of the features, is passed over: the pairs are the truth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from promptguard.background.folding import WHOLE, Fold, Seen, StreamFold
+from promptguard.core.options import Drift
+from promptguard.drift import PairMonitor
+from promptguard.drift.features.catalogue import SCHEMA
+from promptguard.drift.monitor import STATE
+from promptguard.ledger.folds import Part, Saved
+
+log = logging.getLogger("promptguard")
+
+FORMAT = 1
+
+
+def key_of(drift: Drift, identity: bytes) -> str:
+    """Name what a snapshot is of: the file, the settings of judging, the versions of state and features."""
+    settings = {
+        "alpha": drift.alpha,
+        "mode": drift.mode,
+        "horizon": drift.horizon,
+        "split": dict(drift.split),
+        "tolerance": drift.tolerance,
+        "lifetime": drift.lifetime,
+    }
+    said = json.dumps([FORMAT, STATE, SCHEMA, identity.hex(), settings], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def parts_of(fold: Fold, *, between: Callable[[], None]) -> list[Part]:
+    """Return what changed since the last snapshot, as rows; `between` is called after each, to let others run."""
+    found: list[Part] = []
+    for (stream, epoch), known in sorted(fold.streams.items()):
+        if not known.unsaved:
+            continue
+        monitor = known.monitor
+        head = {
+            "monitor": monitor.head_state(),
+            "order": list(monitor.groups),
+            "seen": {name: asdict(seen) for name, seen in known.seen.items()},
+            "curve": known.curve,
+            "stride": known.stride,
+        }
+        found.append(Part(stream, epoch, WHOLE, _packed(head)))
+        for name in sorted(known.unsaved - {WHOLE}):
+            found.append(Part(stream, epoch, name, _packed(monitor.group_state(name))))
+            between()
+    return found
+
+
+def mark_saved(fold: Fold) -> None:
+    """Note that what changed has been saved."""
+    for known in fold.streams.values():
+        known.unsaved.clear()
+
+
+def restored(saved: Saved, drift: Drift) -> Fold | None:
+    """Return the fold that a snapshot is of; None where it cannot be read."""
+    fold = Fold(drift)
+    fold.last_id = saved.last_id
+    try:
+        for (stream, epoch), parts in saved.parts.items():
+            fold.streams[stream, epoch] = _stream(parts)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        log.debug("the snapshot of the fold cannot be read; the pairs are folded anew", exc_info=error)
+        return None
+    return fold
+
+
+def _stream(parts: Iterable[tuple[str, bytes]]) -> StreamFold:
+    by_name = dict(parts)
+    head = _unpacked(by_name[WHOLE])
+    groups = [[name, _unpacked(by_name[name])] for name in head["order"]]
+    if len(groups) == 1:
+        groups[0][1] = None  # the only group *is* the whole
+    monitor = PairMonitor.from_state({**head["monitor"], "groups": groups})
+    seen = {name: _seen(told) for name, told in head["seen"].items()}
+    curve = [(int(pairs), int(call), float(evidence)) for pairs, call, evidence in head["curve"]]
+    return StreamFold(monitor, seen=seen, curve=curve, stride=int(head["stride"]))
+
+
+def _seen(told: dict[str, Any]) -> Seen:
+    alarm = told["alarm"]
+    return Seen(
+        told["control"],
+        told["candidate"],
+        first=tuple(told["first"]),
+        last=tuple(told["last"]),
+        alarm=None if alarm is None else tuple(alarm),
+    )
+
+
+def _packed(state: dict[str, Any] | None) -> bytes:
+    text = json.dumps(state, separators=(",", ":")).encode()
+    return hashlib.sha256(text).digest()[:8] + text
+
+
+def _unpacked(data: bytes) -> Any:
+    """Read a part back. Raises ValueError for one that was cut off or changed."""
+    text = bytes(data[8:])
+    if hashlib.sha256(text).digest()[:8] != bytes(data[:8]):
+        raise ValueError("a part of the snapshot is not what was written")
+    return json.loads(text)

@@ -1,0 +1,140 @@
+"""What the evaluator keeps in a ledger: snapshots of its fold, and verdicts as readers want them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from promptguard.ledger import schema
+from promptguard.ledger.store import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row of a snapshot: a stream's head (group ""), or one group's state."""
+
+    stream: str
+    epoch: int
+    group: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A snapshot: the last pair it has seen, and its parts by stream and epoch."""
+
+    last_id: int
+    parts: Mapping[tuple[str, int], Sequence[tuple[str, bytes]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A verdict to be written: of a group, or of a whole stream (group "")."""
+
+    stream: str
+    epoch: int
+    group: str
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NthPair:
+    """A pair that was looked up by its number."""
+
+    id: int
+    call: int
+    at: float
+    banked_call: int | None
+
+
+class Folds:
+    """The evaluator's own tables. Methods raise what `ledger.door.Door` says."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def nth_pair(self, stream: str, epoch: int, group: str, number: int) -> NthPair | None:
+        """Return the n-th compared pair of a group, or of a whole stream (group ""), as the detector counted them."""
+        table = schema.pair
+        columns = (table.c.id, table.c.call, table.c.at, table.c.banked_call)
+        query = select(*columns).where(
+            table.c.stream == stream, table.c.epoch == epoch, table.c.outcome == "compared"
+        )
+        if group:
+            query = query.where(table.c.group == group)
+        with self._ledger.reading() as connection:
+            row = connection.execute(query.order_by(table.c.id).limit(1).offset(number - 1)).first()
+        return None if row is None else NthPair(*row)
+
+    def load(self, key: str) -> Saved | None:
+        """Return the snapshot of these settings, or None."""
+        table, parts = schema.snapshot, schema.snapshot_part
+        found: dict[tuple[str, int], list[tuple[str, bytes]]] = {}
+        with self._ledger.reading() as connection:
+            last_id = connection.execute(
+                select(table.c.last_id).where(table.c.key == key)
+            ).scalar_one_or_none()
+            if last_id is None:
+                return None
+            newest = connection.execute(select(func.max(schema.pair.c.id))).scalar_one() or 0
+            if last_id > newest:  # pairs were taken away since: a copy put back, say
+                return None
+            for row in connection.execute(select(parts).where(parts.c.key == key)):
+                found.setdefault((row.stream, row.epoch), []).append((row.group, row.state))
+        return Saved(last_id, found)
+
+    def save(self, key: str, last_id: int, parts: Iterable[Part]) -> None:
+        """Keep what changed of a snapshot, in one transaction; snapshots of other settings give way."""
+        table, rows = schema.snapshot, schema.snapshot_part
+        with self._ledger.transaction() as connection:
+            connection.execute(delete(table).where(table.c.key != key))
+            connection.execute(delete(rows).where(rows.c.key != key))
+            head = upsert(table).values(key=key, last_id=last_id)
+            connection.execute(head.on_conflict_do_update(index_elements=["key"], set_={"last_id": last_id}))
+            for part in parts:
+                values = {"key": key, "stream": part.stream, "epoch": part.epoch, "group": part.group}
+                statement = upsert(rows).values(**values, state=part.state)
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=list(values), set_={"state": part.state})
+                )
+
+    def write(self, verdicts: Iterable[Told], last_id: int, at: float) -> None:
+        """Keep verdicts for readers, and how far everything is judged; the pairs remain the truth."""
+        table = schema.verdict
+        with self._ledger.transaction() as connection:
+            for told in verdicts:
+                where = {"stream": told.stream, "epoch": told.epoch}
+                values = {"at": at, "last_pair": last_id, "document": json.dumps(told.document).encode()}
+                target = table
+                if told.group:
+                    target, where = schema.verdict_group, {**where, "group": told.group}
+                    del values["last_pair"]
+                statement = upsert(target).values(**where, **values)
+                connection.execute(statement.on_conflict_do_update(index_elements=list(where), set_=values))
+            _note_judged(connection, last_id)
+
+    def judged_all(self) -> bool:
+        """Whether every pair is in a verdict that was written, by whichever process."""
+        with self._ledger.reading() as connection:
+            last = connection.execute(select(func.max(schema.pair.c.id))).scalar_one()
+            judged = connection.execute(
+                select(schema.meta.c.value).where(schema.meta.c.name == "judged")
+            ).scalar_one_or_none()
+        return last is None or (judged is not None and int(judged) >= last)
+
+    def begin_anew(self) -> None:
+        """Drop the verdicts of groups: everything is folded again, and tells them anew."""
+        with self._ledger.transaction() as connection:
+            connection.execute(delete(schema.snapshot))
+            connection.execute(delete(schema.snapshot_part))
+
+
+def _note_judged(connection: Any, last_id: int) -> None:
+    value = str(last_id).encode()
+    statement = insert(schema.meta).prefix_with("OR REPLACE").values(name="judged", value=value)
+    connection.execute(statement)
