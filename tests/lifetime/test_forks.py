@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -186,3 +187,19 @@ def test_children_of_multiprocessing_pair_what_they_ask_and_leave_in_order(tmp_p
     database = sqlite3.connect(tmp_path / "ledger" / "ledger.sqlite3")
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert database.execute("SELECT count(*) FROM pair WHERE outcome = 'compared'").fetchone() == (asked,)
+
+
+def test_a_fork_waits_for_an_import_of_another_thread(tmp_path, monkeypatch):
+    """The lock of a module that the parent was importing has no owner in the child: it would wait for ever."""
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.3)\nready = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    thread = threading.Thread(target=lambda: __import__("slow_to_import"))
+    thread.start()
+    time.sleep(0.1)
+
+    def child():
+        signal.alarm(10)
+        return 0 if __import__("slow_to_import").ready else 1
+
+    assert in_child(child) == 0
+    thread.join()

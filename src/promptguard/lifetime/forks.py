@@ -9,6 +9,7 @@ https://www.sqlite.org/howtocorrupt.html ("Carrying an open database connection 
 
 from __future__ import annotations
 
+import importlib._bootstrap
 import logging
 import os
 import threading
@@ -124,6 +125,20 @@ def _before() -> None:
         _asleep.these.append(each)
         quiet = each.quiesce(deadline) and quiet
     _asleep.quiet = quiet
+    while _others_import() and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _others_import() -> bool:
+    """Whether another thread is amid an import, whose lock the child would wait for in vain.
+
+    Python begins the import system's own lock anew in a child, and those of single modules not. Background threads
+    import what they first need (a dialect, an SDK's parts) in the very moments in which a server forks its workers.
+    """
+    locks = getattr(importlib._bootstrap, "_module_locks", {})
+    me = threading.get_ident()
+    owners = {getattr(reference(), "owner", None) for reference in list(locks.values())}
+    return bool(owners - {None, me})
 
 
 def _in_parent() -> None:
