@@ -63,10 +63,11 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
 
-soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seeds, a real model that did not change, attacks on the cache
+soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seeds, a real model that did not change, attacks on the cache, proxies
 	@$(RUN) soak --workers $(WORKERS) $(TEST_ARGS)
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 	$(BIN)/python -m benchmarks.cache
+	$(BIN)/python -m benchmarks.proxies
 
 test-under-load: $(VENV)/.test ## the suite with four busy processes beside it: no test may depend on a quick machine
 	@$(RUN) load --workers $(WORKERS) $(TEST_ARGS)

@@ -65,7 +65,7 @@ class Assembly:
         """Whether the application's own calls may go to another model."""
         return any(isinstance(action, Route) for action in self.actions)
 
-    def guard(self, make_twin: Callable[[], BackgroundClient]) -> Interceptor:
+    def guard(self, make_client: Callable[[], BackgroundClient]) -> Interceptor:
         """Return a guard for one HTTP client; guards of one assembly share cache and background work."""
         from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
 
@@ -77,7 +77,7 @@ class Assembly:
             cache=cache,
             single_flight=single_flight,
             telemetry=Telemetry(__version__),
-            make_twin=make_twin,
+            make_client=make_client,
             serve=self._services,
             is_recorded=is_recorded,
             context=current_context,

@@ -72,7 +72,7 @@ class Interceptor:
         cache: Any,
         single_flight: Any = None,
         telemetry: Telemetry | None,
-        make_twin: Callable[[], BackgroundClient],
+        make_client: Callable[[], BackgroundClient],
         serve: Callable[[Interceptor], Services] = lambda _guard: NO_SERVICES,
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
@@ -90,7 +90,7 @@ class Interceptor:
         self.faults = ErrorCounter()
         self.calls = [0]
         """attempts begun so far; in a list, so that what asks again can read it without holding this client"""
-        self.make_client = make_twin
+        self.make_client = make_client
         """builds what asks again in the background"""
         self._serve = serve
         self._forked = False

@@ -107,3 +107,33 @@ def test_the_tool_runner_ends_on_a_cached_client(guarded):
             turns = [message.stop_reason for message, _ in zip(runner, range(9), strict=False)]
             assert turns == ["tool_use", "end_turn"]
         client.close()
+
+
+def test_tokens_are_cached_apart_as_a_cache_belongs_to_one_event_loop(provider):
+    if not RENEWS:
+        return
+    client = _renewing(provider)
+    asker = family.background_client(client, type(client._client)(), dict)
+    assert client._token_cache is not None
+    assert asker._client._token_cache is not client._token_cache
+    assert type(asker._client._token_cache) is type(client._token_cache)
+    asker.close()
+    client.close()
+
+
+def test_closing_a_background_client_leaves_the_credentials_open(provider):
+    if not RENEWS:
+        return
+    closed = []
+
+    class Credentials:
+        def __call__(self, **_):
+            return anthropic.AccessToken(token="t", expires_at=None)
+
+        def close(self):
+            closed.append(1)
+
+    client = anthropic.Anthropic(base_url=provider.origin, credentials=Credentials())
+    family.background_client(client, type(client._client)(), dict).close()
+    assert not closed
+    client.close()
