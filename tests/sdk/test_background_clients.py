@@ -108,7 +108,7 @@ MISTAKES = {
     "nothing": (lambda provider, app: lambda: None, "must return a fresh client of openai"),
     "an HTTP client": (lambda provider, app: http_family().Client, "must return a fresh client of openai"),
     "an awaitable": (lambda provider, app: lambda: make_async(), "without `async`"),  # noqa: PLW0108
-    "arguments": (lambda provider, app: lambda url: None, "raised TypeError"),
+    "arguments": (lambda provider, app: lambda url: None, "needs arguments"),
     "raises": (lambda provider, app: lambda: 1 / 0, "raised ZeroDivisionError"),
     "the application's own": (lambda provider, app: lambda: app, "the application's own client"),
     "a copy of it": (lambda provider, app: app.copy, "shares its transport"),
