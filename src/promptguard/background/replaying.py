@@ -21,12 +21,20 @@ from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.stored_facts import facts_document, restored_facts
 from promptguard.background.tasks import Banked, Task
 from promptguard.core.effects import Job
-from promptguard.core.key import credentials, meaningful_headers, principal
+from promptguard.core.key import (
+    MEANINGFUL_HEADERS,
+    credentials,
+    meaningful_headers,
+    principal,
+    unknown_headers,
+)
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
+from promptguard.core.secrets import carries_credential
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.threads import OnFault, supervised
+from promptguard.reasons import note
 from promptguard.shadow.retry import with_retries
 from promptguard.shadow.worker import Worker
 
@@ -41,8 +49,6 @@ AT_ONCE = 32
 MOST_GONE = 16
 """Sources of clients that are gone which are served on; each may hold a connection."""
 MOST_SOURCES = 1024
-_CREDENTIAL = re.compile("auth|cookie|cred|key|pass|secret|session|signature|token")
-"""In names of headers, and of an address's parameters, that may carry one: none of them is ever written."""
 _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
 
@@ -91,15 +97,20 @@ def _keep(
     answer: dict[str, Any],
 ) -> None:
     options = asker.replay
-    if options is None or _CREDENTIAL.search(job.request.path.partition("?")[2].lower()):
-        return  # a key in the address would be written with it
+    if options is None:
+        return
+    found = carries_credential(job.request)
+    if found is not None:  # it would be written with the request
+        reason = f"replay: a credential in the {found.partition(' ')[0]}"
+        ledger.count({("not paired", note("not paired", reason)): 1.0})
+        return
     source = source_of(job.request, asker)
-    sources.learn(source, asker, credentials(job.request))
+    sources.learn(source, asker, (*credentials(job.request), *unknown_headers(job.request)))
     question = {
         "method": job.request.method,
         "origin": job.request.origin,
         "path": job.request.path,
-        "headers": [(k, v) for k, v in meaningful_headers(job.request) if not _CREDENTIAL.search(k)],
+        "headers": [(k, v) for k, v in meaningful_headers(job.request) if k in MEANINGFUL_HEADERS],
         "timeout": dict(job.request.timeout),
         "body": job.request.body.decode("utf-8", "surrogatepass"),
         **facts_document(job),

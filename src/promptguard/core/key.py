@@ -149,6 +149,15 @@ def meaningful_headers(request: Request) -> list[tuple[str, str]]:
     return sorted(kept)
 
 
+def unknown_headers(request: Request) -> Headers:
+    """Return the headers that belong to the question and are in no table: kept in memory only, as they may say anything."""
+    return tuple(
+        (name, value)
+        for name, value in request.headers
+        if not is_excluded(text := name.decode("latin-1").lower()) and text not in MEANINGFUL_HEADERS
+    )
+
+
 def _is_host_of(origin: str, host: bytes) -> bool:
     return origin.endswith("://" + host.decode("latin-1"))
 

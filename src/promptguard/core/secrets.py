@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 
-from promptguard.core.key import credentials
+from promptguard.core.key import is_excluded
 from promptguard.core.model import Request
 
 _NAMED = re.compile(
@@ -20,6 +20,10 @@ _SCHEMAS = frozenset(("properties", "patternProperties", "$defs", "definitions")
 """Within these, JSON Schema names what may be said, and nothing is."""
 
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_OWN = frozenset((
+    b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"cookie", b"x-amz-security-token",
+))  # fmt: skip
+"""Headers that say who asks."""
 _SHORTEST = 8
 """Characters from which on a held credential is looked for within longer values; shorter ones must be the whole value."""
 
@@ -29,8 +33,8 @@ def carries_credential(request: Request, held: Collection[str] = ()) -> str | No
 
     "query sig", "header x-acme-key", "body tools.0.headers.Authorization": the first field, by its name, that is named like
     a credential and holds a text, or whose value is or contains one of `held`, the credentials that the client holds as
-    texts. The credentials of the request's own headers (authorization, x-api-key, ...) are held as well. Those headers
-    themselves are not told: whoever stores requests leaves them out.
+    texts. The credentials of the request's own headers (authorization, x-api-key, cookies, ...) are held as well. Those
+    headers themselves are not told: they are in no cache key, and whoever stores requests leaves them out.
     """
     texts = {*held, *held_by(request)} - {""}
     for place, name, value in _fields(request):
@@ -42,7 +46,7 @@ def carries_credential(request: Request, held: Collection[str] = ()) -> str | No
 
 def held_by(request: Request) -> frozenset[str]:
     """Return the credentials of a request's own headers as texts, without their scheme ("Bearer ")."""
-    values = {value.decode("latin-1") for _, value in credentials(request)}
+    values = {value.decode("latin-1") for name, value in request.headers if name.lower() in _OWN}
     return frozenset(values | {value.partition(" ")[2] for value in values} - {""})
 
 
@@ -59,15 +63,14 @@ def _holds(value: str, held: Collection[str]) -> bool:
 
 def _fields(request: Request) -> Iterator[tuple[str, str, str]]:
     """Yield (place, name, text) of everything that a request says, but its own credential headers."""
-    own = {name.lower() for name, _ in credentials(request)}
     path, _, query = request.path.partition("?")
     for pair in query.split("&"):
         name, _, value = map(_unquoted, pair.partition("="))
         yield f"query {name}", name, value
     yield "path", "", _unquoted(path)
     for raw, raw_value in request.headers:
-        if raw.lower() not in own:
-            name = raw.decode("latin-1").lower()
+        name = raw.decode("latin-1").lower()
+        if not is_excluded(name):
             yield f"header {name}", name, raw_value.decode("latin-1")
     try:
         body = json.loads(request.body)

@@ -1,0 +1,73 @@
+"""What replay stores carries no credential, by name or by value; such requests are not stored, and counted."""
+
+from __future__ import annotations
+
+import pytest
+from openai import OpenAI
+
+import promptguard
+from promptguard.report.read import read_report
+from promptguard.testing import FakeProvider
+from tests.cache.replies import until
+
+pytestmark = pytest.mark.sdk
+KEY = "sk-canary-0123456789"
+ASK = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+def provider():
+    with FakeProvider({"m": lambda _: "fine"}) as running:
+        yield running
+
+
+def files(ledger):
+    return b"".join(path.read_bytes() for path in ledger.rglob("*") if path.is_file())
+
+
+def client_of(provider, guarded, now, **more):
+    client = OpenAI(base_url=provider.url, api_key=KEY, **more)
+    replay = promptguard.Replay(share=1.0, after="1h")
+    known = {
+        "?sig": "none",
+        "?trace": "none",
+    }  # or such calls would be let pass for a field that nobody knows
+    return promptguard.wrap(client, ledger=guarded, replay=replay, clock=lambda: now[0], fields=known)
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        ({"extra_query": {"sig": "CANARY"}}, "query"),
+        ({"extra_query": {"trace": KEY}}, "query"),
+        ({"extra_headers": {"x-acme-token": "CANARY"}}, "header"),
+        ({"extra_headers": {"x-acme-id": f"v1 {KEY}"}}, "header"),
+        ({"metadata": {"api_key": "CANARY"}}, "body"),
+        ({"messages": [{"role": "user", "content": f"my key is {KEY}"}]}, "body"),
+        ({"user": KEY}, "body"),
+    ],
+)
+def test_a_request_with_a_credential_is_not_stored_and_counted(more, where, provider, guarded):
+    now = [1_000_000.0]
+    client = client_of(provider, guarded, now)
+    client.chat.completions.create(**{"model": "m", "messages": ASK, **more})
+    assert promptguard.flush(10.0)
+    told = {each.reason: each.calls for each in read_report(guarded).passed_by}
+    assert told == {f"replay: a credential in the {where}": 1}
+    written = files(guarded)
+    assert b"CANARY" not in written
+    assert KEY.encode() not in written
+    client.close()
+
+
+def test_a_header_nobody_knows_is_kept_in_memory_alone_and_sent_again(provider, guarded):
+    now = [1_000_000.0]
+    client = client_of(provider, guarded, now, default_headers={"x-acme-id": "CANARYHEADERID"})
+    client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(10.0)
+    assert b"CANARYHEADERID" not in files(guarded)
+    now[0] += 7200.0
+    until(lambda: provider.asked("m") == 2)
+    assert promptguard.flush(10.0)
+    assert [received.headers["x-acme-id"] for received in provider.received] == ["CANARYHEADERID"] * 2
+    client.close()
