@@ -34,6 +34,7 @@ _HOMES = {
     "Warn": "promptguard.core.options",
     "Raise": "promptguard.core.options",
     "Route": "promptguard.core.options",
+    "Alarm": "promptguard.verdict",
     "PromptGuardSettings": "promptguard.settings.model",
     "PromptGuardError": "promptguard.errors",
     "ConfigurationError": "promptguard.errors",
@@ -41,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Alarm",
     "Budget",
     "Cache",
     "ConfigurationError",
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.settings.model import PromptGuardSettings
     from promptguard.templates.library import open_library as prompts
+    from promptguard.verdict import Alarm
     from promptguard.wrapping import clear_cache, flush, guard, is_wrapped, unwrap, wrap
 
 

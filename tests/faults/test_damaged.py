@@ -71,6 +71,7 @@ def test_a_ledger_that_cannot_be_made_is_one_clear_line(tmp_path, capsys):
 
 def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
     from promptguard.background.acting import Acting
+    from promptguard.background.delivery import Delivery
     from promptguard.background.evaluating import Evaluator
     from promptguard.core.options import Drift
     from promptguard.core.policy import State
@@ -87,7 +88,7 @@ def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
     evaluator = Evaluator(
         ledger,
         Drift(),
-        Acting(ledger, State(), (), lambda: 0.0),
+        Acting(ledger, State(), (), lambda: 0.0, Delivery(ledger, "here", lambda *_: None)),
         holder="one",
         emit=lambda _event: None,
         on_fault=lambda operation, error: faults.append((operation, type(error).__name__)),

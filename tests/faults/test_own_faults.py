@@ -269,7 +269,7 @@ def test_importing_loads_nothing_heavy():
 
 def test_public_names_are_these():
     assert sorted(promptguard.__all__) == [
-        "Budget", "Cache", "ConfigurationError", "Drift", "DriftDetected", "Price", "PromptGuardError",
+        "Alarm", "Budget", "Cache", "ConfigurationError", "Drift", "DriftDetected", "Price", "PromptGuardError",
         "PromptGuardSettings", "Raise", "Replay", "Route", "Shadow", "Warn", "__version__", "acknowledge", "bypass",
         "cache_status", "cache_tags", "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts",
         "unwrap", "verdicts", "wrap",

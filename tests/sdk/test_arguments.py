@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openai
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import promptguard as pg
@@ -51,6 +51,7 @@ WRONG = [
     ({"on_drift": lambda: 1}, "cannot be called with one argument"),
     ({"on_drift": lambda alarm, channel: 1}, "cannot be called with one argument"),
     ({"on_drift": None}, "on_drift=None is not accepted"),
+    ({"on_drift": Pager}, r"Pager is a class: an instance of it is made by Pager\(...\)"),
     ({"on_drift": 5}, "on_drift=5"),
     ({"prompts": "nope"}, r"did you mean promptguard.prompts\('nope'\)"),
     ({"prompts": {"a": 1}}, "a prompt library"),
@@ -190,7 +191,7 @@ FINE = {
 
 
 @given(st.sampled_from(list(RIGHT)), ANYTHING)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_mutation_of_right_settings_is_named_or_right(name, value):
     with client() as given_client:
         try:

@@ -1,14 +1,19 @@
-"""What a verdict changes: routes, cache epochs, warnings. Kept in the ledger, so that every process acts alike."""
+"""What a verdict changes: routes, cache epochs, warnings. Kept in the ledger, so that every process acts alike.
+
+A warning is logged whatever `on_drift` is; functions of the user's are `delivery`'s.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from promptguard.background.delivery import Delivery, undo
 from promptguard.core.epochs import Epochs
-from promptguard.core.options import Action, Raise, Route, Warn
+from promptguard.core.options import Action, Option, Raise, Route
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
 
@@ -19,11 +24,17 @@ class Acting:
     """Applies alarms to `state` and notes them; the state of a new process is rebuilt from what was noted."""
 
     def __init__(
-        self, ledger: Ledger, state: State, actions: tuple[Action, ...], wall: Callable[[], float]
+        self,
+        ledger: Ledger,
+        state: State,
+        actions: tuple[Action, ...],
+        wall: Callable[[], float],
+        delivery: Delivery,
     ) -> None:
         self._ledger = ledger
         self._state = state
-        self._actions = actions
+        self._delivery = delivery
+        self.use(actions)
         self._wall = wall
         self._lock = threading.Lock()
         self._last_noted = 0
@@ -35,6 +46,7 @@ class Acting:
     def use(self, actions: tuple[Action, ...]) -> None:
         """Do this on an alarm from now on."""
         self._actions = actions
+        self._delivery.use(tuple(action for action in actions if not isinstance(action, Option)))
 
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""
@@ -58,19 +70,20 @@ class Acting:
         """Begin with an empty history: this is another file than the one that was read before."""
         self._identity, self._last_noted = self._ledger.identity, 0
         self.epochs, self.alarmed = Epochs(), set()
+        self._delivery.begin()
         self._state.routes, self._state.epochs, self._state.raising = {}, {}, {}
 
-    def alarm(
-        self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any], verdict: Any
-    ) -> None:
-        """Note an alarm, act on it, and run the user's own callables.
-
-        A callable that raises is the caller's to count; what comes before it has been done.
-        """
+    def alarm(self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any]) -> None:
+        """Note an alarm and act on it; a warning is logged whatever else is done. Returns without calling the user."""
         at = self._wall()
-        self._ledger.note(
-            at=at, call=call, kind="alarm", stream=stream, group=group, detail={"asked": asked, **summary}
-        )
+        detail = {"asked": asked, **summary, "deliver": bool(self._delivery.functions)}
+        self._ledger.note(at=at, call=call, kind="alarm", stream=stream, group=group, detail=detail)
+        with contextlib.suppress(Exception):  # a filter of the application's may raise
+            log.warning(
+                "drift: the model behind %r changed for %s (%s stream, after %d pairs, log10 evidence %.1f); once it is "
+                "known: %s",
+                asked, group, stream, summary["pairs"], summary["log10_evidence"], undo(group, self._ledger),
+            )  # fmt: skip
         for action in self._actions:
             if isinstance(action, Route) and self._state.route(group, asked) is None and action.to != asked:
                 detail = {"asked": asked, "to": action.to}
@@ -82,22 +95,18 @@ class Acting:
                 detail = {"asked": asked, "message": message}
                 self._ledger.note(at=at, call=call, kind="raise", stream=stream, group=group, detail=detail)
         self.catch_up()
-        for action in self._actions:
-            if isinstance(action, Warn):
-                log.warning(
-                    "drift: the model behind %r changed for %s (%s stream, after %d pairs, log10 evidence %.1f)",
-                    asked, group, stream, summary["pairs"], summary["log10_evidence"],
-                )  # fmt: skip
-            elif callable(action):
-                action(verdict)
 
     def _apply(self, noted: dict[str, Any]) -> None:
         self.epochs.apply(noted)
         group, detail, state = noted["group"], noted["detail"], self._state
         if noted["kind"] == "alarm":
             self.alarmed.add((noted["stream"], detail["epoch"], group))
+            if detail.get("deliver"):
+                self._delivery.add(noted)
             place = (group, detail["asked"])
             state.epochs = {**state.epochs, place: state.epochs.get(place, 0) + 1}
+        elif noted["kind"] == "delivered":
+            self._delivery.forget(detail["alarm"])
         elif noted["kind"] == "route":
             state.routes = {**state.routes, (group, detail["asked"]): detail["to"]}
         elif noted["kind"] == "raise":

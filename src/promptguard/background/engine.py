@@ -14,6 +14,7 @@ from pathlib import Path
 from promptguard.background.acting import Acting
 from promptguard.background.asker import Asker
 from promptguard.background.counting import tally, tell_trouble
+from promptguard.background.delivery import Delivery
 from promptguard.background.evaluating import Evaluator
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
@@ -72,12 +73,14 @@ class Background:
         self._learn_at = 0.0
         self._limiters: dict[tuple[str, Budget], BudgetLimiter] = {}
         self.ledger = Ledger(directory, tell=tell_trouble)
-        self.acting = Acting(self.ledger, self.state, actions, wall)
+        holder = uuid.uuid4().hex
+        self.delivery = Delivery(self.ledger, holder, self.faults.add)
+        self.acting = Acting(self.ledger, self.state, actions, wall, self.delivery)
         self.evaluator = Evaluator(
             self.ledger,
             drift,
             self.acting,
-            holder=uuid.uuid4().hex,
+            holder=holder,
             emit=self.emit,
             on_fault=self.faults.add,
             before_end=self._finish,
@@ -212,13 +215,17 @@ class Background:
         self._learn_groups()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until every offered call is paired, committed and judged; False where `timeout` seconds are not enough."""
+        """Wait until every offered call is paired, committed and judged, and every alarm was given to the user's functions.
+
+        False where `timeout` seconds are not enough.
+        """
         deadline = time.monotonic() + timeout
         return (
             self.worker.flush(timeout)
             and not self.pairing.held
             and self.writer.flush(max(0.0, deadline - time.monotonic()))
             and self.evaluator.flush(max(0.0, deadline - time.monotonic()))
+            and self.delivery.flush(deadline - time.monotonic())
         )
 
     def stop(self) -> None:
@@ -226,11 +233,13 @@ class Background:
         self.replaying.stop()
         self.worker.stop()
         self.evaluator.stop()
+        self.delivery.stop()
 
     def join(self, deadline: float) -> None:
         """Wait for the end, until `deadline` (monotonic seconds) at most; answers that are not there by then are lost."""
         self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.evaluator.join(deadline)
+        self.delivery.join(deadline)
         self.ledger.close()
 
     def _finish(self) -> None:

@@ -241,6 +241,7 @@ class Evaluator:
             "pairs": told.pairs,
             "log10_evidence": told.log10_evidence,
             "pair_id": row.id,
+            "sentence": told.sentence(),
         }
         self._emit(AlarmRang(row.stream, row.group, told.pairs, told.log10_evidence))
         try:
@@ -250,10 +251,9 @@ class Evaluator:
                 asked=row.asked,
                 call=row.call,
                 summary=summary,
-                verdict=told,
             )
-        except Exception as error:  # noqa: BLE001 - a user's own action that raises is theirs, and counted
-            self._on_fault("action", error)
+        except Exception as error:  # noqa: BLE001 - told again when the ledger can be written
+            self._on_fault("alarm", error)
 
     def _failed_tests(self) -> set[str]:
         return self._fold.failed_tests({test: self._acting.epoch(test, "") for test in SELF_TESTS})

@@ -300,7 +300,7 @@ def _content(content: Any) -> str:
 
 def _actions(connection: Connection) -> tuple[Noted, ...]:
     table = schema.occurrence
-    rows = connection.execute(select(table).order_by(table.c.id))
+    rows = connection.execute(select(table).where(table.c.kind != "delivered").order_by(table.c.id))
     return tuple(
         Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows
     )

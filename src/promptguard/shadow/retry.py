@@ -1,11 +1,18 @@
-"""Retries of a busy server, where a question may be asked again: replays, and nothing on the caller's path."""
+"""Retries of a busy server, where a question may be asked again, and of functions that fail; not on the caller's path."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    stop_after_attempt,
+    wait_exponential_jitter,
+    wait_random_exponential,
+)
 
 T = TypeVar("T")
 
@@ -25,3 +32,15 @@ def with_retries(ask: Callable[[], T], is_busy: Callable[[T], bool]) -> T:
     )
     result: T = retrying(ask)
     return result
+
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+"""Seconds between attempts to call a function of the user's that fails: doubled each time, and up to a second more."""
+_pauses = wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE)
+
+
+def pause_after(attempts: int) -> float:
+    """Return how many seconds to wait after so many failed attempts (at least 1)."""
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = attempts
+    return _pauses(state)

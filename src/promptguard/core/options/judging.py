@@ -132,7 +132,7 @@ def check_action(action: object) -> None:
         raise ConfigurationError(
             f"on_drift={action.__name__} is the class: write on_drift=promptguard.{action.__name__}({needed})"
         )
-    if not callable(action):
+    if not callable(action) or isinstance(action, type):
         meant = _BY_NAME.get(action.lower()) if isinstance(action, str) else None
         raise refused("on_drift", action, _ACTIONS, meant=meant)
     if not takes(action, 1):
