@@ -59,6 +59,7 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 	$(BIN)/python -m benchmarks.calls --peers $(PEERS)/bin/python --page docs/reference/speed.md $(BENCH_ARGS)
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python -m benchmarks.groups
+	$(BIN)/python -m benchmarks.templates
 
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)

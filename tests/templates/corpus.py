@@ -92,6 +92,15 @@ BOMBS = [
     "{% set a = 'x' * 3000000 %}" + "{{ a[:] == a[1:] }}" * 500,
     "{% set a = 'x' * 3000000 %}" + "{% if a[:] %}{% endif %}" * 500,
     "{% set a = 'x' * 3000000 %}{{ " + "~".join("a" * 500) + " }}",
+    # Comparing takes time as well: these ran for up to eleven seconds.
+    "{% set a = 'x' * 1900000 %}{% set b = a ~ '' %}{% for i in range(20000) %}{% if a == b %}{% endif %}{% endfor %}",
+    "{% set a = 'x' * 1900000 %}{% for i in range(20000) %}{% if 'y' in a %}{% endif %}{% endfor %}",
+    "{% set a, b = range(50000)|list, range(50000)|list %}{% for i in range(9999) %}{{ a == b }}{% endfor %}",
+    "{% set a = range(90000)|list %}{% for i in range(20000) %}{{ 'y' not in a }}{% endfor %}",
+    "{% set a = {'k': range(50000)|list} %}{% set b = {'k': range(50000)|list} %}{{ a == b }}"
+    + "{{ a == b }}" * 500,
+    # What is remembered as measured is charged for each time.
+    "{% set a = range(9000)|list %}{% for i in range(9000) %}{{ a|length }}{% endfor %}",
     "{% for i in range(100000) %}" + "x" * 1000 + "{% endfor %}",
     "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "{{ " + "1+" * 5000 + "1 }}",

@@ -3,9 +3,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
+import time
 from importlib.resources import files
 
 import pytest
@@ -18,6 +20,7 @@ from promptguard.errors import (
     PromptSyntaxError,
     UnknownPrompt,
 )
+from promptguard.templates import remembered
 from promptguard.templates.library import open_library
 from promptguard.templates.rendered import PROCESS, recognise
 
@@ -139,6 +142,58 @@ def test_versions_and_labels(folder):
     (folder / "labels.jsonl").write_text('{"name": "triage", "label": "production", "to": "1"}\nnot json\n')
     with pytest.raises(PromptSyntaxError, match=r"labels\.jsonl:2: not a label"):
         library.get("triage@production")
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """Folders that were listed, with every file trusted as if it had not changed for long."""
+    found = []
+    real = pathlib.Path.iterdir
+    monkeypatch.setattr(pathlib.Path, "iterdir", lambda self: found.append(self.name) or real(self))
+    monkeypatch.setattr(remembered, "UNSURE_SECONDS", -1.0)
+    return found
+
+
+@pytest.mark.parametrize("reference", ["triage", "triage@1", "triage@production"])
+def test_a_folder_is_not_listed_for_each_look_up(folder, listed, reference):
+    (folder / "labels.jsonl").write_text('{"name": "triage", "label": "production", "to": "1"}\n')
+    library = open_library(folder)
+    first = library.get(reference)
+    listed.clear()
+    assert all(library.get(reference) is first for _ in range(20))
+    assert listed == []
+
+
+def test_what_changes_in_a_folder_is_seen_all_the_same(folder, listed):
+    library = open_library(folder)
+    assert library.get("triage").version == "1"
+    for version in ("2", "3"):
+        write(folder, "triage", version, body(f"user:\nv{version}"))
+        assert library.get("triage").version == version
+    (folder / "triage" / "3.prompty").unlink()
+    assert library.get("triage").version == "2"
+    with pytest.raises(UnknownPrompt, match="no version or label '3'; versions: 1, 2"):
+        library.get("triage@3")
+    with pytest.raises(UnknownPrompt, match="no prompt 'mail'"):
+        library.get("mail")
+    write(folder, "mail", "1", body("user:\nhi", "name: mail"))
+    assert library.get("mail").version == "1"
+    for version in ("1", "2", "1"):
+        with (folder / "labels.jsonl").open("a") as labels:
+            labels.write(json.dumps({"name": "triage", "label": "production", "to": version}) + "\n")
+        assert library.get("triage@production").version == version
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(folder, listed, monkeypatch):
+    """Two versions written at one moment leave the same times: a folder that changed just now is listed each time."""
+    now = int(time.time() * 1e9)
+    same = remembered._State(1, 1, now, now, 0)
+    monkeypatch.setattr(remembered, "_state", lambda _: same)
+    monkeypatch.setattr(remembered, "UNSURE_SECONDS", 3600.0)
+    library = open_library(folder)
+    assert library.get("triage").version == "1"
+    write(folder, "triage", "2", body("user:\nv2"))
+    assert library.get("triage").version == "2"
 
 
 def test_names_may_have_parts_and_unknown_ones_list_what_there_is(folder):

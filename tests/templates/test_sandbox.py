@@ -11,9 +11,13 @@ import pytest
 from corpus import BOMBS, ESCAPES
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, RenderLimit
-from promptguard.templates.sandbox import Sandbox, plain
+from promptguard.templates.limits import SMALL_UNITS, Limits, RenderBudget, measure
+from promptguard.templates.sandbox import Sandbox
+from promptguard.templates.variables import plain
 
 CONTEXT = {"x": "text", "l": [1, 2], "d": {"a": 1}}
 
@@ -127,12 +131,54 @@ def test_one_template_in_many_threads():
     assert sorted(right) == list(range(8))
 
 
-def test_the_purse_is_per_render_not_per_process():
+def test_the_budget_is_per_render_not_per_process():
     template = Sandbox().template("{% set a = 'x' * 3000000 %}{{ a|length }}", "t.prompty")
     for _ in range(5):
         assert template.render({}) == "3000000"
     with pytest.raises(RenderLimit, match=r"t\.prompty: more than"):
         render("{% set a = 'x' * 3000000 %}{{ a }}{{ a }}{{ a }}")
+
+
+@pytest.mark.parametrize(
+    "name", ["items", "keys", "__class__", "_own", "plain", "class", "format", "0", "gone"]
+)
+@pytest.mark.parametrize(
+    "source", ["{{ d.NAME }}", "{{ d['NAME'] }}", "{{ [d]|map(attribute='NAME')|join }}"]
+)
+def test_an_attribute_is_what_jinja_says(source, name):
+    """The way round jinja2's own look-up must neither give more nor less."""
+    given = {"d": dict.fromkeys(("items", "__class__", "_own", "plain", "class", "format", "0"), "value")}
+    source = source.replace("NAME", name) if name.isidentifier() else "{{ d['NAME'] }}".replace("NAME", name)
+    try:
+        theirs = ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(source).render(given)
+    except TemplateError:
+        theirs = None
+    if theirs is None or "built-in method" in theirs:
+        with pytest.raises(PromptError):
+            Sandbox().template(source, "t").render(given)
+    else:
+        assert Sandbox().template(source, "t").render(given) == theirs
+
+
+def test_printed_text_is_charged_as_work():
+    source = "{{ x|length }}" * 3 + "{{ x }}"
+    assert len(render(source, x="a" * 1_000_000)) == 1_000_021
+    with pytest.raises(RenderLimit, match="units of work"):
+        render(source, x="a" * 2_100_000)  # three times looked through, and once printed
+
+
+def test_a_long_output_of_short_pieces_is_joined_and_counted():
+    assert render("{% for i in range(3000) %}{{ i }},{% endfor %}") == "".join(f"{i}," for i in range(3000))
+    short = Sandbox(Limits(output=4_000))
+    with pytest.raises(RenderLimit, match="characters of output"):
+        short.template("{% for i in range(3000) %}{{ i }},{% endfor %}", "t").render({})
+
+
+def test_a_text_without_expressions_is_itself():
+    sandbox = Sandbox()
+    source = "{# said #}You are {% raw %}{{ kind }}{% endraw %}.\n"
+    assert sandbox.template(source, "t").render({}) == "You are {{ kind }}.\n"
+    assert sandbox.compiled == 1
 
 
 class Colour(enum.StrEnum):
@@ -178,3 +224,21 @@ def test_plain_keeps_json_and_copies_it(value):
     copy = plain(value, "v")
     assert copy == value
     assert copy is not value or not isinstance(value, list | dict)
+
+
+@given(JSON)
+def test_a_copy_is_measured_as_if_it_were_walked(value):
+    sizes: dict = {}
+    copy = plain([value, "x" * SMALL_UNITS], "v", sizes)
+    assert sizes[id(copy)] == (copy, measure(copy, 10**9))
+    assert all(measure(each, 10**9) == size for each, size in sizes.values())
+
+
+@given(JSON)
+def test_a_value_costs_the_same_each_time(value):
+    budget, lefts = RenderBudget(), []
+    for _ in range(3):
+        before = budget._work
+        budget.settle(value)
+        lefts.append(before - budget._work)
+    assert len(set(lefts)) == 1

@@ -11,22 +11,24 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from jinja2 import Undefined
+from jinja2 import Undefined, pass_context
 from jinja2.filters import FILTERS
+from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from promptguard.errors import RenderLimit
-from promptguard.templates.limits import Purse
+from promptguard.templates.limits import RenderBudget
 
 Function = Callable[..., Any]
 
 _FILTERS = """
-    abs capitalize count d default dictsort first float int items last length list lower map max min reject
-    rejectattr reverse select selectattr sort string title trim truncate unique upper wordcount
+    abs d default dictsort first float int items last list max min reject rejectattr reverse
+    select selectattr sort string truncate unique wordcount
 """
+_TEXT_FILTERS = "capitalize lower title trim upper"
 
 _TESTS = """
     boolean defined divisibleby eq equalto even false float ge greaterthan gt in integer iterable le lessthan
@@ -35,60 +37,84 @@ _TESTS = """
 
 
 class _Current(threading.local):
-    """The purse of the render this thread is in; rendering never awaits, so a thread is enough."""
+    """The budget of the render this thread is in; rendering never awaits, so a thread is enough."""
 
-    purse: Purse | None = None
+    budget: RenderBudget | None = None
 
 
 CURRENT = _Current()
 
 
-def purse() -> Purse:
-    """Return the purse of the running render."""
-    current = CURRENT.purse
+def budget() -> RenderBudget:
+    """Return the budget of the running render."""
+    current = CURRENT.budget
     if current is None:  # only when a template is run around `Sandbox.render`
         raise RenderLimit("a template can be rendered by its sandbox only")
     return current
 
 
-def settled(value: Any) -> Any:
-    """Turn iterators into lists, so that nothing unmeasured travels through a template, and pay."""
-    kind = type(value)
-    if kind is str:
-        purse().pay(len(value) + 1)
-        return value
-    if kind is not list and kind is not dict and isinstance(value, Iterator):
-        value = list(value)
-    purse().pay_for(value)
-    return value
-
-
 def measured(function: Function) -> Function:
-    """Wrap a filter or test: its arguments and its result are paid for."""
+    """Wrap a filter or test: its arguments and its result are charged for."""
     passes = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @functools.wraps(function)  # keeps jinja2's pass_context and pass_environment marks
-    def paid(*args: Any, **kwargs: Any) -> Any:
-        plain = map(settled, args[passes:])
+    def charged(first: Any, /, *args: Any, **kwargs: Any) -> Any:
+        settle = budget().settle
+        if not (args or kwargs or passes):  # as most filters are used
+            return settle(function(settle(first)))
         for each in kwargs.values():
-            settled(each)
-        return settled(function(*args[:passes], *plain, **kwargs))
+            settle(each)
+        return settle(function(first if passes else settle(first), *map(settle, args), **kwargs))
 
-    return paid
+    return charged
+
+
+def measured_text(function: Callable[[str], str]) -> Function:
+    """Wrap a filter whose text is about as long as the one it is given: both are charged for in one step."""
+    general = measured(function)
+
+    @functools.wraps(function)
+    def charged(value: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if type(value) is not str or args or kwargs:
+            return general(value, *args, **kwargs)
+        made = function(value)
+        budget().charge_texts(len(value), len(made))
+        return made
+
+    return charged
 
 
 def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
     """Join the texts of `value` by `d`; `attribute` is one name, without dots."""
-    parts = [str(each if attribute is None else each[attribute]) for each in value]
-    purse().pay(sum(map(len, parts)) + len(d) * len(parts))
-    return str(d).join(parts)
+    current = budget()
+    value, separator = current.settle(value), str(current.settle(d))
+    parts = list(map(str, value if attribute is None else (each[attribute] for each in value)))
+    current.charge(sum(map(len, parts)) + len(separator) * len(parts) + 1)
+    return separator.join(parts)
+
+
+def length(value: Any) -> int:
+    """Return the number of items or characters."""
+    return len(budget().settle(value))
+
+
+@pass_context
+def map_(context: Context, value: Iterable[Any], *args: Any, **kwargs: Any) -> Iterable[Any]:
+    """Take an attribute of each item, at once where the items are mappings that have it; the rest is jinja2's own."""
+    name = kwargs.get("attribute")
+    if type(name) is str and name.isidentifier() and len(kwargs) == 1 and not args:
+        try:
+            return [item[name] for item in value]
+        except (TypeError, LookupError):
+            pass  # a text, a gap: jinja2 knows what to say
+    return cast("Iterable[Any]", FILTERS["map"](context, value, *args, **kwargs))
 
 
 def replace(s: Any, old: str, new: str, count: int = -1) -> str:
-    """Replace `old` by `new`; the length of the result is paid for before it is made."""
+    """Replace `old` by `new`; the length of the result is charged before it is made."""
     text = str(s)
     hits = text.count(old) if count < 0 else min(text.count(old), count)
-    purse().pay(len(text) + hits * max(len(new) - len(old), 0))
+    budget().charge(len(text) + hits * max(len(new) - len(old), 0))
     return text.replace(old, new, count)
 
 
@@ -109,12 +135,21 @@ def tojson(value: Any, indent: int | None = None) -> str:
     """Write plain JSON, non-ASCII text as it is; `indent` of at most 8."""
     if isinstance(value, Undefined):
         str(value)
-    return json.dumps(value, ensure_ascii=False, indent=indent if indent is None else max(0, min(indent, 8)))
+    if indent is None:
+        return _ON_ONE_LINE.encode(value)
+    return json.dumps(value, ensure_ascii=False, indent=max(0, min(indent, 8)))
+
+
+_ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False)
 
 
 ALLOWED_FILTERS: dict[str, Function] = {
     **{name: measured(cast("Function", FILTERS[name])) for name in _FILTERS.split()},
-    "join": measured(join),
+    **{name: measured_text(FILTERS[name]) for name in _TEXT_FILTERS.split()},
+    "count": length,
+    "join": join,
+    "length": length,
+    "map": measured(map_),
     "replace": measured(replace),
     "round": measured(round_),
     "sum": measured(sum_),

@@ -12,19 +12,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import threading
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from promptguard.core.mistakes import checked_call, nearest, refused
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
 from promptguard.templates.lock import Lock
 from promptguard.templates.prompt import Prompt
 from promptguard.templates.promptfile import parse
+from promptguard.templates.remembered import Remembered
 from promptguard.templates.sandbox import Sandbox
 
 SUFFIX = ".prompty"
@@ -38,6 +40,11 @@ _LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 def open_library(directory: str | Path) -> PromptLibrary:
     """Open the folder of prompts at `directory`; raises ConfigurationError when there is none, or it is no path."""
     return PromptLibrary(directory)
+
+
+class _Loaded(NamedTuple):
+    prompt: Prompt
+    path: str
 
 
 class PromptLibrary:
@@ -57,8 +64,10 @@ class PromptLibrary:
         self._root = self.directory.resolve()
         self._sandbox = Sandbox()
         self._lock = Lock(self.directory / "lock.json")
-        self._loaded: dict[tuple[str, str], Prompt] = {}
+        self._loaded: dict[tuple[str, str], _Loaded] = {}
         self._loading = threading.Lock()
+        self._versions: Remembered[tuple[str, ...]] = Remembered(_list_versions)
+        self._moves: Remembered[tuple[tuple[str, str, str], ...]] = Remembered(_read_moves)
 
     @property
     def compiled(self) -> int:
@@ -75,6 +84,9 @@ class PromptLibrary:
         if not isinstance(reference, str):
             raise refused("get(reference)", reference, '"name@version", "name@label" or "name"')
         name, at, wanted = reference.partition("@")
+        loaded = self._loaded.get((name, wanted))
+        if loaded is not None and os.path.exists(loaded.path):  # noqa: PTH110 - a Path would take twice as long
+            return loaded.prompt
         versions = self.versions(name)
         if not versions:
             names = self.names()
@@ -83,11 +95,14 @@ class PromptLibrary:
                 f"there is no prompt {name!r} in {self.directory}{hint}; there are: {', '.join(names) or 'none'}"
             )
         version = self._version(name, wanted, versions) if at else versions[-1]
-        with self._loading:
-            prompt = self._loaded.get((name, version))
-            if prompt is None:
-                prompt = self._loaded[name, version] = self._load(name, version)
-        return prompt
+        loaded = self._loaded.get((name, version))
+        if loaded is None:
+            with self._loading:
+                loaded = self._loaded.get((name, version))
+                if loaded is None:
+                    path = self.directory / name / f"{version}{SUFFIX}"
+                    loaded = self._loaded[name, version] = _Loaded(self._load(name, version, path), str(path))
+        return loaded.prompt
 
     @checked_call
     def names(self) -> list[str]:
@@ -103,24 +118,20 @@ class PromptLibrary:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return []
         try:
-            stems = [path.stem for path in (self.directory / name).iterdir() if path.suffix == SUFFIX]
+            return list(self._versions.read(os.path.join(self.directory, name)))  # noqa: PTH118 - on every get()
         except OSError:
             return []
-        return sorted((stem for stem in stems if _VERSION.fullmatch(stem)), key=_order)
 
     @checked_call
     def labels(self, name: str) -> Mapping[str, str]:
         """Return label -> version of a prompt, as the last lines of labels.jsonl have it."""
         path = self.directory / "labels.jsonl"
         try:
-            lines = path.read_text("utf-8").splitlines()
+            moves = self._moves.read(str(path))
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
             raise PromptSyntaxError(f"{path}: the labels cannot be read: {error}") from None
-        moves = [
-            _label_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()
-        ]
         return {label: version for of, label, version in moves if of == name}
 
     def _version(self, name: str, wanted: str, versions: list[str]) -> str:
@@ -140,8 +151,7 @@ class PromptLibrary:
             )
         return version
 
-    def _load(self, name: str, version: str) -> Prompt:
-        path = self.directory / name / f"{version}{SUFFIX}"
+    def _load(self, name: str, version: str, path: Path) -> Prompt:
         file = parse(self._read(path), str(path))
         stated = file.front.metadata.get("version")
         if stated is not None and str(stated) != version:
@@ -186,9 +196,21 @@ def _order(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+def _list_versions(directory: str) -> tuple[str, ...]:
+    stems = [path.stem for path in Path(directory).iterdir() if path.suffix == SUFFIX]
+    return tuple(sorted((stem for stem in stems if _VERSION.fullmatch(stem)), key=_order))
+
+
+def _read_moves(path: str) -> tuple[tuple[str, str, str], ...]:
+    lines = Path(path).read_text("utf-8").splitlines()
+    return tuple(
+        _label_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()
+    )
+
+
 def _label_line(line: str, where: str) -> tuple[str, str, str]:
     try:
-        move: Any = json.loads(line)
+        move = json.loads(line)
         name, label, version = move["name"], move["label"], str(move["to"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise PromptSyntaxError(

@@ -11,9 +11,11 @@ from typing import Any
 from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, WrongVariable
+from promptguard.templates.limits import Sizes
 from promptguard.templates.promptfile import Input, PromptFile
 from promptguard.templates.rendered import PROCESS, USED
-from promptguard.templates.sandbox import Sandbox, plain
+from promptguard.templates.sandbox import Sandbox
+from promptguard.templates.variables import plain
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -68,11 +70,13 @@ class Prompt:
         )
         read = frozenset().union(*(template.variables for _, template in self._templates))
         self.inputs: Mapping[str, Input] = MappingProxyType(self._schema(file.front.inputs, read))
+        self._kinds: dict[str, str] = {name: each.kind for name, each in self.inputs.items()}
         self._defaults = {
             name: plain(each.default, name) for name, each in self.inputs.items() if each.has_default
         }
         self._required = tuple(name for name, each in self.inputs.items() if each.is_required)
         self._rendered = PromptReference(name, version, self.digest, label_rule=self.labels)
+        self._group = self._rendered.group
 
     def __repr__(self) -> str:
         return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"
@@ -88,11 +92,14 @@ class Prompt:
         Raises MissingVariable, WrongVariable (both ConfigurationErrors as well), PromptError for a value that no prompt
         can hold, RenderLimit.
         """
-        values = self._checked(variables)
-        messages = [{"role": role, "content": template.render(values)} for role, template in self._templates]
+        sizes: Sizes = {}
+        values = self._checked(variables, sizes)
+        messages = [
+            {"role": role, "content": template.render(values, sizes)} for role, template in self._templates
+        ]
         self._used()
         key = PROCESS.remember(messages, self._rendered)
-        return Call(messages, self.name, self._rendered.group, self.digest, model, key, self._rendered)
+        return Call(messages, self.name, self._group, self.digest, model, key, self._rendered)
 
     @contextmanager
     def use(self, reference: str | None = None) -> Iterator[None]:
@@ -114,35 +121,40 @@ class Prompt:
         finally:
             USED.reset(token)
 
-    def _checked(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        for name in variables:
-            if name not in self.inputs:
-                known = ", ".join(self.inputs) or "none"
-                meant = nearest(name, self.inputs)
-                hint = "" if meant is None else f"; did you mean {meant!r}?"
-                raise WrongVariable(
-                    f"{self._place}: there is no variable {name!r}; its variables are: {known}{hint}"
-                )
+    def _checked(self, variables: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
+        values = dict(self._defaults)
+        for name, value in variables.items():
+            kind = self._kinds.get(name)
+            if type(value) is str and kind in {"any", "string"}:
+                values[name] = value
+            else:
+                values[name] = self._copied(name, value, kind, sizes)
         for name in self._required:
             if name not in variables:
                 raise MissingVariable(
                     f"{self._place}: variable {name!r} is missing; write render({name}=...)"
                 )
-        values = dict(self._defaults)
-        for name, value in variables.items():
-            copied = plain(value, f"{self._place}: variable {name!r}")
-            self._check_kind(name, copied)
-            values[name] = copied
         return values
 
-    def _check_kind(self, name: str, value: Any) -> None:
-        kind = self.inputs[name].kind
-        if kind == "any":
-            return
-        if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+    def _copied(self, name: str, value: Any, kind: str | None, sizes: Sizes) -> Any:
+        if kind is None:
+            known = ", ".join(self.inputs) or "none"
+            meant = nearest(name, self.inputs)
+            hint = "" if meant is None else f"; did you mean {meant!r}?"
             raise WrongVariable(
-                f"{self._place}: variable {name!r} must be of kind {kind}, not {type(value).__name__}"
+                f"{self._place}: there is no variable {name!r}; its variables are: {known}{hint}"
             )
+        try:
+            copied = plain(value, f"variable {name!r}", sizes)
+        except PromptError as error:
+            raise PromptError(f"{self._place}: {error}") from None
+        if kind == "any":
+            return copied
+        if not isinstance(copied, _TYPES[kind]) or (isinstance(copied, bool) and kind != "boolean"):
+            raise WrongVariable(
+                f"{self._place}: variable {name!r} must be of kind {kind}, not {type(copied).__name__}"
+            )
+        return copied
 
     @property
     def _place(self) -> str:

@@ -8,8 +8,8 @@ kept here: no prompt text, no variables. What is recognised is a fact of the cal
 
 from __future__ import annotations
 
-import hashlib
 import os
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -166,18 +166,26 @@ class Recognition:
             self._systems.popitem(last=False)
 
 
-_SIZE = 16
+_KEY = struct.Struct("<qII")
+_SIZE = _KEY.size
 """Bytes of a message's digest."""
 
 
 def _key(role: str, text: str) -> bytes:
-    said = f"{role}\0{text}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(said, digest_size=_SIZE).digest()
+    """Return the digest of a message: SipHash keyed with the secret of this process, and the text's length.
+
+    It is made twice a call and never leaves the process. blake2b takes five times as long, which for a long document
+    is more than rendering it.
+    """
+    return _KEY.pack(str.__hash__(text), str.__hash__(role) & _LOW, len(text) & _LOW)
+
+
+_LOW = 0xFFFF_FFFF
 
 
 def _read(message: Any) -> _Message:
     """Return what is compared of a message: its role, and its text however it is packed."""
-    if not isinstance(message, Mapping):
+    if type(message) is not dict and not isinstance(message, Mapping):
         return _Message("", b"")
     said = message.get("role")
     role = _ROLES.get(said, said) if isinstance(said, str) else ""

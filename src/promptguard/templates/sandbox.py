@@ -2,9 +2,9 @@
 
 ImmutableSandboxedEnvironment keeps a template from reaching Python (CVE-2024-56326, CVE-2025-27516 need
 3.1.6); it does not keep it from asking for 10^10 loop steps or a gigabyte. Here in addition: an allow-list of
-syntax, filters, tests, methods and globals; every loop, call, operator and built value is paid for
+syntax, filters, tests, methods and globals; every loop, call, operator and built value is charged for
 (`limits`); variables are copied to plain JSON types first, so that no object of the application is ever
-reachable.
+reachable (`variables`).
 
 This is mitigation inside one process, not a security boundary: run templates of strangers in a process of
 their own.
@@ -13,19 +13,19 @@ their own.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.compiler import CodeGenerator
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, RenderLimit
 from promptguard.templates import filters, limits
-from promptguard.templates.filters import CURRENT, purse, settled
+from promptguard.templates.filters import CURRENT, budget
 
 _ALLOWED_NODES = """
     Template Output TemplateData For If With Scope Assign Const Name NSRef List Tuple Dict Pair Keyword
@@ -45,44 +45,75 @@ _ALLOWED_METHODS: dict[type, frozenset[str]] = {
     LoopContext: frozenset(("cycle",)),
 }
 _MAX_INT_BITS = 1_024
-_OUR_ITER, _OUR_MADE, _OUR_CONCAT = "promptguard iterates", "promptguard measures", "promptguard concatenates"
+_OUR_ITER, _OUR_MADE, _OUR_CONCAT, _OUR_COMPARED = (
+    f"promptguard {verb}" for verb in ("iterates", "measures", "concatenates", "compares")
+)
 """Names of our own filters; the spaces keep templates from naming them."""
+_DICT_METHODS = frozenset(dir(dict))
+_LOOP_FACTS = frozenset(
+    ("first", "index", "index0", "last", "length", "nextitem", "previtem", "revindex", "revindex0")
+)
+_PIECES = 256
+"""Printed pieces that are charged for together. Each is a text that exists already, or was charged for by itself."""
 
 
 def _bounded_range(*bounds: int) -> range:
     made = range(*bounds)
-    purse().pay(32 * len(made))
+    budget().charge(32 * len(made))
     return made
 
 
 def _iterates(value: Any, body: int) -> Any:
-    """Pay for a whole loop at its start: items times syntax nodes of its body."""
+    """Charge for a whole loop at its start: items times syntax nodes of its body."""
     if isinstance(value, jinja2.Undefined):
         iter(value)  # raises UndefinedError
-    value = settled(value)
+    current = budget()
+    value = current.settle(value)
     if isinstance(value, int | float | bool) or value is None:
         raise PromptError(f"a loop needs a list or a mapping, not {value!r}")
-    purse().step(len(value) * body)
+    current.charge_steps(len(value) * body)
     return value
 
 
 def _concatenates(parts: list[Any]) -> str:
-    """Compute `a ~ b`; its length is paid for before the text is made."""
+    """Compute `a ~ b`; its length is charged before the text is made."""
+    current = budget()
     for part in parts:
-        purse().pay_for(part)
+        current.charge_value(part)
     texts = [str(part) for part in parts]
-    purse().pay(sum(map(len, texts)))
+    current.charge(sum(map(len, texts)))
     return "".join(texts)
 
 
-def _printed(value: Any) -> Any:
-    """Pay for what `{{ ... }}` prints, before it becomes text."""
-    purse().pay_for(value)
+def _settles(value: Any) -> Any:
+    return budget().settle(value)
+
+
+def _compares(value: Any) -> Any:
+    """Charge for an operand of a comparison: `==` and `in` look through all of it."""
+    budget().charge_compared(value)
     return value
+
+
+def _printed(value: Any) -> Any:
+    """Charge for what `{{ ... }}` prints and is no text yet, before it becomes one."""
+    budget().charge_value(value)
+    return value
+
+
+class _CodeGenerator(CodeGenerator):
+    """Prints text as it is, without a call; whoever joins the pieces charges for their length."""
+
+    def _output_child_pre(self, *_: object) -> None:
+        self.write("(_text if type(_text := ")
+
+    def _output_child_post(self, *_: object) -> None:
+        self.write(") is str else str(environment.finalize(_text)))")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(("+", "*", "%", "//", "**"))
+    code_generator_class = _CodeGenerator
 
     def __init__(self) -> None:
         super().__init__(
@@ -96,30 +127,42 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters = {
             **filters.ALLOWED_FILTERS,
             _OUR_ITER: _iterates,
-            _OUR_MADE: settled,
+            _OUR_MADE: _settles,
             _OUR_CONCAT: _concatenates,
+            _OUR_COMPARED: _compares,
         }
         self.tests = dict(filters.ALLOWED_TESTS)
         self.globals = {"range": _bounded_range, "namespace": Namespace, "dict": dict}
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return `obj.attribute`: at once where the sandbox cannot but allow it, as it does for nearly all of them."""
+        kind = type(obj)
+        if kind is dict:
+            if attribute in obj and attribute not in _DICT_METHODS:
+                return obj[attribute]
+        elif kind is LoopContext and attribute in _LOOP_FACTS:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        """Call a global or an allowed method, with arguments and result paid for."""
+        """Call a global or an allowed method, with arguments and result charged for."""
+        settle = budget().settle
         owner = getattr(__obj, "__self__", None)
         name = getattr(__obj, "__name__", "")
         if __obj is not _bounded_range and __obj is not Namespace and __obj is not dict:
             if name not in _ALLOWED_METHODS.get(type(owner), frozenset()):
                 raise jinja2.exceptions.SecurityError(f"{name or 'this'}() may not be called in a prompt")
             if not isinstance(owner, LoopContext):
-                settled(owner)
-        plain = [settled(each) for each in args]
+                settle(owner)
+        plain = [settle(each) for each in args]
         for each in kwargs.values():
-            settled(each)
+            settle(each)
         if isinstance(owner, str) and name == "replace":
             return filters.replace(owner, *plain, **kwargs)
         if isinstance(owner, str) and name == "join":
             return filters.join(plain[0], owner)
         made = super().call(__context, __obj, *plain, **kwargs)
-        return made if isinstance(made, Namespace) else settled(made)
+        return made if isinstance(made, Namespace) else settle(made)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Compute `left operator right` where the size of the result is bounded."""
@@ -127,12 +170,12 @@ class _Environment(ImmutableSandboxedEnvironment):
             str(left), str(right)  # raises UndefinedError
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if operator == "+" and not numbers:
-            settled(left), settled(right)
+            _settles(left), _settles(right)
         elif operator == "*" and not numbers:
             text, times = (left, right) if isinstance(left, str) else (right, left)
             if not isinstance(text, str) or not isinstance(times, int):
                 raise RenderLimit("only numbers, or a text and a number, can be multiplied in a prompt")
-            purse().pay(len(text) * max(times, 0))
+            budget().charge(len(text) * max(times, 0))
         elif not numbers:
             raise RenderLimit(f"only numbers can stand beside {operator} in a prompt")
         elif _result_bits(operator, left, right) > _MAX_INT_BITS:
@@ -153,19 +196,31 @@ class Template:
     """One compiled template, made by `Sandbox.template`; rendering compiles nothing."""
 
     def __init__(
-        self, compiled: jinja2.Template, variables: frozenset[str], filename: str, bounds: limits.Limits
+        self,
+        compiled: jinja2.Template | str,
+        variables: frozenset[str],
+        filename: str,
+        bounds: limits.Limits,
     ) -> None:
         self.variables = variables
         """Names that the template reads and does not set itself."""
         self._compiled = compiled
+        """the text itself where nothing in it is to be rendered, as in many a system message"""
         self._filename = filename
         self._limits = bounds
 
-    def render(self, variables: Mapping[str, Any]) -> str:
-        """Render with plain variables (see `plain`); raises RenderLimit, MissingVariable or PromptError."""
-        outer, CURRENT.purse = CURRENT.purse, limits.Purse(self._limits)
+    def render(self, variables: Mapping[str, Any], sizes: limits.Sizes | None = None) -> str:
+        """Render with plain variables (see `variables.plain`); raises RenderLimit, MissingVariable or PromptError.
+
+        `sizes` are those of the variables, where they are known from copying them.
+        """
+        compiled = self._compiled
+        if isinstance(compiled, str):
+            return compiled
+        current = limits.RenderBudget(self._limits, sizes)
+        outer, CURRENT.budget = CURRENT.budget, current
         try:
-            return self._joined(variables)
+            return self._joined(compiled, variables, current)
         except PromptError as error:
             raise type(error)(f"{self._filename}: {error}") from None
         except jinja2.UndefinedError as error:
@@ -179,17 +234,28 @@ class Template:
         except Exception as error:
             raise PromptError(f"{self._filename}: {type(error).__name__}: {error}") from error
         finally:
-            CURRENT.purse = outer
+            CURRENT.budget = outer
 
-    def _joined(self, variables: Mapping[str, Any]) -> str:
+    def _joined(
+        self, compiled: jinja2.Template, variables: Mapping[str, Any], current: limits.RenderBudget
+    ) -> str:
+        # What jinja2's own render() does, without its walk over the globals and its call per piece.
+        values = {**compiled.globals, **variables}
+        pieces = compiled.root_render_func(
+            Context(compiled.environment, values, compiled.name, compiled.blocks)
+        )
         parts: list[str] = []
         left = self._limits.output
-        for part in self._compiled.generate(variables):
-            left -= len(part)
+        while True:
+            some = list(itertools.islice(pieces, _PIECES))
+            length = sum(map(len, some))
+            left -= length
             if left < 0:
                 raise RenderLimit(f"more than {self._limits.output} characters of output were asked for")
-            parts.append(part)
-        return "".join(parts)
+            current.charge_printed(length + len(some))
+            parts += some
+            if len(some) < _PIECES:
+                return "".join(parts)
 
 
 class Sandbox:
@@ -205,7 +271,10 @@ class Sandbox:
         """Compile `source`, which begins at `first_line` of `filename`; raises PromptSyntaxError."""
         if len(source) > self.limits.source:
             raise PromptSyntaxError(f"{filename}: a template has at most {self.limits.source} characters")
-        outer, CURRENT.purse = CURRENT.purse, limits.Purse(self.limits)  # printed constants are folded here
+        outer, CURRENT.budget = (
+            CURRENT.budget,
+            limits.RenderBudget(self.limits),
+        )  # printed constants are folded here
         try:
             variables, compiled = self._compile(source, filename)
         except jinja2.TemplateSyntaxError as error:
@@ -217,18 +286,20 @@ class Sandbox:
             reason = getattr(error, "msg", None) or str(error) or type(error).__name__
             raise PromptSyntaxError(f"{filename}: the template is too complex: {reason}") from None
         finally:
-            CURRENT.purse = outer
+            CURRENT.budget = outer
         return Template(compiled, variables, filename, self.limits)
 
-    def _compile(self, source: str, filename: str) -> tuple[frozenset[str], jinja2.Template]:
+    def _compile(self, source: str, filename: str) -> tuple[frozenset[str], jinja2.Template | str]:
         environment = self._environment
         tree = environment.parse(source, filename=filename)
         _refuse_unknown(tree, self.limits.nodes)
         variables = frozenset(meta.find_undeclared_variables(tree)) - environment.globals.keys()
         _guard(tree)
         self.compiled += 1
+        if all(isinstance(node, nodes.Template | nodes.Output | nodes.TemplateData) for node in _walk(tree)):
+            return variables, "".join(data.data for data in tree.find_all(nodes.TemplateData))
         code = environment.compile(tree, name=filename, filename=filename)
-        return variables, jinja2.Template.from_code(environment, code, environment.make_globals(None))
+        return variables, jinja2.Template.from_code(environment, code, dict(environment.globals))
 
 
 def _walk(node: nodes.Node) -> itertools.chain[nodes.Node]:
@@ -263,6 +334,10 @@ def _guard(node: nodes.Node) -> int:
                 if isinstance(child, nodes.Node):
                     count += _guard(child)
                     value[index] = _guarded(child, name)
+    if isinstance(node, nodes.Compare):
+        node.expr = _compared(node.expr)
+        for operand in node.ops:
+            operand.expr = _compared(operand.expr)
     if isinstance(node, nodes.For):
         node.iter = _filter(cast("nodes.Expr", node.iter), _OUR_ITER, nodes.Const(count))
     return count
@@ -275,30 +350,10 @@ def _guarded(node: nodes.Node, field: str) -> nodes.Node:
     if getattr(node, "ctx", "load") != "load" or field == "target":
         return node
     copied = isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)
-    if copied or isinstance(node, nodes.List | nodes.Dict | nodes.Tuple | nodes.Compare):
+    if copied or isinstance(node, nodes.List | nodes.Dict | nodes.Tuple):
         return _filter(cast("nodes.Expr", node), _OUR_MADE)
     return node
 
 
-def plain(value: Any, where: str, depth: int = 0) -> Any:
-    """Copy a variable to plain JSON types; raises PromptError for anything else.
-
-    An object in the context would put `{{ obj.api_key }}` and `{{ obj.drop() }}` into a template's reach.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)  # an enum's or a subclass's own __str__ does not count
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return float.__float__(value)
-    if depth > 64:
-        raise PromptError(f"{where} is nested deeper than 64 levels")
-    if isinstance(value, list | tuple):
-        return [plain(each, f"{where}[{index}]", depth + 1) for index, each in enumerate(value)]
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {str.__str__(key): plain(each, f"{where}.{key}", depth + 1) for key, each in value.items()}
-    raise PromptError(
-        f"{where} is a {type(value).__name__}; a prompt takes text, numbers, lists and mappings of them only"
-    )
+def _compared(node: nodes.Expr) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _filter(node, _OUR_COMPARED)

@@ -1,0 +1,96 @@
+"""The variables of a render: copied to plain JSON types, and measured on the way.
+
+An object in the context would put `{{ obj.api_key }}` and `{{ obj.drop() }}` into a template's reach.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from promptguard.errors import PromptError
+from promptguard.templates.limits import (
+    CONTAINER_UNITS,
+    PART_UNITS,
+    SCALAR_UNITS,
+    SMALL_UNITS,
+    Sizes,
+    scalar_units,
+)
+
+_DEEPEST = 64
+
+
+class _UnusualError(Exception):
+    """A value that is none of the exact types of JSON; it may still become one."""
+
+
+def plain(value: Any, where: str, sizes: Sizes | None = None) -> Any:
+    """Copy a variable to plain JSON types; raises PromptError for anything else, which begins with `where`.
+
+    The sizes of the lists and mappings in the copy are added to `sizes`, so that no render walks them again.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    try:
+        return _copied(value, {} if sizes is None else sizes, 0)[0]
+    except _UnusualError:
+        return _made_plain(value, where, 0)
+
+
+def _copied(value: Any, sizes: Sizes, depth: int) -> tuple[Any, int]:
+    """Copy what is JSON already, which nearly every variable is, and return its size; raises _UnusualError for the rest."""
+    kind = type(value)
+    copy: Any
+    if depth <= _DEEPEST and kind is dict:
+        copy, size = {}, CONTAINER_UNITS + (2 * PART_UNITS + SCALAR_UNITS) * len(value)
+        for key, each in value.items():
+            if type(key) is not str:
+                raise _UnusualError
+            if type(each) is str:
+                units = SCALAR_UNITS + len(each)
+            else:
+                each, units = _copied(each, sizes, depth + 1)  # noqa: PLW2901
+            copy[key] = each
+            size += len(key) + units
+    elif depth <= _DEEPEST and (kind is list or kind is tuple):
+        copy, size = [], CONTAINER_UNITS + PART_UNITS * len(value)
+        for each in value:
+            if type(each) is str:
+                units = SCALAR_UNITS + len(each)
+            else:
+                each, units = _copied(each, sizes, depth + 1)  # noqa: PLW2901
+            copy.append(each)
+            size += units
+    else:
+        scalar = scalar_units(value)
+        if scalar is None or (kind is float and not math.isfinite(value)):
+            raise _UnusualError
+        return value, scalar
+    if size > SMALL_UNITS:
+        sizes[id(copy)] = copy, size
+    return copy, size
+
+
+def _made_plain(value: Any, where: str, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # an enum's or a subclass's own __str__ does not count
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float.__float__(value)
+    if depth > _DEEPEST:
+        raise PromptError(f"{where} is nested deeper than {_DEEPEST} levels")
+    if isinstance(value, list | tuple):
+        return [_made_plain(each, f"{where}[{index}]", depth + 1) for index, each in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {
+            str.__str__(key): _made_plain(each, f"{where}.{key}", depth + 1) for key, each in value.items()
+        }
+    raise PromptError(
+        f"{where} is a {type(value).__name__}; a prompt takes text, numbers, lists and mappings of them only"
+    )
