@@ -20,6 +20,7 @@ from promptguard.core.events import AlarmRang, Event, EvidenceMoved
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger.folds import Folds, Told
+from promptguard.ledger.retention import Retention, forget, shrink
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime import activity
@@ -37,6 +38,10 @@ WRITE_SECONDS = 1.0
 SNAPSHOT_SECONDS = 30.0
 SNAPSHOT_PAIRS = 500
 """A snapshot is taken after so many pairs, but not more often than SNAPSHOT_SECONDS."""
+MOST_UNSAVED = 10_000
+"""Pairs after which a snapshot is taken whenever that is."""
+FORGET_FIRST_SECONDS, FORGET_SECONDS, FORGET_MORE_SECONDS = 60.0, 3600.0, 2.0
+"""When what is too old is looked for: after the start, then every hour, sooner while there is more of it."""
 MOST_SAVED_AT_END = 100
 """Groups that are saved when the process ends; with more, the next one folds what the last snapshot has not."""
 
@@ -75,7 +80,8 @@ class Evaluator:
         self._teller = Teller(self._folds)
         self._loaded = False
         self._written = self._saved = self._renewed = 0.0
-        self._since_saved = 0
+        self._since_saved = self._saved_id = 0
+        self._forget_at = time.monotonic() + FORGET_FIRST_SECONDS
         self._held = False
         self._closed = False
         self._flushes = self._answered = 0
@@ -179,15 +185,30 @@ class Evaluator:
             return False
         if self._fold.changed and (write or time.monotonic() - self._written > WRITE_SECONDS):
             self._write(fully=write)
-        if self._since_saved >= SNAPSHOT_PAIRS and time.monotonic() - self._saved > SNAPSHOT_SECONDS:
-            self._save()
+        self._save_if_due()
+        self._forget()
         return not self._fold.changed
+
+    def _save_if_due(self) -> None:
+        waited = time.monotonic() - self._saved
+        if self._since_saved >= MOST_UNSAVED or (
+            self._since_saved >= SNAPSHOT_PAIRS and waited > SNAPSHOT_SECONDS
+        ):
+            self._save()
+
+    def _forget(self) -> None:
+        """Delete some of what is too old, now and then; more often while there is more."""
+        if time.monotonic() < self._forget_at:
+            return
+        gone = forget(self._ledger, Retention(), self._wall(), folded=self._saved_id)
+        more = shrink(self._ledger) or bool(gone)
+        self._forget_at = time.monotonic() + (FORGET_MORE_SECONDS if more else FORGET_SECONDS)
 
     def _begin(self) -> None:
         """Fold from the first pair: this is another file than before, or it is judged by other settings."""
         self._identity = self._ledger.identity
         self._fold = Fold(self._wanted)
-        self._loaded = False
+        self._loaded, self._saved_id = False, 0
 
     def _load(self) -> None:
         """Go on from the snapshot, if there is one that is further than what this process has folded."""
@@ -196,7 +217,7 @@ class Evaluator:
         if saved is not None and saved.last_id > self._fold.last_id:
             found = snapshots.restored(saved, self._fold.drift)
             if found is not None:
-                self._fold = found
+                self._fold, self._saved_id = found, found.last_id
         self._saved = time.monotonic()
 
     def _renew_lease(self) -> bool:
@@ -211,7 +232,7 @@ class Evaluator:
         A fold is many small pieces of work with a pause after each where the application is at work: it has the
         interpreter whenever it wants it.
         """
-        while rows := self._ledger.pairs_after(self._fold.last_id):
+        while rows := self._folds.rows_after(self._fold.last_id):
             for row in rows:
                 # Its id is taken first: a row that cannot be read is told once and left out, or it would end all folding.
                 try:
@@ -224,6 +245,7 @@ class Evaluator:
                     self._ring(row)
                 if not hurry:
                     activity.give_way()
+            self._save_if_due()
             # A long history outlives one lease.
             if time.monotonic() - self._renewed > RENEW_SECONDS and not self._renew_lease():
                 return False
@@ -285,4 +307,4 @@ class Evaluator:
         key = snapshots.key_of(self._fold.drift, self._identity)
         self._folds.save(key, self._fold.last_id, parts)
         snapshots.mark_saved(self._fold)
-        self._saved, self._since_saved = time.monotonic(), 0
+        self._saved, self._since_saved, self._saved_id = time.monotonic(), 0, self._fold.last_id

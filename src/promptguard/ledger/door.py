@@ -188,6 +188,19 @@ class Door:
                 self._suspect, self._file = True, None
             raise
 
+    def run_script(self, script: str) -> None:
+        """Run a statement that takes many steps and returns no rows, on a connection of its own, in no transaction.
+
+        sqlite3 takes one step of such a statement, unless it is a script. Raises as `transaction` does.
+        """
+        self.open()
+        with forks.connection():
+            raw = self.engine.raw_connection()
+            try:
+                raw.cursor().executescript(script)
+            finally:
+                raw.close()
+
     def reading(self) -> AbstractContextManager[Connection]:
         """Begin a transaction that only reads."""
         return self.transaction(writes=False)
@@ -220,6 +233,7 @@ def _writing_engine(path: Path) -> Engine:
     def _on_connect(raw: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         raw.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's implicit one
         cursor = raw.cursor()
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a file that begins now
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA secure_delete=ON")

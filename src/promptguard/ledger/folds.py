@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
@@ -40,6 +40,13 @@ class Told:
     epoch: int
     group: str
     document: dict[str, Any]
+
+
+FOLDED = (
+    "id", "stream", "epoch", "group", "at", "call", "banked_call", "outcome", "asked", "control_model", "candidate_model",
+    "vector",
+)  # fmt: skip
+"""The columns of a pair that the fold reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,14 @@ class Folds:
                 statement = upsert(target).values(**where, **values)
                 connection.execute(statement.on_conflict_do_update(index_elements=list(where), set_=values))
             _note_judged(connection, last_id)
+
+    def rows_after(self, last_id: int, limit: int = 500) -> Sequence[Row[Any]]:
+        """Return up to `limit` pairs with an id above `last_id`, in order: what the fold reads of each."""
+        table = schema.pair
+        query = select(*(table.c[name] for name in FOLDED))
+        query = query.where(table.c.id > last_id).order_by(table.c.id).limit(limit)
+        with self._ledger.reading() as connection:
+            return connection.execute(query).all()
 
     def judged_all(self) -> bool:
         """Whether every pair is in a verdict that was written, by whichever process."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
@@ -30,13 +31,11 @@ class Ledger(Door):
     def write_pairs(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append pairs in order; a row's `content` (question, control, candidate) goes to its own table."""
         with self.transaction() as connection:
-            for row in rows:
-                texts = row.pop("content", None)
-                plain = {name: _storable(value) for name, value in row.items()}
-                inserted = connection.execute(insert(schema.pair).values(**plain).returning(schema.pair.c.id))
-                number = inserted.scalar_one()  # read at once: SQLite commits nothing over an open statement
-                if texts is not None:
-                    connection.execute(insert(schema.content).values(pair_id=number, **texts))
+            for has_texts, some in itertools.groupby(rows, lambda row: row.get("content") is not None):
+                if has_texts:
+                    _insert_with_texts(connection, some)
+                else:
+                    connection.execute(insert(schema.pair), [_complete(row) for row in some])
             for values in _tallied(rows):
                 connection.execute(_added_to_tally(values))
 
@@ -235,6 +234,26 @@ def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> Non
             index_elements=["day"], set_={"calls": table.c.calls + calls, "usd": table.c.usd + usd}
         )
     )
+
+
+def _insert_with_texts(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        inserted = connection.execute(
+            insert(schema.pair).values(**_complete(row)).returning(schema.pair.c.id)
+        )
+        number = inserted.scalar_one()  # read at once: SQLite commits nothing over an open statement
+        connection.execute(insert(schema.content).values(pair_id=number, **row["content"]))
+
+
+_OPTIONAL: dict[str, Any] = {
+    "banked_call": None, "control_served": "", "candidate_served": "", "vector": None, "usd": 0.0, "input_tokens": 0,
+    "output_tokens": 0, "latency": 0.0,
+}  # fmt: skip
+
+
+def _complete(row: dict[str, Any]) -> dict[str, Any]:
+    """Return every column of a pair, so that rows of one batch are one statement."""
+    return {**_OPTIONAL, **{name: _storable(value) for name, value in row.items() if name != "content"}}
 
 
 def _tallied(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
