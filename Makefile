@@ -60,6 +60,7 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python -m benchmarks.groups
 	$(BIN)/python -m benchmarks.templates
+	$(BIN)/python -m benchmarks.ledger
 
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)

@@ -38,8 +38,9 @@ WRITE_SECONDS = 1.0
 SNAPSHOT_SECONDS = 30.0
 SNAPSHOT_PAIRS = 500
 """A snapshot is taken after so many pairs, but not more often than SNAPSHOT_SECONDS."""
-MOST_UNSAVED = 10_000
-"""Pairs after which a snapshot is taken whenever that is."""
+MOST_UNSAVED = 200
+"""Pairs for each group that changed, after which a snapshot is taken whenever that is: saving a group costs as much as
+folding ten pairs."""
 FORGET_FIRST_SECONDS, FORGET_SECONDS, FORGET_MORE_SECONDS = 60.0, 3600.0, 2.0
 """When what is too old is looked for: after the start, then every hour, sooner while there is more of it."""
 MOST_SAVED_AT_END = 100
@@ -191,7 +192,7 @@ class Evaluator:
 
     def _save_if_due(self) -> None:
         waited = time.monotonic() - self._saved
-        if self._since_saved >= MOST_UNSAVED or (
+        if self._since_saved >= MOST_UNSAVED * max(1, self._fold.unsaved) or (
             self._since_saved >= SNAPSHOT_PAIRS and waited > SNAPSHOT_SECONDS
         ):
             self._save()

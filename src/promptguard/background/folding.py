@@ -105,8 +105,10 @@ class StreamFold:
         whole, own = self.seen[WHOLE], self.seen[group]
         if whole.alarm is None:
             whole.alarm = place
-        if own.alarm is not None or self.monitor.brief(group).status != "drift":
+        if own.alarm is not None or not self.monitor.has_alarmed(group):
             return False
+        if self.monitor.brief(group).status != "drift":
+            return False  # too many answers were lost to tell
         own.alarm = place
         return True
 

@@ -13,6 +13,10 @@ def check_tolerance(tolerance: object) -> None:
         raise ValueError(f"tolerance must be a share between 0 and 1, or None, not {tolerance!r}")
 
 
+NO_GROUP = ""
+"""What pairs without a group are counted under."""
+
+
 def check_settings(
     *, alpha: object, mode: object, horizon: object, stream: object, labels: object, seed: object
 ) -> None:
@@ -32,3 +36,12 @@ def check_settings(
     check_labeller(labels)
     if not isinstance(seed, bytes):
         raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
+
+
+def group_name(group: str | None) -> str:
+    """Return the name that pairs are counted under. Raises ValueError for what is no name."""
+    if group is None:
+        return NO_GROUP
+    if not isinstance(group, str) or not group:
+        raise ValueError("group must be a non-empty string or None")
+    return group

@@ -17,7 +17,7 @@ from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.naming import e_bh
 from promptguard.drift.betting.plan import largest_hidden
 from promptguard.drift.betting.shift import largest_hidden_beyond, onset_beyond
-from promptguard.drift.checks import check_settings, check_tolerance
+from promptguard.drift.checks import NO_GROUP, check_settings, check_tolerance, group_name
 from promptguard.drift.explain.ability import measure_ability
 from promptguard.drift.explain.changes import explain
 from promptguard.drift.features.answer import Answer
@@ -32,7 +32,6 @@ from promptguard.verdict import Mode, Onset, Status, Verdict
 
 STATE = 2
 _LN10 = math.log(10.0)
-_NO_GROUP = ""
 _NO_BEFORE = 10
 """an onset up to here, whose 90 % set reaches back to pair 1, is the beginning"""
 
@@ -150,7 +149,7 @@ class PairMonitor:
         """
         if not isinstance(vector, PairVector):
             raise ValueError(f"vector must be a PairVector, not {type(vector).__name__}")
-        name = _group_name(group)
+        name = group_name(group)
         own = self._group(name)
         seen = difference(vector)
         together = self._all.bet(seen)
@@ -170,7 +169,7 @@ class PairMonitor:
         """
         if not isinstance(side_reason, str) or not side_reason:
             raise ValueError("side_reason must be a non-empty string")
-        name = _group_name(group)
+        name = group_name(group)
         own = self._group(name)
         self._all.losses.count(side_reason)
         if own is not self._all:
@@ -246,7 +245,7 @@ class PairMonitor:
         groups = tuple(
             replace(told, group=name) if group is self._all else self._told(group, name, None)
             for name, group in self._groups.items()
-            if name != _NO_GROUP or len(self._groups) > 1
+            if name != NO_GROUP or len(self._groups) > 1
         )
         return replace(told, groups=groups)
 
@@ -259,6 +258,11 @@ class PairMonitor:
         self.brief(group)
         return self._told(self._groups[group], group, None)
 
+    def has_alarmed(self, group: str) -> bool:
+        """Whether a group that has pairs stands at an alarm of its own, and the stream as well."""
+        own = self._groups[group].history.alarm_at
+        return own is not None and self._all.history.alarm_at is not None
+
     @property
     def pairs(self) -> int:
         """Pairs measured in this epoch."""
@@ -267,7 +271,7 @@ class PairMonitor:
     @property
     def groups(self) -> tuple[str, ...]:
         """The names of the groups that have pairs, in the order in which they came."""
-        return tuple(name for name in self._groups if name != _NO_GROUP)
+        return tuple(name for name in self._groups if name != NO_GROUP)
 
     def _named(self) -> tuple[str, ...]:
         """Name the changed groups by e-BH over the evidence of this moment; none before the whole has alarmed."""
@@ -440,11 +444,3 @@ def _characters(tally: Tally) -> tuple[float, float]:
     """Return the mean length of answers on both sides."""
     control, candidate = (float(total) / max(1, tally.pairs) for total in tally.counts[:, 0])
     return control, candidate
-
-
-def _group_name(group: str | None) -> str:
-    if group is None:
-        return _NO_GROUP
-    if not isinstance(group, str) or not group:
-        raise ValueError("group must be a non-empty string or None")
-    return group

@@ -13,10 +13,11 @@ from typing import Any
 from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
 from promptguard.drift.betting.setbet import SetBet
+from promptguard.drift.checks import group_name
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.labels import Labeller
 from promptguard.drift.features.vector import PairVector
-from promptguard.drift.monitor import PairMonitor, _group_name
+from promptguard.drift.monitor import PairMonitor
 from promptguard.verdict import Mode, Verdict
 
 SETS = 1
@@ -75,7 +76,7 @@ class SetMonitor:
         argument.
         """
         _check_round(banked, live, Answer)
-        _group_name(group)
+        group_name(group)
         sides = []
         for name, answers in (("control", banked), ("candidate", live)):
             for answer in answers:
@@ -234,7 +235,7 @@ class _Rounds(PairMonitor):
     def take(
         self, banked: list[AnswerVector], live: list[AnswerVector], group: str | None, reference: str | None
     ) -> Verdict:
-        name = _group_name(group)
+        name = group_name(group)
         own, whole = self._group(name), self.whole
         assert isinstance(own, SetGroup)  # noqa: S101
         # as many pairs as both sides allow; the rest of the longer side plays in the set game only

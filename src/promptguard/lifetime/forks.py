@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-FORK_WAIT = 1.0
+FORK_WAIT = 2.0
 """Seconds that a fork waits, at most, for connections to be closed."""
 
 log = logging.getLogger("promptguard")

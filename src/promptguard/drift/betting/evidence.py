@@ -42,6 +42,13 @@ class Process:
         self.log = (self.log if self.mode == "gate" else log_add(self.log, 0.0)) + log_payoff
 
 
+_RECOUNT = 1024
+"""Changes after which the sum over groups is counted anew: each may be off by a rounding of the largest part."""
+_FARTHEST = 30.0
+_MARGIN = 0.01
+"""Far more than what roundings can add up to, in the logarithm."""
+
+
 class Union:
     """Evidence that *something* changed in *some* group.
 
@@ -57,7 +64,7 @@ class Union:
        and nothing is lost.
     """
 
-    __slots__ = ("_highest", "_log", "capital", "interleaved", "mode", "together")
+    __slots__ = ("_changes", "_log", "_scale", "_sum", "capital", "interleaved", "mode", "together")
 
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
@@ -67,8 +74,10 @@ class Union:
         """log capital (gate) or log R_j (monitor) by group"""
         self._log: float | None = None
         """the logarithm of the mean, once asked for"""
-        self._highest = -math.inf
-        """at least the highest capital"""
+        self._sum: float | None = None
+        """the sum over groups, in units of exp(_scale), kept up to date by differences; None until it is counted"""
+        self._scale = 0.0
+        self._changes = 0
 
     def pay(self, group: str, log_together: float, log_group: float) -> None:
         """Take in one pair of `group`, paid by the learner of all groups and by the group's own."""
@@ -80,31 +89,46 @@ class Union:
         base = self.capital[group]
         held = (base if self.mode == "gate" else log_add(base, 0.0)) + log_group
         self.capital[group] = held
-        self._highest = max(self._highest, held)
+        if self._sum is not None:
+            self._change(base, held)
 
     def _admit(self, group: str) -> None:
         if self.mode == "monitor":
             self.capital[group] = -math.inf
             return
+        self._sum = None
         number = len(self.capital) + 1
         total = _log_sum(self.capital.values()) if self.capital else 0.0
         kept = math.log1p(-1.0 / number) if number > 1 else 0.0
         for name in self.capital:
             self.capital[name] += kept
         self.capital[group] = total - math.log(number)
-        self._highest = max(self._highest, total)
 
     def reaches(self, bar: float) -> bool:
-        """Whether `log` is at least `bar`; looks at every group only where a bound on the sum does not tell.
-
-        The mean of three is at most the highest of them, and a sum at most so many times its highest part.
-        """
+        """Whether `log` is at least `bar`; looks at every group only where a sum kept by differences is near it."""
         if self._log is None and len(self.capital) > 1:
-            sum_ = self._highest + math.log(len(self.capital))
-            if max(self.together.log, self.interleaved.log, sum_) < bar:
+            if self._sum is None or self._changes >= _RECOUNT:
+                self._count()
+            groups = math.log(self._sum) + self._scale if self._sum else -math.inf
+            near = log_add(log_add(self.together.log, self.interleaved.log), groups) - math.log(3.0)
+            if near < bar - _MARGIN:
                 return False
-            self._highest = max(self.capital.values())
         return self.log >= bar
+
+    def _count(self) -> None:
+        self._scale = max(self.capital.values())
+        if self._scale == -math.inf:
+            self._scale = 0.0
+        self._sum = math.fsum([math.exp(each - self._scale) for each in self.capital.values()])
+        self._changes = 0
+
+    def _change(self, before: float, after: float) -> None:
+        if after - self._scale > _FARTHEST:
+            self._sum = None
+            return
+        assert self._sum is not None  # noqa: S101 - the caller has looked
+        self._sum = max(0.0, self._sum + math.exp(after - self._scale) - math.exp(before - self._scale))
+        self._changes += 1
 
     @property
     def log(self) -> float:
@@ -134,7 +158,6 @@ class Union:
         union.together.log = _restored(state["together"])
         union.interleaved.log = _restored(state["interleaved"])
         union.capital = {name: _restored(value) for name, value in state["capital"]}
-        union._highest = max(union.capital.values(), default=-math.inf)
         return union
 
 
