@@ -219,6 +219,15 @@ def _file_of(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
+_PRAGMAS = (
+    "auto_vacuum=INCREMENTAL",  # of a file that begins now
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "secure_delete=ON",
+    "mmap_size=0",
+)
+
+
 def _writing_engine(path: Path) -> Engine:
     # A connection a transaction: none is open when the process forks, and no lock outlives a thread. It costs 60 µs.
     # Parameters are hidden from error texts, which end up in logs: they hold questions and answers.
@@ -232,13 +241,14 @@ def _writing_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(raw: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         raw.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's implicit one
-        cursor = raw.cursor()
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a file that begins now
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA secure_delete=ON")
-        cursor.execute("PRAGMA mmap_size=0")
-        cursor.close()
+        try:
+            cursor = raw.cursor()
+            for pragma in _PRAGMAS:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            raw.close()  # SQLAlchemy would leave that to the collector, and a fork would find it open
+            raise
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
