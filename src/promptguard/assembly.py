@@ -67,7 +67,7 @@ class Assembly:
 
     def guard(self, make_client: Callable[[], BackgroundClient]) -> Interceptor:
         """Return a guard for one HTTP client; guards of one assembly share cache and background work."""
-        from promptguard.telemetry.otel import Telemetry, current_context, is_recorded
+        from promptguard.telemetry import otel
 
         cache, single_flight, settings = self._cached
         seed = self._wanted.seed
@@ -76,11 +76,11 @@ class Assembly:
             groups=self._groups,
             cache=cache,
             single_flight=single_flight,
-            telemetry=Telemetry(__version__),
+            telemetry=otel.start(__version__),
             make_client=make_client,
             serve=self._services,
-            is_recorded=is_recorded,
-            context=current_context,
+            is_recorded=otel.is_recorded,
+            context=otel.current_context,
             wall=self._wanted.clock,
             rng=random.Random(seed) if seed is not None else None,
         )

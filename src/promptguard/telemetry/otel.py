@@ -7,6 +7,7 @@ one call would double every token count.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
@@ -22,8 +23,33 @@ _OTHER_INSTRUMENTORS = (
     ("opentelemetry.instrumentation.openai_v2", "OpenAIInstrumentor"),
     ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
 )
+_log = logging.getLogger("promptguard")
 MAX_GROUPS = 200
 _UNSET = ("Proxy", "_Proxy", "NoOp", "_NoOp")
+
+
+_told_off: set[str] = set()
+"""Reasons why telemetry is off that were logged."""
+
+
+def start(version: str) -> Telemetry | None:
+    """Return what records events; None, logged once a reason, where OpenTelemetry cannot give its providers.
+
+    Its API loads the provider that OTEL_PYTHON_TRACER_PROVIDER or OTEL_PYTHON_METER_PROVIDER names when it is first
+    asked for one, and lets through whatever comes of it: a bare StopIteration where nothing of that name is installed.
+    """
+    try:
+        return Telemetry(version)
+    except Exception as error:  # noqa: BLE001 - somebody else's code, and no reason to keep the application from starting
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        if reason not in _told_off:
+            _told_off.add(reason)
+            _log.warning(
+                "telemetry is off: OpenTelemetry could not load its provider (%s); see the environment variables"
+                " OTEL_PYTHON_TRACER_PROVIDER and OTEL_PYTHON_METER_PROVIDER",
+                reason,
+            )
+        return None
 
 
 def is_recorded() -> bool:
