@@ -241,14 +241,17 @@ def _writing_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(raw: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         raw.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's implicit one
+        cursor = raw.cursor()
         try:
-            cursor = raw.cursor()
             for pragma in _PRAGMAS:
                 cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
         except BaseException:
-            raw.close()  # SQLAlchemy would leave that to the collector, and a fork would find it open
+            # SQLAlchemy would leave both to the collector, and a fork would find them open: a connection outlives its
+            # `close` while a statement is not finished.
+            cursor.close()
+            raw.close()
             raise
+        cursor.close()
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
