@@ -264,4 +264,4 @@ def test_an_alarm_of_a_wrapped_client_has_its_verdict(guarded, monkeypatch, caps
         main(shlex.split(alarm.undo)[1:])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("acknowledged")
-    assert not [known for known in open_backgrounds() if known.faults.counts]
+    assert [known.faults.counts for known in open_backgrounds() if known.faults.counts] == []

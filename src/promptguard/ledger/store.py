@@ -120,7 +120,7 @@ class Ledger(Door):
     def counted(self, name: str) -> list[str]:
         """Return the labels that were counted under a name."""
         table = schema.counter
-        with self.engine.connect() as connection:
+        with self.reading() as connection:
             return list(connection.execute(select(table.c.label).where(table.c.name == name)).scalars())
 
     def note_sightings(self, seen: Mapping[tuple[str, ...], tuple[float, float, int]]) -> None:
