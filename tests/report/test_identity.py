@@ -137,6 +137,7 @@ def test_a_ledger_of_before_is_read_and_goes_on(tmp_path):
     calls(tmp_path, lambda n: "gpt-4-0613", count=3, cache="disk")
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as ledger:
         ledger.execute("DROP TABLE sighting")
+        ledger.execute("UPDATE meta SET value = CAST('1' AS BLOB) WHERE name = 'schema_version'")
         ledger.execute(
             "INSERT INTO identity(asked, served, fingerprint, service_tier, region, first_at, last_at, calls) "
             "VALUES ('gpt-4', 'gpt-4-0314', 'fp', '', '', 10.0, 20.0, 7)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -56,18 +58,23 @@ def _make_private(directory: Path) -> None:
 
 
 def _make_files_private(directory: Path) -> None:
-    """Make the database's file before SQLite does: -wal and -shm files take over its mode."""
-    flags = os.O_RDWR | _PLAINLY
+    """Make the database's file before SQLite does: -wal and -shm files take over its mode.
+
+    None that exists is opened: closing it would drop the POSIX locks of this process's other connections to it.
+    https://www.sqlite.org/howtocorrupt.html (2.2)
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(directory / FILES[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAINLY, 0o600))
     for name in FILES:
+        path = directory / name
         try:
-            handle = os.open(directory / name, flags | (os.O_CREAT if name == FILES[0] else 0), 0o600)
+            facts = path.lstat()
         except FileNotFoundError:
             continue
-        try:
-            if hasattr(os, "fchmod"):
-                os.fchmod(handle, 0o600)
-        finally:
-            os.close(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.ELOOP, f"{name} is not a regular file")
+        if os.name == "posix" and stat.S_IMODE(facts.st_mode) != 0o600:
+            path.chmod(0o600)
 
 
 def clear_mark(directory: Path) -> bytes:

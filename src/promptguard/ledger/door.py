@@ -21,9 +21,17 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from promptguard.ledger.migrations import SchemaTrouble, migrate, stored_once
+from promptguard.ledger.migrations import SchemaTrouble, migrate, other_shape, stored_once
 from promptguard.ledger.place import FILE_NAME, locked, prepare, set_aside
-from promptguard.ledger.trouble import Kind, LedgerUnavailable, Trouble, kind_of, of_error, trouble
+from promptguard.ledger.trouble import (
+    Kind,
+    LedgerUnavailable,
+    Trouble,
+    kind_of,
+    of_error,
+    refuses_row,
+    trouble,
+)
 from promptguard.lifetime import forks
 
 if TYPE_CHECKING:
@@ -146,7 +154,10 @@ class Door:
         """Look through the whole file: slow for a large one, so only after a fault."""
         try:
             with self._begun(writes=False) as connection:
-                return bool(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok")
+                sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok"
+                return not sound or other_shape(connection) is not None
+        except SchemaTrouble as error:
+            return error.kind == "damaged"
         except Exception as error:  # noqa: BLE001
             return kind_of(error) == "damaged"
 
@@ -177,16 +188,24 @@ class Door:
     def transaction(self, *, writes: bool = True) -> Iterator[Connection]:
         """Begin a transaction in the opened ledger; committed at the end of the block.
 
-        Raises LedgerUnavailable and SQLAlchemyError. After an error that speaks of damage the file is looked through.
+        Raises LedgerUnavailable where the file is locked, full, read-only, damaged or away, and SQLAlchemyError for what
+        is asked of it. After an error that speaks of damage the file is looked through.
         """
         self.open()
         try:
             with self._begun(writes=writes) as connection:
                 yield connection
         except DBAPIError as error:
-            if kind_of(error) == "damaged" or "no such table" in str(error.orig):
+            if refuses_row(error):
+                raise
+            found = of_error(self.path, error)
+            if found.kind == "damaged":
                 self._suspect, self._file = True, None
-            raise
+            else:
+                self._say(found)
+            raise LedgerUnavailable(found) from error
+        if writes and self._told is not None:
+            self._say(None)
 
     def run_script(self, script: str) -> None:
         """Run a statement that takes many steps and returns no rows, on a connection of its own, in no transaction.
@@ -209,6 +228,10 @@ class Door:
         """Close every connection."""
         if self._engine is not None:
             self._engine.dispose()
+
+
+def _lenient_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _file_of(path: Path) -> tuple[int, int] | None:
@@ -240,6 +263,8 @@ def _writing_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(raw: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        # One damaged text must not keep all rows after it from being read.
+        raw.text_factory = _lenient_text
         raw.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's implicit one
         cursor = raw.cursor()
         try:

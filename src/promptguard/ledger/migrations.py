@@ -67,6 +67,30 @@ def migrate(connection: Connection) -> None:
         )
     schema.metadata.create_all(connection)
     stored_once(connection, "schema_version", str(schema.SCHEMA_VERSION).encode())
+    wrong = other_shape(connection)
+    if wrong is not None:
+        raise SchemaTrouble("damaged", wrong)
+
+
+def other_shape(connection: Connection) -> str | None:
+    """Say where a ledger of today's version has not the tables it was made with; None where it has.
+
+    Columns and keys only: another program may have rebuilt a table without them, and then no row could be written.
+    Raises SchemaTrouble where its version cannot be read.
+    """
+    columns: dict[str, set[tuple[str, bool]]] = {}
+    query = "SELECT m.name, c.name, c.pk > 0 FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
+    for table_name, column_name, is_key in connection.exec_driver_sql(query):
+        columns.setdefault(table_name, set()).add((column_name, bool(is_key)))
+    for table in schema.metadata.sorted_tables:
+        found = columns.get(table.name)
+        if found is None:
+            return f"the table {table.name!r} is missing"
+        for column in table.columns:
+            if (column.name, column.primary_key) not in found:
+                return f"the column {column.name!r} of the table {table.name!r} is missing or another"
+    _version(connection)
+    return None
 
 
 def _version(connection: Connection) -> int:
@@ -76,7 +100,7 @@ def _version(connection: Connection) -> int:
     ).scalar_one_or_none()
     try:
         return 1 if found is None else int(found)
-    except ValueError:
+    except (ValueError, TypeError):
         raise SchemaTrouble("damaged", "its version cannot be read") from None
 
 

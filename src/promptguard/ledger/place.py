@@ -6,6 +6,7 @@ files readable by a group. Nothing is ever written through a link.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -79,24 +80,27 @@ def _is_ours_alone(directory: Path) -> bool:
 
 
 def _look_at_file(path: Path, *, make: bool) -> list[str]:
-    flags = os.O_RDWR | _PLAINLY | (os.O_CREAT if make else 0)
+    """Make a file if there is none, and see to it that it is this user's alone.
+
+    One that exists is never opened: closing it would drop the POSIX locks that SQLite holds for this process's other
+    connections, and two processes could write at once. https://www.sqlite.org/howtocorrupt.html (2.2)
+    """
+    if make:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAINLY, 0o600))
     try:
-        handle = os.open(path, flags, 0o600)
+        facts = path.lstat()
     except FileNotFoundError:
         return []
-    try:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise LedgerUnavailable(trouble(path, "foreign", "not a regular file"))
-        if os.name != "posix" or not facts.st_mode & 0o077:
-            return []
-        try:
-            os.fchmod(handle, 0o600)
-        except PermissionError:
-            return [f"{path} can be read by other users and is not ours to change"]
+    if not stat.S_ISREG(facts.st_mode):
+        raise LedgerUnavailable(trouble(path, "foreign", "not a regular file"))
+    if os.name != "posix" or not facts.st_mode & 0o077:
         return []
-    finally:
-        os.close(handle)
+    try:
+        path.chmod(0o600)
+    except PermissionError:
+        return [f"{path} can be read by other users and is not ours to change"]
+    return []
 
 
 def set_aside(path: Path) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
+from promptguard.ledger.migrations import other_shape
 from promptguard.ledger.place import FILE_NAME
 from promptguard.ledger.trouble import Trouble, kind_of, of_error, trouble
 from promptguard.lifetime import forks
@@ -34,10 +37,7 @@ def reading(directory: str | Path) -> Iterator[Connection]:
     block reads of it, cannot be read.
     """
     path = Path(directory).expanduser() / FILE_NAME
-    if not path.is_file():
-        raise NoLedger(
-            f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
-        )
+    _look_at(path, directory)
     engine = _engine(path)
     try:
         with forks.connection(), engine.connect() as connection:
@@ -50,6 +50,24 @@ def reading(directory: str | Path) -> Iterator[Connection]:
         raise InputFileError(_told(of_error(path, error))) from error
     finally:
         engine.dispose()
+
+
+def _look_at(path: Path, directory: str | Path) -> None:
+    """Raise InputFileError for what is no file, or not for this user to read: SQLite's own words say neither."""
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise InputFileError(_told(trouble(path, "foreign", "a link that leads nowhere"))) from None
+        raise NoLedger(
+            f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
+        ) from None
+    except OSError as error:
+        raise InputFileError(_told(of_error(path, error))) from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise InputFileError(_told(trouble(path, "foreign", "not a regular file")))
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise InputFileError(_told(trouble(path, "denied", "this user may not read it")))
 
 
 def _told(found: Trouble) -> str:
@@ -102,6 +120,10 @@ def _check(connection: Connection, path: Path) -> None:
     ).scalar_one_or_none()
     if version is None:
         raise InputFileError(_told(trouble(path, "foreign")))
+    if int(version) == schema.SCHEMA_VERSION:
+        wrong = other_shape(connection)
+        if wrong is not None:
+            raise InputFileError(_told(trouble(path, "damaged", wrong)))
     if int(version) > schema.SCHEMA_VERSION:
         reason = f"schema {int(version)}, this version of PromptGuard reads up to {schema.SCHEMA_VERSION}"
         raise InputFileError(_told(trouble(path, "newer", reason)))

@@ -160,7 +160,7 @@ class Ledger(Door):
             select(schema.occurrence).where(schema.occurrence.c.id > last_id).order_by(schema.occurrence.c.id)
         )
         with self.reading() as connection:
-            return [{**row._mapping, "detail": json.loads(row.detail)} for row in connection.execute(query)]
+            return [_noted(row) for row in connection.execute(query)]
 
     def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
         """Become, or stay, the one holder of `name` for `seconds`; False while another process holds it."""
@@ -219,6 +219,17 @@ class Ledger(Door):
             query = query.where(schema.banked.c.due <= due_by)
         with self.reading() as connection:
             return int(connection.execute(query).scalar_one())
+
+
+def _noted(row: Any) -> dict[str, Any]:
+    """Return what was noted; of a damaged row that there is one: the others must be followed all the same."""
+    try:
+        detail = json.loads(row.detail)
+    except (ValueError, TypeError):
+        detail = None
+    if not isinstance(detail, dict):
+        return {**row._mapping, "kind": "unreadable", "detail": {}}
+    return {**row._mapping, "detail": detail}
 
 
 def _storable(value: Any) -> Any:

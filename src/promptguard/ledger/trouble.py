@@ -6,6 +6,7 @@ that is locked, full, read-only or of a newer version is waited for. Nothing her
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     InterfaceError,
+    MultipleResultsFound,
+    NoResultFound,
     NotSupportedError,
     ProgrammingError,
     StatementError,
@@ -38,6 +41,9 @@ class Trouble:
 
 class LedgerUnavailable(Exception):  # noqa: N818 - a state of the machine, told as such
     """The ledger cannot be used at this moment; `trouble` says why."""
+
+    is_told = True
+    """by the ledger, once a change of its state: whoever counts this need not say it again"""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.told)
@@ -77,17 +83,26 @@ _BY_CODE: dict[int, Kind] = {
 }
 
 
+_OTHER_SHAPE = re.compile(
+    "no such (table|column)|has no column named|cannot modify .* because it is a view|Could not decode to UTF-8|"
+    "ON CONFLICT clause does not match"
+)
+"""What SQLite says, with its most general code, of tables that are not those that were made."""
+
+
 def kind_of(error: BaseException) -> Kind:
     """Return what an exception of the database layer means for its file."""
     found: BaseException | None = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(found, PermissionError):
         return "denied"
-    if isinstance(found, (UnicodeDecodeError, ValueError, TypeError, KeyError)):
+    if isinstance(found, (ValueError, TypeError, KeyError, MultipleResultsFound, NoResultFound)):
         return "damaged"  # a row, or the schema's own text, that is no longer what was written
     code = getattr(found, "sqlite_errorcode", None)
     if isinstance(code, int) and (code & 0xFF) in _BY_CODE:
         return _BY_CODE[code & 0xFF]
     if isinstance(found, sqlite3.DatabaseError) and not isinstance(found, sqlite3.OperationalError):
+        return "damaged"
+    if isinstance(found, sqlite3.OperationalError) and _OTHER_SHAPE.search(str(found)):
         return "damaged"
     return "unusable"
 
@@ -96,6 +111,8 @@ def of_error(path: Path, error: BaseException) -> Trouble:
     """Return what to tell of a file whose use ended in `error`: kind and reason, never a row's content."""
     found = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     reason = str(found) if isinstance(found, (sqlite3.Error, OSError)) else type(found).__name__
+    if reason.startswith("Could not decode"):  # what could not be decoded stands after it
+        reason = "text that is not UTF-8"
     return trouble(path, kind_of(error), reason)
 
 

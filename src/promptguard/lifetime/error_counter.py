@@ -26,10 +26,15 @@ class ErrorCounter:
         self._lock = threading.Lock()
 
     def add(self, operation: str, error: BaseException) -> None:
-        """Count one; never raises. The message names the exception's type only: its text may hold content."""
+        """Count one; never raises. The message names the exception's type only: its text may hold content.
+
+        An exception that says of itself `is_told` was logged where it came from, and is only counted.
+        """
         kind = f"{operation}:{type(error).__name__}"
         with self._lock:
             self.counts[kind] = self.counts.get(kind, 0) + 1
+            if getattr(error, "is_told", False):
+                return
             now = time.monotonic()
             if now - self._warned.get(kind, -60.0) < 60.0:
                 return

@@ -173,7 +173,7 @@ def _documents(connection: Connection) -> list[Document]:
     place = {stream: number for number, stream in enumerate(_ORDER)}
     rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
     # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
-    documents: list[Document] = [{**json.loads(row.document), "epoch": row.epoch} for row in rows]
+    documents: list[Document] = [{**_object(row.document), "epoch": int(row.epoch)} for row in rows]
     groups = _group_documents(connection)
     for told in documents:
         own = groups.get((told["stream"], told["epoch"]))
@@ -198,7 +198,9 @@ def _group_documents(connection: Connection) -> dict[tuple[str, int], list[Docum
     table = schema.verdict_group
     found: dict[tuple[str, int], list[Document]] = {}
     for row in connection.execute(select(table.c.stream, table.c.epoch, table.c.document)):
-        found.setdefault((row.stream, row.epoch), []).append({**json.loads(row.document), "epoch": row.epoch})
+        found.setdefault((row.stream, row.epoch), []).append(
+            {**_object(row.document), "epoch": int(row.epoch)}
+        )
     for documents in found.values():
         documents.sort(key=_came_first)
     return found
@@ -298,11 +300,26 @@ def _content(content: Any) -> str:
     return "" if content is None else str(content)
 
 
+_NEEDED = {"route": ("asked", "to"), "raise": ("message",)}
+"""What readers take from the details of an occurrence, by its kind."""
+
+
+def _object(raw: bytes, *needed: str) -> Document:
+    """Read a stored JSON object. Raises ValueError for anything else, and where one of `needed` is missing."""
+    found = json.loads(raw)
+    if not isinstance(found, dict) or not found.keys() >= set(needed):
+        raise ValueError("not the object that was stored")
+    return found
+
+
 def _actions(connection: Connection) -> tuple[Noted, ...]:
     table = schema.occurrence
     rows = connection.execute(select(table).where(table.c.kind != "delivered").order_by(table.c.id))
     return tuple(
-        Noted(row.at, row.call, row.kind, row.stream, row.group, json.loads(row.detail)) for row in rows
+        Noted(
+            row.at, row.call, row.kind, row.stream, row.group, _object(row.detail, *_NEEDED.get(row.kind, ()))
+        )
+        for row in rows
     )
 
 
