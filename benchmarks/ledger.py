@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from promptguard.background.acting import Acting
+from promptguard.background.delivery import Delivery
 from promptguard.background.evaluating import Evaluator
 from promptguard.core.options import Drift
 from promptguard.core.policy import State
@@ -85,7 +86,7 @@ def evaluator(place: Path) -> Evaluator:
     return Evaluator(
         ledger,
         Drift(),
-        Acting(ledger, State(), (), time.time),
+        Acting(ledger, State(), (), time.time, Delivery(ledger, "bench", lambda *_: None)),
         holder=str(random.random()),
         emit=lambda _event: None,
         on_fault=lambda operation, error: print("fault:", operation, repr(error)),

@@ -38,12 +38,12 @@ WRITE_SECONDS = 1.0
 SNAPSHOT_SECONDS = 30.0
 SNAPSHOT_PAIRS = 500
 """A snapshot is taken after so many pairs, but not more often than SNAPSHOT_SECONDS."""
-MOST_UNSAVED = 200
-"""Pairs for each group that changed, after which a snapshot is taken whenever that is: saving a group costs as much as
-folding ten pairs."""
+MOST_UNSAVED = 30
+"""Pairs for each group that changed, after which a snapshot is taken whenever that is: saving a group costs about as much
+as folding five."""
 FORGET_FIRST_SECONDS, FORGET_SECONDS, FORGET_MORE_SECONDS = 60.0, 3600.0, 2.0
 """When what is too old is looked for: after the start, then every hour, sooner while there is more of it."""
-MOST_SAVED_AT_END = 100
+MOST_SAVED_AT_END = 500
 """Groups that are saved when the process ends; with more, the next one folds what the last snapshot has not."""
 
 
@@ -177,7 +177,7 @@ class Evaluator:
         self.ready.set()
         if self._ledger.identity != self._identity or self._wanted is not self._fold.drift:
             self._begin()
-        if not self._renew_lease():
+        if not (self._held and time.monotonic() - self._renewed < RENEW_SECONDS) and not self._renew_lease():
             self._loaded = False
             return self._folds.judged_all()
         if not self._loaded:

@@ -103,12 +103,14 @@ class Folds:
             connection.execute(delete(rows).where(rows.c.key != key))
             head = upsert(table).values(key=key, last_id=last_id)
             connection.execute(head.on_conflict_do_update(index_elements=["key"], set_={"last_id": last_id}))
-            for part in parts:
-                values = {"key": key, "stream": part.stream, "epoch": part.epoch, "group": part.group}
-                statement = upsert(rows).values(**values, state=part.state)
-                connection.execute(
-                    statement.on_conflict_do_update(index_elements=list(values), set_={"state": part.state})
-                )
+            values = [
+                {"key": key, **{name: getattr(part, name) for name in Part.__slots__}} for part in parts
+            ]
+            if values:
+                statement = upsert(rows)
+                named = ["key", "stream", "epoch", "group"]
+                newer = {"state": statement.excluded.state}
+                connection.execute(statement.on_conflict_do_update(index_elements=named, set_=newer), values)
 
     def write(self, verdicts: Iterable[Told], last_id: int, at: float) -> None:
         """Keep verdicts for readers, and how far everything is judged; the pairs remain the truth."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 _LARGEST = 1 << 24
+_QUICKLY = 1
+"""level of compression: most arrays are short, and what is long in a state is compressed already"""
 _ARRAY, _BYTES = {"dtype", "shape", "zlib"}, {"base64"}
 
 
@@ -20,7 +22,7 @@ def freeze(value: Any) -> Any:
         return {
             "dtype": little.dtype.str,
             "shape": list(plain.shape),
-            "zlib": base64.b64encode(zlib.compress(little.tobytes())).decode(),
+            "zlib": base64.b64encode(zlib.compress(little.tobytes(), _QUICKLY)).decode(),
         }
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
