@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +13,11 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, select
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
-from promptguard.ledger.migrations import other_shape
+from promptguard.ledger.migrations import migrate, other_shape
 from promptguard.ledger.place import FILE_NAME
 from promptguard.ledger.trouble import Trouble, kind_of, of_error, trouble
 from promptguard.lifetime import forks
@@ -41,8 +42,11 @@ def reading(directory: str | Path) -> Iterator[Connection]:
     engine = _engine(path)
     try:
         with forks.connection(), engine.connect() as connection:
-            _check(connection, path)
-            yield connection
+            if _version(connection, path) == schema.SCHEMA_VERSION:
+                yield connection
+                return
+            with _as_of_today(connection) as migrated:
+                yield migrated
     except InputFileError:
         raise
     except _UNREADABLE as error:
@@ -107,7 +111,25 @@ def _made(path: Path, query: dict[str, str]) -> Engine:
     )
 
 
-def _check(connection: Connection, path: Path) -> None:
+@contextmanager
+def _as_of_today(connection: Connection) -> Iterator[Connection]:
+    """Copy a ledger of an older version into memory and migrate the copy: a reader changes nothing on disk."""
+    source = connection.connection.driver_connection
+    assert isinstance(source, sqlite3.Connection)  # noqa: S101 - what the engine above makes
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
+    engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool, hide_parameters=True)
+    try:
+        source.backup(copy)
+        with engine.begin() as copied:
+            migrate(copied)
+            yield copied
+    finally:
+        engine.dispose()
+        copy.close()
+
+
+def _version(connection: Connection, path: Path) -> int:
+    """Return the version of a ledger. Raises InputFileError for what is none, and for a newer one."""
     tables = {
         name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
     }
@@ -127,3 +149,4 @@ def _check(connection: Connection, path: Path) -> None:
     if int(version) > schema.SCHEMA_VERSION:
         reason = f"schema {int(version)}, this version of PromptGuard reads up to {schema.SCHEMA_VERSION}"
         raise InputFileError(_told(trouble(path, "newer", reason)))
+    return int(version)
