@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from promptguard.ledger.place import locked
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime import forks
 
@@ -204,3 +205,21 @@ def test_a_fork_waits_for_an_import_of_another_thread(tmp_path, monkeypatch):
 
     assert in_child(child) == 0
     thread.join()
+
+
+def test_a_child_does_not_keep_the_lock_under_which_a_ledger_is_opened(tmp_path):
+    """A worker that is forked at that moment would keep every other from opening the ledger, as long as it lives."""
+    reading, writing = os.pipe()
+    with locked(tmp_path):
+        pid = os.fork()
+        if pid == 0:
+            os.close(writing)
+            os.read(reading, 1)  # lives until the parent has looked
+            os._exit(0)
+    try:
+        with locked(tmp_path):  # raises after five seconds
+            pass
+    finally:
+        os.close(writing)
+        os.waitpid(pid, 0)
+        os.close(reading)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from promptguard.ledger.trouble import SIDE_FILES, Kind, LedgerUnavailable, trouble
+from promptguard.lifetime import forks
 
 FILE_NAME = "ledger.sqlite3"
 LOCK_NAME = "ledger.lock"
@@ -121,7 +122,9 @@ def locked(directory: Path) -> Iterator[None]:
     except ImportError:  # no POSIX: renaming a file that is open fails there by itself
         yield
         return
-    handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
+    with forks.connection():  # no fork may come between the two
+        handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
+        _locks.handles.add(handle)
     try:
         deadline = time.monotonic() + 5.0
         while True:
@@ -136,4 +139,25 @@ def locked(directory: Path) -> Iterator[None]:
                 time.sleep(0.02)
         yield
     finally:
-        os.close(handle)
+        with forks.connection():
+            if handle in _locks.handles:  # not in a child of this very thread
+                _locks.handles.discard(handle)
+                os.close(handle)
+
+
+class _Locks:
+    """Locks that this process holds or waits for. A child's copy of one would hold it for as long as the child lives."""
+
+    def __init__(self) -> None:
+        self.handles: set[int] = set()
+
+    def after_fork(self) -> None:
+        """Let go of the parent's; that does not unlock them."""
+        handles, self.handles = self.handles, set()
+        for handle in handles:
+            with contextlib.suppress(OSError):
+                os.close(handle)
+
+
+_locks = _Locks()
+forks.survive_fork(_locks)
