@@ -43,9 +43,13 @@ def prepare(directory: Path) -> list[str]:
         for suffix in SIDE_FILES[:3]:
             notes += _look_at_file(Path(f"{path}{suffix}"), make=not suffix)
     except OSError as error:
-        kind = _BY_ERRNO.get(error.errno or 0, "unusable")
-        raise LedgerUnavailable(trouble(path, kind, error.strerror or error)) from None
+        raise _unavailable(path, error) from None
     return notes
+
+
+def _unavailable(path: Path, error: OSError) -> LedgerUnavailable:
+    kind = _BY_ERRNO.get(error.errno or 0, "unusable")
+    return LedgerUnavailable(trouble(path, kind, error.strerror or error))
 
 
 def _make(directory: Path) -> None:
@@ -123,7 +127,10 @@ def locked(directory: Path) -> Iterator[None]:
         yield
         return
     with forks.connection():  # no fork may come between the two
-        handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
+        try:
+            handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
+        except OSError as error:
+            raise _unavailable(directory / FILE_NAME, error) from None
         _locks.handles.add(handle)
     try:
         deadline = time.monotonic() + 5.0
