@@ -243,7 +243,6 @@ def _file_of(path: Path) -> tuple[int, int] | None:
 
 
 _PRAGMAS = (
-    "auto_vacuum=INCREMENTAL",  # of a file that begins now
     "journal_mode=WAL",
     "synchronous=FULL",
     "secure_delete=ON",
@@ -268,7 +267,9 @@ def _writing_engine(path: Path) -> Engine:
         raw.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's implicit one
         cursor = raw.cursor()
         try:
-            for pragma in _PRAGMAS:
+            # Said of a file that begins now alone: of another it would be a transaction that writes.
+            begins = () if path.stat().st_size else ("auto_vacuum=INCREMENTAL",)
+            for pragma in (*begins, *_PRAGMAS):
                 cursor.execute(f"PRAGMA {pragma}")
         except BaseException:
             # SQLAlchemy would leave both to the collector, and a fork would find them open: a connection outlives its
