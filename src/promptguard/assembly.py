@@ -16,6 +16,7 @@ from promptguard._version import __version__
 from promptguard.arguments import Wanted
 from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient
+from promptguard.core.feasibility import of_settings
 from promptguard.core.options import Budget, Cache, Drift, Route
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError
@@ -142,6 +143,7 @@ class Assembly:
             disk = disk_caches.acquire(known.key, lambda: known)
         shadow, replay = settings.shadow, settings.replay
         if shadow is None and replay is None:
+            self._say_without_background()
             return Services(counting=self._counting(guard) if disk else None, cache=disk)
         from promptguard.background import engine
         from promptguard.background.asker import Asker
@@ -158,6 +160,7 @@ class Assembly:
         )
         background = use.thing
         background.on_groups = self._groups.known
+        background.notices.add(self._unworkable())
         if guard.telemetry is not None:
             background.listen(guard.telemetry.record)
         if replay is not None:
@@ -174,6 +177,29 @@ class Assembly:
             calls=lambda: calls[0],
         )
         return Services(background=use, cache=disk, asker=asker)
+
+    def _say_without_background(self) -> None:
+        """Say what cannot work where nothing is compared; nothing is imported where there is nothing to say."""
+        if any(isinstance(action, Route) or callable(action) for action in self.actions):
+            from promptguard.background.notices import say
+
+            for text in self._unworkable():
+                say(self._directory, text)
+
+    def _unworkable(self) -> list[str]:
+        from promptguard.background.notices import has_price
+        from promptguard.background.replaying import KEPT_SECONDS
+
+        wanted = self._wanted
+        return of_settings(
+            wanted.shadow,
+            wanted.replay,
+            wanted.drift or Drift(),
+            actions=self.actions,
+            cache=wanted.cache,
+            kept=KEPT_SECONDS,
+            priced=has_price,
+        )
 
     def _counting(self, guard: Interceptor) -> Use[Counting]:
         """Count for the ledger what a cache on disk did: it outlives the process, so its counts should."""

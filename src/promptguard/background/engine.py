@@ -16,6 +16,7 @@ from promptguard.background.asker import Asker
 from promptguard.background.counting import tally, tell_trouble
 from promptguard.background.delivery import Delivery
 from promptguard.background.evaluating import Evaluator
+from promptguard.background.notices import Notices
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
 from promptguard.background.replaying import Replaying, ask_again, bank, bank_placebo
@@ -74,6 +75,7 @@ class Background:
         self._limiters: dict[tuple[str, Budget], BudgetLimiter] = {}
         self.ledger = Ledger(directory, tell=tell_trouble)
         holder = uuid.uuid4().hex
+        self.notices = Notices(self.ledger, wall)
         self.delivery = Delivery(self.ledger, holder, self.faults.add)
         self.acting = Acting(self.ledger, self.state, actions, wall, self.delivery)
         self.evaluator = Evaluator(
@@ -140,6 +142,7 @@ class Background:
         elif task.job is not None and task.job.prior is not None:
             pair_prior(self.pairing, task.job)
         elif task.job is not None:
+            self.notices.look(task.job.facts.model, task.asker.shadow, task.asker.replay, self._options[1])
             self.pairing.pair(task.job, task.asker)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.asker)
@@ -213,6 +216,7 @@ class Background:
     def _tidy(self) -> None:
         self.pairing.expire()
         self._learn_groups()
+        self.notices.write()
 
     def flush(self, timeout: float) -> bool:
         """Wait until every offered call is paired, committed and judged, and every alarm was given to the user's functions.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptguard.cli import exits
+from promptguard.verdict.words import utc
 
 if TYPE_CHECKING:
     from promptguard.core.identity import IdentityFact
@@ -57,6 +58,7 @@ def summary(report: Report, today: str) -> dict[str, Any]:
         "false_alarms_per_year": report.false_alarms_per_year,
         "cache": {"hits": report.cache.hits, "misses": report.cache.misses},
         "passed_by": [asdict(each) for each in report.passed_by],
+        "notices": [asdict(each) for each in report.notices],
         "identity": [_fact(fact) for fact in report.identity_facts],
     }
 
@@ -80,6 +82,8 @@ def _row(row: StreamReport) -> dict[str, Any]:
         "acknowledged": row.acknowledged,
         "routed": row.routed,
         "pairs": row.pairs,
+        "alarm_at": utc(row.alarm.at) if row.alarm else None,
+        "onset_at": utc(row.onset.at) if row.onset else None,
         "alarm_call": row.alarm.call if row.alarm else None,
         "onset_call": row.onset.call if row.onset else None,
         "log10_evidence": told.log10_evidence,
@@ -92,7 +96,7 @@ def _done(report: Report) -> list[str]:
     """Return what was done about alarms, one line an action."""
     lines = []
     for noted in report.actions:
-        place = f"{noted.group}, call {noted.call}"
+        place = f"{noted.group}, {utc(noted.at)}"
         if noted.kind == "route":
             lines.append(f"{place}: calls for {noted.detail['asked']} go to {noted.detail['to']} since then")
         elif noted.kind == "raise":
@@ -118,8 +122,8 @@ def _show(told: dict[str, Any]) -> None:
             quoted(row["group"] or "(all)"),
             status,
             str(row["pairs"]),
-            "" if row["alarm_call"] is None else f"call {row['alarm_call']}",
-            "" if row["onset_call"] is None else f"call {row['onset_call']}",
+            row["alarm_at"] or "",
+            row["onset_at"] or "",
             f"10^{row['log10_evidence'] + 0.0:.1f} (alarm at 10^{row['log10_threshold']:.1f})",
         )
     out.print(rows)
@@ -134,6 +138,8 @@ def _show(told: dict[str, Any]) -> None:
         f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "
         f"cache: {cache['hits']} hits, {cache['misses']} misses"
     )
+    for each in told["notices"]:
+        out.print(quoted(f"cannot work: {each['text']} (said {utc(each['at'])})"))
     for each in told["passed_by"][:MOST_REASONS]:
         out.print(quoted(f"{each['calls']:,} calls {each['what']}: {each['reason']}"))
     if len(told["passed_by"]) > MOST_REASONS:

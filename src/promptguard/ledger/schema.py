@@ -21,6 +21,9 @@ from sqlalchemy import (
 
 SCHEMA_VERSION = 2
 
+NOTICE = "notice:"
+"""Names in `meta` that begin so hold what cannot work: text, and when it was last said."""
+
 metadata = MetaData()
 
 pair = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import secrets
@@ -153,6 +154,18 @@ class Ledger(Door):
         row = {"at": at, "call": call, "kind": kind, "stream": stream, "group": group}
         with self.transaction() as connection:
             connection.execute(insert(schema.occurrence).values(**row, detail=json.dumps(detail).encode()))
+
+    def put_notices(self, texts: Sequence[str], at: float) -> None:
+        """Keep what was said of the settings at `at` (seconds since the Unix epoch), each text once."""
+        table = schema.meta
+        with self.transaction() as connection:
+            for text in texts:
+                name = f"{schema.NOTICE}{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+                value = json.dumps({"text": text, "at": at}).encode()
+                statement = upsert(table).values(name=name, value=value)
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
+                )
 
     def occurrences_after(self, last_id: int) -> list[dict[str, Any]]:
         """Return everything that was noted after `last_id`, oldest first."""

@@ -177,6 +177,14 @@ class PassedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What cannot work as it is set up, and when it was last said (seconds since the Unix epoch)."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything there is to show of one ledger at one moment."""
 
@@ -197,6 +205,8 @@ class Report:
     """at most so many are expected if nothing changes, at the pace so far; None without a pace, or where all is gated"""
     passed_by: tuple[PassedBy, ...] = ()
     """what was not done with calls and why, the commonest first"""
+    notices: tuple[Notice, ...] = ()
+    """what cannot work as it is set up, newest first"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -23,6 +23,7 @@ from promptguard.report.model import (
     Loss,
     Moment,
     Noted,
+    Notice,
     PassedBy,
     Point,
     Report,
@@ -32,6 +33,8 @@ from promptguard.report.model import (
 from promptguard.verdict import Verdict
 
 Document = dict[str, Any]
+NOTICE_SECONDS = 3 * 86400.0
+"""A notice that was not said again so long is taken as mended: processes say theirs every day."""
 _ORDER = ("candidate", "replay", "canary", "repeat", "placebo")
 _COMPARED = schema.pair.c.outcome == "compared"
 
@@ -110,6 +113,7 @@ def read_report(ledger: str | Path) -> Report:
             identity_facts=identity_facts(sightings),
             cache=_cache(connection),
             passed_by=_passed_by(connection),
+            notices=_notices(connection),
             days=tuple(
                 Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
             ),
@@ -386,6 +390,17 @@ def _passed_by(connection: Connection) -> tuple[PassedBy, ...]:
         if row.name != "cache" or row.label.startswith("bypass: ")
     ]
     return tuple(sorted(found, key=lambda each: (-each.calls, each.what, each.reason)))
+
+
+def _notices(connection: Connection) -> tuple[Notice, ...]:
+    """Return what was said of the settings lately: what was mended is said no more, and ages."""
+    table = schema.meta
+    rows = connection.execute(select(table.c.value).where(table.c.name.startswith(schema.NOTICE)))
+    found = [Notice(told["text"], told["at"]) for told in (json.loads(row.value) for row in rows)]
+    judged = connection.execute(select(func.max(schema.verdict.c.at))).scalar_one() or 0.0
+    newest = max([judged, *(notice.at for notice in found)])
+    fresh = [notice for notice in found if notice.at > newest - NOTICE_SECONDS]
+    return tuple(sorted(fresh, key=lambda notice: (-notice.at, notice.text)))
 
 
 def _cache(connection: Connection) -> CacheUse:

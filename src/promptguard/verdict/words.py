@@ -5,6 +5,7 @@ Tables show `Verdict.told_forward()`, as the sentence does, so that both read in
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from promptguard.verdict.ability import Measure
@@ -72,3 +73,11 @@ def evidence(verdict: Verdict) -> str:
     """Return the evidence now, and where the alarm is."""
     now = round(verdict.log10_evidence, 1) + 0.0  # no minus zero
     return f"evidence 10^{now:.1f} (alarm at 10^{verdict.log10_threshold:.1f})"
+
+
+def utc(at: float) -> str:
+    """Return a moment (seconds since the Unix epoch) as ISO 8601 in UTC, to the second; empty for one that is no moment."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return ""
