@@ -319,10 +319,10 @@ class Replaying:
                 self._lose(row, ticket, reason)
 
     def _at_once(self, asker: Asker) -> int:
-        """Return how many may be taken now: a taken answer that the cap a minute then refuses would be lost."""
+        """Return how many may be taken now: a taken answer that a cap then refuses would be lost."""
         if asker.replay_limiter.exhausted() == "budget":
             return 0
-        room = asker.replay_limiter.room()
+        room = asker.replay_limiter.left()
         if room is None:
             return AT_ONCE
         waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
-from promptguard.ledger.store import Ledger
+from promptguard.ledger.store import Ledger, put_group_verdict, put_whole_verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +113,12 @@ class Folds:
 
     def write(self, verdicts: Iterable[Told], last_id: int, at: float) -> None:
         """Keep verdicts for readers, and how far everything is judged; the pairs remain the truth."""
-        table = schema.verdict
         with self._ledger.transaction() as connection:
             for told in verdicts:
-                where = {"stream": told.stream, "epoch": told.epoch}
-                values = {"at": at, "last_pair": last_id, "document": json.dumps(told.document).encode()}
-                target = table
                 if told.group:
-                    target, where = schema.verdict_group, {**where, "group": told.group}
-                    del values["last_pair"]
-                statement = upsert(target).values(**where, **values)
-                connection.execute(statement.on_conflict_do_update(index_elements=list(where), set_=values))
+                    put_group_verdict(connection, told.stream, told.epoch, told.group, at, told.document)
+                else:
+                    put_whole_verdict(connection, told.stream, told.epoch, at, last_id, told.document)
             _note_judged(connection, last_id)
 
     def rows_after(self, last_id: int, limit: int = 500) -> Sequence[Row[Any]]:

@@ -93,6 +93,13 @@ class Ledger(Door):
             )
             _add_to_day(connection, day, 0, difference)
 
+    def calls_reserved(self, day: str, purpose: str) -> int:
+        """Return how many calls of a purpose were reserved on a day (UTC)."""
+        table = schema.budget
+        query = select(table.c.calls).where(table.c.day == day, table.c.purpose == purpose)
+        with self.reading() as connection:
+            return int(connection.execute(query).scalar_one_or_none() or 0)
+
     def add_spending(self, spent: Mapping[tuple[str, str], tuple[int, float]]) -> None:
         """Add to what was spent: (day, purpose) → (calls, USD)."""
         table = schema.budget
@@ -174,6 +181,15 @@ class Ledger(Door):
         )
         with self.reading() as connection:
             return [_noted(row) for row in connection.execute(query)]
+
+    def put_verdict(
+        self, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]
+    ) -> None:
+        """Keep a verdict.json that was made elsewhere, its groups included, for readers; the pairs remain the truth."""
+        with self.transaction() as connection:
+            put_whole_verdict(connection, stream, epoch, at, last_pair, {**document, "groups": []})
+            for group in document["groups"]:
+                put_group_verdict(connection, stream, epoch, group["group"], at, group)
 
     def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
         """Become, or stay, the one holder of `name` for `seconds`; False while another process holds it."""
@@ -278,6 +294,26 @@ _OPTIONAL: dict[str, Any] = {
 def _complete(row: dict[str, Any]) -> dict[str, Any]:
     """Return every column of a pair, so that rows of one batch are one statement."""
     return {**_OPTIONAL, **{name: _storable(value) for name, value in row.items() if name != "content"}}
+
+
+def put_whole_verdict(
+    connection: Connection, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]
+) -> None:
+    """Keep the verdict of all pairs of a stream, within a transaction."""
+    values = {"at": at, "last_pair": last_pair, "document": json.dumps(document).encode()}
+    statement = upsert(schema.verdict).values(stream=stream, epoch=epoch, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["stream", "epoch"], set_=values))
+
+
+def put_group_verdict(
+    connection: Connection, stream: str, epoch: int, group: str, at: float, document: dict[str, Any]
+) -> None:
+    """Keep the verdict of one group, within a transaction."""
+    values = {"at": at, "document": json.dumps(document).encode()}
+    statement = upsert(schema.verdict_group).values(stream=stream, epoch=epoch, group=group, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["stream", "epoch", "group"], set_=values)
+    )
 
 
 def _tallied(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -33,6 +33,9 @@ class BudgetStore(Protocol):
     def settle(self, day: str, purpose: str, difference: float) -> None:
         """Correct a reservation by `difference` USD."""
 
+    def calls_reserved(self, day: str, purpose: str) -> int:
+        """Return how many calls of a purpose were reserved on a day."""
+
 
 Note = Callable[[str, str, int, float], None]
 
@@ -88,6 +91,17 @@ class BudgetLimiter:
             return "budget"
         return "rate" if self.room() == 0 else None
 
+    def left(self) -> int | None:
+        """Return how many calls the caps a minute and a day let through now; None without either. Looks into the store."""
+        room, most = self.room(), self._budget.calls_per_day
+        if most is None:
+            return room
+        left = max(0, most - self._store.calls_reserved(self._today(), self._purpose))
+        return left if room is None else min(room, left)
+
+    def _today(self) -> str:
+        return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%d")
+
     def reserve(self, model: str, question_bytes: int, output_tokens: int | None) -> Reservation | str:
         """Reserve one call, or return why not: "rate", "price_unknown", "budget".
 
@@ -98,7 +112,7 @@ class BudgetLimiter:
         most = self.usd(model, question_bytes, output_tokens or DEFAULT_OUTPUT_TOKENS)
         if most is None and self._budget.usd_per_day is not None:
             return "price_unknown"
-        day = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%d")
+        day = self._today()
         reserved = most or 0.0
         if (
             self._note is not None and not self._capped
