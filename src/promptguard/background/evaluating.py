@@ -215,10 +215,12 @@ class Evaluator:
         """Go on from the snapshot, if there is one that is further than what this process has folded."""
         self._loaded = True
         saved = self._folds.load(snapshots.key_of(self._fold.drift, self._identity))
-        if saved is not None and saved.last_id > self._fold.last_id:
-            found = snapshots.restored(saved, self._fold.drift)
-            if found is not None:
-                self._fold, self._saved_id = found, found.last_id
+        found = None if saved is None else snapshots.restored(saved, self._fold.drift)
+        if found is None:
+            self._folds.begin_anew()  # parts of one that is passed over must not be taken for the next one's
+            snapshots.mark_unsaved(self._fold)
+        elif found.last_id > self._fold.last_id:
+            self._fold, self._saved_id = found, found.last_id
         self._saved = time.monotonic()
 
     def _renew_lease(self) -> bool:

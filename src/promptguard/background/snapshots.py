@@ -54,7 +54,8 @@ def parts_of(fold: Fold, *, between: Callable[[], None]) -> list[Part]:
             "stride": known.stride,
         }
         found.append(Part(stream, epoch, WHOLE, _packed(head)))
-        for name in sorted(known.unsaved - {WHOLE}):
+        # The first group's part is empty while it is the only one: with the second one it has a state of its own.
+        for name in sorted((known.unsaved | set(monitor.groups[:1])) - {WHOLE}):
             found.append(Part(stream, epoch, name, _packed(monitor.group_state(name))))
             between()
     return found
@@ -64,6 +65,12 @@ def mark_saved(fold: Fold) -> None:
     """Note that what changed has been saved."""
     for known in fold.streams.values():
         known.unsaved.clear()
+
+
+def mark_unsaved(fold: Fold) -> None:
+    """Note that nothing of this fold is in a snapshot."""
+    for known in fold.streams.values():
+        known.unsaved = {WHOLE, *known.monitor.groups}
 
 
 def restored(saved: Saved, drift: Drift) -> Fold | None:
