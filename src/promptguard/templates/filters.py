@@ -103,11 +103,15 @@ def map_(context: Context, value: Iterable[Any], *args: Any, **kwargs: Any) -> I
     """Take an attribute of each item, at once where the items are mappings that have it; the rest is jinja2's own."""
     name = kwargs.get("attribute")
     if type(name) is str and name.isidentifier() and len(kwargs) == 1 and not args:
+        settle = budget().settle
         try:
-            return [item[name] for item in value]
+            return cast("Iterable[Any]", settle([item[name] for item in settle(value)]))
         except (TypeError, LookupError):
             pass  # a text, a gap: jinja2 knows what to say
-    return cast("Iterable[Any]", FILTERS["map"](context, value, *args, **kwargs))
+    return cast("Iterable[Any]", _MAP(context, value, *args, **kwargs))
+
+
+_MAP = measured(FILTERS["map"])
 
 
 def replace(s: Any, old: str, new: str, count: int = -1) -> str:
@@ -135,9 +139,14 @@ def tojson(value: Any, indent: int | None = None) -> str:
     """Write plain JSON, non-ASCII text as it is; `indent` of at most 8."""
     if isinstance(value, Undefined):
         str(value)
+    current = budget()
+    value = current.settle(value)
     if indent is None:
-        return _ON_ONE_LINE.encode(value)
-    return json.dumps(value, ensure_ascii=False, indent=max(0, min(indent, 8)))
+        made = _ON_ONE_LINE.encode(value)
+    else:
+        made = json.dumps(value, ensure_ascii=False, indent=max(0, min(current.settle(indent), 8)))
+    current.charge(len(made) + 1)
+    return made
 
 
 _ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False)
@@ -149,11 +158,11 @@ ALLOWED_FILTERS: dict[str, Function] = {
     "count": length,
     "join": join,
     "length": length,
-    "map": measured(map_),
+    "map": map_,
     "replace": measured(replace),
     "round": measured(round_),
     "sum": measured(sum_),
-    "tojson": measured(tojson),
+    "tojson": tojson,
 }
 ALLOWED_TESTS: dict[str, Function] = {
     name: measured(cast("Function", TESTS[name])) for name in _TESTS.split()

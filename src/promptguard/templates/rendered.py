@@ -56,15 +56,20 @@ class Recognition:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def remember(self, messages: Sequence[Any], rendered: PromptReference) -> bytes:
+    def remember(self, messages: Sequence[Mapping[str, str]], rendered: PromptReference) -> bytes:
         """Keep where `messages` came from and return the key they are known by.
 
         A later rendering of equal messages that says no reference leaves a known one in place: two threads
         asking one question must not make each other forget its true answer.
         """
-        read = [_read(message) for message in messages]
-        key = b"".join(message.key for message in read)
-        system = _system_part(read)
+        keys, system = [], b""
+        for message in messages:
+            role = message["role"]
+            role = _ROLES.get(role, role)
+            keys.append(_key(role, message["content"]))
+            if role == _SYSTEM and len(system) == _SIZE * (len(keys) - 1):
+                system += keys[-1]
+        key = b"".join(keys)
         with self._lock:
             known = self._entries.get(key)
             if rendered.reference is None and known is not None and known.digest == rendered.digest:
@@ -72,8 +77,8 @@ class Recognition:
             self._keep(key, rendered)
             if system:
                 self._keep_system(system, rendered)
-            if len(read) not in self._lengths:
-                self._lengths = tuple(sorted((*self._lengths, len(read)), reverse=True))
+            if len(keys) not in self._lengths:
+                self._lengths = tuple(sorted((*self._lengths, len(keys)), reverse=True))
         return key
 
     def expect(self, key: bytes, rendered: PromptReference, reference: str) -> None:

@@ -20,6 +20,8 @@ from promptguard.templates.limits import (
 )
 
 _DEEPEST = 64
+_ENTRY_UNITS = 2 * (PART_UNITS + SCALAR_UNITS)
+"""of a key and a text, without their characters"""
 
 
 class _UnusualError(Exception):
@@ -45,25 +47,26 @@ def _copied(value: Any, sizes: Sizes, depth: int) -> tuple[Any, int]:
     kind = type(value)
     copy: Any
     if depth <= _DEEPEST and kind is dict:
-        copy, size = {}, CONTAINER_UNITS + (2 * PART_UNITS + SCALAR_UNITS) * len(value)
-        for key, each in value.items():
+        copy = value.copy()
+        size = CONTAINER_UNITS + _ENTRY_UNITS * len(copy)
+        for key, each in copy.items():
             if type(key) is not str:
                 raise _UnusualError
+            size += len(key)
             if type(each) is str:
-                units = SCALAR_UNITS + len(each)
+                size += len(each)
             else:
-                each, units = _copied(each, sizes, depth + 1)  # noqa: PLW2901
-            copy[key] = each
-            size += len(key) + units
+                copy[key], units = _copied(each, sizes, depth + 1)
+                size += units - SCALAR_UNITS
     elif depth <= _DEEPEST and (kind is list or kind is tuple):
-        copy, size = [], CONTAINER_UNITS + PART_UNITS * len(value)
-        for each in value:
+        copy = [*value]
+        size = CONTAINER_UNITS + (PART_UNITS + SCALAR_UNITS) * len(copy)
+        for at, each in enumerate(copy):
             if type(each) is str:
-                units = SCALAR_UNITS + len(each)
+                size += len(each)
             else:
-                each, units = _copied(each, sizes, depth + 1)  # noqa: PLW2901
-            copy.append(each)
-            size += units
+                copy[at], units = _copied(each, sizes, depth + 1)
+                size += units - SCALAR_UNITS
     else:
         scalar = scalar_units(value)
         if scalar is None or (kind is float and not math.isfinite(value)):
