@@ -74,7 +74,7 @@ def makers_for(client: Any, family: SdkFamily, slots: Sequence[Slot], wish: Wish
     if wish.factory is not None:
         factory = _FactoryClients(wish, lambda product: _check_sdk(product, client, family, wish))
         return [_logged(partial(_from_factory, family, slot, factory)) for slot in slots]
-    settings = [_settings(slot.http, wish) for slot in slots]
+    settings = [_settings(slot.http, wish.connections) for slot in slots]
     _tell(wish, family.NAME, [text for each in settings for text in each.obstacles])
     return [
         _logged(partial(_from_settings, family, slot, each)) if each.usable else NoBackgroundClient
@@ -108,12 +108,17 @@ def maker_for_http(http: Any, wish: Wish | None) -> Maker:
     return _logged(lambda: HttpBackgroundClient(settings.build())) if settings.usable else NoBackgroundClient
 
 
-def _settings(http: Any, wish: Wish) -> HttpSettings:
+def obstacles_of(http: Any) -> tuple[str, ...]:
+    """Return what of an HTTP client, guarded or not, cannot be built again for background calls, and why."""
+    return _settings(http, connections=1).obstacles
+
+
+def _settings(http: Any, connections: int) -> HttpSettings:
     from promptguard.http import botocore_background, botocore_session, owned_client
 
     if botocore_session.is_client(http):
-        return botocore_background.session_settings(http, connections=wish.connections)
-    return owned_client.client_settings(http, connections=wish.connections)
+        return botocore_background.session_settings(http, connections=connections)
+    return owned_client.client_settings(http, connections=connections)
 
 
 def _over(family: SdkFamily, owner: Any, http: Any) -> BackgroundClient:

@@ -19,7 +19,7 @@ from promptguard.errors import PromptGuardError
 if TYPE_CHECKING:
     import typer
 
-COMMANDS = ("demo", "analyze", "status", "report", "plan", "cache", "acknowledge")
+COMMANDS = ("demo", "analyze", "status", "report", "plan", "cache", "acknowledge", "config", "doctor")
 DEBUG = "PROMPTGUARD_DEBUG"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.errors import ConfigurationError
 
 
@@ -17,7 +18,7 @@ def run(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="every alarm of the ledger")] = False,
     stream: Annotated[str | None, typer.Option(help="only this stream's alarm")] = None,
-    ledger: Annotated[str, typer.Option(help="ledger directory")] = ".promptguard",
+    ledger: Annotated[str | None, OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Acknowledge alarms: routes end, calls no longer raise, and a new epoch with its own alpha begins.
@@ -28,7 +29,7 @@ def run(
 
     if (group is None) != every:
         raise ConfigurationError("name one GROUP, or give --all for every alarm of the ledger")
-    found = acknowledge(ledger, group, stream=stream)
+    found = acknowledge(ledger_or_setting(ledger), group, stream=stream)
     if as_json:
         json.dump([{"stream": name, "group": whose} for name, whose in found], sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptguard.cli.place import OPTION, ledger_or_setting
+
 if TYPE_CHECKING:
     from promptguard.cache.upkeep import Contents
     from promptguard.report.model import CacheUse
@@ -19,21 +21,21 @@ app = typer.Typer(
     help="Look at the response cache on disk, or empty it.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_LEDGER = typer.Option(help="ledger directory")
 _JSON = typer.Option("--json", help="print JSON")
 
 
 @app.command()
 def stats(
-    ledger: Annotated[str, _LEDGER] = ".promptguard",
+    ledger: Annotated[str | None, OPTION] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Tell what the cache holds, by model and tag, and how often it answered, missed or was passed by, and why.
 
     The counts are of every process that used the ledger, of caches in memory too. Exit codes: 0 told, 2 wrong use.
     """
-    told = _use(ledger)
-    told["contents"] = asdict(_contents(ledger, counted=told["hits"] or told["misses"] or told["bypassed"]))
+    place = ledger_or_setting(ledger)
+    told = _use(place)
+    told["contents"] = asdict(_contents(place, counted=told["hits"] or told["misses"] or told["bypassed"]))
     if as_json:
         json.dump(told, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -43,7 +45,7 @@ def stats(
 
 @app.command()
 def clear(
-    ledger: Annotated[str, _LEDGER] = ".promptguard",
+    ledger: Annotated[str | None, OPTION] = None,
     tag: Annotated[str | None, typer.Option(help="only entries with this tag")] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -54,7 +56,8 @@ def clear(
     from promptguard.cache.upkeep import clear as empty
     from promptguard.terminal.verdict import console, quoted
 
-    removed = empty(_directory(ledger), _secret(ledger), tag)
+    place = ledger_or_setting(ledger)
+    removed = empty(_directory(place), _secret(place), tag)
     if as_json:
         json.dump({"removed": removed, "tag": tag}, sys.stdout)
         sys.stdout.write("\n")

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from promptguard.cli.place import OPTION, ledger_or_setting
+
 
 def run(
-    ledger: Annotated[str, typer.Option(help="ledger directory")] = ".promptguard",
+    ledger: Annotated[str | None, OPTION] = None,
     output: Annotated[str, typer.Option("-o", "--output", help="HTML file to write")] = "report.html",
     as_json: Annotated[
         bool, typer.Option("--json", help="print the report's figures instead of writing a page")
@@ -23,7 +25,7 @@ def run(
     """
     from promptguard.report.full import full_report
 
-    report = full_report(ledger)
+    report = full_report(ledger_or_setting(ledger))
     if as_json:
         json.dump(report.to_dict(), sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptguard.cli import exits
+from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.verdict.words import utc
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ MOST_FACTS = 12
 
 
 def run(
-    ledger: Annotated[str, typer.Option(help="ledger directory")] = ".promptguard",
+    ledger: Annotated[str | None, OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Tell where every stream and group of a ledger stands, and what was done about a change.
@@ -34,7 +35,7 @@ def run(
     """
     from promptguard.report.read import read_report
 
-    report = read_report(ledger)
+    report = read_report(ledger_or_setting(ledger))
     told = summary(report, time.strftime("%Y-%m-%d", time.gmtime()))
     if as_json:
         json.dump(told, sys.stdout, indent=2)

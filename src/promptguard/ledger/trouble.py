@@ -24,6 +24,12 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
+
+def sqlite_version() -> tuple[int, ...]:
+    """Return the version of SQLite that the interpreter brings."""
+    return sqlite3.sqlite_version_info
+
+
 Kind = Literal["damaged", "foreign", "newer", "locked", "full", "read-only", "missing", "denied", "unusable"]
 
 HEADER = b"SQLite format 3\x00"

@@ -22,7 +22,7 @@ ACTIONS = 'warn, raise, or route:MODEL, such as "route:gpt-4-0314"; several are 
 _WORDS: Mapping[str, object] = {
     "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None,
 }  # fmt: skip
-_ONLY_IN_CODE = ("client",)
+ONLY_IN_CODE = ("client",)
 """Fields of options that no text can say."""
 
 
@@ -60,7 +60,7 @@ def _value(fields: Mapping[str, FieldInfo], entry: Entry) -> object:
         field = fields.get(part)
         if field is None:
             raise _unknown(entry, depth, tuple(fields))
-        option = _option_of(field)
+        option = option_of(field)
         if depth == len(entry.path) - 1:
             return _whole(entry, field, option)
         if option is None:
@@ -83,7 +83,7 @@ def _unknown(entry: Entry, depth: int, known: tuple[str, ...]) -> ConfigurationE
     )
 
 
-def _option_of(field: FieldInfo) -> type[Option] | None:
+def option_of(field: FieldInfo) -> type[Option] | None:
     """Return the option that a field takes, None where it takes plain values."""
     parts = (field.annotation, *get_args(field.annotation))
     kinds = [get_args(part)[0] if get_origin(part) is Annotated else part for part in parts]
@@ -92,7 +92,7 @@ def _option_of(field: FieldInfo) -> type[Option] | None:
 
 def _whole(entry: Entry, field: FieldInfo, option: type[Option] | None) -> object:
     name, value = entry.path[-1], entry.value
-    if name in _ONLY_IN_CODE:
+    if name in ONLY_IN_CODE:
         raise ConfigurationError(f"{entry.where}: {name}= can only be given in code")
     if name == "on_drift" and len(entry.path) == 1:
         return tuple(_actions(entry, value))

@@ -1,0 +1,89 @@
+"""Directories and files: whose they are, and who may read them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from promptguard.assembly import CACHE_DIRECTORY, KEY_FILE
+from promptguard.cache.entry import MIN_MAC_KEY_BYTES
+from promptguard.cache.mackey import FILENAME, VARIABLE
+from promptguard.doctor.findings import Finding
+from promptguard.ledger.place import FILE_NAME
+
+
+def places(directory: Path) -> Iterator[Finding]:
+    """Look at the ledger's directory, its file, the secret and the cache on disk."""
+    if not directory.exists():
+        yield _not_yet(directory)
+        return
+    if not directory.is_dir():
+        yield Finding("places", "broken", f"{directory} is no directory: name another, ledger=...")
+        return
+    yield _directory(directory)
+    for path in (directory / FILE_NAME, directory / KEY_FILE / FILENAME):
+        yield from _file(path)
+    cache = directory / CACHE_DIRECTORY
+    if cache.is_dir():
+        yield _directory(cache)
+    yield from _secret()
+
+
+def _not_yet(directory: Path) -> Finding:
+    above = next(parent for parent in directory.parents if parent.exists())
+    if os.access(above, os.W_OK | os.X_OK):
+        return Finding("places", "ok", f"{directory} is not there yet; it is made when first needed")
+    return Finding(
+        "places",
+        "broken",
+        f"{directory} is not there, and {above} is not writable for this user: name another directory",
+    )
+
+
+def _directory(path: Path) -> Finding:
+    if not os.access(path, os.W_OK | os.X_OK):
+        text = f"{path} is not writable for this user: nothing is kept until it is"
+        return Finding("places", "broken", text)
+    return _modes(path, 0o077)
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Finding("places", "broken", f"{path}: {error.strerror}")
+        return
+    if not stat.S_ISREG(facts.st_mode):
+        yield Finding("places", "broken", f"{path} is no regular file, and is not used: move it away")
+    elif not os.access(path, os.R_OK):
+        yield Finding("places", "broken", f"{path} is not readable for this user")
+    else:
+        yield _modes(path, 0o077)
+
+
+def _modes(path: Path, unwanted: int) -> Finding:
+    facts = path.stat()
+    mode = stat.S_IMODE(facts.st_mode)
+    told = f"{path} ({mode:04o})"
+    if os.name != "posix":
+        return Finding("places", "ok", str(path))
+    if facts.st_uid != os.geteuid():
+        return Finding(
+            "places", "warning", f"{told} belongs to another user (uid {facts.st_uid}), who can read it"
+        )
+    if mode & unwanted:
+        keep = "0700" if path.is_dir() else "0600"
+        return Finding("places", "warning", f"{told} can be read by others: chmod {keep} {path}")
+    return Finding("places", "ok", told)
+
+
+def _secret() -> Iterator[Finding]:
+    given = os.environ.get(VARIABLE)
+    if given is not None and len(os.fsencode(given)) < MIN_MAC_KEY_BYTES:
+        yield Finding("places", "broken", f"{VARIABLE} must have at least {MIN_MAC_KEY_BYTES} bytes")
+    elif given is not None:
+        yield Finding("places", "ok", f"{VARIABLE} is set (not shown)")
