@@ -40,7 +40,7 @@ def test_names_that_providers_move(name):
 @pytest.mark.parametrize(
     "name",
     [
-        PINNED, "gpt-4-0314", "gpt-3.5-turbo-0125", "claude-3-5-sonnet-20241022", "gemini-1.5-pro-002",
+        PINNED, "gpt-4-0314", "gpt-4o-2024-08-60", "gpt-3.5-turbo-0125", "claude-3-5-sonnet-20241022", "gemini-1.5-pro-002",
         "anthropic.claude-3-5-sonnet-20240620-v1:0", "claude-3-opus@20240229", "mistral-large-2407", "command-r-08-2024",
         "ft:gpt-4o:acme::abc", "gemini-2.5-flash-preview-05-20", "my-finetune-2", "llama3:8b", "qwen2.5", "deployment",
     ],

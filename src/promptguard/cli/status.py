@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_REASONS = 12
 """Reasons why calls were passed by that a terminal shows."""
 
+WIDEST_GROUP = 45
+"""Letters of a group's name up to which it stays on one line of a terminal."""
+
 MOST_FACTS = 12
 """Facts of identity that a terminal shows."""
 
@@ -115,6 +118,9 @@ def _show(told: dict[str, Any]) -> None:
     out = console()
     out.print(Text(told["status"].upper(), style="bold"))
     rows = table("stream", "group", "status", "pairs", "alarm", "change began", "evidence")
+    # A group's name is what `promptguard acknowledge` needs: never cut.
+    rows.columns[1].overflow = "fold"
+    rows.columns[1].no_wrap = all(len(row["group"] or "") <= WIDEST_GROUP for row in told["rows"])
     for row in told["rows"]:
         status = row["status"] if row["reason"] is None else f"{row['status']} ({row['reason']})"
         status += ", acknowledged" if row["acknowledged"] else ""
@@ -123,8 +129,8 @@ def _show(told: dict[str, Any]) -> None:
             quoted(row["group"] or "(all)"),
             status,
             str(row["pairs"]),
-            row["alarm_at"] or "",
-            row["onset_at"] or "",
+            _spaced(row["alarm_at"]),
+            _spaced(row["onset_at"]),
             f"10^{row['log10_evidence'] + 0.0:.1f} (alarm at 10^{row['log10_threshold']:.1f})",
         )
     out.print(rows)
@@ -145,6 +151,11 @@ def _show(told: dict[str, Any]) -> None:
         out.print(quoted(f"{each['calls']:,} calls {each['what']}: {each['reason']}"))
     if len(told["passed_by"]) > MOST_REASONS:
         out.print(f"and {len(told['passed_by']) - MOST_REASONS} more reasons: promptguard status --json")
+
+
+def _spaced(at: str | None) -> str:
+    """Return a time that may be broken into two lines where a terminal is narrow."""
+    return (at or "").replace("T", " ")
 
 
 def _show_identity(report: Report) -> None:

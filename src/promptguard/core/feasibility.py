@@ -20,7 +20,7 @@ _MOVED = re.compile(
 )
 """Families whose providers give a new version an old name."""
 _PINNED = re.compile(
-    r"20\d\d-?[01]\d-?[0-3]\d"  # a date: 2024-08-06, 20240806
+    r"20\d\d-?\d\d-?\d\d"  # a date: 2024-08-06, 20240806
     r"|[-@](?:[01]\d[0-3]\d|[0-3]\d[01]\d)(?!\d)"  # a short one: 0613, 2409
     r"|[-@]0\d\d(?!\d)"  # a version: -001, @002
     r"|[-:]v\d+:\d+"
