@@ -167,6 +167,18 @@ def test_printed_text_is_charged_as_work():
         render(source, x="a" * 2_100_000)  # three times looked through, and once printed
 
 
+@pytest.mark.parametrize(
+    "test", ["a == b", "a != b", "a < b", "b in [a]", "'y' in t", "t == t ~ ''", "t[0] == t", "1 in a"]
+)
+def test_comparing_is_work(test):
+    """None of these makes anything: only what they look through adds up."""
+    given = {"a": [*range(20_000)], "b": [*range(20_000)], "t": "x" * 300_000}
+    source = f"{{% for i in range(LOOPS) %}}{{{{ {test} }}}}{{% endfor %}}"
+    assert len(render(source.replace("LOOPS", "2"), **given)) >= 8
+    with pytest.raises(RenderLimit, match="units of work"):
+        render(source.replace("LOOPS", "900"), **given)
+
+
 def test_a_long_output_of_short_pieces_is_joined_and_counted():
     assert render("{% for i in range(3000) %}{{ i }},{% endfor %}") == "".join(f"{i}," for i in range(3000))
     short = Sandbox(Limits(output=4_000))
