@@ -25,7 +25,7 @@ from promptguard.templates.limits import RenderBudget
 Function = Callable[..., Any]
 
 _FILTERS = """
-    abs d default dictsort first float int items last list max min reject rejectattr reverse
+    abs dictsort first float int items last list max min reject rejectattr reverse
     select selectattr sort string truncate unique wordcount
 """
 _TEXT_FILTERS = "capitalize lower title trim upper"
@@ -93,6 +93,14 @@ def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) 
     return separator.join(parts)
 
 
+def default_(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+    """Return `value`, or `default_value` where it is undefined (or false, with `boolean`); nothing is made."""
+    settle = budget().settle
+    if isinstance(value, Undefined) or (boolean and not value):
+        return settle(default_value)
+    return settle(value)
+
+
 def length(value: Any) -> int:
     """Return the number of items or characters."""
     return len(budget().settle(value))
@@ -156,6 +164,8 @@ ALLOWED_FILTERS: dict[str, Function] = {
     **{name: measured(cast("Function", FILTERS[name])) for name in _FILTERS.split()},
     **{name: measured_text(FILTERS[name]) for name in _TEXT_FILTERS.split()},
     "count": length,
+    "d": default_,
+    "default": default_,
     "join": join,
     "length": length,
     "map": map_,
