@@ -6,6 +6,7 @@ VENV := .venv
 VENV2 := .venv-openai2
 SDKS := .venv-sdks
 SDKS2 := .venv-sdks-previous
+SDK_SUITES := .venv-sdk-suites
 FRAMEWORKS := .venv-frameworks
 FRAMEWORKS2 := .venv-frameworks-openai2
 PEERS := .venv-peers
@@ -18,7 +19,7 @@ BUILD := $(PYTHON) tools/environments.py build
 RUN := $(PYTHON) tools/suites.py
 RANGES := pyproject.toml tools/environments.py
 
-.PHONY: demo demo-llm test check sdks frameworks lint bench bench-detector soak test-under-load newest lowest constraints clean help
+.PHONY: demo demo-llm test check sdks frameworks sdk-suites lint bench bench-detector soak test-under-load newest lowest constraints clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -45,6 +46,9 @@ sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors;
 	$(SDKS)/bin/python -m tests.conformance.table $(SDKS)/found.json $(SDKS2)/found.json
 	@! grep -n ' ✗ ' docs/reference/sdks.md
 
+sdk-suites: $(SDK_SUITES)/.made    ## the test suites of openai and anthropic themselves, bare and through wrap (an hour)
+	$(PYTHON) tools/sdk_suites.py --workers $(WORKERS) $(SUITE_ARGS)
+
 frameworks: $(FRAMEWORKS)/.made $(FRAMEWORKS2)/.made    ## langchain-openai, pydantic-ai and litellm with a wrapped client
 	$(FRAMEWORKS)/bin/python -m pytest tests/frameworks -q $(TEST_ARGS)
 	$(FRAMEWORKS2)/bin/python -m pytest tests/frameworks -q $(TEST_ARGS)
@@ -70,6 +74,7 @@ soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seed
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 	$(BIN)/python -m benchmarks.cache
 	$(BIN)/python -m benchmarks.proxies
+	$(MAKE) sdk-suites
 
 test-under-load: $(VENV)/.test ## the suite with four busy processes beside it: no test may depend on a quick machine
 	@$(RUN) load --workers $(WORKERS) $(TEST_ARGS)
@@ -86,7 +91,7 @@ constraints:     ## resolve all versions anew from the ranges in pyproject.toml 
 	$(PYTHON) tools/environments.py lock
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) $(NEWEST) $(LOWEST) .venv-tools
+	rm -rf $(VENV) $(VENV2) $(SDK_SUITES) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) $(NEWEST) $(LOWEST) .venv-tools
 	rm -rf promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
 
 $(VENV)/.demo: $(RANGES) constraints/test.txt
@@ -115,6 +120,10 @@ $(SDKS)/.sdks: $(RANGES) constraints/sdks.txt
 
 $(SDKS2)/.sdks: $(RANGES) constraints/sdks-previous.txt
 	$(BUILD) $(SDKS2) sdks-previous
+	@touch $@
+
+$(SDK_SUITES)/.made: $(RANGES) constraints/sdk-suites.txt
+	$(BUILD) $(SDK_SUITES) sdk-suites
 	@touch $@
 
 $(FRAMEWORKS)/.made: $(RANGES) constraints/frameworks.txt

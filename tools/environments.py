@@ -38,6 +38,7 @@ LOCKS = {
     "frameworks": ["frameworks"],
     "frameworks-openai2": ["frameworks-openai2"],
     "peers": ["peers"],
+    "sdk-suites": ["sdk-suites"],
     "lowest": ["lowest"],
 }
 """Each file of constraints, and the groups that it is for."""
