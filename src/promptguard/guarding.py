@@ -159,6 +159,7 @@ class Interceptor:
             state=state,
             identify=self._identify,
             open_ticket=self._open_ticket if background else _no_ticket,
+            give_up=background.give_up if background else _nothing,
             clock=time.monotonic,
             wall=self.wall,
             draws=draws,
@@ -346,6 +347,10 @@ _INHERITED: list[object] = []
 
 def _never() -> float:
     return 1.0
+
+
+def _nothing(_stream: str, _ticket: int, _group: str) -> None:
+    """Give up no place: there is none."""
 
 
 def _no_ticket(_stream: str, _group: str, _clusters: tuple[str, ...]) -> int:

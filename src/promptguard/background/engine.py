@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +68,8 @@ class Background:
         self._give_up = float("inf")
         self.state = State()
         self.faults = ErrorCounter()
+        self._given_up: deque[tuple[str, int, str]] = deque()
+        """places of calls that ended by a fault of ours"""
         self.wall = wall
         self.listeners: list[Callable[[ev.Event], None]] = []
         self.on_groups: Callable[[list[str]], None] | None = None
@@ -100,7 +103,12 @@ class Background:
             wall=wall,
         )
         self.worker: Worker[Task] = Worker(
-            self._handle, self.faults.add, size=queue, threads=threads, weigh=_task_bytes
+            self._handle,
+            self.faults.add,
+            size=queue,
+            threads=threads,
+            weigh=_task_bytes,
+            failed=lambda task: self._lose(task, "fault"),  # or the pairs behind it would wait for minutes
         )
         self.replaying = Replaying(
             self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall
@@ -191,6 +199,18 @@ class Background:
         """Give up the place of a sampled call that has no answer."""
         self.pairing.forfeit(effect)
 
+    def give_up(self, stream: str, ticket: int, group: str) -> None:
+        """Give up a place soon. Only notes it: flows may end where they are collected, within any lock."""
+        self._given_up.append((stream, ticket, group))
+
+    def _settle_given_up(self) -> None:
+        while self._given_up:
+            try:
+                stream, ticket, group = self._given_up.popleft()
+            except IndexError:
+                return  # another thread was first
+            self.pairing.settle(stream, ticket, self.pairing.lost(stream, group, "dropped", "fault"))
+
     def listen(self, listener: Callable[[ev.Event], None]) -> None:
         """Tell a client's telemetry what happens; one is enough, as all record with the same providers."""
         if not self.listeners:
@@ -214,6 +234,7 @@ class Background:
         self.writer.note_sighting(who, at)
 
     def _tidy(self) -> None:
+        self._settle_given_up()
         self.pairing.expire()
         self._learn_groups()
         self.notices.write()
@@ -224,6 +245,7 @@ class Background:
         False where `timeout` seconds are not enough.
         """
         deadline = time.monotonic() + timeout
+        self._settle_given_up()
         return (
             self.worker.flush(timeout)
             and not self.pairing.held

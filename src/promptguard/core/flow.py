@@ -62,12 +62,17 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     cache = ctx.settings.cache
     if cache is not None and (yield from answered(call, ctx, cache)):
         return
-    yield from _draw(call, ctx, sampled)
-    head = yield from _send(call, ctx)
-    if head is None:
-        return
-    body: do.Body = yield do.Deliver()
-    yield from _settle(call, protocol, ctx, head, body)
+    try:
+        yield from _draw(call, ctx, sampled)
+        head = yield from _send(call, ctx)
+        if head is None:
+            return
+        body: do.Body = yield do.Deliver()
+        yield from _settle(call, protocol, ctx, head, body)
+    except BaseException:  # also where the flow is closed after a fault of whoever drives it
+        for stream, ticket in call.tickets.items():
+            ctx.give_up(stream, ticket, group)
+        raise
 
 
 def _draw(call: CallState, ctx: CallContext, sampled: Sampled) -> Flow:
@@ -80,10 +85,10 @@ def _draw(call: CallState, ctx: CallContext, sampled: Sampled) -> Flow:
         return
     call.sampled = sampled if call.prior is None else replace(sampled, replay=False)
     call.clusters = _clusters(call, ctx)
-    call.tickets = _tickets(call, ctx)
+    _take_tickets(call, ctx)
 
 
-def _tickets(call: CallState, ctx: CallContext) -> dict[str, int]:
+def _take_tickets(call: CallState, ctx: CallContext) -> None:
     """Take places in the order of pairs before the answer is known: of dependent calls the first sampled one has the pair.
 
     Were it the first answered one, short answers would be favoured on the control's side alone.
@@ -91,8 +96,10 @@ def _tickets(call: CallState, ctx: CallContext) -> dict[str, int]:
     drawn = [name for name in ("candidate", "repeat") if getattr(call.sampled, name)]
     if call.prior is not None:
         drawn.append("replay")
-    opened = {name: ctx.open_ticket(name, call.group, call.clusters) for name in drawn}
-    return {name: ticket for name, ticket in opened.items() if ticket is not None}
+    for name in drawn:
+        ticket = ctx.open_ticket(name, call.group, call.clusters)
+        if ticket is not None:
+            call.tickets[name] = ticket
 
 
 def _send(call: CallState, ctx: CallContext) -> Generator[do.Effect, Any, do.Head | None]:
@@ -130,6 +137,8 @@ def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.
     ended = ctx.clock()
     if call.sampled:
         yield do.Offer(_job(call, ctx, head, body, latency=ended - call.started))
+        # Whoever took the offer fills these now.
+        call.tickets = {name: ticket for name, ticket in call.tickets.items() if name == "replay"}
     if call.key is None and not ctx.observed:
         return
     reading = protocol.read_reply(

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from promptguard.core import effects as do
 from promptguard.core.model import Request, StoredReply
 from promptguard.http.botocore_streams import record, replayed
-from promptguard.http.run import CACHE_MARK, Ports, drive, storable
+from promptguard.http.run import CACHE_MARK, Ports, closed, drive, storable
 from promptguard.http.streams import Recorder
 
 
@@ -51,7 +51,7 @@ def _guard_class(cls: Any) -> Any:
 
     def close(self: Any) -> None:
         self._promptguard_original.close()
-        self._promptguard_ports.close()
+        closed(self._promptguard_ports)
 
     members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "send": send, "close": close}
     return type(cls.__name__, (cls,), members)

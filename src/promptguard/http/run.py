@@ -114,6 +114,7 @@ class Run:
             self._end()
         except Exception as error:  # noqa: BLE001 - the law of transport.py
             self._end()
+            self._flow.close()
             self._ports.fault("flow", error)
 
     def _end(self) -> None:
@@ -121,13 +122,32 @@ class Run:
         self.effect = None
         leader, self._leader = self._leader, None
         if leader is not None:
-            self._ports.leave(leader)
+            try:
+                self._ports.leave(leader)
+            except Exception as error:  # noqa: BLE001 - who waits has a deadline
+                self._ports.fault("single flight", error)
 
     def __del__(self) -> None:
         # An exception between two steps, such as KeyboardInterrupt, or a task that was dropped with its loop.
         # At the very end of the process the module's names may be gone already.
         if getattr(self, "_leader", None) is not None and finish_later is not None:
             finish_later(self._end)
+
+    def join(self, effect: do.Join) -> do.Joined:
+        """Lead equal calls, or wait for the one that does, on this thread; alone where that fails."""
+        try:
+            return self._ports.join(effect)
+        except Exception as error:  # noqa: BLE001 - a call that cannot be shared is made
+            self._ports.fault("single flight", error)
+            return do.ALONE
+
+    async def join_async(self, effect: do.Join) -> do.Joined:
+        """Do as `join` does, without blocking the loop."""
+        try:
+            return await self._ports.join_async(effect)
+        except Exception as error:  # noqa: BLE001
+            self._ports.fault("single flight", error)
+            return do.ALONE
 
     def joined(self, how: do.Joined) -> None:
         """Go on with the answer of an equal call, as the leader, or alone."""
@@ -149,19 +169,22 @@ class Run:
         """Go on with the head of an answer."""
         try:
             head = self._library.head(response)
+            if self._ports.caches:
+                delivered("miss", head.headers)
         except Exception as error:  # noqa: BLE001 - the law of transport.py
             self._end()
             self._ports.fault("head", error)
             return
         self._head = head
-        if self._ports.caches:
-            delivered("miss", head.headers)
         self._advance(head)
 
     def _read(self, body: do.Body) -> None:
         """Go on with a body that the caller is done with."""
-        if self._ports.caches and self._head is not None:
-            delivered("miss", self._head.headers, next(iter(body.chunks), b""))
+        try:
+            if self._ports.caches and self._head is not None:
+                delivered("miss", self._head.headers, next(iter(body.chunks), b""))
+        except Exception as error:  # noqa: BLE001 - the law of transport.py
+            self._ports.fault("delivered", error)
         self._advance(body)
 
     def lost(self, error: BaseException) -> None:
@@ -188,6 +211,14 @@ class Run:
         return response
 
 
+def closed(ports: Ports) -> None:
+    """Say that a client was closed. Never raises."""
+    try:
+        ports.close()
+    except Exception as error:  # noqa: BLE001 - the law of transport.py
+        ports.fault("close", error)
+
+
 _CONNECTION_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"set-cookie", b"date"})
 
 
@@ -204,7 +235,7 @@ def drive(request: Any, send: Callable[[Any], Any], ports: Ports, library: Libra
     response = None
     while isinstance(run.effect, (do.Send, do.Join)):
         if isinstance(run.effect, do.Join):
-            run.joined(ports.join(run.effect))
+            run.joined(run.join(run.effect))
             continue
         if response is not None:
             library.close(response)

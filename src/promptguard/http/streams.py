@@ -6,6 +6,7 @@ are made once a family, as the libraries check `isinstance` of their own SyncByt
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -96,7 +97,13 @@ class Recorder:
         self._done: Callable[[Body], None] | None = done
 
     def add(self, chunk: bytes) -> None:
-        """Keep one chunk as it passes; from the first one that is too much on, none."""
+        """Keep one chunk as it passes; from the first one that is too much on, none. Never raises."""
+        try:
+            self._keep(chunk)
+        except Exception:  # noqa: BLE001 - no memory, say: the answer passes, and is not recorded
+            self._clipped = True
+
+    def _keep(self, chunk: bytes) -> None:
         if self._clipped or not chunk or self._done is None:
             return
         if self._size + len(chunk) > FREELY_RECORDED and not self._may_hold(len(chunk)):
@@ -110,6 +117,9 @@ class Recorder:
             return False
         self._reserved += more
         return True
+
+    def _tell(self, done: Callable[[Body], None], end: BodyEnd) -> None:
+        done(Body(tuple(self._chunks), end, self._clipped))
 
     def hold(self) -> None:
         """Be kept until finished, apart from the stream that records, which tells when it is collected.
@@ -125,15 +135,18 @@ class Recorder:
         return self._done is None
 
     def finish(self, end: BodyEnd) -> None:
-        """Tell `done` how the body ended; only the first call counts."""
+        """Tell `done` how the body ended; only the first call counts. Never raises."""
         _HELD.discard(self)
         done, self._done = self._done, None
         if done is None:
             return
-        chunks, self._chunks = tuple(self._chunks), []
         try:
-            done(Body(chunks, end, self._clipped))
+            self._tell(done, end)
+        except Exception:  # noqa: BLE001 - whoever waits for the end of this answer must be told of it
+            with contextlib.suppress(Exception):
+                done(Body((), "cut", clipped=True))
         finally:
+            self._chunks = []
             if self._reserved:
                 _LARGE.give_back(self._reserved)
                 self._reserved = 0

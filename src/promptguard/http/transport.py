@@ -18,7 +18,7 @@ from typing import Any
 from promptguard.core import effects as do
 from promptguard.core.model import Request, StoredReply
 from promptguard.http.family import family_of, is_async, is_client
-from promptguard.http.run import CACHE_MARK, Ports, begin, drive, storable
+from promptguard.http.run import CACHE_MARK, Ports, begin, closed, drive, storable
 from promptguard.http.streams import Recorder, recorded_stream_class, replayed_stream_class
 
 __all__ = ["guarded", "is_client", "original_of", "ports_of"]
@@ -111,7 +111,7 @@ def _sync_guard_class(cls: type) -> type:
 
     def close(self: Any) -> None:
         self._promptguard_inner.close()
-        self._promptguard_ports.close()
+        closed(self._promptguard_ports)
 
     return type(cls.__name__, (cls,), _members(cls, handle_request=handle_request, close=close))
 
@@ -123,7 +123,7 @@ def _async_guard_class(cls: type) -> type:
 
     async def aclose(self: Any) -> None:
         await self._promptguard_inner.aclose()
-        self._promptguard_ports.close()
+        closed(self._promptguard_ports)
 
     return type(cls.__name__, (cls,), _members(cls, handle_async_request=handle_async_request, aclose=aclose))
 
@@ -140,7 +140,7 @@ async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
     response = None
     while isinstance(run.effect, (do.Send, do.Join)):
         if isinstance(run.effect, do.Join):
-            run.joined(await ports.join_async(run.effect))
+            run.joined(await run.join_async(run.effect))
             continue
         if response is not None:
             await response.aclose()

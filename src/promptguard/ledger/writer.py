@@ -20,6 +20,8 @@ from promptguard.lifetime.threads import OnFault, supervised
 BATCH = 200
 BOUND = 20_000
 RETRY_SECONDS = 1.0
+SUMS_SECONDS = 0.5
+"""How often sums are written, at most; pairs are written at once."""
 PATIENCE = 5.0
 """Seconds that a ledger which cannot be written is tried for at the end."""
 MOST_IDENTITIES = 64
@@ -51,6 +53,7 @@ class Writer:
         self._busy = False
         self._hurry = False
         self._closed = False
+        self._summed = -math.inf
         self._give_up = math.inf
         self.dropped = 0
         self._thread = supervised("promptguard-ledger", self._run, on_fault)
@@ -124,20 +127,28 @@ class Writer:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._pairs or self._closed or self._hurry, timeout=0.5)
-                self._hurry = False
+                hurry, self._hurry = self._hurry or self._closed, False
                 if self._closed and not self._pending():
                     return
                 if not self._pending():
                     continue
                 batch = [self._pairs.popleft() for _ in range(min(BATCH, len(self._pairs)))]
-                counts, self._counts = self._counts, {}
-                sightings, self._sightings = self._sightings, {}
-                spent, self._spent = self._spent, {}
+                counts, sightings, spent = self._take_sums(hurry=hurry)
                 self._busy = True
             self._commit(batch, counts, sightings, spent)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
+
+    def _take_sums(self, *, hurry: bool) -> tuple[dict[Any, float], Sightings, Spent]:
+        """Take counters, sightings and spending, now and then: meanwhile no pair is written, and pairs are paid for."""
+        now = time.monotonic()
+        if not hurry and now - self._summed < SUMS_SECONDS:
+            return {}, {}, {}
+        self._summed = now
+        taken = self._counts, self._sightings, self._spent
+        self._counts, self._sightings, self._spent = {}, {}, {}
+        return taken
 
     def _commit(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings, spent: Spent) -> None:
         try:

@@ -20,7 +20,7 @@ class Worker(Generic[T]):
     """Runs `handle` on offered tasks in `threads` daemon threads, started with the first task.
 
     Bounded by `size` tasks and by `max_bytes` as `weigh` counts them. A task that raises, `SystemExit` included, is told
-    to `on_fault` and costs nothing but itself.
+    to `on_fault`, given to `failed`, and costs nothing but itself.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Worker(Generic[T]):
         threads: int = 2,
         max_bytes: int = 64 * 1024 * 1024,
         weigh: Callable[[T], int] = lambda _task: 0,
+        failed: Callable[[T], None] = lambda _task: None,
     ) -> None:
         self._handle = handle
         self._on_fault = on_fault
@@ -41,6 +42,7 @@ class Worker(Generic[T]):
         self._threads = threads
         self._max_bytes = max_bytes
         self._weigh = weigh
+        self._failed = failed
         self._lock = threading.Lock()
         self._all_done = threading.Condition(self._lock)
         self._waiting = 0
@@ -92,9 +94,16 @@ class Worker(Generic[T]):
                 self._handle(task)
             except BaseException as error:  # noqa: BLE001 - a user's callable or transport may raise anything
                 self._on_fault("shadow", error)
+                self._give_up(task)
             finally:
                 del task
                 self._finished(weight)
+
+    def _give_up(self, task: T) -> None:
+        try:
+            self._failed(task)
+        except BaseException as error:  # noqa: BLE001
+            self._on_fault("shadow", error)
 
     def _finished(self, weight: int) -> None:
         with self._lock:
