@@ -96,7 +96,9 @@ def test_16_a_hanging_shadow_does_not_hold_up_the_exit(kind, guarded):
         ended = time.time()
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert ended - float(done.stdout) < 2.0
+    assert (
+        ended - float(done.stdout) < 8.0
+    )  # a second, on a machine with nothing else to do; for ever, if it held it up
 
 
 def test_18_what_flush_returned_for_survives_a_process_that_is_ended_at_once(guarded):
