@@ -43,7 +43,7 @@ MOST_UNSAVED = 30
 as folding five."""
 FORGET_FIRST_SECONDS, FORGET_SECONDS, FORGET_MORE_SECONDS = 60.0, 3600.0, 2.0
 """When what is too old is looked for: after the start, then every hour, sooner while there is more of it."""
-MOST_SAVED_AT_END = 500
+MOST_SAVED_AT_END = 1000
 """Groups that are saved when the process ends; with more, the next one folds what the last snapshot has not."""
 
 
