@@ -109,7 +109,7 @@ def run(sdk: str, mode: str, workers: str, tests: list[str] | None = None) -> Ra
                 check=False,
             )
         if not results.exists():
-            sys.exit(f"{sdk}, {mode}: the suite did not run; see {log}")
+            sys.exit(f"{sdk}, {mode}: the suite did not run to its end; see {log}")
         outcomes = {test: tuple(found) for test, found in json.loads(results.read_text("utf-8")).items()}
         counts = [json.loads(each.read_text("utf-8")) for each in Path(directory).glob("*.counts")]
     refused: dict[str, int] = {}
