@@ -74,6 +74,12 @@ soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seed
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 	$(BIN)/python -m benchmarks.cache
 	$(BIN)/python -m benchmarks.proxies
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check gunicorn
+	$(BIN)/python -m benchmarks.lifetimes clients
+	$(BIN)/python -m benchmarks.lifetimes forks
+	$(BIN)/python -m benchmarks.lifetimes gunicorn $(GUNICORN_STARTS)
+	$(BIN)/python -m benchmarks.lifetimes files
 	$(MAKE) sdk-suites
 
 test-under-load: $(VENV)/.test ## the suite with four busy processes beside it: no test may depend on a quick machine

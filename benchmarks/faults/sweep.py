@@ -78,7 +78,7 @@ BACKGROUND = (
     "ledger.folds.Folds.write",
     "ledger.folds.Folds.load",
     "ledger.folds.Folds.save",
-    "ledger.folds.Folds.judged_all",
+    "ledger.folds.Folds.progress",
     "ledger.writer.Writer._run",
     "ledger.writer.Writer._commit",
     "ledger.writer.Writer._write",

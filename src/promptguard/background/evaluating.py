@@ -86,6 +86,8 @@ class Evaluator:
         self._held = False
         self._closed = False
         self._flushes = self._answered = 0
+        self._progress = (0, 0)
+        """the newest pair's id and the last one judged, when another process judges"""
         self._judged = False
         """the last turn folded and wrote everything, in this process"""
         self._wake = threading.Condition()
@@ -108,6 +110,7 @@ class Evaluator:
         False where it is not within `timeout` seconds, whatever the reason.
         """
         deadline = time.monotonic() + timeout
+        target = 0
         while True:
             with self._wake:
                 wanted = self._flushes = self._flushes + 1
@@ -117,6 +120,11 @@ class Evaluator:
                 if not turned or self._closed:
                     return False
                 if self._judged:
+                    return True
+                # What others go on to commit meanwhile is not waited for, or a busy ledger would never be flushed.
+                newest, judged = self._progress
+                target = target or newest
+                if 0 < target <= judged:
                     return True
                 self._wake.wait(min(FLUSH_LOOK, max(0.0, deadline - time.monotonic())))
             if time.monotonic() >= deadline:
@@ -144,7 +152,7 @@ class Evaluator:
         while not self._closed:
             with self._wake:
                 asked = self._flushes
-            judged = False
+            judged, self._progress = False, (0, 0)
             try:
                 self._each_turn()
                 judged = self._turn(write=asked > self._answered)
@@ -179,7 +187,8 @@ class Evaluator:
             self._begin()
         if not (self._held and time.monotonic() - self._renewed < RENEW_SECONDS) and not self._renew_lease():
             self._loaded = False
-            return self._folds.judged_all()
+            self._progress = newest, judged = self._folds.progress()
+            return judged >= newest
         if not self._loaded:
             self._load()
         if not self._take_all(hurry=write):

@@ -129,14 +129,14 @@ class Folds:
         with self._ledger.reading() as connection:
             return connection.execute(query).all()
 
-    def judged_all(self) -> bool:
-        """Whether every pair is in a verdict that was written, by whichever process."""
+    def progress(self) -> tuple[int, int]:
+        """Return the newest pair's id, and up to which all are in a verdict that was written, by whichever process."""
         with self._ledger.reading() as connection:
             last = connection.execute(select(func.max(schema.pair.c.id))).scalar_one()
             judged = connection.execute(
                 select(schema.meta.c.value).where(schema.meta.c.name == "judged")
             ).scalar_one_or_none()
-        return last is None or (judged is not None and int(judged) >= last)
+        return last or 0, 0 if judged is None else int(judged)
 
     def begin_anew(self) -> None:
         """Drop the verdicts of groups: everything is folded again, and tells them anew."""

@@ -7,6 +7,7 @@ one call would double every token count.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import time
@@ -32,6 +33,12 @@ _told_off: set[str] = set()
 """Reasons why telemetry is off that were logged."""
 
 
+@functools.lru_cache(maxsize=1)
+def _shared(version: str, _traces: trace.TracerProvider, _meters: metrics.MeterProvider) -> Telemetry:
+    """Return one for all clients: OpenTelemetry keeps every instrument that is made for as long as the process lives."""
+    return Telemetry(version)
+
+
 def start(version: str) -> Telemetry | None:
     """Return what records events; None, logged once a reason, where OpenTelemetry cannot give its providers.
 
@@ -39,7 +46,7 @@ def start(version: str) -> Telemetry | None:
     asked for one, and lets through whatever comes of it: a bare StopIteration where nothing of that name is installed.
     """
     try:
-        return Telemetry(version)
+        return _shared(version, trace.get_tracer_provider(), metrics.get_meter_provider())
     except Exception as error:  # noqa: BLE001 - somebody else's code, and no reason to keep the application from starting
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         if reason not in _told_off:
