@@ -2,6 +2,7 @@
 # Python 3.11 or newer, make and a package index are all they need.
 PYTHON ?= python3
 WORKERS ?= 2
+GUNICORN_STARTS ?= 20
 VENV := .venv
 VENV2 := .venv-openai2
 SDKS := .venv-sdks
@@ -75,7 +76,7 @@ soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seed
 	$(BIN)/python -m benchmarks.cache
 	$(BIN)/python -m benchmarks.proxies
 	$(BIN)/python -m benchmarks.faults
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check gunicorn
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'gunicorn==27.0.1'
 	$(BIN)/python -m benchmarks.lifetimes clients
 	$(BIN)/python -m benchmarks.lifetimes forks
 	$(BIN)/python -m benchmarks.lifetimes gunicorn $(GUNICORN_STARTS)
