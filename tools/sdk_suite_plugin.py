@@ -32,9 +32,9 @@ _exporters: list[Any] = []
 
 def pytest_configure() -> None:
     """Wrap clients from here on: in each process that runs tests."""
-    if MODE == "telemetry":
+    if MODE in {"telemetry", "bare-telemetry"}:
         _record_telemetry()
-    if MODE != "bare":
+    if not MODE.startswith("bare"):
         for kind in _client_classes():
             kind.__init__ = _wrapping(kind.__init__)  # type: ignore[misc]
 
