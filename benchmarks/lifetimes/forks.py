@@ -20,7 +20,6 @@ from pathlib import Path
 import openai
 
 import promptguard
-from promptguard.testing import FakeProvider
 
 SERVE = """
 import sys
@@ -155,8 +154,11 @@ import os, pathlib
 from benchmarks.lifetimes.forks import wrapped
 import openai
 url, ledger = os.environ["PROVIDER"], os.environ.get("LEDGER")
-client = wrapped(url, pathlib.Path(ledger)) if ledger else openai.OpenAI(base_url=url, api_key="k", max_retries=0)
-client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "while it loads"}])
+def made():
+    return wrapped(url, pathlib.Path(ledger)) if ledger else openai.OpenAI(base_url=url, api_key="k", max_retries=0)
+# Another client: workers that share a connection of the master's would read each other's answers, wrapped or not.
+loading, client = made(), made()
+loading.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "while it loads"}])
 def app(environ, start_response):
     text = environ["QUERY_STRING"]
     answer = client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": text}])
@@ -214,18 +216,17 @@ def _served(
 def gunicorn(starts: int = 100, requests: int = 120) -> bool:
     """Start `gunicorn --preload -w 4` again and again; print figures, return whether all is well."""
     damaged = lost = failures = 0
-    slowest, slowest_bare, last_end = 0.0, 0.0, 0.0
+    all_took: dict[bool, list[float]] = {True: [], False: []}
+    last_end = 0.0
     place = Path(tempfile.mkdtemp())
     (place / "served_application.py").write_text(APPLICATION)
-    with FakeProvider({"gpt-4": lambda _: "fine", "other": lambda _: "fine"}) as provider:
+    with provider_elsewhere() as url:
         for number in range(starts):
             for ledger in (None, place / f"ledger{number}"):
                 port = _free_port()
-                environment = {**os.environ, "PROVIDER": provider.url, "PYTHONPATH": f"{place}:{Path.cwd()}"}
+                environment = {**os.environ, "PROVIDER": url, "PYTHONPATH": f"{place}:{Path.cwd()}"}
                 if ledger is not None:
                     environment["LEDGER"] = str(ledger)
-                elif number % 10:
-                    continue  # bare now and then: what the machine does by itself
                 command = [
                     sys.executable,
                     "-m",
@@ -237,18 +238,21 @@ def gunicorn(starts: int = 100, requests: int = 120) -> bool:
                     f"127.0.0.1:{port}",
                 ]
                 took, failed, end = _served([*command, "served_application:app"], environment, port, requests)
+                all_took[ledger is not None] += took
                 if ledger is None:
-                    slowest_bare = max(slowest_bare, *took)
                     continue
-                failures, slowest, last_end = failures + failed, max(slowest, *took), max(last_end, end)
+                failures, last_end = failures + failed, max(last_end, end)
                 pairs, integrity = found_in(ledger)
                 damaged += integrity != "ok" or bool(list(ledger.glob("*.damaged-*")))
                 lost += requests + 1 - pairs
-            provider.received.clear()
+    told = {}
+    for is_wrapped, took in all_took.items():
+        ordered = sorted(took)
+        told[is_wrapped] = ordered[-1], ordered[int(0.99 * (len(ordered) - 1))]
     print(
         f"{starts} starts of gunicorn --preload -w 4, {requests} requests each: failed {failures}, damaged ledgers "
-        f"{damaged}, pairs lost {lost}; slowest request {slowest:.3f} s, bare {slowest_bare:.3f} s; longest end "
-        f"{last_end:.1f} s",
+        f"{damaged}, pairs lost {lost}; slowest request {told[True][0]:.3f} s, bare {told[False][0]:.3f} s; p99 "
+        f"{told[True][1]:.3f} s, bare {told[False][1]:.3f} s; longest end {last_end:.1f} s",
         flush=True,
     )
-    return not (damaged or lost or failures) and slowest <= slowest_bare + 0.1
+    return not (damaged or lost or failures) and told[True][0] <= told[False][0] + 0.1
