@@ -16,7 +16,7 @@ from promptguard.background.folding import WHOLE, Fold
 from promptguard.background.telling import Teller
 from promptguard.core.options import Drift
 from promptguard.drift import Answer, vectorise
-from promptguard.ledger.folds import Folds
+from promptguard.ledger.folds import Folds, Saved
 from promptguard.ledger.store import Ledger
 
 PAIRS = 2_000
@@ -216,3 +216,25 @@ def test_the_verdicts_of_the_next_process_are_the_same_whatever_the_snapshot_is(
     right = {tuple(row[:3]): row[3] for row in verdicts_of(anew.directory)}
     assert {place: right[place] for place in again} == again
     assert again
+
+
+def test_a_snapshot_without_curves_of_groups_is_gone_on_from(written):
+    """As versions wrote them in which only the stream had a curve, of points without time."""
+    rows, fold = rows_of(written), Fold(Drift())
+    for row in rows:
+        fold.take(row)
+    saved = {}
+    for part in snapshots.parts_of(fold, between=lambda: None):
+        told = json.loads(part.state[8:])
+        if part.group == WHOLE:
+            told["curve"] = [point[:3] for point in told["curve"]]
+        else:
+            told = told["state"]
+        saved.setdefault((part.stream, part.epoch), []).append((part.group, snapshots._packed(told)))
+    again = snapshots.restored(Saved(fold.last_id, saved), Drift())
+    assert again is not None
+    stream = again.streams["candidate", 1]
+    assert stream.curve(WHOLE).points[-1][3] is None
+    last = next(row for row in reversed(rows) if row.stream == "candidate" and row.outcome == "compared")
+    stream.take(last)
+    assert stream.curve(last.group).pairs == stream.monitor.brief(last.group).pairs

@@ -58,6 +58,19 @@ def test_the_curve_is_the_evaluators_own(recorded: Recorded) -> None:
         assert stream.curve[-1].log10_evidence == pytest.approx(stream.verdict.log10_evidence, abs=1e-4)
 
 
+def test_every_group_has_a_curve_of_its_own_with_times(recorded: Recorded) -> None:
+    groups = [group for stream in full_report(recorded.path).streams for group in stream.groups]
+    assert groups
+    for group in groups:
+        assert group.curve[-1].pair == group.pairs
+        assert group.curve[-1].log10_evidence == pytest.approx(group.verdict.log10_evidence, abs=1e-4)
+        assert group.last is not None
+        assert group.curve[-1].at == group.last.at
+        times = [point.at for point in group.curve if point.at is not None]
+        assert times == sorted(times)
+        assert len(times) == len(group.curve)
+
+
 def test_sums_agree_with_the_database(recorded: Recorded) -> None:
     report = full_report(recorded.path)
     assert sum(spent.usd for spent in report.spent) == pytest.approx(

@@ -7,7 +7,7 @@ milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -19,7 +19,9 @@ from promptguard.verdict import Mode, Verdict
 WHOLE = ""
 """In place of a group's name: all pairs of the stream."""
 MOST_POINTS = 1024
-"""Points of an evidence curve; beyond it every second one is dropped, again and again."""
+"""Points of the evidence curve of all pairs; beyond it every second one is dropped, again and again."""
+GROUP_POINTS = 128
+"""The same for the curve of one group: there may be hundreds of them."""
 EXPLAIN_AGAIN = 1.02
 """A change that stands is explained anew when there are so many times the pairs it was last explained with."""
 
@@ -58,6 +60,27 @@ class Seen:
 
 
 @dataclass(slots=True)
+class Curve:
+    """Evidence over pairs and time, thinned as it grows: after every pair at first, then after every so manieth."""
+
+    most: int
+    pairs: int = 0
+    stride: int = 1
+    points: list[tuple[int, int, float, float | None]] = field(default_factory=list)
+    """(pairs, call, log10 of the evidence, seconds since the Unix epoch); the last is None in older snapshots"""
+
+    def draw(self, row: Row, log10_evidence: Callable[[], float]) -> None:
+        """Count a pair, and add its point where one is due; the evidence is asked for only then."""
+        self.pairs += 1
+        if self.pairs % self.stride:
+            return
+        self.points.append((self.pairs, row.call, round(log10_evidence(), 4), row.at))
+        if len(self.points) > self.most:
+            self.stride *= 2
+            self.points = [point for point in self.points if not point[0] % self.stride]
+
+
+@dataclass(slots=True)
 class StreamFold:
     """One stream's epoch: its monitor, what changed since it was written out, and since it was saved."""
 
@@ -65,9 +88,7 @@ class StreamFold:
     seen: dict[str, Seen] = field(default_factory=dict)
     changed: dict[str, None] = field(default_factory=dict)
     unsaved: set[str] = field(default_factory=set)
-    curve: list[tuple[int, int, float]] = field(default_factory=list)
-    """(pairs, call, log10 of the evidence)"""
-    stride: int = 1
+    curves: dict[str, Curve] = field(default_factory=dict)
     explained: dict[str, Verdict] = field(default_factory=dict)
     onsets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """where the onset of each group's change lies, as looked up when it was explained"""
@@ -93,7 +114,7 @@ class StreamFold:
                 self.seen[name] = Seen(row.control_model, row.candidate_model, place, place)
             else:
                 known.last = place
-        self._draw(row.call)
+        self._draw(row)
         return alarmed and self._rang(row.group, place)
 
     def _mark(self, group: str) -> None:
@@ -112,15 +133,18 @@ class StreamFold:
         own.alarm = place
         return True
 
-    def _draw(self, call: int) -> None:
-        """Add a point to the evidence curve: after every pair at first, then at every so manieth."""
-        pairs = self.monitor.pairs
-        if pairs % self.stride:
-            return
-        self.curve.append((pairs, call, round(self.monitor.brief().log10_evidence, 4)))
-        if len(self.curve) > MOST_POINTS:
-            self.stride *= 2
-            self.curve = [point for point in self.curve if not point[0] % self.stride]
+    def _draw(self, row: Row) -> None:
+        """Add a point to the evidence curves of all pairs and of the row's group."""
+        monitor = self.monitor
+        self.curve(WHOLE).draw(row, lambda: monitor.brief().log10_evidence)
+        self.curve(row.group).draw(row, lambda: monitor.brief(row.group).log10_evidence)
+
+    def curve(self, name: str) -> Curve:
+        """Return the evidence curve of a group, or of all pairs."""
+        known = self.curves.get(name)
+        if known is None:
+            known = self.curves[name] = Curve(MOST_POINTS if name == WHOLE else GROUP_POINTS)
+        return known
 
     def told(self, name: str, *, fully: bool, effect_from: int | None) -> tuple[Verdict, bool]:
         """Return the verdict of a group, or of all pairs, and whether it was explained anew.

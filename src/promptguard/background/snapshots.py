@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from promptguard.background.folding import WHOLE, Fold, Seen, StreamFold
+from promptguard.background.folding import GROUP_POINTS, MOST_POINTS, WHOLE, Curve, Fold, Seen, StreamFold
 from promptguard.core.options import Drift
 from promptguard.drift import PairMonitor
 from promptguard.drift.features.catalogue import SCHEMA
@@ -50,13 +50,12 @@ def parts_of(fold: Fold, *, between: Callable[[], None]) -> list[Part]:
             "monitor": monitor.head_state(),
             "order": list(monitor.groups),
             "seen": {name: asdict(seen) for name, seen in known.seen.items()},
-            "curve": known.curve,
-            "stride": known.stride,
+            **_curve_state(known, WHOLE),
         }
         found.append(Part(stream, epoch, WHOLE, _packed(head)))
         # The first group's part is empty while it is the only one: with the second one it has a state of its own.
         for name in sorted((known.unsaved | set(monitor.groups[:1])) - {WHOLE}):
-            found.append(Part(stream, epoch, name, _packed(monitor.group_state(name))))
+            found.append(Part(stream, epoch, name, _packed(_group_part(known, name))))
             between()
     return found
 
@@ -89,13 +88,38 @@ def restored(saved: Saved, drift: Drift) -> Fold | None:
 def _stream(parts: Iterable[tuple[str, bytes]]) -> StreamFold:
     by_name = dict(parts)
     head = _unpacked(by_name[WHOLE])
-    groups = [[name, _unpacked(by_name[name])] for name in head["order"]]
+    parts_read = {name: _unpacked(by_name[name]) for name in head["order"]}
+    # Parts written before groups had curves are the state alone.
+    groups = [
+        [name, part["state"] if part is not None and "state" in part else part]
+        for name, part in parts_read.items()
+    ]
     if len(groups) == 1:
         groups[0][1] = None  # the only group *is* the whole
     monitor = PairMonitor.from_state({**head["monitor"], "groups": groups})
     seen = {name: _seen(told) for name, told in head["seen"].items()}
-    curve = [(int(pairs), int(call), float(evidence)) for pairs, call, evidence in head["curve"]]
-    return StreamFold(monitor, seen=seen, curve=curve, stride=int(head["stride"]))
+    curves = {WHOLE: _curve(head, MOST_POINTS, monitor.pairs)}
+    for name, part in parts_read.items():
+        curves[name] = _curve(part or {}, GROUP_POINTS, monitor.brief(name).pairs)
+    return StreamFold(monitor, seen=seen, curves=curves)
+
+
+def _group_part(known: StreamFold, name: str) -> dict[str, Any]:
+    return {"state": known.monitor.group_state(name), **_curve_state(known, name)}
+
+
+def _curve_state(known: StreamFold, name: str) -> dict[str, Any]:
+    curve = known.curve(name)
+    return {"curve": curve.points, "stride": curve.stride}
+
+
+def _curve(told: dict[str, Any], most: int, pairs: int) -> Curve:
+    """Read a curve back; in older snapshots groups have none, and points no time."""
+    points = [
+        (int(number), int(call), float(evidence), float(at[0]) if at and at[0] is not None else None)
+        for number, call, evidence, *at in told.get("curve", ())
+    ]
+    return Curve(most, pairs, int(told.get("stride", 1)), points)
 
 
 def _seen(told: dict[str, Any]) -> Seen:

@@ -57,8 +57,8 @@ class Teller:
                 "last": _moment(verdict.pairs, seen.last),
                 **self._change(known, stream, epoch, name, verdict, anew=anew),
             }
+        document["curve"] = known.curve(name).points
         if name == WHOLE:
-            document["curve"] = known.curve
             document["example_pairs"] = self._examples(stream, epoch, verdict)
         return document
 

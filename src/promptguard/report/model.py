@@ -26,11 +26,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The evidence after one pair."""
+    """The evidence after one pair; `at` is None where an older version drew the curve."""
 
     pair: int
     call: int
     log10_evidence: float
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
