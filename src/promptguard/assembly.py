@@ -163,6 +163,7 @@ class Assembly:
         background.notices.add(self._unworkable())
         if guard.telemetry is not None:
             background.listen(guard.telemetry.record)
+            guard.telemetry.state.watch(background.state_source)
         if replay is not None:
             background.replaying.start()
         limiter = background.limiter("shadow", shadow.budget if shadow else Budget())

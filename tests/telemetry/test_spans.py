@@ -7,12 +7,7 @@ import logging
 
 import pytest
 from openai import OpenAI
-from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry import trace
 
 import promptguard
 from promptguard.testing import FakeProvider
@@ -21,17 +16,6 @@ from tests.files import contents
 pytestmark = pytest.mark.sdk
 CANARIES = ("canary-question", "canary-answer", "canary-api-key")
 ASK = [{"role": "user", "content": CANARIES[0]}]
-
-
-@pytest.fixture
-def recorded(monkeypatch):
-    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    tracers, meters = TracerProvider(), MeterProvider([reader])
-    tracers.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", tracers)
-    monkeypatch.setattr(metrics._internal, "_METER_PROVIDER", meters)
-    yield spans, reader
-    tracers.shutdown(), meters.shutdown()
 
 
 @pytest.fixture

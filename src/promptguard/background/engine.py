@@ -21,6 +21,7 @@ from promptguard.background.notices import Notices
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
 from promptguard.background.replaying import Replaying, ask_again, bank, bank_placebo
+from promptguard.background.state_source import StateSource
 from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Forfeit, Job
@@ -113,6 +114,16 @@ class Background:
         self.replaying = Replaying(
             self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall
         )
+        self.state_source = StateSource(
+            self.ledger,
+            holder,
+            budgets=lambda: list(self._limiters),
+            looked=lambda: self.evaluator.looked_at,
+            queue=lambda: self.worker.waiting,
+            wall=wall,
+            on_fault=self.faults.add,
+        )
+        """what gauges show of this ledger"""
         self.evaluator.start()
 
     def reconfigure(
@@ -256,6 +267,7 @@ class Background:
 
     def stop(self) -> None:
         """Begin to end: finish what was taken, commit it, judge it, give the lease back. Returns at once."""
+        self.state_source.close()
         self.replaying.stop()
         self.worker.stop()
         self.evaluator.stop()

@@ -81,6 +81,8 @@ class Evaluator:
         self._teller = Teller(self._folds)
         self._loaded = False
         self._written = self._saved = self._renewed = 0.0
+        self.looked_at = time.monotonic()
+        """when a turn last came to its end, with whatever result (monotonic seconds)"""
         self._since_saved = self._saved_id = 0
         self._forget_at = time.monotonic() + FORGET_FIRST_SECONDS
         self._held = False
@@ -160,6 +162,7 @@ class Evaluator:
                 pass  # told once by the ledger itself, and tried again
             except BaseException as error:  # noqa: BLE001 - nothing that is raised here may end the judging
                 self._on_fault("evaluator", error)
+            self.looked_at = time.monotonic()
             with self._wake:
                 self._answered, self._judged = asked, judged
                 self._wake.notify_all()

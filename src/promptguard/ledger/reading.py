@@ -31,15 +31,17 @@ _UNREADABLE = (SQLAlchemyError, UnicodeDecodeError, ValueError, TypeError, KeyEr
 
 
 @contextmanager
-def reading(directory: str | Path) -> Iterator[Connection]:
+def reading(directory: str | Path, *, wait: float | None = None) -> Iterator[Connection]:
     """Open a ledger for reading only, its connection closed at the end of the block.
+
+    Parameters: `wait`, seconds that a locked one is waited for, `BUSY_SECONDS` by default.
 
     Raises InputFileError, in one line, when there is no ledger, when it is of a newer version, and when it, or what the
     block reads of it, cannot be read.
     """
     path = Path(directory).expanduser() / FILE_NAME
     _look_at(path, directory)
-    engine = _engine(path)
+    engine = _engine(path, BUSY_SECONDS if wait is None else wait)
     try:
         with forks.connection(), engine.connect() as connection:
             if _version(connection, path) == schema.SCHEMA_VERSION:
@@ -78,14 +80,14 @@ def _told(found: Trouble) -> str:
     return found.told.replace("; it is tried again", "")
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, wait: float) -> Engine:
     """Return an engine that only reads; of a volume that is read-only itself, as of a file that nobody changes.
 
     SQLite makes a -shm file beside a ledger to read it, which cannot be on such a volume; after an ordinary end of all its
     writers the file alone is the whole truth. https://www.sqlite.org/wal.html#read_only_databases
     """
     query = {"mode": "ro", "uri": "true"}
-    found = _made(path, query)
+    found = _made(path, query, wait)
     try:
         with forks.connection(), found.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
@@ -95,7 +97,7 @@ def _engine(path: Path) -> Engine:
         if kind_of(error) in {"read-only", "unusable", "denied"} and not (
             wal.exists() and wal.stat().st_size
         ):
-            return _made(path, {**query, "immutable": "1"})
+            return _made(path, {**query, "immutable": "1"}, wait)
         raise InputFileError(_told(of_error(path, error))) from error
     except _UNREADABLE as error:
         found.dispose()
@@ -103,12 +105,10 @@ def _engine(path: Path) -> Engine:
     return found
 
 
-def _made(path: Path, query: dict[str, str]) -> Engine:
+def _made(path: Path, query: dict[str, str], wait: float) -> Engine:
     file = f"file:{quote(str(path.resolve()))}"  # or "?" and "#" in a directory's name would end the path
     url = URL.create("sqlite", database=file, query=query)
-    return create_engine(
-        url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
-    )
+    return create_engine(url, poolclass=NullPool, connect_args={"timeout": wait}, hide_parameters=True)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def read_verdicts(ledger: str | Path) -> list[Document]:
     Raises InputFileError when there is no ledger.
     """
     with reading(ledger) as connection:
-        return _documents(connection)
+        return verdict_documents(connection)
 
 
 def standing(documents: Sequence[Document]) -> list[Document]:
@@ -99,7 +99,7 @@ def read_report(ledger: str | Path) -> Report:
     Raises InputFileError when there is no ledger.
     """
     with reading(ledger) as connection:
-        documents = _documents(connection)
+        documents = verdict_documents(connection)
         actions = _actions(connection)
         sightings = _sightings(connection)
         routed = {epoch for _, epoch in _epochs(connection).routed}
@@ -108,16 +108,16 @@ def read_report(ledger: str | Path) -> Report:
             status=overall(standing(documents)),
             streams=tuple(_stream(connection, told, None, routed=routed) for told in documents),
             actions=actions,
-            losses=_losses(connection),
+            losses=losses(connection),
             identities=_identities(sightings),
             identity_facts=identity_facts(sightings),
-            cache=_cache(connection),
+            cache=cache_use(connection),
             passed_by=_passed_by(connection),
             notices=_notices(connection),
             days=tuple(
                 Day(*row) for row in connection.execute(select(schema.spend).order_by(schema.spend.c.day))
             ),
-            spent=_spent(connection),
+            spent=spent(connection),
             false_alarms_per_year=_false_alarms(connection, documents),
             recorded_content=connection.execute(select(schema.content.c.pair_id).limit(1)).first()
             is not None,
@@ -138,7 +138,7 @@ def read_pace(ledger: str | Path, stream: str) -> tuple[float | None, float | No
     """Return a stream's compared pairs a day and what one cost in USD; None where there are too few to tell."""
     with reading(ledger) as connection:
         pairs, daily = _pace(connection, stream)
-        usd = sum(spent.usd for spent in _spent(connection) if spent.stream == stream)
+        usd = sum(each.usd for each in spent(connection) if each.stream == stream)
     return daily, float(usd) / pairs if pairs else None
 
 
@@ -171,7 +171,8 @@ def _false_alarms(connection: Connection, documents: Sequence[Document]) -> floa
     return sum(rates) if rates else None
 
 
-def _documents(connection: Connection) -> list[Document]:
+def verdict_documents(connection: Connection) -> list[Document]:
+    """Return verdict.json of every stream and epoch as it stands: after self-tests and acknowledgements."""
     table = schema.verdict
     rows = connection.execute(select(table.c.stream, table.c.epoch, table.c.document)).all()
     place = {stream: number for number, stream in enumerate(_ORDER)}
@@ -327,7 +328,8 @@ def _actions(connection: Connection) -> tuple[Noted, ...]:
     )
 
 
-def _losses(connection: Connection) -> tuple[Loss, ...]:
+def losses(connection: Connection) -> tuple[Loss, ...]:
+    """Return how many pairs were lost and why, the commonest first."""
     table = schema.tally
     query = select(table.c.stream, table.c.outcome, table.c.reason, table.c.pairs)
     query = query.where(table.c.outcome != "compared")
@@ -367,7 +369,8 @@ def _added(one: Sighting, other: Sighting) -> Sighting:
     return replace(one, first_at=first, last_at=last, calls=one.calls + other.calls)
 
 
-def _spent(connection: Connection) -> tuple[Spent, ...]:
+def spent(connection: Connection) -> tuple[Spent, ...]:
+    """Return what background calls cost, by stream."""
     table = schema.tally
     pairs = func.sum(case((table.c.outcome == "compared", table.c.pairs), else_=0))
     sums = (func.sum(table.c.usd), func.sum(table.c.input_tokens), func.sum(table.c.output_tokens))
@@ -403,7 +406,8 @@ def _notices(connection: Connection) -> tuple[Notice, ...]:
     return tuple(sorted(fresh, key=lambda notice: (-notice.at, notice.text)))
 
 
-def _cache(connection: Connection) -> CacheUse:
+def cache_use(connection: Connection) -> CacheUse:
+    """Return what the cache did, without prices."""
     table = schema.counter
     rows = connection.execute(select(table).where(table.c.name.in_(("cache", "cache saved tokens"))))
     decisions: dict[str, int] = {}

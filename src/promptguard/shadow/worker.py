@@ -118,6 +118,11 @@ class Worker(Generic[T]):
             return self._all_done.wait_for(lambda: not self._unfinished, timeout)
 
     @property
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return self._waiting
+
+    @property
     def is_idle(self) -> bool:
         """Whether no task waits or is being done."""
         return not self._unfinished

@@ -18,6 +18,8 @@ from opentelemetry import metrics, trace
 
 from promptguard.core import events as ev
 from promptguard.telemetry import semconv as name
+from promptguard.telemetry.groups import split_group
+from promptguard.telemetry.state import StateGauges
 
 _OTHER_INSTRUMENTORS = (
     ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
@@ -70,12 +72,6 @@ def current_context() -> object:
     return otel_context.get_current()
 
 
-def split_group(group: str) -> tuple[str, str | None]:
-    """Return a group's prompt name and version; groups without a template have no version."""
-    prompt, at, version = group.rpartition("@")
-    return (prompt, version) if at else (group, None)
-
-
 class Telemetry:
     """Records events with the application's own providers; never replaces them, never raises into a caller."""
 
@@ -109,10 +105,9 @@ class Telemetry:
         self._skips = meter.create_counter(
             name.SKIPPED, "{call}", "calls that could not be paired, or not be read, by reason"
         )
-        self._evidence = meter.create_gauge(name.EVIDENCE, "{log10}", "evidence that the model changed")
-        self._alarms = meter.create_counter(name.ALARMS, "{alarm}", "alarms")
-        self._cost = meter.create_counter(name.COST, "{USD}", "what background calls cost")
         self._faults = meter.create_counter(name.FAULTS, "{fault}", "faults of our own that no caller saw")
+        self.state = StateGauges(meter)
+        """shows the state of ledgers that it is told of"""
         self._record = {
             ev.CallMade: self._call_made,
             ev.CacheLooked: self._cache_looked,
@@ -120,8 +115,8 @@ class Telemetry:
             ev.PairDone: self._pair_done,
             ev.NotPaired: self._skipped,
             ev.NotRead: self._skipped,
-            ev.AlarmRang: self._alarm_rang,
-            ev.EvidenceMoved: self._evidence_moved,
+            ev.AlarmRang: _nothing,
+            ev.EvidenceMoved: _nothing,
             ev.Fault: self._fault,
         }
 
@@ -186,27 +181,16 @@ class Telemetry:
         self._pairs.add(
             1, {name.PAIR_OUTCOME: event.outcome, name.STREAM: event.stream, name.PROMPT_NAME: prompt}
         )
-        if event.usd:
-            self._cost.add(
-                event.usd,
-                {name.REQUEST_MODEL: event.model, name.ROLE: event.stream, name.PROMPT_NAME: prompt},
-            )
 
     def _skipped(self, event: ev.NotPaired | ev.NotRead) -> None:
         self._skips.add(1, {name.SKIPPED_REASON: event.reason})
 
-    def _alarm_rang(self, event: ev.AlarmRang) -> None:
-        self._alarms.add(1, {name.STREAM: event.stream, name.PROMPT_NAME: self._prompt(event.group)})
-
-    def _evidence_moved(self, event: ev.EvidenceMoved) -> None:
-        _, version = split_group(event.group)
-        attributes = {name.STREAM: event.stream, name.PROMPT_NAME: self._prompt(event.group)}
-        if version:
-            attributes[name.PROMPT_VERSION] = version
-        self._evidence.set(event.log10_evidence, attributes)
-
     def _fault(self, event: ev.Fault) -> None:
         self._faults.add(1, {name.OPERATION_OF_OURS: event.operation, name.ERROR_TYPE: event.error})
+
+
+def _nothing(_event: ev.Event) -> None:
+    """Leave it to the gauges, which show state."""
 
 
 def _details(event: ev.CallMade) -> dict[str, Any]:

@@ -3,6 +3,11 @@
 gen_ai.*: OpenTelemetry GenAI semantic conventions (status: development), as declared by schema 1.37.0.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
 SCOPE = "promptguard"
 SCOPE_GENAI = "promptguard.genai"
@@ -40,11 +45,155 @@ CACHE_LOOKUPS = "promptguard.cache.lookups"
 CACHE_EVENTS = "promptguard.cache.events"
 CACHE_DURATION = "promptguard.cache.lookup.duration"
 PAIRS = "promptguard.shadow.pairs"
-EVIDENCE = "promptguard.drift.log10_evidence"
-ALARMS = "promptguard.drift.alarms"
-COST = "promptguard.cost"
 FAULTS = "promptguard.faults"
+
+LEDGER = "promptguard.ledger"
+STATUS = "promptguard.status"
+PURPOSE = "promptguard.purpose"
+DRIFT_STATUS = "promptguard.drift.status"
+EVIDENCE = "promptguard.drift.log10_evidence"
+THRESHOLD = "promptguard.drift.log10_threshold"
+HIDDEN_SHIFT = "promptguard.drift.hidden_shift"
+ALARMS = "promptguard.drift.alarms"
+LAST_PAIR_AGE = "promptguard.shadow.last_pair.age"
+STRADDLING_PAIRS = "promptguard.shadow.straddling_pairs"
+QUEUE_SIZE = "promptguard.shadow.queue.size"
+LOSSES = "promptguard.shadow.losses"
+BUDGET_LEFT = "promptguard.budget.left"
+BUDGET_CALLS_LEFT = "promptguard.budget.calls.left"
+COST = "promptguard.cost"
+CACHE_SAVED = "promptguard.cache.saved"
+EVALUATOR_AGE = "promptguard.evaluator.age"
 
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 LOOKUP_BUCKETS = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+
+Kind = Literal["counter", "histogram", "observable gauge", "observable counter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric, as it is created and as docs/reference/telemetry.md tells it."""
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...] = ()
+    buckets: tuple[float, ...] | None = None
+    """upper bounds, of a histogram"""
+
+
+_CALL = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, ERROR_TYPE)
+_PROMPT = (LEDGER, STREAM, PROMPT_NAME, PROMPT_VERSION)
+
+CALL_METRICS = (
+    Metric(OPERATION_DURATION, "histogram", "s", "duration of calls to a provider", _CALL, DURATION_BUCKETS),
+    Metric(TOKEN_USAGE, "histogram", "{token}", "tokens billed", (*_CALL, TOKEN_TYPE), TOKEN_BUCKETS),
+)
+"""Of one call each, under the scope `promptguard.genai`; recorded where nothing else records them."""
+
+EVENT_METRICS = (
+    Metric(
+        CACHE_LOOKUPS,
+        "counter",
+        "{lookup}",
+        "response cache lookups",
+        (CACHE_RESULT, CACHE_REASON, PROMPT_NAME),
+    ),
+    Metric(CACHE_DURATION, "histogram", "s", "time of one lookup", (CACHE_RESULT,), LOOKUP_BUCKETS),
+    Metric(
+        CACHE_EVENTS,
+        "counter",
+        "{event}",
+        "what happened to the cache's store: tampered, unavailable, recovered",
+        (CACHE_EVENT,),
+    ),
+    Metric(
+        PAIRS,
+        "counter",
+        "{pair}",
+        "pairs by outcome, since the process began",
+        (PAIR_OUTCOME, STREAM, PROMPT_NAME),
+    ),
+    Metric(
+        SKIPPED,
+        "counter",
+        "{call}",
+        "calls that could not be paired, or not be read, by reason",
+        (SKIPPED_REASON,),
+    ),
+    Metric(
+        FAULTS,
+        "counter",
+        "{fault}",
+        "faults of PromptGuard's own that no caller saw",
+        (OPERATION_OF_OURS, ERROR_TYPE),
+    ),
+)
+"""Of events, each counted by the process in which it happened."""
+
+STATE_METRICS = (
+    Metric(
+        DRIFT_STATUS,
+        "observable gauge",
+        "{state}",
+        "1 for the state that holds, 0 for the others: drift, no_drift, unmeasured, acknowledged",
+        (*_PROMPT, STATUS),
+    ),
+    Metric(EVIDENCE, "observable gauge", "{log10}", "evidence that the model changed", _PROMPT),
+    Metric(THRESHOLD, "observable gauge", "{log10}", "evidence at which the alarm rings", _PROMPT),
+    Metric(
+        HIDDEN_SHIFT,
+        "observable gauge",
+        "{shift}",
+        "largest share of answers that could have changed unseen; absent while nothing can be said",
+        _PROMPT,
+    ),
+    Metric(ALARMS, "observable counter", "{alarm}", "alarms, those before a restart included", _PROMPT),
+    Metric(LAST_PAIR_AGE, "observable gauge", "s", "time since the last compared pair", _PROMPT),
+    Metric(
+        STRADDLING_PAIRS,
+        "observable gauge",
+        "{pair}",
+        "compared pairs of the last 24 hours, to a quarter of an hour",
+        _PROMPT,
+    ),
+    Metric(
+        LOSSES,
+        "observable counter",
+        "{pair}",
+        "sampled calls that gave no compared pair, by reason",
+        (LEDGER, STREAM, PAIR_OUTCOME, SKIPPED_REASON),
+    ),
+    Metric(
+        BUDGET_LEFT,
+        "observable gauge",
+        "{USD}",
+        "what is left of today's cap (UTC); absent without Budget(usd_per_day)",
+        (LEDGER, PURPOSE),
+    ),
+    Metric(
+        BUDGET_CALLS_LEFT,
+        "observable gauge",
+        "{call}",
+        "calls left of today's cap (UTC); absent without Budget(calls_per_day)",
+        (LEDGER, PURPOSE),
+    ),
+    Metric(COST, "observable counter", "{USD}", "what background calls have cost", (LEDGER, ROLE)),
+    Metric(
+        CACHE_SAVED,
+        "observable counter",
+        "{USD}",
+        "what answers from the cache would have cost, at list prices, of models that have one",
+        (LEDGER, REQUEST_MODEL),
+    ),
+    Metric(EVALUATOR_AGE, "observable gauge", "s", "time since the evaluator last looked", (LEDGER,)),
+    Metric(
+        QUEUE_SIZE, "observable gauge", "{call}", "calls that wait to be paired, in each process", (LEDGER,)
+    ),
+)
+"""Of what a ledger knows, read when metrics are collected, and told by the process that holds the evaluator's lease."""
+
+METRICS = {metric.name: metric for metric in (*CALL_METRICS, *EVENT_METRICS, *STATE_METRICS)}
