@@ -38,7 +38,7 @@ WRITE_SECONDS = 1.0
 SNAPSHOT_SECONDS = 30.0
 SNAPSHOT_PAIRS = 500
 """A snapshot is taken after so many pairs, but not more often than SNAPSHOT_SECONDS."""
-MOST_UNSAVED = 30
+MOST_UNSAVED = 120
 """Pairs for each group that changed, after which a snapshot is taken whenever that is: saving a group costs about as much
 as folding five."""
 FORGET_FIRST_SECONDS, FORGET_SECONDS, FORGET_MORE_SECONDS = 60.0, 3600.0, 2.0
