@@ -75,7 +75,8 @@ def verdicts(ledger: str | Path | NotGiven = NOT_GIVEN) -> Iterator[Verdict]:
     there is no ledger (an InputFileError as well); InputFileError when the ledger cannot be read.
     """
     from promptguard.drift import Verdict
-    from promptguard.report.read import read_verdicts, standing
+    from promptguard.report.documents import standing
+    from promptguard.report.read import read_verdicts
 
     return iter([Verdict.from_dict(document) for document in standing(read_verdicts(_ledger(ledger)))])
 

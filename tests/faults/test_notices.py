@@ -14,7 +14,8 @@ import promptguard
 from promptguard import Budget, Replay, Route, Shadow
 from promptguard.background import notices
 from promptguard.ledger.store import Ledger
-from promptguard.report.read import NOTICE_SECONDS, read_report
+from promptguard.report.read import read_report
+from promptguard.report.sums import NOTICE_SECONDS
 from promptguard.testing import FakeProvider
 
 pytestmark = pytest.mark.sdk

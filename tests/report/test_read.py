@@ -11,8 +11,9 @@ import pytest
 
 import promptguard
 from promptguard.errors import InputFileError
+from promptguard.report.documents import overall, standing
 from promptguard.report.full import full_report
-from promptguard.report.read import overall, read_report, read_verdicts, standing
+from promptguard.report.read import read_report, read_verdicts
 from tests.report.conftest import Recorded
 
 pytestmark = pytest.mark.sdk

@@ -17,7 +17,7 @@ def full_report(ledger: str | Path = ".promptguard") -> Report:
     from promptguard.report.read import read_report
 
     report = read_report(ledger)
-    return replace(report, cache=replace(report.cache, saved_usd=_saved(report.cache)))
+    return replace(report, cache=replace(report.cache, saved_usd=saved_usd(report.cache)))
 
 
 def rhythm(ledger: str | Path, stream: str) -> Rhythm:
@@ -47,7 +47,7 @@ def _noise(ledger: str | Path) -> tuple[float | None, int]:
     return float(flips.max()) / (2.0 * pairs), pairs
 
 
-def _saved(cache: CacheUse) -> float | None:
+def saved_usd(cache: CacheUse) -> float | None:
     """Return what the answers from the cache would have cost, or None when a model's price is not known."""
     from promptguard.shadow.budget import list_price
 

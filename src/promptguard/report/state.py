@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Integer, cast, func, select
 from promptguard.core.ledger_state import BudgetLeft, LedgerState, Lost, PromptState, Standing
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
-from promptguard.report.read import Document, cache_use, losses, spent, standing, verdict_documents
+from promptguard.report.documents import Document, standing, verdict_documents
+from promptguard.report.sums import cache_use, losses, spent
 from promptguard.shadow.budget import list_price
 
 WAIT = 0.25

@@ -1,0 +1,193 @@
+"""Verdict documents of a ledger: with what was noted since, and which of them stand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from promptguard.core.epochs import Epochs
+from promptguard.core.streams import SELF_TESTS, doubt
+from promptguard.ledger import schema
+from promptguard.verdict import Status
+
+Document = dict[str, Any]
+_ORDER = ("candidate", "replay", "canary", "repeat", "placebo")
+
+
+def standing(documents: Sequence[Document]) -> list[Document]:
+    """Return the one verdict that stands for each stream and group.
+
+    A drift stays until acknowledged, so the first epoch that drifted stands (later ones measure the effect of
+    what was done about it); without one, the newest.
+    """
+    found: dict[tuple[str, str | None], Document] = {}
+    for document in documents:
+        for told in document["groups"] or [document]:
+            place = (told["stream"], told.get("group"))
+            earlier = found.get(place, {})
+            if earlier.get("status") != "drift" or earlier.get("acknowledged"):
+                found[place] = told
+    return list(found.values())
+
+
+def overall(documents: Sequence[Mapping[str, Any]]) -> Status:
+    """Return one status of all but the self-test: drift if any, else unmeasured if any, else no_drift."""
+    found = {
+        told["status"]
+        for told in documents
+        if told["stream"] not in SELF_TESTS and not (told["status"] == "drift" and told.get("acknowledged"))
+    }
+    order: tuple[Status, ...] = ("drift", "unmeasured", "no_drift")
+    return next((status for status in order if status in found), "unmeasured")
+
+
+def verdict_documents(
+    connection: Connection, *, only: str | None = None, known: Summaries | None = None
+) -> list[Document]:
+    """Return the verdict of every stream and epoch, each with those of its groups.
+
+    `only` leaves out all groups but one. `known` gives summaries of the groups' documents in their place, and reads only
+    those that changed since it was last given.
+    """
+    table = schema.verdict
+    rows = connection.execute(select(table.c.stream, table.c.epoch, table.c.document)).all()
+    place = {stream: number for number, stream in enumerate(_ORDER)}
+    rows = sorted(rows, key=lambda row: (place.get(row.stream, len(place)), row.stream, row.epoch))
+    # Each epoch has a monitor of its own, which says epoch 1: the ledger's number is the true one.
+    documents: list[Document] = [{**stored_object(row.document), "epoch": int(row.epoch)} for row in rows]
+    groups = _group_documents(connection, only) if known is None else known.read(connection)
+    for told in documents:
+        own = groups.get((told["stream"], told["epoch"]))
+        told["groups"] = told["groups"] if own is None else own
+        if only is not None:
+            told["groups"] = [group for group in told["groups"] if group["group"] == only]
+    _mark_acknowledged(documents, noted_epochs(connection))
+    for test, reason in doubts(documents).items():
+        # A verdict written before the self-test failed would still speak.
+        for told in (told for told in documents if told["stream"] == test):
+            for each in (told, *told["groups"]):
+                each.update(status="unmeasured", reason=reason)
+    return documents
+
+
+def doubts(documents: Sequence[Document]) -> dict[str, str]:
+    """Return why the verdicts of streams do not count, for those that a failed self-test has taken away."""
+    failed = {
+        told["stream"]
+        for told in documents
+        if told["stream"] in SELF_TESTS and told["status"] == "drift" and not told["acknowledged"]
+    }
+    reasons = {told["stream"]: doubt(told["stream"], failed) for told in documents}
+    return {stream: reason for stream, reason in reasons.items() if reason is not None}
+
+
+def _group_documents(connection: Connection, only: str | None) -> dict[tuple[str, int], list[Document]]:
+    """Return the verdicts of groups by stream and epoch, in the order in which the groups came."""
+    table = schema.verdict_group
+    found: dict[tuple[str, int], list[Document]] = {}
+    query = select(table.c.stream, table.c.epoch, table.c.document)
+    if only is not None:
+        query = query.where(table.c.group == only)
+    for row in connection.execute(query):
+        found.setdefault((row.stream, row.epoch), []).append(
+            {**stored_object(row.document), "epoch": int(row.epoch)}
+        )
+    for documents in found.values():
+        documents.sort(key=_came_first)
+    return found
+
+
+class Summaries:
+    """Documents of groups without what only a page of their own shows; each is read again when it was written again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, str], tuple[float, Document]] = {}
+
+    def read(self, connection: Connection) -> dict[tuple[str, int], list[Document]]:
+        """Return the summaries by stream and epoch, in the order in which the groups came."""
+        table = schema.verdict_group
+        columns = (table.c.stream, table.c.epoch, table.c.group, table.c.at)
+        written = {
+            (row.stream, int(row.epoch), row.group): row.at for row in connection.execute(select(*columns))
+        }
+        changed = [key for key, at in written.items() if key not in self._known or self._known[key][0] != at]
+        known = {key: self._known[key] for key in written if key in self._known}
+        if len(changed) > _MOST_SINGLY:
+            rows = connection.execute(select(table)).all()
+        else:
+            rows = [
+                connection.execute(
+                    select(table).where(
+                        table.c.stream == stream, table.c.epoch == epoch, table.c.group == group
+                    )
+                ).one()
+                for stream, epoch, group in changed
+            ]
+        for row in rows:
+            known[row.stream, int(row.epoch), row.group] = (row.at, _summary(row.document, int(row.epoch)))
+        self._known = known
+        found: dict[tuple[str, int], list[Document]] = {}
+        for (stream, epoch, _), (_, told) in known.items():
+            found.setdefault((stream, epoch), []).append(dict(told))
+        for documents in found.values():
+            documents.sort(key=_came_first)
+        return found
+
+
+_MOST_SINGLY = 50
+"""Changed documents up to which each is asked for by its key; for more, all are read."""
+_SPARK_POINTS = 24
+_SUMMARY = (
+    "stream", "group", "status", "reason", "pairs", "skipped", "alarm_at", "log10_evidence", "log10_threshold", "moments",
+    "control_model", "candidate_model", "sentence", "mode", "largest_hidden_drift",
+)  # fmt: skip
+
+
+def _summary(raw: bytes, epoch: int) -> Document:
+    """Return what a list shows of a group; its curve thinned to what a drawing of a few letters' width can hold."""
+    told = stored_object(raw)
+    curve = told.get("curve") or []
+    step = -(-len(curve) // _SPARK_POINTS) or 1
+    kept = {name: told[name] for name in _SUMMARY if name in told}
+    return {**kept, "epoch": epoch, "curve": curve[::-step][::-1]}
+
+
+def _came_first(told: Document) -> tuple[float, int, str]:
+    first = told.get("moments", {}).get("first")
+    return (math.inf, 0, told["group"]) if first is None else (first["at"], first["call"], told["group"])
+
+
+def noted_epochs(connection: Connection) -> Epochs:
+    """Return which epochs were routed and which alarms acknowledged, from what the ledger noted."""
+    table, found = schema.occurrence, Epochs()
+    query = select(table.c.kind, table.c.stream, table.c.group)
+    query = query.where(table.c.kind.in_(("route", "acknowledge"))).order_by(table.c.id)
+    for row in connection.execute(query):
+        found.apply({"kind": row.kind, "stream": row.stream, "group": row.group})
+    return found
+
+
+def _mark_acknowledged(documents: Sequence[Document], epochs: Epochs) -> None:
+    """Say of every verdict whether somebody has acknowledged it; of a stream, whether that is so of all that drifted."""
+    for told in documents:
+        told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
+        for group in told["groups"]:
+            group["acknowledged"] = epochs.is_closed(told["stream"], group["group"], told["epoch"])
+        drifted = [group for group in told["groups"] if group["status"] == "drift"]
+        told["acknowledged"] = bool(drifted) and all(group["acknowledged"] for group in drifted)
+
+
+NEEDED = {"route": ("asked", "to"), "raise": ("message",)}
+"""What readers take from the details of an occurrence, by its kind."""
+
+
+def stored_object(raw: bytes, *needed: str) -> Document:
+    """Read a stored JSON object. Raises ValueError for anything else, and where one of `needed` is missing."""
+    found = json.loads(raw)
+    if not isinstance(found, dict) or not found.keys() >= set(needed):
+        raise ValueError("not the object that was stored")
+    return found

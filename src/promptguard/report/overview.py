@@ -1,0 +1,231 @@
+"""Where every prompt stands: one row a prompt and stream, alarms first. Reads rows that were written for readers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from promptguard.core.streams import SELF_TESTS
+from promptguard.ledger import schema
+from promptguard.ledger.reading import reading
+from promptguard.report.documents import (
+    Document,
+    Summaries,
+    noted_epochs,
+    overall,
+    standing,
+    stored_object,
+    verdict_documents,
+)
+from promptguard.report.full import saved_usd
+from promptguard.report.model import CacheUse, Day, Notice
+from promptguard.report.streams import verdict_of
+from promptguard.report.sums import cache_use, notices
+from promptguard.verdict import Status, Verdict
+
+WHOLE_STREAM = ""
+"""In place of a prompt's name: all pairs of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where one prompt stands in one stream. Times are seconds since the Unix epoch, None where there is none.
+
+    `since` is when the change began, by the onset's estimate, with `since_low` and `since_high` around it at 90 %.
+    `spark` are (pair, log10 evidence) of its curve, thinned. `told` is the document it was made of.
+    """
+
+    group: str
+    stream: str
+    epoch: int
+    status: Status
+    reason: str | None
+    acknowledged: bool
+    routed: bool
+    pairs: int
+    log10_evidence: float
+    log10_threshold: float
+    control: str
+    candidate: str
+    since: float | None
+    since_low: float | None
+    since_high: float | None
+    alarm_at: float | None
+    last_at: float | None
+    spark: tuple[tuple[int, float], ...]
+    told: Document
+
+    @property
+    def judging(self) -> bool:
+        """Whether it can speak of a change: self-tests cannot."""
+        return self.stream not in SELF_TESTS
+
+    @property
+    def alarming(self) -> bool:
+        """Whether it stands at an alarm that nobody has acknowledged."""
+        return self.status == "drift" and not self.acknowledged
+
+    def sentence(self) -> str:
+        """Return what was found, in words."""
+        text = self.told.get("sentence")
+        if self.status == "unmeasured" or not isinstance(text, str):
+            return f"Not measured: {self.reason} ({self.pairs:,} pairs)." if self.reason else ""
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that is in force: calls of a prompt that ask for one model are sent to another."""
+
+    group: str
+    asked: str
+    to: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A ledger at a glance."""
+
+    ledger: str
+    now: float
+    status: Status
+    rows: tuple[Row, ...]
+    """alarms first, the newest of them on top; then what is not measured; self-tests last"""
+    streams: tuple[Row, ...]
+    """the same of all pairs of each stream"""
+    routes: tuple[Route, ...]
+    today: Day
+    cache: CacheUse
+    notices: tuple[Notice, ...]
+    judged_at: float | None
+    """when a verdict was last written"""
+    last_pair_at: float | None
+    pairs: int
+    recorded_content: bool
+
+    @property
+    def alarms(self) -> tuple[Row, ...]:
+        """The alarms that nobody has acknowledged, self-tests included."""
+        return tuple(row for row in self.rows if row.alarming)
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return len({row.group for row in self.rows})
+
+
+def read_overview(
+    ledger: str | Path, *, known: Summaries | None = None, now: float | None = None
+) -> Overview:
+    """Read where everything stands. `known` is kept by who reads often; `now` is for tests.
+
+    Raises InputFileError when there is no ledger, or it cannot be read.
+    """
+    at = time.time() if now is None else now
+    with reading(ledger) as connection:
+        documents = verdict_documents(connection, known=Summaries() if known is None else known)
+        routed = {epoch for _, epoch in noted_epochs(connection).routed}
+        stand = standing(documents)
+        use = cache_use(connection)
+        return Overview(
+            ledger=str(ledger),
+            now=at,
+            status=overall(stand),
+            rows=ordered([row_of(told, routed) for told in stand]),
+            streams=tuple(row_of(told, routed) for told in documents),
+            routes=routes_in_force(connection),
+            today=_today(connection, at),
+            cache=replace(use, saved_usd=saved_usd(use)),
+            notices=notices(connection),
+            judged_at=connection.execute(select(func.max(schema.verdict.c.at))).scalar_one(),
+            last_pair_at=connection.execute(select(func.max(schema.tally.c.last_at))).scalar_one(),
+            pairs=_compared(connection),
+            recorded_content=has_content(connection),
+        )
+
+
+def row_of(told: Document, routed: set[int]) -> Row:
+    """Return a document, or its summary, as a row."""
+    moments = told.get("moments", {})
+    return Row(
+        group=told.get("group", WHOLE_STREAM),
+        stream=told["stream"],
+        epoch=told["epoch"],
+        status=told["status"],
+        reason=told["reason"],
+        acknowledged=bool(told.get("acknowledged")),
+        routed=told["stream"] == "candidate" and told["epoch"] in routed,
+        pairs=told["pairs"],
+        log10_evidence=told["log10_evidence"],
+        log10_threshold=told["log10_threshold"],
+        control=told.get("control_model", ""),
+        candidate=told.get("candidate_model", ""),
+        since=_at(moments.get("onset")),
+        since_low=_at(moments.get("onset_low")),
+        since_high=_at(moments.get("onset_high")),
+        alarm_at=_at(moments.get("alarm")),
+        last_at=_at(moments.get("last")),
+        spark=tuple((int(point[0]), float(point[2])) for point in told.get("curve") or ()),
+        told=told,
+    )
+
+
+def verdict_of_row(row: Row) -> Verdict:
+    """Return the verdict of a row that was made of a whole document."""
+    return verdict_of({**row.told, "acknowledged": row.acknowledged})
+
+
+def ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return rows as people want them: what needs somebody first."""
+
+    def place(row: Row) -> tuple[int, float, str, str]:
+        rank = 0 if row.alarming else {"unmeasured": 2, "drift": 3, "no_drift": 4}[row.status]
+        if not row.judging:
+            rank = rank or 1
+            rank += 4 if rank > 1 else 0
+        newest = -(row.alarm_at or 0.0) if row.alarming else -(row.log10_evidence - row.log10_threshold)
+        return rank, newest, row.group, row.stream
+
+    return tuple(sorted(rows, key=place))
+
+
+def routes_in_force(connection: Connection) -> tuple[Route, ...]:
+    """Return the routes that nobody has ended, oldest first."""
+    table, found = schema.occurrence, dict[tuple[str, str], Route]()
+    query = select(table.c.at, table.c.kind, table.c.group, table.c.detail)
+    for row in connection.execute(
+        query.where(table.c.kind.in_(("route", "acknowledge"))).order_by(table.c.id)
+    ):
+        if row.kind == "acknowledge":
+            found = {place: route for place, route in found.items() if place[0] != row.group}
+        else:
+            detail = stored_object(row.detail, "asked", "to")
+            found[row.group, detail["asked"]] = Route(row.group, detail["asked"], detail["to"], row.at)
+    return tuple(found.values())
+
+
+def has_content(connection: Connection) -> bool:
+    """Whether texts of any pair are kept."""
+    return connection.execute(select(schema.content.c.pair_id).limit(1)).first() is not None
+
+
+def _at(moment: Any) -> float | None:
+    return None if moment is None else float(moment["at"])
+
+
+def _today(connection: Connection, now: float) -> Day:
+    day, table = time.strftime("%Y-%m-%d", time.gmtime(now)), schema.spend
+    row = connection.execute(select(table).where(table.c.day == day)).first()
+    return Day(day, 0, 0.0) if row is None else Day(*row)
+
+
+def _compared(connection: Connection) -> int:
+    table = schema.tally
+    query = select(func.sum(table.c.pairs)).where(table.c.outcome == "compared")
+    return int(connection.execute(query).scalar_one() or 0)

@@ -1,0 +1,41 @@
+"""Who answered, as it was seen hour by hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, inspect, select
+
+from promptguard.core.identity import ATTRIBUTES, Sighting
+from promptguard.ledger import schema
+
+
+def sightings(connection: Connection) -> list[Sighting]:
+    """Return who answered, hour by hour; what older ledgers kept is one entry for all the time it covers."""
+    found: list[Sighting] = []
+    known = set(inspect(connection).get_table_names())
+    new, old = schema.sighting, schema.identity
+    if new.name in known:
+        columns = [new.c[name] for name in Sighting.__slots__]
+        found += [Sighting(*row) for row in connection.execute(select(*columns))]
+    if old.name in known:
+        for row in connection.execute(select(old)):
+            who = ("", row.asked, row.served, row.fingerprint, row.service_tier, row.region, "")
+            found.append(Sighting(*who, row.first_at, row.last_at, row.calls))
+    return found
+
+
+def added_up(rows: Sequence[Sighting]) -> tuple[Sighting, ...]:
+    """Add up the hours."""
+    sums: dict[tuple[str, ...], Sighting] = {}
+    for seen in rows:
+        who = (seen.origin, seen.asked, *(getattr(seen, name) for name in ATTRIBUTES))
+        known = sums.get(who)
+        sums[who] = seen if known is None else _added(known, seen)
+    return tuple(sorted(sums.values(), key=lambda seen: (seen.origin, seen.asked, seen.first_at, seen.model)))
+
+
+def _added(one: Sighting, other: Sighting) -> Sighting:
+    first, last = min(one.first_at, other.first_at), max(one.last_at, other.last_at)
+    return replace(one, first_at=first, last_at=last, calls=one.calls + other.calls)
