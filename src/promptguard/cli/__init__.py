@@ -1,8 +1,9 @@
 """The `promptguard` command: one file a command, nothing heavy imported before a command runs.
 
 To add a command: write `cli/<name>.py` with a function `run` whose parameters are its options (or, for a command that
-has commands of its own, with a typer application `app`), and add the name to `COMMANDS`. Commands are only imported when
-they are called or listed.
+has commands of its own, with a typer application `app`), and add the name to `COMMANDS`. `SHORT` is its line in the list of
+commands; `EXAMPLES`, lines of a shell, stand at the end of its help. Commands are only imported when they are called or
+listed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from promptguard.cli.exits import INTERRUPTED, WRONG_USE
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 
 COMMANDS = ("demo", "analyze", "status", "report", "plan", "cache", "acknowledge", "config", "doctor")
 DEBUG = "PROMPTGUARD_DEBUG"
+EXAMPLES = (
+    "promptguard demo                     see a change found, on real recorded answers",
+    "promptguard status                   where every prompt stands now",
+    "promptguard explain                  the newest alarm in full, and what to do",
+    "promptguard status --json            the same for programs",
+    "promptguard --install-completion     names of commands and prompts by the tab key",
+)
 
 
 def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
@@ -30,25 +39,42 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
     app = typer.Typer(
         name="promptguard",
         help="Notice when the model behind a prompt changes.",
+        epilog=examples(EXAMPLES),
         no_args_is_help=True,
-        add_completion=False,
+        # only where it is asked for: completion looks for the shell it runs in
+        add_completion=list(names) == list(COMMANDS),
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.callback()(_root)
+    app.callback()(import_module("promptguard.cli.root").run)
     for name in names:
         module = import_module(f"promptguard.cli.{name.replace('-', '_')}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
+            app.add_typer(module.app, name=name, short_help=getattr(module, "SHORT", None))
         else:
-            app.command(name)(module.run)
+            short, lines = getattr(module, "SHORT", None), getattr(module, "EXAMPLES", ())
+            app.command(name, short_help=short, epilog=examples(lines))(module.run)
     return app
+
+
+def examples(lines: Sequence[str]) -> str | None:
+    """Return the end of a help text: lines of a shell, one below the other; None where there are none."""
+    # \b keeps click from joining the lines
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Exit 1 means drift, so no fault of ours may ever end with it."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _write_any_character()
     sys.exit(_run(given))
+
+
+def _write_any_character() -> None:
+    """Let what the terminal's encoding has no sign for be written as an escape: a command must not fail for a name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(given: list[str]) -> int:
@@ -69,7 +95,7 @@ def _run(given: list[str]) -> int:
 
 
 def _called(given: list[str]) -> int:
-    if given in (["--version"], ["-V"]):
+    if given[:1] in (["--version"], ["-V"]):
         from promptguard._version import __version__
 
         print(f"promptguard {__version__}")  # noqa: T201 - what was asked for
@@ -86,7 +112,3 @@ def _called(given: list[str]) -> int:
 def _fail(message: str) -> int:
     print(f"promptguard: {message}", file=sys.stderr)  # noqa: T201
     return WRONG_USE
-
-
-def _root() -> None:
-    """Notice when the model behind a prompt changes, before the product breaks."""

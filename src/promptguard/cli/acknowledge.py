@@ -11,6 +11,12 @@ import typer
 from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.errors import ConfigurationError
 
+SHORT = "say that an alarm is known, and watch anew"
+EXAMPLES = (
+    "promptguard acknowledge triage@3",
+    "promptguard acknowledge --all",
+)
+
 
 def run(
     group: Annotated[

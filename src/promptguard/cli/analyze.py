@@ -29,6 +29,13 @@ _EXAMPLES_KEPT = 2_000
 _EXAMPLE_LENGTH = 600
 _BAD_LINES_SHOWN = 20
 
+SHORT = "judge recorded pairs of answers: did the model change"
+EXAMPLES = (
+    "promptguard analyze pairs.jsonl",
+    "zcat pairs.jsonl.gz | promptguard analyze - --json",
+    "promptguard analyze pairs.jsonl --mode monitor --horizon 1000",
+)
+
 
 def run(
     file: Annotated[

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from promptguard.cache.upkeep import Contents
     from promptguard.report.model import CacheUse
 
+SHORT = "look at the response cache on disk, or empty it"
+
 app = typer.Typer(
     help="Look at the response cache on disk, or empty it.", no_args_is_help=True, rich_markup_mode=None
 )

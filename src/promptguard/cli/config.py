@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from promptguard.settings.listing import Setting
 
+SHORT = "look at the settings and where each came from"
+
 app = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 
 SECRETS = ("PROMPTGUARD_CACHE_KEY",)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
     from promptguard.demo.story import Options, Outcome
 
+SHORT = "see a change found, on real recorded answers"
+EXAMPLES = (
+    "promptguard demo",
+    "promptguard demo --no-switch          the same without a change: no alarm",
+    "promptguard demo --task leetcode --json",
+)
+
 
 def run(
     task: Annotated[str, typer.Option(help="prime, sensitive or leetcode")] = "prime",

@@ -16,6 +16,12 @@ from promptguard.errors import ConfigurationError
 BROKEN = 1
 MARKS = {"ok": "●", "warning": "▲", "broken": "✗"}
 
+SHORT = "look at the environment and at what is covered"
+EXAMPLES = (
+    "promptguard doctor",
+    "promptguard doctor --client app.llm:client",
+)
+
 
 def run(
     ledger: Annotated[

@@ -29,6 +29,13 @@ class Row:
     usd: float | None
 
 
+SHORT = "how many pairs, days and dollars a change takes to be seen"
+EXAMPLES = (
+    "promptguard plan --shift 0.05 --pairs-per-day 200",
+    "promptguard plan --ledger .promptguard       from what was measured",
+)
+
+
 def run(
     shift: Annotated[
         list[float] | None,

@@ -11,6 +11,12 @@ import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting
 
+SHORT = "write everything a ledger says as one HTML file"
+EXAMPLES = (
+    "promptguard report -o monday.html",
+    "promptguard report --json > report.json",
+)
+
 
 def run(
     ledger: Annotated[str | None, OPTION] = None,

@@ -27,6 +27,13 @@ WIDEST_GROUP = 45
 MOST_FACTS = 12
 """Facts of identity that a terminal shows."""
 
+SHORT = "where every prompt stands now"
+EXAMPLES = (
+    "promptguard status",
+    "promptguard status --watch                   the same, live",
+    "promptguard status --json | jq .status",
+)
+
 
 def run(
     ledger: Annotated[str | None, OPTION] = None,
