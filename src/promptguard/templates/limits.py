@@ -163,6 +163,7 @@ class RenderBudget:
 
 
 _VIEWS = (KeysView, ValuesView, ItemsView)
+_TEXTS_ALONE = {str}
 
 
 def measure(value: Any, limit: int) -> int:
@@ -177,14 +178,18 @@ def measure(value: Any, limit: int) -> int:
     total = 0
     pending: list[Collection[Any]] = [(value,)]
     while pending and total <= limit:
-        for item in pending.pop():
+        parts = pending.pop()
+        if set(map(type, parts)) == _TEXTS_ALONE:  # keys, lists of names: without a step for each
+            total += SCALAR_UNITS * len(parts) + sum(map(len, parts))
+            continue
+        for item in parts:
             units = scalar_units(item)
             if units is not None:
                 total += units
                 continue
-            for parts in (item, item.values()) if type(item) is dict else (_parts(item),):
-                total += PART_UNITS * len(parts)
-                pending.append(parts)
+            for inner in (item, item.values()) if type(item) is dict else (_parts(item),):
+                total += PART_UNITS * len(inner)
+                pending.append(inner)
             total += CONTAINER_UNITS
             if total > limit:
                 break

@@ -20,6 +20,7 @@ from promptguard.templates.limits import (
 )
 
 _DEEPEST = 64
+_CONTAINERS = frozenset((list, tuple, dict))
 _ENTRY_UNITS = 2 * (PART_UNITS + SCALAR_UNITS)
 """of a key and a text, without their characters"""
 
@@ -36,8 +37,12 @@ def plain(value: Any, where: str, sizes: Sizes | None = None) -> Any:
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
+    known: Sizes = {} if sizes is None else sizes
     try:
-        return _copied(value, {} if sizes is None else sizes, 0)[0]
+        copy, size = _copied(value, known, 0)
+        if kind in _CONTAINERS:  # however small: a variable is what filters are given most
+            known[id(copy)] = copy, size
+        return copy
     except _UnusualError:
         return _made_plain(value, where, 0)
 
