@@ -25,7 +25,7 @@ class Health:
     newest: float
     """time of the newest row; 0 where there is none"""
     skew: float
-    """how far a pair lies before an earlier one, at most, in seconds"""
+    """how far a pair lies before an earlier one of its stream, at most, in seconds"""
     models: tuple[str, ...]
     """models asked, by the application and in the background"""
     pending: int
@@ -63,12 +63,13 @@ def _newest(connection: Connection) -> float:
 
 def _skew(connection: Connection) -> float:
     table = schema.pair
-    query = select(table.c.at).order_by(table.c.id.desc()).limit(LAST_PAIRS)
-    times = [float(row.at) for row in connection.execute(query)][::-1]
-    highest, skew = float("-inf"), 0.0
-    for at in times:
-        skew = max(skew, highest - at)
-        highest = max(highest, at)
+    query = select(table.c.stream, table.c.at).order_by(table.c.id.desc()).limit(LAST_PAIRS)
+    # Each stream for itself: a candidate's answer may be waited for while replays go on.
+    highest: dict[str, float] = {}
+    skew = 0.0
+    for stream, at in reversed(connection.execute(query).all()):
+        skew = max(skew, highest.get(stream, at) - at)
+        highest[stream] = max(highest.get(stream, at), at)
     return skew
 
 
