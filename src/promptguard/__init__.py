@@ -6,7 +6,7 @@ Names are loaded when first used, so that importing the package costs next to no
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptguard._version import __version__
 
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from promptguard.wrapping import clear_cache, flush, guard, is_wrapped, unwrap, wrap
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'promptguard' has no attribute {name!r}")

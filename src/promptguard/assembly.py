@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptguard._version import __version__
 from promptguard.arguments import Wanted
@@ -20,7 +20,7 @@ from promptguard.core.feasibility import of_settings
 from promptguard.core.options import Budget, Cache, Drift, Route
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError
-from promptguard.guarding import Interceptor, Services
+from promptguard.guarding import Interceptor, Replies, Services, SharedCalls
 
 if TYPE_CHECKING:
     from promptguard.background.counting import Counting
@@ -97,7 +97,7 @@ class Assembly:
         return groups_of(self._directory, (self._wanted.drift or Drift()).max_groups)
 
     @cached_property
-    def _cached(self) -> tuple[Any, Any, Settings]:
+    def _cached(self) -> tuple[Replies | None, SharedCalls | None, Settings]:
         """The response cache, its calls on their way, and the settings with the secret that keys digests of credentials.
 
         What outlives the process (entries on disk, stored requests) needs the same secret next time.

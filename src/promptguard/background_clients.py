@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from promptguard import sdks
 from promptguard.core.background_call import BackgroundClient, NoBackgroundClient
+from promptguard.core.http_types import HttpClient
 from promptguard.core.options import Replay, Shadow
 from promptguard.errors import ConfigurationError
 from promptguard.sdks import SdkFamily
@@ -41,7 +42,7 @@ class HttpSettings(Protocol):
     def usable(self) -> bool:
         """Whether any call can be made with what can be built."""
 
-    def build(self) -> Any:
+    def build(self) -> object:
         """Return another client like it, for background work alone."""
 
 
@@ -64,7 +65,7 @@ class Wish:
         return None if replay is None else cls("Replay", replay.client, 4, ledger)
 
 
-def makers_for(client: Any, family: SdkFamily, slots: Sequence[Slot], wish: Wish | None) -> list[Maker]:
+def makers_for(client: object, family: SdkFamily, slots: Sequence[Slot], wish: Wish | None) -> list[Maker]:
     """Return, for each place of an HTTP client in an SDK client, what makes its background client.
 
     Raises ConfigurationError for a factory that does not return a fresh client of the same SDK.
@@ -90,7 +91,7 @@ def _from_factory(family: SdkFamily, slot: Slot, factory: _FactoryClients) -> Ba
     return _over_slot(family, _like(slot, factory.take(), family))
 
 
-def maker_for_http(http: Any, wish: Wish | None) -> Maker:
+def maker_for_http(http: HttpClient, wish: Wish | None) -> Maker:
     """Return what makes the background client of an httpx or httpx2 client that is given to `guard()`.
 
     Raises ConfigurationError for a factory that does not return a fresh client of one of these.
@@ -102,32 +103,39 @@ def maker_for_http(http: Any, wish: Wish | None) -> Maker:
         return NoBackgroundClient
     if wish.factory is not None:
         made = _FactoryClients(wish, lambda product: _check_http(product, [http], wish))
-        return _logged(lambda: HttpBackgroundClient(adopted(made.take())))
+        return _logged(lambda: HttpBackgroundClient(adopted(_http_client(made.take()))))
     settings = client_settings(http, connections=wish.connections)
     _tell(wish, "the HTTP client", settings.obstacles)
     return _logged(lambda: HttpBackgroundClient(settings.build())) if settings.usable else NoBackgroundClient
 
 
-def obstacles_of(http: Any) -> tuple[str, ...]:
+def obstacles_of(http: object) -> tuple[str, ...]:
     """Return what of an HTTP client, guarded or not, cannot be built again for background calls, and why."""
     return _settings(http, connections=1).obstacles
 
 
-def _settings(http: Any, connections: int) -> HttpSettings:
+def _settings(http: object, connections: int) -> HttpSettings:
     from promptguard.http import botocore_background, botocore_session, owned_client
 
     if botocore_session.is_client(http):
         return botocore_background.session_settings(http, connections=connections)
-    return owned_client.client_settings(http, connections=connections)
+    return owned_client.client_settings(_http_client(http), connections=connections)
 
 
-def _over(family: SdkFamily, owner: Any, http: Any) -> BackgroundClient:
+def _http_client(http: object) -> HttpClient:
+    from promptguard.http.family import is_client
+
+    assert is_client(http)  # noqa: S101 - `wrap()`, `guard()` and `_check_http` have looked
+    return http
+
+
+def _over(family: SdkFamily, owner: object, http: object) -> BackgroundClient:
     """Return what asks again through `http`: the SDK's own copy where that is needed, plain HTTP elsewhere."""
     from promptguard.http.background_client import HttpBackgroundClient
     from promptguard.http.family import family_of
 
     made = family.background_client(owner, http, getattr(family_of(http), "Response", object))
-    return HttpBackgroundClient(http) if made is None else made
+    return HttpBackgroundClient(_http_client(http)) if made is None else made
 
 
 def _over_slot(family: SdkFamily, slot: Slot) -> BackgroundClient:
@@ -136,11 +144,12 @@ def _over_slot(family: SdkFamily, slot: Slot) -> BackgroundClient:
     from promptguard.http.transport import original_of
 
     http = original_of(slot.http) or slot.http
-    adopt = botocore_background.adopted if botocore_session.is_client(http) else owned_client.adopted
-    return _over(family, slot.owner, adopt(http))
+    if botocore_session.is_client(http):
+        return _over(family, slot.owner, botocore_background.adopted(http))
+    return _over(family, slot.owner, owned_client.adopted(_http_client(http)))
 
 
-def _like(slot: Slot, product: Any, family: SdkFamily) -> Slot:
+def _like(slot: Slot, product: object, family: SdkFamily) -> Slot:
     """Return the place in a factory's client that answers to `slot`: of the same kind, where there are two."""
     from promptguard.http.family import is_async
 
@@ -174,7 +183,7 @@ class _FactoryClients:
         return product
 
 
-def _check_sdk(product: object, client: Any, family: SdkFamily, wish: Wish) -> None:
+def _check_sdk(product: object, client: object, family: SdkFamily, wish: Wish) -> None:
     """Raise ConfigurationError unless a factory's `product` is a fresh client of the same SDK as `client`."""
     if sdks.family_of(product) is not family or not family.slots(product):
         _refuse(product, f"a fresh client of {family.NAME}, as the one you wrap", wish)
@@ -183,7 +192,7 @@ def _check_sdk(product: object, client: Any, family: SdkFamily, wish: Wish) -> N
         _check_http(slot.http, ours, wish)
 
 
-def _check_http(product: Any, ours: list[Any], wish: Wish) -> None:
+def _check_http(product: object, ours: list[object], wish: Wish) -> None:
     """Raise ConfigurationError unless `product` is an open HTTP client that shares nothing with those of `ours`."""
     from promptguard.http import botocore_session, transport
 
@@ -201,7 +210,7 @@ def _check_http(product: Any, ours: list[Any], wish: Wish) -> None:
         )
 
 
-def _parts(http: Any) -> list[object]:
+def _parts(http: object) -> list[object]:
     """Return an HTTP client and what it sends through."""
     from promptguard.http.transport import original_of
 

@@ -11,10 +11,9 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from promptguard.core.canonical import canonical_json, digest
 
@@ -74,7 +73,7 @@ class Groups:
     def __len__(self) -> int:
         return len(self._known)
 
-    def of_instructions(self, instructions: tuple[Any, ...]) -> str:
+    def of_instructions(self, instructions: tuple[object, ...]) -> str:
         """Return the group of a call without a template: `system:` and 12 hex digits, or OTHER. Never raises."""
         try:
             raw = hashlib.blake2b(canonical_json(instructions), digest_size=16).digest()
@@ -114,7 +113,7 @@ class Groups:
         with self._lock:
             self._known.update(group for group in groups if group != OTHER)
 
-    def masked(self, instructions: tuple[Any, ...]) -> Any:
+    def masked(self, instructions: tuple[object, ...]) -> object:
         """Return instructions with what varies in their texts masked; everything else is as it was."""
         texts: list[str] = []
         _gather(instructions, texts)
@@ -129,7 +128,7 @@ class Groups:
         self._lock = threading.Lock()
 
 
-def _gather(value: Any, texts: list[str]) -> None:
+def _gather(value: object, texts: list[str]) -> None:
     if isinstance(value, str):
         texts.append(value)
     elif isinstance(value, dict):
@@ -140,7 +139,7 @@ def _gather(value: Any, texts: list[str]) -> None:
             _gather(inner, texts)
 
 
-def _replaced(value: Any, texts: Any) -> Any:
+def _replaced(value: object, texts: Iterator[str]) -> object:
     if isinstance(value, str):
         return next(texts)
     if isinstance(value, dict):

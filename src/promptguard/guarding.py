@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from promptguard import wire
 from promptguard.core import effects as do
@@ -37,6 +37,29 @@ BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
 CLUSTER: ContextVar[str | None] = ContextVar("promptguard_cluster", default=None)
 GROUP: ContextVar[str | None] = ContextVar("promptguard_group", default=None)
 TAGS: ContextVar[tuple[str, ...]] = ContextVar("promptguard_cache_tags", default=())
+
+
+class Replies(Protocol):
+    """What a cache is on the caller's path. Either may raise."""
+
+    def get(self, key: str) -> StoredReply | None:
+        """Return the reply kept under `key`, or None."""
+
+    def put(self, key: str, reply: StoredReply) -> None:
+        """Keep `reply` under `key`."""
+
+
+class SharedCalls(Protocol):
+    """Equal calls on their way. Any of these may raise."""
+
+    def join(self, keys: tuple[str, ...], seconds: float) -> do.Joined:
+        """Lead the first of `keys` that is free, or wait for one, at most `seconds`."""
+
+    async def join_async(self, keys: tuple[str, ...], seconds: float) -> do.Joined:
+        """Do the same without blocking the loop."""
+
+    def complete(self, leader: object, reply: StoredReply | None, outcome: do.Outcome) -> None:
+        """End the call that `leader` leads, and wake who waits for it."""
 
 
 _GOOD_NEWS = frozenset({"cache_recovered"})
@@ -69,8 +92,8 @@ class Interceptor:
         settings: Settings,
         *,
         groups: Groups,
-        cache: Any,
-        single_flight: Any = None,
+        cache: Replies | None,
+        single_flight: SharedCalls | None = None,
         telemetry: Telemetry | None,
         make_client: Callable[[], BackgroundClient],
         serve: Callable[[Interceptor], Services] = lambda _guard: NO_SERVICES,
@@ -105,7 +128,7 @@ class Interceptor:
             None if cache_option is None or cache_option.draw == "turn" else self._draw
         )
         self._identities = RecentModels()
-        self._perform: dict[type, Callable[[Any], Any]] = {
+        self._perform: dict[type, Callable[..., object]] = {
             do.Lookup: self._lookup,
             do.Choose: self._choose,
             do.Save: self._save,
@@ -218,29 +241,31 @@ class Interceptor:
         if not self._closed and not is_unsafe():
             self._connect(self._serve(self))
 
-    def perform(self, effect: do.Effect) -> Any:
+    def perform(self, effect: do.Effect) -> object:
         """Perform an effect that returns at once."""
         return self._perform[type(effect)](effect)
 
     def join(self, effect: do.Join) -> do.Joined:
         """Lead equal calls or wait for the one that does; alone where that fails."""
+        if self._single_flight is None:
+            return do.ALONE
         try:
-            joined: do.Joined = self._single_flight.join(effect.keys, effect.seconds)
+            return self._single_flight.join(effect.keys, effect.seconds)
         except Exception as error:  # noqa: BLE001 - a call that cannot be shared is made
             self.fault("single flight", error)
             return do.ALONE
-        return joined
 
     async def join_async(self, effect: do.Join) -> do.Joined:
         """Do as `join` does, without blocking the loop."""
+        if self._single_flight is None:
+            return do.ALONE
         try:
-            joined: do.Joined = await self._single_flight.join_async(effect.keys, effect.seconds)
+            return await self._single_flight.join_async(effect.keys, effect.seconds)
         except Exception as error:  # noqa: BLE001
             self.fault("single flight", error)
             return do.ALONE
-        return joined
 
-    def leave(self, leader: Any) -> None:
+    def leave(self, leader: object) -> None:
         """Give up the lead, if it is still held."""
         self._complete(do.Complete(leader, None, "gone"))
 
@@ -269,11 +294,10 @@ class Interceptor:
 
     def _lookup(self, effect: do.Lookup) -> StoredReply | None:
         try:
-            found: StoredReply | None = self.cache.get(effect.key)
+            return None if self.cache is None else self.cache.get(effect.key)
         except Exception as error:  # noqa: BLE001 - a dead cache is a miss
             self.fault("cache lookup", error)
             return None
-        return found
 
     def _choose(self, effect: do.Choose) -> int:
         return self._turns.next(effect.key, effect.count)
@@ -290,13 +314,15 @@ class Interceptor:
 
     def _complete(self, effect: do.Complete) -> None:
         try:
-            self._single_flight.complete(effect.leader, effect.reply, effect.outcome)
+            if self._single_flight is not None:
+                self._single_flight.complete(effect.leader, effect.reply, effect.outcome)
         except Exception as error:  # noqa: BLE001 - who waits has a deadline
             self.fault("single flight", error)
 
     def _save(self, effect: do.Save) -> None:
         try:
-            self.cache.put(effect.key, effect.reply)
+            if self.cache is not None:
+                self.cache.put(effect.key, effect.reply)
         except Exception as error:  # noqa: BLE001 - a dead cache keeps nothing
             self.fault("cache save", error)
 

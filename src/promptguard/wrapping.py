@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from promptguard import sdks
 from promptguard.arguments import wanted
@@ -146,6 +146,7 @@ def guard(
 
     original = transport.original_of(http_client) or http_client
     _usable(original, "guard(http_client)", transport)
+    assert transport.is_client(original)  # noqa: S101 - `_usable` has checked
     assembly = Assembly(
         wanted(
             ledger=ledger,
@@ -162,8 +163,7 @@ def guard(
         )
     )
     maker = maker_for_http(original, assembly.background_wish)
-    made: H = transport.guarded(original, assembly.guard(maker))
-    return made
+    return cast("H", transport.guarded(original, assembly.guard(maker)))
 
 
 def _family_or_http(client: object, doing: str) -> SdkFamily | None:
@@ -182,7 +182,7 @@ def _renews(client: object) -> bool:
     return any(getattr(client, name, None) is not None for name in _RENEWED_BY)
 
 
-def _usable(http: Any, whose: str, *seams: ModuleType) -> None:
+def _usable(http: object, whose: str, *seams: ModuleType) -> None:
     """Raise UnknownClient or ConfigurationError unless `http` can be guarded, by one of `seams` if there are any."""
     from promptguard.http.transport import original_of
 
@@ -199,7 +199,7 @@ def _usable(http: Any, whose: str, *seams: ModuleType) -> None:
         raise ConfigurationError("this client is closed already: use a fresh one")
 
 
-def _seam(http: Any) -> ModuleType | None:
+def _seam(http: object) -> ModuleType | None:
     """Return the module that guards what an SDK sends through, or None where nobody knows it."""
     from promptguard.http import botocore_session, transport
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS
@@ -90,7 +90,7 @@ class StreamFold:
     unsaved: set[str] = field(default_factory=set)
     curves: dict[str, Curve] = field(default_factory=dict)
     explained: dict[str, Verdict] = field(default_factory=dict)
-    onsets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    onsets: dict[str, dict[str, object]] = field(default_factory=dict)
     """where the onset of each group's change lies, as looked up when it was explained"""
 
     def take(self, row: Row) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from promptguard import wire
 from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import read_control
@@ -22,7 +20,7 @@ def pair_prior(pairing: Pairing, job: Job) -> None:
         pairing.settle("replay", job.prior_ticket, row)
 
 
-def _row(pairing: Pairing, job: Job, prior: StoredReply) -> dict[str, Any]:
+def _row(pairing: Pairing, job: Job, prior: StoredReply) -> dict[str, object]:
     stored, fresh = _read(job, prior), read_control(job)
     if stored.error:
         return pairing.lost("replay", job.group, "control_error", stored.error)

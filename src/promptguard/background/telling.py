@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
 
 from promptguard.background.folding import WHOLE, Place, StreamFold
 from promptguard.ledger.folds import Folds, Told
@@ -45,7 +44,7 @@ class Teller:
 
     def _document(
         self, known: StreamFold, stream: str, epoch: int, name: str, *, fully: bool, effect_from: int | None
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, object] | None:
         verdict, anew = known.told(name, fully=fully, effect_from=effect_from if name == WHOLE else None)
         document = verdict.to_dict()
         document["epoch"] = epoch
@@ -64,7 +63,7 @@ class Teller:
 
     def _change(
         self, known: StreamFold, stream: str, epoch: int, name: str, verdict: Verdict, *, anew: bool
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return where alarm, onset and the ends of its interval lie; looked up when the change was explained anew."""
         if verdict.alarm_at is None or verdict.onset is None:
             known.onsets.pop(name, None)
@@ -81,7 +80,7 @@ class Teller:
             }
         return known.onsets[name]
 
-    def _looked_up(self, stream: str, epoch: int, name: str, number: int) -> dict[str, Any] | None:
+    def _looked_up(self, stream: str, epoch: int, name: str, number: int) -> dict[str, object] | None:
         row = self._folds.nth_pair(stream, epoch, name, number)
         return None if row is None else _moment(number, (row.call, row.at, row.banked_call))
 
@@ -94,6 +93,6 @@ class Teller:
         return [[number, row.id] for number, row in rows if row is not None]
 
 
-def _moment(number: int, place: Place) -> dict[str, Any]:
+def _moment(number: int, place: Place) -> dict[str, object]:
     call, at, banked_call = place
     return {"pair": number, "call": call, "at": at, "banked_call": banked_call}

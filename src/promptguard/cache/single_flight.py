@@ -13,13 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Literal
 
-from promptguard.core.effects import ALONE, Joined
+from promptguard.core.effects import ALONE, Joined, Outcome
 from promptguard.core.model import StoredReply
 from promptguard.lifetime.forks import survive_fork
-
-Outcome = Literal["saved", "failed", "gone", "unsaved"]
 
 MOST_FAILURES = 2
 """Leaders in a row that may fail before those who wait are let go: during an outage they must not queue up."""
@@ -94,8 +91,9 @@ class SingleFlight:
                 return decided
             failures = found.failures
 
-    def complete(self, leader: SharedCall, reply: StoredReply | None, outcome: Outcome) -> None:
-        """End a call and wake who waits; only the first call counts."""
+    def complete(self, leader: object, reply: StoredReply | None, outcome: Outcome) -> None:
+        """End the call of a `SharedCall` and wake who waits; only the first call counts."""
+        assert isinstance(leader, SharedCall)  # noqa: S101 - of `join`, and opaque to who brings it back
         with self._lock:
             if leader.outcome is not None:
                 return
@@ -167,7 +165,7 @@ def _wake(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) 
         loop.call_soon(_wake, loop, futures)
 
 
-def _loop() -> Any:
+def _loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import diskcache
 from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_RAW
@@ -23,7 +23,7 @@ from promptguard.cache.entry import MAX_ENTRY_BYTES, BadEntry
 DATABASE = "cache.db"
 OPEN_WAIT_MS = 2_000
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, object] = {
     **DEFAULT_SETTINGS,
     "statistics": 0,
     "tag_index": 0,
@@ -40,35 +40,35 @@ _COUNTS = frozenset(METADATA)
 class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """Keys are text, values bytes; anything else is refused and never interpreted."""
 
-    def put(self, key: Any) -> tuple[str, bool]:
+    def put(self, key: object) -> tuple[str, bool]:
         """Return the columns of a key."""
         if type(key) is not str:
             raise TypeError("a cache key is text")
         return key, True
 
-    def get(self, key: Any, raw: Any) -> str:
+    def get(self, key: object, raw: object) -> str:
         """Return the key of a row."""
         if not raw or type(key) is not str:
             raise BadEntry("foreign key")
         return key
 
-    def store(self, value: Any, read: Any, key: Any = None) -> tuple[int, int, None, memoryview]:  # noqa: ARG002
+    def store(self, value: object, read: object, key: object = None) -> tuple[int, int, None, memoryview]:  # noqa: ARG002
         """Return the columns of a value."""
         if type(value) is not bytes or read:
             raise TypeError("a cache value is bytes")
         return 0, MODE_RAW, None, memoryview(value)
 
-    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> bytes:
+    def fetch(self, mode: object, filename: object, value: object, read: object) -> bytes:
         """Return the value of a row."""
         if mode != MODE_RAW or filename is not None or read or type(value) is not bytes:
             raise BadEntry("foreign row")
         return value
 
-    def filename(self, key: Any = None, value: Any = None) -> NoReturn:  # noqa: ARG002
+    def filename(self, key: object = None, value: object = None) -> NoReturn:  # noqa: ARG002
         """Refuse: no value has a file."""
         raise TypeError("no value is kept in a file of its own")
 
-    def remove(self, file_path: Any) -> None:
+    def remove(self, file_path: object) -> None:
         """Delete nothing: no row of ours names a file; one that does was put there by somebody else."""
 
 
@@ -104,7 +104,7 @@ class StrictStore(diskcache.Cache):  # type: ignore[misc]
             connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._timeout)}")
         return self._connection
 
-    def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+    def reset(self, key: str, value: object = ENOVAL, update: bool = True) -> object:
         """Set our own settings; a row that somebody else put into the Settings table has no effect."""
         if key in _COUNTS:
             return super().reset(key, value, update)

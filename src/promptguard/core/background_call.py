@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from promptguard.core.model import Headers
 
@@ -49,7 +49,7 @@ class BackgroundClient(Protocol):
     def ask(
         self,
         url: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, object],
         headers: Mapping[str, str],
         timeout: Mapping[str, float | None],
     ) -> BackgroundResponse:
@@ -72,7 +72,7 @@ class NoBackgroundClient:
     def ask(
         self,
         url: str,  # noqa: ARG002 - the interface of background clients
-        body: Mapping[str, Any],  # noqa: ARG002
+        body: Mapping[str, object],  # noqa: ARG002
         headers: Mapping[str, str],  # noqa: ARG002
         timeout: Mapping[str, float | None],  # noqa: ARG002
     ) -> BackgroundResponse:

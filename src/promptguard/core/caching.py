@@ -8,25 +8,24 @@ Pure, like the flow it belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Mapping
 
 from promptguard.core import effects as do
 from promptguard.core.body_completeness import broken_off
 from promptguard.core.context import CallContext, CallState
 from promptguard.core.events import CacheLooked
 from promptguard.core.key import cache_key
-from promptguard.core.model import Ambiguous, Reading, Request, StoredReply, header
+from promptguard.core.model import Ambiguous, BodyEnd, Reading, Request, StoredReply, header
 from promptguard.core.options import Cache
 from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable, wants_variety
 
-Steps = Generator[do.Effect, Any, None]
+_ENDED: Mapping[BodyEnd, do.Outcome] = {"cut": "failed", "closed": "gone"}
 
 LONGEST_WAIT = 600.0
 """Seconds that a call waits for an equal one, at most, when it has no read timeout of its own."""
 
 
-def answered(call: CallState, ctx: CallContext, cache: Cache) -> Generator[do.Effect, Any, bool]:
+def answered(call: CallState, ctx: CallContext, cache: Cache) -> do.Steps[bool]:
     """Answer from the cache if possible; tell the reason if not. True when the call is answered."""
     found = _keys(call, ctx, cache)
     if isinstance(found, str):
@@ -88,7 +87,7 @@ def _keys(call: CallState, ctx: CallContext, cache: Cache) -> tuple[str, ...] | 
 
 def _look(
     call: CallState, ctx: CallContext, cache: Cache, keys: tuple[str, ...]
-) -> Generator[do.Effect, Any, tuple[StoredReply | None, dict[str, StoredReply | None]]]:
+) -> do.Steps[tuple[StoredReply | None, dict[str, StoredReply | None]]]:
     """Return the entry to serve, or the keys that are free with what lies there and may not be served."""
     held: list[tuple[str, StoredReply]] = []
     free: dict[str, StoredReply | None] = {}
@@ -112,7 +111,7 @@ def _why_not(entry: StoredReply, call: CallState, ctx: CallContext, cache: Cache
 
 def _join(
     call: CallState, ctx: CallContext, cache: Cache, free: tuple[str, ...]
-) -> Generator[do.Effect, Any, StoredReply | None]:
+) -> do.Steps[StoredReply | None]:
     """Return the answer of an equal call; or None when this call goes on, as their leader or alone."""
     limit = call.request.timeout.get("read")
     joined: do.Joined = yield do.Join(free, LONGEST_WAIT if limit is None else min(limit, LONGEST_WAIT))
@@ -135,7 +134,7 @@ def _tell_miss(
     cache: Cache,
     free: dict[str, StoredReply | None],
     took: float,
-) -> Steps:
+) -> do.Steps[None]:
     """Tell that nothing was served; of an entry whose model changed, that it was passed over, and pair it if asked."""
     lying = free.get(call.key or "")
     changed = lying is not None and _why_not(lying, call, ctx, cache) == CHANGED
@@ -147,7 +146,7 @@ def _tell_miss(
 
 def keep(
     call: CallState, ctx: CallContext, head: do.Head, body: do.Body, reading: Reading, *, marks_end: bool
-) -> Generator[do.Effect, Any, bool]:
+) -> do.Steps[bool]:
     """Keep an answer that may be served again, and give it to those who wait; returns whether it was kept.
 
     `marks_end`: a streamed answer says itself that it is over. Where none does, one that was closed early cannot be told
@@ -161,10 +160,7 @@ def keep(
     reason = broken_off(head, body, streamed=call.facts.streamed and marks_end) or unsaved(reading)
     if reason is not None:
         yield do.Emit(CacheLooked("bypass", call.group, call.answering, f"not saved: {reason}"))
-        ended = (
-            "unsaved" if reading.complete else {"cut": "failed", "closed": "gone"}.get(body.end, "unsaved")
-        )
-        yield from complete(call, None, ended)
+        yield from complete(call, None, "unsaved" if reading.complete else _ENDED.get(body.end, "unsaved"))
         return False
     entry = _entry(call, ctx, head, body, reading)
     yield do.Save(call.key, entry)
@@ -172,7 +168,7 @@ def keep(
     return True
 
 
-def complete(call: CallState, reply: StoredReply | None, outcome: Any) -> Steps:
+def complete(call: CallState, reply: StoredReply | None, outcome: do.Outcome) -> do.Steps[None]:
     """Tell those who wait for this call, if any could."""
     leader, call.leader = call.leader, None
     if leader is not None:

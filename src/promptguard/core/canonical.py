@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 VERSION = 1
 """Version of the canonical form; part of every digest."""
@@ -22,7 +21,7 @@ VERSION = 1
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: object) -> bytes:
     """Return the canonical bytes of a plain JSON value.
 
     Raises ValueError for NaN, infinities and cycles, TypeError for anything JSON cannot say, and
@@ -31,7 +30,7 @@ def canonical_json(value: Any) -> bytes:
     return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
-def digest(domain: str, value: Any) -> str:
+def digest(domain: str, value: object) -> str:
     """Return `sha256:<64 hex digits>` over the canonical bytes of `value`.
 
     `domain` says what the digest is for ("messages", "prompt"): equal values in two domains have two digests,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
@@ -57,7 +56,7 @@ class CallState:
     prompt: PromptReference | None = None
     key: str | None = None
     """where the answer will be kept"""
-    leader: Any = None
+    leader: object = None
     """of the leader of equal calls"""
     prior: StoredReply | None = None
     """the cached answer that this call's own replaces and is paired with"""

@@ -6,8 +6,9 @@ perform them, for threads and for asyncio over httpx and for botocore. Every eff
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from promptguard.core.events import Event
 from promptguard.core.model import BodyEnd, Facts, Headers, Identity, PromptReference, Request, StoredReply
@@ -45,11 +46,15 @@ class Joined:
 
     reply: StoredReply | None = None
     key: str | None = None
-    leader: Any = None
+    leader: object = None
     """the leader's, to be given back by `Complete`; opaque here"""
 
 
 ALONE = Joined()
+
+
+Outcome = Literal["saved", "failed", "gone", "unsaved"]
+"""How a leader's call ended; `Complete` says what each means for who waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,9 @@ class Complete:
     that may not be shared, so each of them asks for itself.
     """
 
-    leader: Any
+    leader: object
     reply: StoredReply | None
-    outcome: Literal["saved", "failed", "gone", "unsaved"]
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +213,7 @@ Effect = (
     | Forfeit
     | Emit
 )
+
+T = TypeVar("T")
+Steps = Generator[Effect, Any, T]
+"""Part of a flow that returns T. What it is sent depends on the effect it yielded, which no type can say: so `Any`."""

@@ -8,7 +8,6 @@ every reader comes to the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from promptguard.core.streams import SELF_TESTS
 
@@ -37,9 +36,9 @@ class Epochs:
         place = (stream, EVERY_GROUP if stream in SELF_TESTS else group)
         return epoch <= self._closed.get(place, 0)
 
-    def apply(self, noted: Mapping[str, Any]) -> None:
+    def apply(self, noted: Mapping[str, object]) -> None:
         """Take one alarm, route or acknowledgement; anything else begins nothing."""
-        stream, group = noted["stream"], noted["group"]
+        stream, group = str(noted["stream"]), str(noted["group"])
         if noted["kind"] == "route":
             self._routes.add(group)
             self.routed.add((group, self._begin("candidate", group)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from promptguard.core.mistakes import refused, shown
 from promptguard.core.model import Finding, Request
@@ -40,7 +40,7 @@ class Members:
     """member → what it keeps at the provider; a background copy leaves it out, so that such calls may be paired"""
     within: Mapping[str, Members | Kinds | Words] = field(default_factory=dict)
 
-    def look(self, value: Any, path: str, found: list[Finding]) -> None:
+    def look(self, value: object, path: str, found: list[Finding]) -> None:
         """Add what is found in an object, or in each object of a list, to `found`."""
         if isinstance(value, list):
             for item in value:
@@ -52,7 +52,7 @@ class Members:
                 if name in value:
                     inner.look(value[name], f"{path}{name}.", found)
 
-    def _tell(self, value: Mapping[str, Any], path: str, found: list[Finding]) -> None:
+    def _tell(self, value: Mapping[str, object], path: str, found: list[Finding]) -> None:
         for name in value.keys() - self.harmless - self.within.keys():
             said = value[name]
             if name in self.stateful:
@@ -77,7 +77,7 @@ class Kinds:
     untyped: Members | None = None
     """of an object without a type; None: as of any other"""
 
-    def look(self, value: Any, path: str, found: list[Finding]) -> None:
+    def look(self, value: object, path: str, found: list[Finding]) -> None:
         """Add what is found in an object, or in each object of a list, to `found`."""
         if isinstance(value, list):
             for item in value:
@@ -101,7 +101,7 @@ class Words:
     harmless: frozenset[str]
     stateful: Mapping[str, str] = field(default_factory=dict)
 
-    def look(self, value: Any, path: str, found: list[Finding]) -> None:
+    def look(self, value: object, path: str, found: list[Finding]) -> None:
         """Add the names that are not harmless to `found`."""
         words = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
         place = path.removesuffix(".")
@@ -126,7 +126,7 @@ class Known:
     source: str = ""
     """where the fields are documented, for people"""
 
-    def examine(self, request: Request, body: Mapping[str, Any]) -> tuple[Finding, ...]:
+    def examine(self, request: Request, body: Mapping[str, object]) -> tuple[Finding, ...]:
         """Return what in a request is stateful, kept at the provider, or unknown; () for a call that may be repeated."""
         found: list[Finding] = []
         self.body.look(body, "", found)
@@ -147,12 +147,12 @@ def _first(finding: Finding) -> tuple[int, str]:
     return ("stateful", "unknown", "kept").index(finding.effect), finding.name
 
 
-def _says(value: Any) -> bool:
+def _says(value: object) -> bool:
     """Whether a member asks for anything: null, false and nothing at all do not."""
     return value is not None and value is not False and value not in ("", [])
 
 
-def named(name: Any) -> str:
+def named(name: object) -> str:
     """Return a name that may be counted, logged and shown."""
     return name if isinstance(name, str) and _NAME.fullmatch(name) else UNREADABLE
 
@@ -173,7 +173,7 @@ def each(why: str, text: str) -> dict[str, str]:
 
 
 def objected(
-    findings: Iterable[Finding], body: Mapping[str, Any], said: Mapping[str, FieldEffect], *, kept: bool
+    findings: Iterable[Finding], body: Mapping[str, object], said: Mapping[str, FieldEffect], *, kept: bool
 ) -> str | None:
     """Return why a call may not be repeated, or None when it may be.
 

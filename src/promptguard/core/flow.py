@@ -8,9 +8,8 @@ the answer, and finishes when the caller is done with it, so that a streamed ans
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from typing import Literal
 
 from promptguard.core import effects as do
 from promptguard.core.caching import answered, complete, keep
@@ -21,7 +20,7 @@ from promptguard.core.model import Reading, Request
 from promptguard.core.policy import Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
 
-Flow = Generator[do.Effect, Any, None]
+Flow = do.Steps[None]
 
 _ROUTE_KEPT = frozenset({408, 409, 429})  # the SDK retries these; they are not about the model's name
 
@@ -102,7 +101,7 @@ def _take_tickets(call: CallState, ctx: CallContext) -> None:
             call.tickets[name] = ticket
 
 
-def _send(call: CallState, ctx: CallContext) -> Generator[do.Effect, Any, do.Head | None]:
+def _send(call: CallState, ctx: CallContext) -> do.Steps[do.Head | None]:
     """Send, routed where a verdict says so; a routed request that the provider refuses is sent once as it was."""
     head = yield do.Send(call.routed)
     if (
@@ -127,7 +126,9 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
     yield from complete(call, None, "gone" if error in _CALLER_WENT else "failed")
     for stream, ticket in call.tickets.items():
         # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
-        side: Any = "candidate_error" if stream == "replay" else "control_error"
+        side: Literal["candidate_error", "control_error"] = (
+            "candidate_error" if stream == "replay" else "control_error"
+        )
         yield do.Forfeit(stream, ticket, call.group, error, side)
     yield do.Emit(_call_made(call, ctx, status=status, error=error))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from promptguard.core.canonical import canonical_json
 from promptguard.core.model import Headers, Request
@@ -192,7 +192,7 @@ def is_excluded(header: str) -> bool:
 
 
 def cache_key(
-    request: Request, body: Mapping[str, Any], *, secret: bytes, tenant: str = "", renewed: bool = False
+    request: Request, body: Mapping[str, object], *, secret: bytes, tenant: str = "", renewed: bool = False
 ) -> str:
     """Return the key of a request: "pg1:" and 64 hex digits, SHA-256 over the canonical form of its parts.
 
@@ -222,14 +222,14 @@ _SETTINGS = (
 )
 
 
-def canonical_numbers(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def canonical_numbers(body: Mapping[str, object]) -> Mapping[str, object]:
     """Return a body whose parameters say one number in one way: `temperature` 0 for 0.0, `max_tokens` 100 for 1e2.
 
     JSON has one kind of number, so a provider that reads parameters cannot tell the two apart. Only the body's own members
     and those of its settings are looked at. What a model reads as text stays as it was sent, because there 1 and 1.0 are
     two texts: messages, tool calls and their results, and the enums and constants of JSON schemas.
     """
-    changed: dict[str, Any] = {
+    changed: dict[str, object] = {
         name: int(value) for name, value in body.items() if isinstance(value, float) and value.is_integer()
     }
     for name in _SETTINGS:
@@ -239,7 +239,7 @@ def canonical_numbers(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**body, **changed} if changed else body
 
 
-def question_digest(request: Request, body: Mapping[str, Any], secret: bytes) -> str:
+def question_digest(request: Request, body: Mapping[str, object], secret: bytes) -> str:
     """Return a keyed digest of the question alone, without credential: equal for equal requests."""
     parts = [
         request.method,

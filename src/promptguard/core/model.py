@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Raw header lines in wire order, names as sent."""
@@ -40,7 +40,7 @@ class Request:
     """the SDK hands the answer out before its body is read, although it is no stream of events"""
 
 
-class Ambiguous(dict[str, Any]):
+class Ambiguous(dict[str, object]):
     """A body in which some object says one member twice: two parsers may read two questions, so it is never cached."""
 
 
@@ -70,10 +70,10 @@ class Facts:
     operation: str
     """gen_ai.operation.name"""
     model: str
-    messages: tuple[Any, ...]
-    body: Mapping[str, Any]
+    messages: tuple[object, ...]
+    body: Mapping[str, object]
     streamed: bool
-    instructions: tuple[Any, ...] = ()
+    instructions: tuple[object, ...] = ()
     """system and developer messages and tools: what calls without a template are grouped by"""
     findings: tuple[Finding, ...] = ()
     """what in it is stateful, kept at the provider, or not known; () for a call that may be repeated"""
@@ -81,7 +81,7 @@ class Facts:
     choices: int = 1
     incomparable: str | None = None
     """why its answers cannot be compared (embeddings have no text), or None; such calls can still be cached"""
-    response_format: Mapping[str, Any] | None = None
+    response_format: Mapping[str, object] | None = None
     """what the answer must look like, in the words of OpenAI's chats whatever the protocol, or None"""
 
 
@@ -124,7 +124,7 @@ class Reading:
     complete: bool
     finish_reason: str | None = None
     refusal: str | None = None
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_calls: tuple[Mapping[str, object], ...] = ()
     identity: Identity = Identity()
     response_id: str | None = None
     input_tokens: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from promptguard.core.model import Facts, Headers, Reading, Request
 
@@ -34,8 +34,8 @@ class WireProtocol(Protocol):
     def background_path(self, request: Request, facts: Facts, model: str) -> str:
         """Return the path where `model` is asked the same question, not streamed."""
 
-    def background_body(self, facts: Facts, model: str) -> dict[str, Any]:
+    def background_body(self, facts: Facts, model: str) -> dict[str, object]:
         """Return the body that asks `model` the same question: not streamed, nothing kept, no user named."""
 
-    def output_bound(self, body: Mapping[str, Any]) -> int | None:
+    def output_bound(self, body: Mapping[str, object]) -> int | None:
         """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""

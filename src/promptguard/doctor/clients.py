@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptguard import sdks
 from promptguard.doctor.findings import Finding
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from promptguard.sdks.slots import Slot
 
 
-def client(given: Any) -> Iterator[Finding]:
+def client(given: object) -> Iterator[Finding]:
     """Look at a client of an SDK."""
     from promptguard.http.transport import original_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from promptguard.core.background_call import (
     BackgroundResponse,
@@ -16,6 +16,7 @@ from promptguard.core.background_call import (
     reason_of,
     seconds_for,
 )
+from promptguard.core.http_types import AsyncClient, BlockingClient, HttpClient, HttpRequest, HttpResponse
 from promptguard.core.key import access_key_id
 from promptguard.http.family import family_of, is_async
 from promptguard.runtime.event_loop_thread import await_within, release_after, retain
@@ -27,7 +28,7 @@ from promptguard.runtime.spare_threads import call_within
 class HttpBackgroundClient:
     """Asks through `client`, an httpx or httpx2 client that is background work's alone (`owned_client`)."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: HttpClient) -> None:
         self._client = client
         family = family_of(client)
         assert family is not None  # noqa: S101 - callers have checked
@@ -44,7 +45,7 @@ class HttpBackgroundClient:
     def ask(
         self,
         url: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, object],
         headers: Mapping[str, str],
         timeout: Mapping[str, float | None],
     ) -> BackgroundResponse:
@@ -57,9 +58,11 @@ class HttpBackgroundClient:
         try:
             request = self._request(url, body, headers, timeout)
             if self._is_async:
-                response = await_within(seconds, lambda: self._client.send(request))
+                response = await_within(seconds, lambda: cast("AsyncClient", self._client).send(request))
             else:
-                response = call_within(seconds, lambda: self._send(request))
+                response = call_within(
+                    seconds, lambda: self._send(cast("BlockingClient", self._client), request)
+                )
         except CallLost as lost:
             return BackgroundResponse(error=reason_of(lost.cause))
         except Exception as error:  # noqa: BLE001 - what cannot be built is a lost answer with its reason
@@ -68,17 +71,17 @@ class HttpBackgroundClient:
             return BackgroundResponse(error=f"status_{response.status_code}")
         return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
 
-    def _send(self, request: Any) -> Any:
+    def _send(self, client: BlockingClient, request: HttpRequest) -> HttpResponse:
         with self._connections:
-            return self._client.send(request)
+            return client.send(request)
 
     def _request(
         self,
         url: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, object],
         headers: Mapping[str, str],
         timeout: Mapping[str, float | None],
-    ) -> Any:
+    ) -> HttpRequest:
         seconds = seconds_for(timeout)
         limits = {
             name: min(timeout.get(name) or seconds, seconds) for name in ("connect", "read", "write", "pool")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 from promptguard.runtime.spare_threads import seconds_left
 
@@ -31,7 +31,7 @@ class Stream(Protocol):
     ) -> Stream:
         """Return the same stream under TLS."""
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         """Return what httpcore asks about the socket."""
 
 
@@ -44,12 +44,12 @@ class Backend(Protocol):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        socket_options: Iterable[object] | None = None,
     ) -> Stream:
         """Connect to a host."""
 
     def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+        self, path: str, timeout: float | None = None, socket_options: Iterable[object] | None = None
     ) -> Stream:
         """Connect to a socket file."""
 
@@ -77,7 +77,7 @@ class DeadlineBackend:
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        socket_options: Iterable[object] | None = None,
     ) -> DeadlineStream:
         """Connect to a host."""
         return DeadlineStream(
@@ -85,7 +85,7 @@ class DeadlineBackend:
         )
 
     def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+        self, path: str, timeout: float | None = None, socket_options: Iterable[object] | None = None
     ) -> DeadlineStream:
         """Connect to a socket file."""
         return DeadlineStream(self._inner.connect_unix_socket(path, _left(timeout), socket_options))
@@ -119,6 +119,6 @@ class DeadlineStream:
         """Return the same stream under TLS."""
         return DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         """Return what httpcore asks about the socket."""
         return self._inner.get_extra_info(info)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TypeGuard
+
+from promptguard.core.http_types import HttpClient
 
 FAMILIES = ("httpx", "httpx2")
 
@@ -22,13 +24,13 @@ def family_of(instance: object) -> ModuleType | None:
     return None
 
 
-def is_client(instance: Any) -> bool:
+def is_client(instance: object) -> TypeGuard[HttpClient]:
     """Whether `instance` is a Client or AsyncClient of either family."""
     family = family_of(instance)
     return family is not None and isinstance(instance, (family.Client, family.AsyncClient))
 
 
-def is_async(client: Any) -> bool:
+def is_async(client: object) -> bool:
     """Whether a client of either family is the asynchronous one."""
     family = family_of(client)
     return family is not None and isinstance(client, family.AsyncClient)

@@ -8,13 +8,14 @@ nothing else.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import NoReturn
 
 from promptguard.core.background_call import MAX_ANSWER_BYTES, NoBackgroundClientError
+from promptguard.core.http_types import ByteStream, HttpClient, HttpRequest, HttpResponse, Transport
 from promptguard.http.family import family_of, is_async
 from promptguard.http.transport import original_of
 from promptguard.http.transport_settings import (
@@ -36,9 +37,9 @@ class ClientSettings:
     family: ModuleType
     is_async: bool
     headers: tuple[tuple[bytes, bytes], ...]
-    cookies: Any
+    cookies: object
     """a copy"""
-    auth: Any
+    auth: object
     follow_redirects: bool
     max_redirects: int
     transport: TransportSettings | UnknownTransport
@@ -52,10 +53,10 @@ class ClientSettings:
         """Whether any call can be made with what can be built."""
         return any(isinstance(each, TransportSettings) for each in (self.transport, *self.mounts.values()))
 
-    def build(self) -> Any:
+    def build(self) -> HttpClient:
         """Return a client of the same family for background calls, and for nobody else."""
         cls = self.family.AsyncClient if self.is_async else self.family.Client
-        made = cls(
+        made: HttpClient = cls(
             transport=self._route(self.transport),
             mounts={
                 pattern: None if each is None else self._route(each) for pattern, each in self.mounts.items()
@@ -65,17 +66,17 @@ class ClientSettings:
             follow_redirects=self.follow_redirects,
             max_redirects=self.max_redirects,
         )
-        made.headers = list(self.headers)
+        made.headers = list(self.headers)  # type: ignore[assignment] # a setter that takes more than it gives
         made.cookies = self.cookies
         return adopted(made)
 
-    def _route(self, settings: TransportSettings | UnknownTransport) -> Any:
+    def _route(self, settings: TransportSettings | UnknownTransport) -> Transport:
         if isinstance(settings, UnknownTransport):
             return _refusing_class(self.family)()
         return settings.build(is_async=self.is_async)
 
 
-def client_settings(client: Any, *, connections: int = CONNECTIONS) -> ClientSettings:
+def client_settings(client: HttpClient, *, connections: int = CONNECTIONS) -> ClientSettings:
     """Read the settings of the application's `client`, guarded or not; at most `connections` a transport in ours."""
     original = original_of(client) or client
     family = family_of(original)
@@ -107,14 +108,15 @@ def client_settings(client: Any, *, connections: int = CONNECTIONS) -> ClientSet
     )
 
 
-def _copied(cookies: Any, family: ModuleType) -> Any:
-    with (
-        getattr(cookies.jar, "_cookies_lock", None) or nullcontext()
-    ):  # the application may be setting one right now
-        return family.Cookies(cookies)
+def _copied(cookies: object, family: ModuleType) -> object:
+    jar = getattr(cookies, "jar", None)
+    # The application may be setting one right now.
+    with getattr(jar, "_cookies_lock", None) or nullcontext():
+        copied: object = family.Cookies(cookies)
+    return copied
 
 
-def _auth(auth: Any, family: ModuleType) -> tuple[Any, UnknownTransport | None]:
+def _auth(auth: object, family: ModuleType) -> tuple[object, UnknownTransport | None]:
     """Return authentication for another client like one with `auth`, or why there can be none."""
     if auth is None:
         return None, None
@@ -123,13 +125,13 @@ def _auth(auth: Any, family: ModuleType) -> tuple[Any, UnknownTransport | None]:
         if cls.__name__ in _STOCK_AUTH:
             return auth, None
         if cls.__name__ == "DigestAuth":  # it counts what it has asked, and remembers the challenge
-            return cls(auth._username, auth._password), None
+            return family.DigestAuth(*(getattr(auth, name) for name in ("_username", "_password"))), None
     return None, UnknownTransport(
         f"{cls.__module__}.{cls.__qualname__}", "authentication of the application's own"
     )
 
 
-def adopted(client: Any) -> Any:
+def adopted(client: HttpClient) -> HttpClient:
     """Return `client`, which is background work's alone, with its answers bounded and asked for plain."""
     family = family_of(client)
     assert family is not None  # noqa: S101 - callers have checked
@@ -143,25 +145,25 @@ def adopted(client: Any) -> Any:
 
 
 @functools.cache
-def _refusing_class(family: ModuleType) -> Any:
+def _refusing_class(family: ModuleType) -> Callable[[], Transport]:
     class RefusingTransport(family.BaseTransport, family.AsyncBaseTransport):  # type: ignore[name-defined,misc]
         """Stands where the application has a transport that cannot be built again."""
 
-        def handle_request(self, _request: Any) -> Any:
+        def handle_request(self, _request: HttpRequest) -> NoReturn:
             raise NoBackgroundClientError
 
-        async def handle_async_request(self, _request: Any) -> Any:
+        async def handle_async_request(self, _request: HttpRequest) -> NoReturn:
             raise NoBackgroundClientError
 
     return RefusingTransport
 
 
 @functools.cache
-def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes that need their family
+def _bounded_class(family: ModuleType) -> Callable[[Transport], Transport]:  # noqa: C901 - two small classes that need their family
     class BoundedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[name-defined,misc]
         """Passes an answer on until it is too long."""
 
-        def __init__(self, inner: Any, request: Any) -> None:
+        def __init__(self, inner: ByteStream, request: HttpRequest) -> None:
             self._inner = inner
             self._request = request
             self._size = 0
@@ -191,10 +193,10 @@ def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes
             await self._inner.aclose()
 
     class BoundedTransport(family.BaseTransport, family.AsyncBaseTransport):  # type: ignore[name-defined,misc]
-        def __init__(self, inner: Any) -> None:
+        def __init__(self, inner: Transport) -> None:
             self._inner = inner
 
-        def handle_request(self, request: Any) -> Any:
+        def handle_request(self, request: HttpRequest) -> HttpResponse:
             response = self._inner.handle_request(request)
             if _is_encoded(response):
                 response.close()
@@ -204,7 +206,7 @@ def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes
             response.stream = BoundedStream(response.stream, request)
             return response
 
-        async def handle_async_request(self, request: Any) -> Any:
+        async def handle_async_request(self, request: HttpRequest) -> HttpResponse:
             response = await self._inner.handle_async_request(request)
             if _is_encoded(response):
                 await response.aclose()
@@ -223,6 +225,6 @@ def _bounded_class(family: ModuleType) -> Any:  # noqa: C901 - two small classes
     return BoundedTransport
 
 
-def _is_encoded(response: Any) -> bool:
+def _is_encoded(response: HttpResponse) -> bool:
     """Whether decoding could blow an answer up: 194 KB of gzip became 200 MB in memory when measured."""
     return response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}

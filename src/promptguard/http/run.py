@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from promptguard.core import effects as do
 from promptguard.core.flow import Flow
@@ -16,6 +16,11 @@ from promptguard.core.model import Headers, Request, StoredReply
 from promptguard.deliveries import delivered
 from promptguard.errors import DriftDetected
 from promptguard.http.streams import finish_abandoned, finish_later
+
+Theirs = TypeVar("Theirs")
+"""a library's request"""
+Answer = TypeVar("Answer")
+"""a library's response"""
 
 CACHE_MARK = (b"x-promptguard-cache", b"hit")
 
@@ -33,7 +38,7 @@ class Ports(Protocol):
         Most calls of an application that only samples are such; their requests are not even read.
         """
 
-    def perform(self, effect: do.Effect) -> Any:
+    def perform(self, effect: do.Effect) -> object:
         """Perform an effect that returns at once; never raises."""
 
     def join(self, effect: do.Join) -> do.Joined:
@@ -42,7 +47,7 @@ class Ports(Protocol):
     async def join_async(self, effect: do.Join) -> do.Joined:
         """Do the same on this event loop, without blocking it."""
 
-    def leave(self, leader: Any) -> None:
+    def leave(self, leader: object) -> None:
         """Give up the lead, if it is still held."""
 
     def fault(self, operation: str, error: BaseException) -> None:
@@ -51,30 +56,33 @@ class Ports(Protocol):
     def close(self) -> None:
         """Give up what the client shares with others: it was closed, and makes no more calls."""
 
+    def retire(self) -> None:
+        """Stop answering for the client: it was unwrapped, or wrapped anew."""
 
-class Library(Protocol):
+
+class Library(Protocol[Theirs, Answer]):
     """One HTTP library's requests and responses, in our words and back. Any of these may raise: that ends a flow."""
 
-    def to_ours(self, request: Any) -> Request | None:
+    def to_ours(self, request: Theirs) -> Request | None:
         """Read a request; None for what has no body in memory, which passes untouched."""
 
-    def to_theirs(self, ours: Request, original: Any) -> Any:
+    def to_theirs(self, ours: Request, original: Theirs) -> Theirs:
         """Return a request like `original` that says what `ours` does."""
 
-    def head(self, response: Any) -> do.Head:
+    def head(self, response: Answer) -> do.Head:
         """Return status and headers."""
 
-    def close(self, response: Any) -> None:
+    def close(self, response: Answer) -> None:
         """Give the connection of an answer back that nobody will read."""
 
-    def rebuilt(self, reply: StoredReply, request: Any) -> Any:
+    def rebuilt(self, reply: StoredReply, request: Theirs) -> Answer:
         """Build a response from stored bytes, in the chunks in which they came."""
 
-    def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
+    def watch(self, response: Answer, request: Theirs, done: Callable[[do.Body], None]) -> None:
         """Have `done` told, once, what the body was: now if it is in memory, else when the caller is done with it."""
 
 
-def begin(request: Any, ports: Ports, library: Library) -> Run | None:
+def begin(request: Theirs, ports: Ports, library: Library[Theirs, Answer]) -> Run[Theirs, Answer] | None:
     """Start the flow of a request that a protocol recognises; None for everything else, untouched."""
     try:
         finish_abandoned()
@@ -88,22 +96,22 @@ def begin(request: Any, ports: Ports, library: Library) -> Run | None:
 _TAKE_TIME = (do.Send, do.Join, do.Deliver, do.Serve, do.Refuse)
 
 
-class Run:
+class Run(Generic[Theirs, Answer]):
     """One flow being driven: performs what returns at once, stops at what takes time."""
 
     __slots__ = ("_flow", "_head", "_leader", "_library", "_ports", "_request", "effect")
 
-    def __init__(self, flow: Flow, request: Any, ports: Ports, library: Library) -> None:
+    def __init__(self, flow: Flow, request: Theirs, ports: Ports, library: Library[Theirs, Answer]) -> None:
         self._flow = flow
         self._request = request
         self._ports = ports
         self._library = library
         self._head: do.Head | None = None
-        self._leader: Any = None
+        self._leader: object = None
         self.effect: do.Effect | None = None
         self._advance(None)
 
-    def _advance(self, answer: Any) -> None:
+    def _advance(self, answer: object) -> None:
         """Send `answer` and go on to the next effect that takes time; a fault of ours ends the flow quietly."""
         try:
             effect = self._flow.send(answer)
@@ -154,7 +162,7 @@ class Run:
         self._leader = how.leader
         self._advance(how)
 
-    def outgoing(self) -> Any:
+    def outgoing(self) -> Theirs:
         """Return the request to send: the SDK's own object, or a routed copy of it."""
         asked = self.effect.request if isinstance(self.effect, do.Send) else None
         if asked is None:
@@ -165,7 +173,7 @@ class Run:
             self._ports.fault("route", error)
             return self._request
 
-    def received(self, response: Any) -> None:
+    def received(self, response: Answer) -> None:
         """Go on with the head of an answer."""
         try:
             head = self._library.head(response)
@@ -191,7 +199,7 @@ class Run:
         """Go on without an answer; the driver raises `error` itself."""
         self._advance(do.Lost(type(error).__name__))
 
-    def deliver(self, response: Any) -> Any | None:
+    def deliver(self, response: Answer | None) -> Answer | None:
         """Return what the caller gets; None when there is nothing yet and the bare transport must be asked.
 
         Raises DriftDetected where `on_drift=Raise()` asked for it.
@@ -203,7 +211,7 @@ class Run:
                 reply = self.effect.reply
                 delivered("hit", reply.headers, next(iter(reply.chunks), b""))
                 return self._library.rebuilt(reply, self._request)
-            if isinstance(self.effect, do.Deliver):
+            if isinstance(self.effect, do.Deliver) and response is not None:
                 self._library.watch(response, self._request, self._read)
         except Exception as error:  # noqa: BLE001 - the law of transport.py
             self._end()
@@ -227,7 +235,9 @@ def storable(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name.lower() not in _CONNECTION_HEADERS]
 
 
-def drive(request: Any, send: Callable[[Any], Any], ports: Ports, library: Library) -> Any:
+def drive(
+    request: Theirs, send: Callable[[Theirs], Answer], ports: Ports, library: Library[Theirs, Answer]
+) -> Answer:
     """Run one attempt on the caller's thread; `send` is the bare transport's. `transport` has the same for event loops."""
     run = begin(request, ports, library)
     if run is None:

@@ -13,9 +13,10 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
-from typing import Any, Self
+from typing import Self
 
 from promptguard.core.effects import Body
+from promptguard.core.http_types import ByteStream
 from promptguard.core.model import BodyEnd
 
 MAX_RECORDED = 64 * 1024 * 1024
@@ -184,22 +185,23 @@ class RecordedChunks:
 
 
 @functools.cache
-def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class that needs its family
+def recorded_stream_class(family: ModuleType) -> Callable[[ByteStream, Recorder], ByteStream]:  # noqa: C901 - one class that needs its family
     """Return the class of recording streams for one family; instances take (inner stream, Recorder)."""
 
     class RecordedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[name-defined,misc]
-        def __init__(self, inner: Any, recorder: Recorder) -> None:
+        def __init__(self, inner: ByteStream, recorder: Recorder) -> None:
             self._inner = inner
             self._recorder = recorder
             # One iterator for all: the openai SDK iterates a second time to drain what follows [DONE].
-            self._iterator: Any = None
+            self._chunks: Iterator[bytes] | None = None
+            self._async_chunks: RecordedChunks | None = None
             recorder.hold()
 
         def __iter__(self) -> Iterator[bytes]:
-            if self._iterator is None:
-                self._iterator = iter(self._inner)
+            if self._chunks is None:
+                self._chunks = iter(self._inner)
             try:
-                for chunk in self._iterator:
+                for chunk in self._chunks:
                     self._recorder.add(chunk)
                     yield chunk
             except GeneratorExit:
@@ -210,9 +212,9 @@ def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class 
             self._recorder.finish("eof")
 
         def __aiter__(self) -> AsyncIterator[bytes]:
-            if self._iterator is None:
-                self._iterator = self._inner.__aiter__()
-            return RecordedChunks(self._iterator, self._recorder)
+            if self._async_chunks is None:
+                self._async_chunks = RecordedChunks(self._inner.__aiter__(), self._recorder)
+            return self._async_chunks
 
         def close(self) -> None:
             try:
@@ -236,7 +238,7 @@ def recorded_stream_class(family: ModuleType) -> Any:  # noqa: C901 - one class 
 
 
 @functools.cache
-def replayed_stream_class(family: ModuleType) -> Any:
+def replayed_stream_class(family: ModuleType) -> Callable[[tuple[bytes, ...]], ByteStream]:
     """Return the class of streams that play recorded chunks; instances take the chunks."""
 
     class ReplayedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[name-defined,misc]

@@ -13,9 +13,10 @@ import copy
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Protocol, TypeVar
 
 from promptguard.core import effects as do
+from promptguard.core.http_types import HttpClient, HttpRequest, HttpResponse, Transport
 from promptguard.core.model import Request, StoredReply
 from promptguard.http.family import family_of, is_async, is_client
 from promptguard.http.run import CACHE_MARK, Ports, begin, closed, drive, storable
@@ -23,8 +24,29 @@ from promptguard.http.streams import Recorder, recorded_stream_class, replayed_s
 
 __all__ = ["guarded", "is_client", "original_of", "ports_of"]
 
+T = TypeVar("T")
 
-def guarded(client: Any, ports: Ports, *, inner: str | None = None) -> Any:
+
+class _Clone(Protocol):
+    """A guarded client, as far as it is ours."""
+
+    _promptguard_original: _Original
+
+
+class _Original(Protocol):
+    """The client it was made from."""
+
+    _state: object
+
+
+class _Guard(Protocol):
+    """A guarded transport, as far as it is ours."""
+
+    _promptguard_inner: Transport
+    _promptguard_ports: Ports
+
+
+def guarded(client: HttpClient, ports: Ports, *, inner: str | None = None) -> HttpClient:
     """Return a clone of an httpx or httpx2 client that runs every request through `ports`.
 
     `inner` names a method of the client that returns the client which really sends, where there is such a thing
@@ -33,14 +55,13 @@ def guarded(client: Any, ports: Ports, *, inner: str | None = None) -> Any:
     family = family_of(client)
     assert family is not None  # noqa: S101 - callers check is_client first
     clone = copy.copy(client)
-    cls: Any = type(client)
-    clone.__class__ = _clone_class(cls)
-    guard = _guard_async if is_async(client) else _guard_sync
-    clone._promptguard_original = client  # kept alive: default clients close the shared pool when collected
-    clone._promptguard_ports = ports
-    clone._transport = guard(client._transport, ports)
+    clone.__class__ = _clone_class(type(client))
+    guard_class = _async_guard_class if is_async(client) else _sync_guard_class
+    # The original is kept alive: default clients close the shared pool when collected.
+    vars(clone).update(_promptguard_original=client, _promptguard_ports=ports)
+    clone._transport = _guarded_transport(client._transport, guard_class, ports)
     clone._mounts = {
-        pattern: None if mounted is None else guard(mounted, ports)
+        pattern: None if mounted is None else _guarded_transport(mounted, guard_class, ports)
         for pattern, mounted in client._mounts.items()
     }
     if inner is not None and hasattr(client, inner):
@@ -48,17 +69,17 @@ def guarded(client: Any, ports: Ports, *, inner: str | None = None) -> Any:
     return clone
 
 
-def _guarded_inner(inner: Callable[[], Any], ports: Ports) -> Any:
+def _guarded_inner(inner: Callable[[], HttpClient], ports: Ports) -> HttpClient:
     """Return a guarded clone of the client that `inner` gives at this moment; the pool stays that one's."""
     return guarded(inner(), ports)
 
 
-def original_of(client: Any) -> Any | None:
+def original_of(client: T) -> T | None:
     """Return the client that `client` is a guarded clone of, or None."""
     return getattr(client, "_promptguard_original", None)
 
 
-def ports_of(client: Any) -> Any | None:
+def ports_of(client: object) -> Ports | None:
     """Return what runs the requests of a guarded clone, or None for any other client."""
     return getattr(client, "_promptguard_ports", None)
 
@@ -67,13 +88,13 @@ def ports_of(client: Any) -> Any | None:
 def _clone_class(cls: type) -> type:
     """Return a subclass of `cls` that leaves the shared pool alone when collected; open and closed as the original is."""
 
-    def get_state(self: Any) -> Any:
+    def get_state(self: _Clone) -> object:
         return self._promptguard_original._state
 
-    def set_state(self: Any, state: Any) -> None:
+    def set_state(self: _Clone, state: object) -> None:
         self._promptguard_original._state = state
 
-    members: dict[str, Any] = {
+    members = {
         "__del__": _do_nothing,
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
@@ -82,22 +103,14 @@ def _clone_class(cls: type) -> type:
     return type(cls.__name__, (cls,), members)
 
 
-def _do_nothing(_self: Any) -> None:
+def _do_nothing(_self: object) -> None:
     """Stand in for a `__del__`, which would close the pool that the original still uses."""
 
 
-def _guard_sync(inner: Any, ports: Ports) -> Any:
-    cls: Any = type(inner)
-    return _as_guard(inner, _sync_guard_class(cls), ports)
-
-
-def _guard_async(inner: Any, ports: Ports) -> Any:
-    cls: Any = type(inner)
-    return _as_guard(inner, _async_guard_class(cls), ports)
-
-
-def _as_guard(inner: Any, guard_class: type, ports: Ports) -> Any:
-    guard: Any = object.__new__(guard_class)
+def _guarded_transport(
+    inner: Transport, guard_class: Callable[[type[Transport]], type[Transport]], ports: Ports
+) -> Transport:
+    guard = object.__new__(guard_class(type(inner)))
     guard.__dict__.update(getattr(inner, "__dict__", {}))
     guard.__dict__["_promptguard_inner"] = inner
     guard.__dict__["_promptguard_ports"] = ports
@@ -105,11 +118,11 @@ def _as_guard(inner: Any, guard_class: type, ports: Ports) -> Any:
 
 
 @functools.cache
-def _sync_guard_class(cls: type) -> type:
-    def handle_request(self: Any, request: Any) -> Any:
+def _sync_guard_class(cls: type[Transport]) -> type[Transport]:
+    def handle_request(self: _Guard, request: HttpRequest) -> HttpResponse:
         return drive(request, self._promptguard_inner.handle_request, self._promptguard_ports, _HTTPX)
 
-    def close(self: Any) -> None:
+    def close(self: _Guard) -> None:
         self._promptguard_inner.close()
         closed(self._promptguard_ports)
 
@@ -117,22 +130,22 @@ def _sync_guard_class(cls: type) -> type:
 
 
 @functools.cache
-def _async_guard_class(cls: type) -> type:
-    async def handle_async_request(self: Any, request: Any) -> Any:
+def _async_guard_class(cls: type[Transport]) -> type[Transport]:
+    async def handle_async_request(self: _Guard, request: HttpRequest) -> HttpResponse:
         return await _drive_async(request, self._promptguard_inner, self._promptguard_ports)
 
-    async def aclose(self: Any) -> None:
+    async def aclose(self: _Guard) -> None:
         await self._promptguard_inner.aclose()
         closed(self._promptguard_ports)
 
     return type(cls.__name__, (cls,), _members(cls, handle_async_request=handle_async_request, aclose=aclose))
 
 
-def _members(cls: type, **methods: Any) -> dict[str, Any]:
+def _members(cls: type, **methods: Callable[..., object]) -> dict[str, object]:
     return {"__del__": _do_nothing, "__module__": cls.__module__, "__qualname__": cls.__qualname__, **methods}
 
 
-async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
+async def _drive_async(request: HttpRequest, inner: Transport, ports: Ports) -> HttpResponse:
     """Run one attempt on the caller's event loop; the same steps as `run.drive`, line by line."""
     run = begin(request, ports, _HTTPX)
     if run is None:
@@ -156,22 +169,22 @@ async def _drive_async(request: Any, inner: Any, ports: Ports) -> Any:
 class _Httpx:
     """Requests and responses of httpx and httpx2."""
 
-    def to_ours(self, request: Any) -> Request | None:
+    def to_ours(self, request: HttpRequest) -> Request | None:
         return _to_ours(request)
 
-    def to_theirs(self, ours: Request, original: Any) -> Any:
+    def to_theirs(self, ours: Request, original: HttpRequest) -> HttpRequest:
         return _to_theirs(ours, original)
 
-    def head(self, response: Any) -> do.Head:
+    def head(self, response: HttpResponse) -> do.Head:
         return do.Head(response.status_code, tuple(response.headers.raw))
 
-    def close(self, response: Any) -> None:
+    def close(self, response: HttpResponse) -> None:
         response.close()
 
-    def rebuilt(self, reply: StoredReply, request: Any) -> Any:
+    def rebuilt(self, reply: StoredReply, request: HttpRequest) -> HttpResponse:
         return _rebuilt(reply, family_of_request(request))
 
-    def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
+    def watch(self, response: HttpResponse, request: HttpRequest, done: Callable[[do.Body], None]) -> None:
         if hasattr(response, "_content"):
             # A transport in memory (a mock, a cache) gives the body whole: the library will not read it again.
             done(_body_in_memory(response))
@@ -183,7 +196,7 @@ class _Httpx:
 _HTTPX = _Httpx()
 
 
-def _body_in_memory(response: Any) -> do.Body:
+def _body_in_memory(response: HttpResponse) -> do.Body:
     """Return a body that is there already; its stream may be spent, and reading that again would wait for ever."""
     family = family_of(response)
     if family is not None and isinstance(response.stream, family.ByteStream):
@@ -193,14 +206,14 @@ def _body_in_memory(response: Any) -> do.Body:
     return do.Body((), "cut")  # only the decoded bytes are left, and the headers tell of others
 
 
-def family_of_request(request: Any) -> ModuleType:
+def family_of_request(request: HttpRequest) -> ModuleType:
     """Return the module a request's class comes from."""
     family = family_of(request)
     assert family is not None  # noqa: S101 - requests come from a client of a known family
     return family
 
 
-def _to_ours(request: Any) -> Request | None:
+def _to_ours(request: HttpRequest) -> Request | None:
     """Read a library's request; None for what has no body in memory (uploads, streams), which passes untouched."""
     content = getattr(request, "_content", None)
     if request.method != "POST" or not isinstance(content, bytes):
@@ -216,24 +229,26 @@ def _to_ours(request: Any) -> Request | None:
     )
 
 
-def _to_theirs(ours: Request, original: Any) -> Any:
+def _to_theirs(ours: Request, original: HttpRequest) -> HttpRequest:
     family = family_of_request(original)
     url = original.url
     if ours.path != url.raw_path.decode("ascii"):  # a protocol that names the model in the URL
         url = url.copy_with(raw_path=ours.path.encode("ascii"))
-    return family.Request(
+    routed: HttpRequest = family.Request(
         ours.method,
         url,
         headers=list(ours.headers),
         content=ours.body,
         extensions=dict(original.extensions),
     )
+    return routed
 
 
-def _rebuilt(reply: StoredReply, family: ModuleType) -> Any:
+def _rebuilt(reply: StoredReply, family: ModuleType) -> HttpResponse:
     """Build a response from stored bytes, in the chunks in which they came."""
     stream = replayed_stream_class(family)(reply.chunks)
     headers = [*storable(reply.headers), CACHE_MARK]
-    return family.Response(
+    response: HttpResponse = family.Response(
         reply.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"}
     )
+    return response

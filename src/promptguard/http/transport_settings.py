@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
+from promptguard.core.http_types import Transport
 from promptguard.http.deadline import DeadlineBackend
 from promptguard.http.family import family_of
 
@@ -36,17 +37,17 @@ class TransportSettings:
     options: Mapping[str, object]
     """arguments of that class"""
 
-    def build(self, *, is_async: bool) -> Any:
+    def build(self, *, is_async: bool) -> Transport:
         """Return a stock transport with these settings and a pool of its own."""
         core = _core_of(self.family)
         options = dict(self.options)
         if not is_async:
             options["network_backend"] = DeadlineBackend(core.SyncBackend())
         cls = self.family.AsyncHTTPTransport if is_async else self.family.HTTPTransport
-        transport = object.__new__(
+        transport: Transport = object.__new__(
             cls
         )  # its own constructor would make another pool, and could not be told of all this
-        transport._pool = getattr(core, ("Async" if is_async else "") + self.pool)(**options)
+        vars(transport)["_pool"] = getattr(core, ("Async" if is_async else "") + self.pool)(**options)
         return transport
 
 
@@ -62,7 +63,7 @@ class UnknownTransport:
 
 
 def transport_settings(
-    transport: Any, *, connections: int = CONNECTIONS
+    transport: object, *, connections: int = CONNECTIONS
 ) -> TransportSettings | UnknownTransport:
     """Return what `transport` was made with, its pool limited to `connections`, or why that cannot be told."""
     family = family_of(transport)
@@ -128,27 +129,24 @@ def _kind_of(pool: object, family: ModuleType) -> str | None:
     return None
 
 
-def _options(pool: Any, kind: str, connections: int) -> dict[str, object]:
-    most = min(connections, cast("int", pool._max_connections))
-    options: dict[str, object] = {
-        "ssl_context": pool._ssl_context,
-        "max_connections": most,
-        "max_keepalive_connections": min(most, pool._max_keepalive_connections),
-        "keepalive_expiry": pool._keepalive_expiry,
-        "http1": pool._http1,
-        "http2": pool._http2,
-        "retries": pool._retries,
-    }
+_OF_ANY_POOL = ("ssl_context", "keepalive_expiry", "http1", "http2", "retries")
+
+
+def _options(pool: object, kind: str, connections: int) -> dict[str, object]:
+    """Return the arguments of a pool. Raises AttributeError where it keeps one under another name."""
+
+    def kept(*names: str) -> dict[str, object]:
+        found = {name: getattr(pool, f"_{name}") for name in names}
+        return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}
+
+    bounds = cast("dict[str, int]", kept("max_connections", "max_keepalive_connections"))
+    most = min(connections, bounds["max_connections"])
+    idle = min(most, bounds["max_keepalive_connections"])
+    options = kept(*_OF_ANY_POOL) | {"max_connections": most, "max_keepalive_connections": idle}
     if kind == "SOCKSProxy":
-        return {**options, "proxy_url": pool._proxy_url, "proxy_auth": pool._proxy_auth}
-    options |= {
-        "local_address": pool._local_address,
-        "uds": pool._uds,
-        "socket_options": None if pool._socket_options is None else list(pool._socket_options),
-    }
-    if kind == "HTTPProxy":
-        # Its credentials are among the headers already.
-        proxied = {"proxy_url": pool._proxy_url, "proxy_headers": list(pool._proxy_headers)}
-        return options | proxied | {"proxy_ssl_context": pool._proxy_ssl_context}
+        return options | kept("proxy_url", "proxy_auth")
+    options |= kept("local_address", "uds", "socket_options")
+    if kind == "HTTPProxy":  # whose credentials are among the headers already
+        return options | kept("proxy_url", "proxy_headers", "proxy_ssl_context")
     proxy = getattr(pool, "_proxy", None)  # httpcore 1.0.8 on: another way to say the same
     return options if proxy is None else options | {"proxy": proxy}

@@ -30,23 +30,23 @@ class SdkFamily(Protocol):
     def NAME(self) -> str:  # noqa: N802 - a constant of each module
         """What people call it."""
 
-    def knows(self, client: Any) -> bool:
+    def knows(self, client: object) -> bool:
         """Whether `client` is one of this SDK's, judged by its class."""
 
-    def slots(self, client: Any) -> tuple[Slot, ...]:
+    def slots(self, client: object) -> tuple[Slot, ...]:
         """Return where its HTTP clients live, none for versions that talk through something else."""
 
-    def can_route(self, client: Any) -> bool:
+    def can_route(self, client: object) -> bool:
         """Whether the application's own call may go to another model: it is named where no signature covers it."""
 
-    def can_shadow(self, client: Any) -> bool:
+    def can_shadow(self, client: object) -> bool:
         """Whether another model can be asked in the background."""
 
     def background_client(self, client: Any, http: Any, response_class: type) -> BackgroundClient | None:
         """Return what asks again through `http`, which is background work's alone, and is closed with it.
 
         None where the same HTTP request with another body is enough: nothing is signed over the body, no credential is
-        renewed. `response_class` is the Response of `http`'s library.
+        renewed. `response_class` is the Response of `http`'s library. Each family has clients of its own: so `Any`.
         """
 
 

@@ -7,10 +7,9 @@ copy of the client, which signs anew.
 
 from __future__ import annotations
 
-from typing import Any
-
+from promptguard.core.http_types import HttpClient
 from promptguard.sdks.slots import Slot, is_kind
-from promptguard.sdks.stainless import SdkBackgroundClient, copied_client
+from promptguard.sdks.stainless import SdkBackgroundClient, StainlessClient, copied_client
 
 NAME = "anthropic"
 _BEDROCK = frozenset(("AnthropicBedrock", "AsyncAnthropicBedrock"))
@@ -36,12 +35,14 @@ def can_shadow(client: object) -> bool:  # noqa: ARG001 - the interface of famil
     return True
 
 
-def slots(client: Any) -> tuple[Slot, ...]:
+def slots(client: object) -> tuple[Slot, ...]:
     """Return where its HTTP client lives."""
     return (Slot(client, "_client"),)
 
 
-def background_client(client: Any, http: Any, response_class: type) -> SdkBackgroundClient | None:
+def background_client(
+    client: StainlessClient, http: HttpClient, response_class: type
+) -> SdkBackgroundClient | None:
     """Return what asks through an unguarded copy of `client` over `http` where it signs or renews credentials, else None.
 
     None, because a copy would run the application's `middleware=` and tracing for calls it never made.

@@ -5,26 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from promptguard.core.background_call import BackgroundResponse, is_forwarded, reason_of, seconds_for
 from promptguard.core.model import Headers
 from promptguard.runtime.idle_close import CloseWhenIdle
 from promptguard.runtime.lost import CallLost
 from promptguard.runtime.spare_threads import call_within
-from promptguard.sdks.slots import Slot
+from promptguard.sdks.slots import Slot, within
 
 NAME = "boto3 (bedrock-runtime)"
 _SERVICE = "bedrock-runtime"
 
 
-def knows(client: Any) -> bool:
+def knows(client: object) -> bool:
     """Whether `client` is a client of botocore's for Amazon Bedrock's runtime; its class is made when it is."""
     is_botocores = any(
         base.__name__ == "BaseClient" and base.__module__ == "botocore.client"
         for base in type(client).__mro__
     )
-    return is_botocores and client.meta.service_model.service_name == _SERVICE
+    return is_botocores and within(client, "meta.service_model.service_name") == _SERVICE
 
 
 def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of families
@@ -37,7 +37,7 @@ def can_shadow(client: object) -> bool:  # noqa: ARG001 - the interface of famil
     return True
 
 
-def slots(client: Any) -> tuple[Slot, ...]:
+def slots(client: object) -> tuple[Slot, ...]:
     """Return where its HTTP session lives."""
     return (EndpointSlot(client, "http_session"),)
 
@@ -47,24 +47,50 @@ class EndpointSlot(Slot):
     """The session within a client's endpoint; the client is kept as the owner, as it signs what is asked again."""
 
     @property
-    def http(self) -> Any:
+    def http(self) -> object:
         """The session that is there now."""
-        return getattr(self.owner._endpoint, self.name)
+        return within(self.owner, f"_endpoint.{self.name}")
 
-    def put(self, http: Any) -> None:
+    def put(self, http: object) -> None:
         """Put a guarded one there."""
-        setattr(self.owner._endpoint, self.name, http)
+        setattr(within(self.owner, "_endpoint"), self.name, http)
 
 
-def background_client(client: Any, http: Any, response_class: type) -> SignedBackgroundClient:  # noqa: ARG001
+def background_client(client: BotocoreClient, http: Session, response_class: type) -> SignedBackgroundClient:  # noqa: ARG001
     """Return what asks again through `http`, with signatures by the client's own signer."""
     return SignedBackgroundClient(client, http)
+
+
+class BotocoreClient(Protocol):
+    """A client, as far as signing for it goes."""
+
+    @property
+    def meta(self) -> Meta:
+        """What it was made with."""
+
+    @property
+    def _request_signer(self) -> Signer:
+        """What signs its requests."""
+
+
+class Meta(Protocol):
+    """What a client was made with."""
+
+    config: object
+    region_name: str
+
+
+class Signer(Protocol):
+    """What signs a request."""
+
+    def sign(self, operation_name: str, request: object) -> None:
+        """Sign `request`, fetching credentials where that is due."""
 
 
 class Session(Protocol):
     """What sends a signed request; `http.botocore_background` has it."""
 
-    def send(self, prepared: Any) -> tuple[int, bytes, Headers]:
+    def send(self, prepared: object) -> tuple[int, bytes, Headers]:
         """Send a prepared request; returns status, body and headers."""
 
     def close(self) -> None:
@@ -74,7 +100,7 @@ class Session(Protocol):
 class SignedBackgroundClient:
     """Asks one question in the background, with the application's credentials and exactly one attempt."""
 
-    def __init__(self, client: Any, http: Session) -> None:
+    def __init__(self, client: BotocoreClient, http: Session) -> None:
         self._client = client
         self._http = http
         self._connections = CloseWhenIdle(http.close)
@@ -86,7 +112,7 @@ class SignedBackgroundClient:
     def ask(
         self,
         url: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, object],
         headers: Mapping[str, str],
         timeout: Mapping[str, float | None],
     ) -> BackgroundResponse:
@@ -100,12 +126,12 @@ class SignedBackgroundClient:
         return BackgroundResponse(status, answer, headers=told)
 
     def _send(
-        self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
+        self, url: str, body: Mapping[str, object], headers: Mapping[str, str]
     ) -> tuple[int, bytes, Headers]:
         with self._connections:
             return self._http.send(self._prepared(url, body, headers))
 
-    def _prepared(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    def _prepared(self, url: str, body: Mapping[str, object], headers: Mapping[str, str]) -> object:
         from botocore.awsrequest import AWSRequest
 
         kept = {name: value for name, value in headers.items() if is_forwarded(name)}

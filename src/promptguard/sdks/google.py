@@ -8,9 +8,8 @@ uses the SDK's own httpx path instead, which is what it uses without aiohttp.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from promptguard.sdks.slots import Slot, over_http
+from promptguard.sdks.slots import Slot, over_http, within
 
 NAME = "google-genai"
 _PER_LOOP = "_client_for_running_loop"
@@ -34,9 +33,9 @@ can_shadow = can_route
 background_client = over_http
 
 
-def slots(client: Any) -> tuple[Slot, ...]:
+def slots(client: object) -> tuple[Slot, ...]:
     """Return where its HTTP clients live; there is no asynchronous one where google-auth's own session is used."""
-    api = client._api_client
+    api = within(client, "_api_client")
     both = (Slot(api, "_httpx_client"), AsyncSlot(api, "_async_httpx_client", _PER_LOOP))
     return tuple(slot for slot in both if getattr(slot.owner, slot.name, None) is not None)
 
@@ -45,12 +44,12 @@ def slots(client: Any) -> tuple[Slot, ...]:
 class AsyncSlot(Slot):
     """The asynchronous HTTP client, and the SDK's choice between it and aiohttp."""
 
-    def put(self, http: Any) -> None:
+    def put(self, http: object) -> None:
         """Put a guarded client there, and have the SDK use it."""
         Slot.put(self, http)
         setattr(self.owner, _CHOICE, _never)
 
-    def restore(self, http: Any) -> None:
+    def restore(self, http: object) -> None:
         """Put the SDK's own client back, and leave it the choice again."""
         Slot.put(self, http)
         vars(self.owner).pop(_CHOICE, None)

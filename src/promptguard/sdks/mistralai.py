@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from promptguard.sdks.slots import Slot, is_kind, over_http
+from promptguard.sdks.slots import Slot, is_kind, over_http, within
 
 NAME = "mistralai"
 _CLIENTS = frozenset(("Mistral",))
@@ -24,7 +22,7 @@ can_shadow = can_route
 background_client = over_http
 
 
-def slots(client: Any) -> tuple[Slot, ...]:
+def slots(client: object) -> tuple[Slot, ...]:
     """Return where its HTTP clients live: both, for one object makes both kinds of calls."""
-    both = (Slot(client.sdk_configuration, "client"), Slot(client.sdk_configuration, "async_client"))
+    both = tuple(Slot(within(client, "sdk_configuration"), name) for name in ("client", "async_client"))
     return tuple(slot for slot in both if slot.http is not None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from promptguard.core.http_types import HttpClient
 from promptguard.sdks.slots import Slot, is_kind
-from promptguard.sdks.stainless import SdkBackgroundClient, copied_client
+from promptguard.sdks.stainless import SdkBackgroundClient, StainlessClient, copied_client
 
 NAME = "openai"
 _CLIENTS = frozenset(("OpenAI", "AsyncOpenAI"))
@@ -25,12 +24,12 @@ def can_route(client: object) -> bool:  # noqa: ARG001 - the interface of famili
 can_shadow = can_route
 
 
-def slots(client: Any) -> tuple[Slot, ...]:
+def slots(client: object) -> tuple[Slot, ...]:
     """Return where its HTTP client lives."""
     return (Slot(client, "_client"),)
 
 
-def background_client(client: Any, http: Any, response_class: type) -> SdkBackgroundClient:
+def background_client(client: StainlessClient, http: HttpClient, response_class: type) -> SdkBackgroundClient:
     """Return what asks through an unguarded copy of `client` over `http`, an HTTP client of the same family.
 
     The SDK's own copy, not a bare HTTP client, because it renews credentials that run out.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Protocol, cast
 from urllib.parse import parse_qsl
 
 from promptguard.core.background_call import (
@@ -20,11 +20,13 @@ from promptguard.core.background_call import (
     reason_of,
     seconds_for,
 )
+from promptguard.core.http_types import HttpClient, HttpRequest, HttpResponse, Url
 from promptguard.core.key import access_key_id
 from promptguard.runtime.event_loop_thread import await_within, release_after, retain
 from promptguard.runtime.idle_close import CloseWhenIdle
 from promptguard.runtime.lost import CallLost
 from promptguard.runtime.spare_threads import call_within
+from promptguard.sdks.slots import within
 
 _SPELT = {"authorization": "Authorization", "x-api-key": "X-Api-Key"}
 """As the SDKs spell it: their headers are merged by exact name, and two spellings would both be sent."""
@@ -39,12 +41,34 @@ _LASTING = b"sigv4 AKIA"
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-prefixes"""
 
 
+_TOKENS = "_token_cache"
+
+
 class OtherCredentialsError(Exception):
     """A background call would be made in another name than the call it repeats."""
 
 
+class StainlessClient(Protocol):
+    """A client, as far as asking through it goes."""
+
+    base_url: Url
+
+    def copy(self, *, http_client: HttpClient, max_retries: int) -> StainlessClient:
+        """Return another with the same settings, which sends through `http_client`."""
+
+    def post(
+        self, path: str, *, body: dict[str, object], cast_to: type, options: Mapping[str, object]
+    ) -> HttpResponse | Awaitable[HttpResponse]:
+        """Send a request and read its answer; an asynchronous client's is awaited."""
+
+
 def copied_client(
-    client: Any, http: Any, response_class: type, *, renewing: tuple[str, ...], signs: bool = False
+    client: StainlessClient,
+    http: HttpClient,
+    response_class: type,
+    *,
+    renewing: tuple[str, ...],
+    signs: bool = False,
 ) -> SdkBackgroundClient:
     """Return what asks through an unguarded copy of `client` over `http`, which is background work's alone.
 
@@ -61,22 +85,22 @@ def copied_client(
     )
 
 
-def _own_token_cache(client: Any, copied: Any) -> None:
+def _own_token_cache(client: StainlessClient, copied: StainlessClient) -> None:
     """Give the copy a cache of tokens of its own: anthropic's lets those who wait for one be of a single event loop."""
-    shared = getattr(client, "_token_cache", None)
-    if shared is not None and getattr(copied, "_token_cache", None) is shared:
-        cache_class: Any = type(shared)
-        copied._token_cache = cache_class(copied.credentials)
+    shared: object = getattr(client, _TOKENS, None)
+    if shared is not None and getattr(copied, _TOKENS, None) is shared:
+        cache_class: Callable[..., object] = type(shared)
+        setattr(copied, _TOKENS, cache_class(within(copied, "credentials")))
 
 
-def _check_signer(request: Any) -> None:
+def _check_signer(request: HttpRequest) -> None:
     """Refuse to send what the wrapped client signed for somebody else: `with_options(aws_access_key=...)` shares it."""
     asked_by = _SIGNER.get()
     if asked_by is not None and access_key_id(request.headers.get("authorization", "").encode()) != asked_by:
         raise OtherCredentialsError
 
 
-async def _check_signer_async(request: Any) -> None:
+async def _check_signer_async(request: HttpRequest) -> None:
     _check_signer(request)
 
 
@@ -85,8 +109,8 @@ class SdkBackgroundClient:
 
     def __init__(
         self,
-        client: Any,
-        http: Any,
+        client: StainlessClient,
+        http: HttpClient,
         response_class: type,
         *,
         is_async: bool,
@@ -118,7 +142,7 @@ class SdkBackgroundClient:
     def ask(
         self,
         url: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, object],
         headers: Mapping[str, str],
         timeout: Mapping[str, float | None],
     ) -> BackgroundResponse:
@@ -134,7 +158,7 @@ class SdkBackgroundClient:
         }
         signer = access_key_id(old.encode("latin-1"))
 
-        def post() -> Any:
+        def post() -> HttpResponse | Awaitable[HttpResponse]:
             _SIGNER.set(signer)
             return self._client.post(path, body=dict(body), cast_to=self._response_class, options=options)
 
@@ -144,13 +168,15 @@ class SdkBackgroundClient:
             return BackgroundResponse(error=_reason(lost.cause))
         return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
 
-    def _within(self, seconds: float, post: Callable[[], Any]) -> Any:
+    def _within(
+        self, seconds: float, post: Callable[[], HttpResponse | Awaitable[HttpResponse]]
+    ) -> HttpResponse:
         if self._is_async:
-            return await_within(seconds, cast("Callable[[], Awaitable[Any]]", post))
+            return await_within(seconds, cast("Callable[[], Awaitable[HttpResponse]]", post))
 
-        def blocking() -> Any:
+        def blocking() -> HttpResponse:
             with self._connections:
-                return post()
+                return cast("HttpResponse", post())
 
         return call_within(seconds, blocking)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from promptguard.sdks.slots import Slot, is_kind, over_http
 
 NAME = "together"
@@ -24,6 +22,6 @@ can_shadow = can_route
 background_client = over_http
 
 
-def slots(client: Any) -> tuple[Slot, ...]:
+def slots(client: object) -> tuple[Slot, ...]:
     """Return where its HTTP client lives; nowhere in major 1."""
     return (Slot(client, "_client"),) if hasattr(client, "_client") else ()

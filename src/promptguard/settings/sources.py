@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -39,10 +39,10 @@ class Written(PydanticBaseSettingsSource):
         """Return nothing: all values are read at once."""
         return None, field_name, False
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self) -> dict[str, object]:
         """Return the values as nested tables. Raises ConfigurationError, naming where a wrong one is written."""
         fields = self.settings_cls.model_fields
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for entry in sorted(self._read(tuple(fields)), key=lambda each: len(each.path)):
             table = found
             for part in entry.path[:-1]:
@@ -162,13 +162,13 @@ def _raise(error: ConfigurationError) -> object:
     raise error
 
 
-_adapters: dict[int, tuple[FieldInfo, TypeAdapter[Any]]] = {}
+_adapters: dict[int, tuple[FieldInfo, TypeAdapter[object]]] = {}
 
 
-def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+def _adapter(field: FieldInfo) -> TypeAdapter[object]:
     known = _adapters.get(id(field))
     if known is None:
-        made: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation(), config=ConfigDict(strict=True))
+        made: TypeAdapter[object] = TypeAdapter(field.rebuild_annotation(), config=ConfigDict(strict=True))
         known = _adapters[id(field)] = (field, made)
     return known[1]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
@@ -61,7 +60,7 @@ class Prompt:
         self.description = file.front.description
         self.labels: Mapping[str, str] = MappingProxyType(dict(file.front.labels))
         """label -> regular expression, in the order they are tried on an answer"""
-        self.cases: tuple[Any, ...] = tuple(file.front.cases)
+        self.cases: tuple[object, ...] = tuple(file.front.cases)
         self.models: tuple[str, ...] = tuple(file.front.models)
         """globs of the models this variant was written for; empty: all"""
         self._used = used
@@ -82,7 +81,7 @@ class Prompt:
         return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"
 
     @checked_call
-    def render(self, /, model: str | None = None, **variables: Any) -> Call:
+    def render(self, /, model: str | None = None, **variables: object) -> Call:
         """Fill in the variables and return the messages to send.
 
         `model` is the model the call is meant for. Every variable that the prompt names must be given or have
@@ -121,7 +120,7 @@ class Prompt:
         finally:
             USED.reset(token)
 
-    def _checked(self, variables: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
+    def _checked(self, variables: Mapping[str, object], sizes: Sizes) -> dict[str, object]:
         values = dict(self._defaults)
         for name, value in variables.items():
             kind = self._kinds.get(name)
@@ -136,7 +135,7 @@ class Prompt:
                 )
         return values
 
-    def _copied(self, name: str, value: Any, kind: str | None, sizes: Sizes) -> Any:
+    def _copied(self, name: str, value: object, kind: str | None, sizes: Sizes) -> object:
         if kind is None:
             known = ", ".join(self.inputs) or "none"
             meant = nearest(name, self.inputs)

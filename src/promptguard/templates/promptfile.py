@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -42,12 +42,12 @@ class Input(BaseModel):
     description: str = ""
     required: bool | None = None
     """None: required unless there is a default"""
-    default: Any = None
-    sample: Any = None
+    default: object = None
+    sample: object = None
 
     @model_validator(mode="before")
     @classmethod
-    def _other_spellings(cls, value: Any) -> Any:
+    def _other_spellings(cls, value: object) -> object:
         """Read `number: integer`, `number:` and `type: int` as well."""
         if value is None or isinstance(value, str):
             value = {"kind": value or "any"}
@@ -78,15 +78,15 @@ class FrontMatter(BaseModel):
     description: str = ""
     authors: list[str] = Field(default_factory=list)
     tags: list[str] = Field(default_factory=list)
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    template: Any = None
-    model: Any = None
+    metadata: dict[str, object] = Field(default_factory=dict)
+    template: object = None
+    model: object = None
     inputs: dict[str, Input] | None = None
-    outputs: Any = None
-    tools: Any = None
-    sample: Any = None
+    outputs: object = None
+    tools: object = None
+    sample: object = None
     labels: dict[str, str] = Field(default_factory=dict)
-    cases: list[Any] = Field(default_factory=list)
+    cases: list[object] = Field(default_factory=list)
     models: list[str] = Field(default_factory=list)
 
     @field_validator("inputs")
@@ -111,7 +111,7 @@ class FrontMatter(BaseModel):
 
     @field_validator("template")
     @classmethod
-    def _jinja2_only(cls, template: Any) -> Any:
+    def _jinja2_only(cls, template: object) -> object:
         stated = template.get("format", "jinja2") if isinstance(template, dict) else template or "jinja2"
         kind = stated.get("kind", "jinja2") if isinstance(stated, dict) else stated
         if kind != "jinja2":
@@ -120,7 +120,7 @@ class FrontMatter(BaseModel):
 
     @field_validator("metadata")
     @classmethod
-    def _version_is_no_fraction(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+    def _version_is_no_fraction(cls, metadata: dict[str, object]) -> dict[str, object]:
         if not isinstance(metadata.get("version", ""), int | str):
             raise ValueError(
                 'version must be a whole number or quoted text: "1.10", since 1.10 would be read as 1.1'
@@ -134,7 +134,7 @@ class PromptFile:
 
     filename: str
     front: FrontMatter
-    raw: Mapping[str, Any]
+    raw: Mapping[str, object]
     """the front matter as written"""
     messages: tuple[tuple[str, str, int], ...]
     """role, template text, line it begins at"""

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 _HOP_BY_HOP = frozenset(
@@ -59,7 +59,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
     proxy: ForwardProxy
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Stay silent: clients that go away are no news."""
 
 
@@ -68,7 +68,7 @@ class _Conversation(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Stay silent."""
 
     def _note(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 from urllib.parse import quote, unquote
 
 from promptguard.core.model import Facts, Headers, Reading, Request
@@ -63,11 +62,11 @@ class Cloud:
         after = request.path[found.end("verb") :]
         return request.path[: found.start("model")] + self._named(model) + between + self._verbs[0] + after
 
-    def background_body(self, facts: Facts, model: str) -> dict[str, Any]:  # noqa: ARG002 - the model is in the URL
+    def background_body(self, facts: Facts, model: str) -> dict[str, object]:  # noqa: ARG002 - the model is in the URL
         """Return the body of the same question for a background call: not streamed, no names of users."""
         return shared.without(facts.body, anthropic_messages.NOT_ASKED_AGAIN)
 
-    def output_bound(self, body: Mapping[str, Any]) -> int | None:
+    def output_bound(self, body: Mapping[str, object]) -> int | None:
         """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
         return anthropic_messages.output_bound(body)
 
@@ -100,7 +99,7 @@ def _read_frames(body: bytes) -> Reading:
 def _told(body: bytes) -> Iterator[str]:
     for kind, payload in events(body):
         if kind == "chunk":
-            yield base64.b64decode(payload["bytes"], validate=True).decode("utf-8")
+            yield base64.b64decode(shared.text(payload["bytes"]) or "", validate=True).decode("utf-8")
 
 
 BEDROCK = _Bedrock(

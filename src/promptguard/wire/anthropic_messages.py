@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
@@ -40,19 +39,19 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str):
+    model = None if body is None else body.get("model")
+    if body is None or not isinstance(model, str):
         return None
     streamed = body.get("stream") is True
-    return facts_of(
-        request, body, protocol=NAME, provider="anthropic", model=body["model"], streamed=streamed
-    )
+    return facts_of(request, body, protocol=NAME, provider="anthropic", model=model, streamed=streamed)
 
 
 def facts_of(
-    request: Request, body: Mapping[str, Any], *, protocol: str, provider: str, model: str, streamed: bool
+    request: Request, body: Mapping[str, object], *, protocol: str, provider: str, model: str, streamed: bool
 ) -> Facts | None:
     """Return what a body says whose model and stream are known already; a cloud names them in the URL."""
-    if not isinstance(body.get("messages"), list):
+    turns = body.get("messages")
+    if not isinstance(turns, list):
         return None
     system = body.get("system")
     return Facts(
@@ -60,7 +59,7 @@ def facts_of(
         provider=provider,
         operation="chat",
         model=model,
-        messages=shared.as_chat(system, tuple(body["messages"])),
+        messages=shared.as_chat(system, tuple(turns)),
         body=body,
         streamed=streamed,
         instructions=tuple(part for part in (system, body.get("tools")) if part),
@@ -72,12 +71,12 @@ def facts_of(
     )
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:
+def background_body(facts: Facts, model: str) -> dict[str, object]:
     """Return the body of the same question for a background call: not streamed, no names of users."""
     return {**shared.without(facts.body, NOT_ASKED_AGAIN), "model": model}
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     return shared.limit(body.get("max_tokens"))
 
@@ -88,9 +87,8 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    message = json.loads(body)
-    blocks = {index: dict(block) for index, block in enumerate(message["content"])}
-    return _reading(message, blocks, done=True)
+    message = shared.record(json.loads(body))
+    return _reading(message, dict(enumerate(shared.records(message["content"]))), done=True)
 
 
 def _read_stream(body: bytes) -> Reading:
@@ -99,41 +97,45 @@ def _read_stream(body: bytes) -> Reading:
 
 def read_events(told: Iterable[str]) -> Reading:
     """Read a streamed answer from the data of its events. Raises what `shared.read_answer` turns into unreadable."""
-    message: dict[str, Any] = {}
-    blocks: dict[int, dict[str, Any]] = {}
+    message: dict[str, object] = {}
+    blocks: dict[int, dict[str, object]] = {}
     done = False
     for data in told:
-        event = json.loads(data)
+        event = shared.record(json.loads(data))
         kind = event.get("type")
         if kind == "error":
             raise ValueError("the server reported an error within the stream")
         if kind == "message_start":
-            message = dict(event["message"])
+            message = dict(shared.record(event["message"]))
         elif kind == "content_block_start":
-            blocks[event["index"]] = {**event["content_block"], "partial": ""}
+            blocks[shared.index(event["index"])] = {**shared.record(event["content_block"]), "partial": ""}
         elif kind == "content_block_delta":
-            _add_delta(blocks[event["index"]], event["delta"])
+            _add_delta(blocks[shared.index(event["index"])], shared.record(event["delta"]))
         elif kind == "message_delta":
-            message.update(event["delta"])
+            message.update(shared.record(event["delta"]))
             # Each count is cumulative and may be left out; what was said before stays.
-            told = {k: v for k, v in (event.get("usage") or {}).items() if v is not None}
-            message["usage"] = {**(message.get("usage") or {}), **told}
+            counted = {k: v for k, v in shared.record(event.get("usage") or {}).items() if v is not None}
+            message["usage"] = {**shared.record(message.get("usage") or {}), **counted}
         elif kind == "message_stop":
             done = True
             break
     return _reading(message, blocks, done)
 
 
-def _add_delta(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def _add_delta(block: dict[str, object], delta: Mapping[str, object]) -> None:
     if delta.get("type") == "text_delta":
         block["text"] = (shared.text(block.get("text")) or "") + (shared.text(delta.get("text")) or "")
     elif delta.get("type") == "input_json_delta":
-        block["partial"] += shared.text(delta.get("partial_json")) or ""
+        block["partial"] = (shared.text(block["partial"]) or "") + (
+            shared.text(delta.get("partial_json")) or ""
+        )
 
 
-def _reading(message: Mapping[str, Any], blocks: Mapping[int, Mapping[str, Any]], done: bool) -> Reading:
+def _reading(
+    message: Mapping[str, object], blocks: Mapping[int, Mapping[str, object]], done: bool
+) -> Reading:
     ordered = [blocks[index] for index in sorted(blocks)]
-    usage = message.get("usage") or {}
+    usage = shared.record(message.get("usage") or {})
     stop = shared.text(message.get("stop_reason"))
     details = shared.members(message.get("stop_details"))
     return Reading(

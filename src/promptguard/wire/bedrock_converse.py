@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import quote, unquote
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
@@ -44,7 +43,8 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's URL and body; None for what is none, and for prompts that are kept at the provider."""
     found, body = _PATH.fullmatch(request.path), shared.json_object(request.body)
-    if found is None or body is None or not isinstance(body.get("messages"), list):
+    turns = None if body is None else body.get("messages")
+    if found is None or body is None or not isinstance(turns, list):
         return None
     model = unquote(found["model"])
     if _PROMPT.match(model):  # to which messages may be added; of another model it would be another question
@@ -56,7 +56,7 @@ def read_request(request: Request) -> Facts | None:
         provider="aws.bedrock",
         operation="chat",
         model=model,
-        messages=shared.as_chat(system, tuple(_message(turn) for turn in body["messages"])),
+        messages=shared.as_chat(system, tuple(_message(turn) for turn in turns)),
         body=body,
         streamed=found["verb"] == "converse-stream",
         instructions=tuple(part for part in (system, tools) if part),
@@ -65,7 +65,7 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def _message(turn: Any) -> Any:
+def _message(turn: object) -> object:
     """Return a turn with its text as a chat has it."""
     return {
         "role": shared.members(turn).get("role"),
@@ -73,7 +73,7 @@ def _message(turn: Any) -> Any:
     }
 
 
-def _content(blocks: Any) -> Any:
+def _content(blocks: object) -> object:
     """Return the text of blocks that are text alone, else the blocks."""
     texts = [b["text"] for b in shared.items(blocks) if isinstance(b, Mapping) and set(b) == {"text"}]
     said = [text for text in texts if isinstance(text, str)]
@@ -95,7 +95,7 @@ def background_path(request: Request, facts: Facts, model: str) -> str:  # noqa:
     return f"{found['before']}{quote(model, safe='')}/converse{found['query'] or ''}"
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:  # noqa: ARG001 - the model is in the URL
+def background_body(facts: Facts, model: str) -> dict[str, object]:  # noqa: ARG001 - the model is in the URL
     """Return the body of the same question for a background call: without what names users or projects."""
     body = shared.without(facts.body, frozenset({"requestMetadata", "projectIdentifier"}))
     config = body.get("guardrailConfig")
@@ -104,7 +104,7 @@ def background_body(facts: Facts, model: str) -> dict[str, Any]:  # noqa: ARG001
     return body
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     return shared.limit(shared.members(body.get("inferenceConfig")).get("maxTokens"))
 
@@ -115,20 +115,24 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    answer = json.loads(body)
-    return _reading(list(answer["output"]["message"]["content"]), answer["stopReason"], answer)
+    answer = shared.record(json.loads(body))
+    message = shared.record(shared.record(answer["output"])["message"])
+    return _reading(shared.records(message["content"]), answer["stopReason"], answer)
 
 
 def _read_stream(body: bytes) -> Reading:
-    blocks: dict[int, dict[str, Any]] = {}
+    blocks: dict[int, dict[str, object]] = {}
     stop: str | None = None
-    last: dict[str, Any] | None = None
+    last: dict[str, object] | None = None
     for kind, event in events(body):
         if kind == "contentBlockStart":
             used = shared.members(event["start"]).get("toolUse")
-            blocks[event["contentBlockIndex"]] = {"toolUse": {**used, "input": ""}} if used else {}
+            blocks[shared.index(event["contentBlockIndex"])] = (
+                {"toolUse": {**shared.record(used), "input": ""}} if used else {}
+            )
         elif kind == "contentBlockDelta":
-            _add_delta(blocks.setdefault(event["contentBlockIndex"], {}), event["delta"])
+            block = blocks.setdefault(shared.index(event["contentBlockIndex"]), {})
+            _add_delta(block, shared.record(event["delta"]))
         elif kind == "messageStop":
             stop = shared.text(event["stopReason"])
         elif kind == "metadata":
@@ -138,15 +142,16 @@ def _read_stream(body: bytes) -> Reading:
     return _reading(ordered, stop, last or {}, ended=last is not None)
 
 
-def _add_delta(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def _add_delta(block: dict[str, object], delta: Mapping[str, object]) -> None:
     if "text" in delta:
-        block["text"] = block.get("text", "") + (shared.text(delta["text"]) or "")
+        block["text"] = (shared.text(block.get("text")) or "") + (shared.text(delta["text"]) or "")
     elif "toolUse" in delta:
-        used = block.setdefault("toolUse", {"input": ""})
-        used["input"] += shared.text(delta["toolUse"].get("input")) or ""
+        used = shared.record(block.setdefault("toolUse", {"input": ""}))
+        more = shared.text(shared.record(delta["toolUse"]).get("input"))
+        used["input"] = (shared.text(used["input"]) or "") + (more or "")
 
 
-def _said(block: Mapping[str, Any]) -> str:
+def _said(block: Mapping[str, object]) -> str:
     """Return a block's text; with citations it has parts, which a stream gives as text like any other."""
     cited = shared.members(block.get("citationsContent"))
     parts = (block, *map(shared.members, shared.items(cited.get("content"))))
@@ -154,22 +159,21 @@ def _said(block: Mapping[str, Any]) -> str:
 
 
 def _reading(
-    blocks: Sequence[Mapping[str, Any]], stop: str | None, last: Mapping[str, Any], *, ended: bool = True
+    blocks: Sequence[Mapping[str, object]], said: object, last: Mapping[str, object], *, ended: bool = True
 ) -> Reading:
     usage = shared.members(last.get("usage"))
     router = shared.members(shared.members(last.get("trace")).get("promptRouter"))
-    stop = shared.text(stop)
+    stop = shared.text(said)
     return Reading(
         text="".join(_said(block) for block in blocks),
         complete=ended and stop is not None,
         finish_reason=_ENDS.get(stop, stop) if stop else None,
         tool_calls=tuple(
             {
-                "name": shared.text(block["toolUse"].get("name")) or "",
-                "arguments": shared.arguments(block["toolUse"].get("input") or None),
+                "name": shared.text(used.get("name")) or "",
+                "arguments": shared.arguments(used.get("input") or None),
             }
-            for block in blocks
-            if "toolUse" in block
+            for used in (shared.record(block["toolUse"]) for block in blocks if "toolUse" in block)
         ),
         identity=Identity(
             model=shared.name(router.get("invokedModelId")),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from promptguard.core.model import Facts, Headers, Reading, Request
 from promptguard.wire import shared
@@ -32,15 +31,18 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list):
+    if body is None:
         return None
-    said = shared.said_by(body["messages"], "system")
+    model, turns = body.get("model"), body.get("messages")
+    if not isinstance(model, str) or not isinstance(turns, list):
+        return None
+    said = shared.said_by(turns, "system")
     return Facts(
         protocol=NAME,
         provider="cohere",
         operation="chat",
-        model=body["model"],
-        messages=tuple(body["messages"]),
+        model=model,
+        messages=tuple(turns),
         body=body,
         streamed=body.get("stream") is True,
         instructions=(*said, body["tools"]) if body.get("tools") else said,
@@ -50,18 +52,18 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def _asked_form(said: Any) -> Mapping[str, Any] | None:
+def _asked_form(said: object) -> Mapping[str, object] | None:
     """Return the form asked for: Cohere says `json_object`, and a schema beside it where there is one."""
     form = shared.members(said)
     return shared.json_schema(form.get("json_schema", form.get("schema"))) or shared.asked_form(said)
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:
+def background_body(facts: Facts, model: str) -> dict[str, object]:
     """Return the body of the same question for a background call: not streamed."""
     return {**facts.body, "model": model, "stream": False}
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     return shared.limit(body.get("max_tokens"))
 
@@ -72,37 +74,38 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    answer = json.loads(body)
-    message = answer["message"]
+    answer = shared.record(json.loads(body))
+    message = shared.record(answer["message"])
     said = "".join(
         shared.text(item.get("text")) or ""
-        for item in message.get("content") or ()
+        for item in shared.records(message.get("content") or [])
         if item.get("type") == "text"
     )
-    calls = [_tool_call(call) for call in message.get("tool_calls") or ()]
+    calls = [_tool_call(call) for call in shared.records(message.get("tool_calls") or [])]
     return _reading(answer, said, calls, done=True)
 
 
 def _read_stream(body: bytes) -> Reading:
     said: list[str] = []
-    calls: dict[int, dict[str, Any]] = {}
-    ended: dict[str, Any] = {}
+    calls: dict[int, dict[str, str]] = {}
+    ended: dict[str, object] = {}
     done = False
     for data in events(body):
         if data.startswith("[DONE]"):
             break
-        event = json.loads(data)
+        event = shared.record(json.loads(data))
         kind = event.get("type")
-        delta = event.get("delta") or {}
+        delta = shared.record(event.get("delta") or {})
         message = shared.members(delta.get("message"))
         if kind == "message-start":
             ended["id"] = event.get("id")
         elif kind in {"content-start", "content-delta"}:
             said.append(shared.text(shared.members(message.get("content")).get("text")) or "")
         elif kind == "tool-call-start":
-            calls[event["index"]] = _tool_call(message["tool_calls"])
+            calls[shared.index(event["index"])] = _tool_call(shared.record(message["tool_calls"]))
         elif kind == "tool-call-delta":
-            calls[event["index"]]["arguments"] += _tool_call(message["tool_calls"])["arguments"]
+            more = _tool_call(shared.record(message["tool_calls"]))
+            calls[shared.index(event["index"])]["arguments"] += more["arguments"]
         elif kind == "message-end":
             if delta.get("error"):
                 raise ValueError("the server reported an error within the stream")
@@ -112,15 +115,15 @@ def _read_stream(body: bytes) -> Reading:
     return _reading(ended, "".join(said), [calls[index] for index in sorted(calls)], done)
 
 
-def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call.get("function") or {}
+def _tool_call(call: Mapping[str, object]) -> dict[str, str]:
+    function = shared.record(call.get("function") or {})
     return {
         "name": shared.text(function.get("name")) or "",
         "arguments": shared.text(function.get("arguments")) or "",
     }
 
 
-def _reading(answer: Mapping[str, Any], said: str, calls: list[dict[str, Any]], done: bool) -> Reading:
+def _reading(answer: Mapping[str, object], said: str, calls: list[dict[str, str]], done: bool) -> Reading:
     tokens = shared.members(shared.members(answer.get("usage")).get("tokens"))
     reason = shared.text(answer.get("finish_reason"))
     return Reading(
@@ -134,6 +137,6 @@ def _reading(answer: Mapping[str, Any], said: str, calls: list[dict[str, Any]], 
     )
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: object) -> int | None:
     """Return a number of tokens that may be told as a float."""
     return shared.count(int(value) if isinstance(value, float) and value.is_integer() else value)

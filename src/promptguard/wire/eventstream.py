@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 _PRELUDE = struct.Struct("!III")
 _SUM = struct.Struct("!I")
@@ -51,7 +50,7 @@ def messages(body: bytes) -> Iterator[Message]:
         at += total
 
 
-def events(body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def events(body: bytes) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield the type of each complete event in `body` with its payload's JSON object.
 
     Raises ValueError for an error that the server reports within the stream, and for what is no such event.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 from urllib.parse import quote, unquote
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
@@ -45,7 +44,8 @@ def _is_sse(query: str | None) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's URL and body, or None when they are not what this protocol sends."""
     found, body = _PATH.fullmatch(request.path), shared.json_object(request.body)
-    if found is None or body is None or not isinstance(body.get("contents"), list):
+    turns = None if body is None else body.get("contents")
+    if found is None or body is None or not isinstance(turns, list):
         return None
     settings = shared.members(body.get("generationConfig"))
     system = body.get("systemInstruction")
@@ -55,7 +55,7 @@ def read_request(request: Request) -> Facts | None:
         provider="gcp.vertex_ai" if "/publishers/" in found["before"] else "gcp.gemini",
         operation="generate_content",
         model=unquote(found["model"]),
-        messages=shared.as_chat(_content(system), tuple(_message(turn) for turn in body["contents"])),
+        messages=shared.as_chat(_content(system), tuple(_message(turn) for turn in turns)),
         body=body,
         streamed=found["verb"] == "streamGenerateContent",
         instructions=tuple(part for part in (_content(system), body.get("tools")) if part),
@@ -67,13 +67,13 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def _message(turn: Any) -> Any:
+def _message(turn: object) -> object:
     """Return a turn as a chat's message, its role in the chat's words."""
     role = shared.members(turn).get("role")
     return {"role": "assistant" if role == "model" else role or "user", "content": _content(turn)}
 
 
-def _content(turn: Any) -> Any:
+def _content(turn: object) -> object:
     """Return the text of a turn that is text alone, else its parts."""
     parts = shared.members(turn).get("parts")
     texts = [p["text"] for p in shared.items(parts) if isinstance(p, Mapping) and set(p) == {"text"}]
@@ -81,7 +81,7 @@ def _content(turn: Any) -> Any:
     return "".join(said) if said and len(said) == len(shared.items(parts)) else parts
 
 
-def _asked_form(settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _asked_form(settings: Mapping[str, object]) -> Mapping[str, object] | None:
     """Return the form asked for; of a `responseSchema`, which has Google's own words, only that it is an object."""
     form = shared.json_schema(settings.get("responseJsonSchema"))
     kind = shared.name(shared.members(settings.get("responseSchema")).get("type")) or ""
@@ -108,12 +108,12 @@ def _named(model: str) -> str:
     return quote(model.rpartition("models/")[2], safe="")
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:  # noqa: ARG001 - the model is in the URL
+def background_body(facts: Facts, model: str) -> dict[str, object]:  # noqa: ARG001 - the model is in the URL
     """Return the body of the same question for a background call: without what names users or keeps anything."""
     return shared.without(facts.body, frozenset({"labels", "store"}))
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     settings = shared.members(body.get("generationConfig"))
     bound, candidates = shared.limit(settings.get("maxOutputTokens")), settings.get("candidateCount")
@@ -126,11 +126,11 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    return _reading([json.loads(body)])
+    return _reading([shared.record(json.loads(body))])
 
 
 def _read_stream(body: bytes) -> Reading:
-    return _reading([json.loads(data) for data in events(body)])
+    return _reading([shared.record(json.loads(data)) for data in events(body)])
 
 
 class _Candidate:
@@ -138,13 +138,13 @@ class _Candidate:
 
     def __init__(self) -> None:
         self.text: list[str] = []
-        self.calls: list[dict[str, Any]] = []
+        self.calls: list[dict[str, str]] = []
         self.finish: str | None = None
 
-    def add(self, candidate: Mapping[str, Any]) -> None:
-        for part in shared.members(candidate.get("content")).get("parts") or ():
+    def add(self, candidate: Mapping[str, object]) -> None:
+        for part in shared.records(shared.members(candidate.get("content")).get("parts") or []):
             if "functionCall" in part:
-                call = part["functionCall"]
+                call = shared.record(part["functionCall"])
                 named = shared.text(call.get("name")) or ""
                 self.calls.append({"name": named, "arguments": shared.arguments(call.get("args"))})
             elif not part.get("thought"):
@@ -160,14 +160,14 @@ class _Candidate:
         return _ENDS.get(self.finish, self.finish.lower()) if self.finish else None
 
 
-def _reading(parts: Iterable[Mapping[str, Any]]) -> Reading:
+def _reading(parts: Iterable[Mapping[str, object]]) -> Reading:
     candidates: dict[int, _Candidate] = {}
-    last: dict[str, Any] = {}
+    last: dict[str, object] = {}
     for part in parts:
         if part.get("error"):
             raise ValueError("the server reported an error within the stream")
         last.update({k: v for k, v in part.items() if k != "candidates" and v is not None})
-        for candidate in part.get("candidates") or ():
+        for candidate in shared.records(part.get("candidates") or []):
             index = candidate.get("index", 0)
             candidates.setdefault(index if isinstance(index, int) else 0, _Candidate()).add(candidate)
     blocked = shared.name(shared.members(last.get("promptFeedback")).get("blockReason"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from promptguard.core.model import Facts, Finding, Headers, Identity, Reading, Request
 from promptguard.wire import shared
@@ -31,7 +30,8 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str):
+    model = None if body is None else body.get("model")
+    if body is None or not isinstance(model, str):
         return None
     turns = _turns(body)
     if turns is None:
@@ -41,7 +41,7 @@ def read_request(request: Request) -> Facts | None:
         protocol=NAME,
         provider="ollama",
         operation="chat" if "messages" in body else "text_completion",
-        model=body["model"],
+        model=model,
         messages=turns,
         body=body,
         streamed=body.get("stream") is not False,
@@ -54,27 +54,28 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def _turns(body: Mapping[str, Any]) -> tuple[Any, ...] | None:
+def _turns(body: Mapping[str, object]) -> tuple[object, ...] | None:
     """Return the chat's messages, or the prompt as if it were a chat; None for what is neither."""
-    if isinstance(body.get("messages"), list):
-        return tuple(body["messages"])
+    turns = body.get("messages")
+    if isinstance(turns, list):
+        return tuple(turns)
     prompt = body.get("prompt", "")
     if "messages" in body or not isinstance(prompt, str):
         return None
     return shared.as_chat(body.get("system"), ({"role": "user", "content": prompt},)) if prompt else ()
 
 
-def _instructions(turns: tuple[Any, ...], body: Mapping[str, Any]) -> tuple[Any, ...]:
+def _instructions(turns: tuple[object, ...], body: Mapping[str, object]) -> tuple[object, ...]:
     said = shared.said_by(turns, "system")
     return (*said, *(body[k] for k in ("tools", "template") if body.get(k)))
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:
+def background_body(facts: Facts, model: str) -> dict[str, object]:
     """Return the body of the same question for a background call: not streamed."""
     return {**facts.body, "model": model, "stream": False}
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     return shared.limit(shared.members(body.get("options")).get("num_predict"))
 
@@ -85,24 +86,25 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    return _reading([json.loads(body)])
+    return _reading([shared.record(json.loads(body))])
 
 
 def _read_stream(body: bytes) -> Reading:
     # A line without its end is not whole: the server ends every one, the last as well.
-    return _reading([json.loads(line) for line in body.split(b"\n")[:-1] if line.strip()])
+    return _reading([shared.record(json.loads(line)) for line in body.split(b"\n")[:-1] if line.strip()])
 
 
-def _reading(parts: Iterable[Mapping[str, Any]]) -> Reading:
+def _reading(parts: Iterable[Mapping[str, object]]) -> Reading:
     said: list[str] = []
-    calls: list[dict[str, Any]] = []
-    last: Mapping[str, Any] = {}
+    calls: list[dict[str, str]] = []
+    last: Mapping[str, object] = {}
     for part in parts:
         if part.get("error"):
             raise ValueError("the server reported an error within the stream")
-        message = part.get("message")
-        said.append(shared.text(part.get("response") if message is None else message.get("content")) or "")
-        calls.extend(_tool_call(call) for call in shared.members(message).get("tool_calls") or ())
+        chat = part.get("message")
+        message = {} if chat is None else shared.record(chat)
+        said.append(shared.text(part.get("response") if chat is None else message.get("content")) or "")
+        calls.extend(_tool_call(call) for call in shared.records(message.get("tool_calls") or []))
         last = part
         if part.get("done") is True:
             break
@@ -119,15 +121,15 @@ def _reading(parts: Iterable[Mapping[str, Any]]) -> Reading:
     )
 
 
-def _finish(last: Mapping[str, Any], reason: str | None, called: bool) -> str | None:
+def _finish(last: Mapping[str, object], reason: str | None, called: bool) -> str | None:
     if last.get("done") is not True:
         return None
     ended = reason or "stop"
     return "tool_calls" if called and ended == "stop" else ended
 
 
-def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call["function"]
+def _tool_call(call: Mapping[str, object]) -> dict[str, str]:
+    function = shared.record(call["function"])
     return {
         "name": shared.text(function.get("name")) or "",
         "arguments": shared.arguments(function.get("arguments")),

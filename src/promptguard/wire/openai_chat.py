@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
@@ -36,17 +35,18 @@ def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
     model = None if body is None else shared.model_asked(request, body)
-    if body is None or model is None or not isinstance(body.get("messages"), list):
+    turns = None if body is None else body.get("messages")
+    if body is None or model is None or not isinstance(turns, list):
         return None
     return Facts(
         protocol=NAME,
         provider=_provider(request.origin),
         operation="chat",
         model=model,
-        messages=tuple(body["messages"]),
+        messages=tuple(turns),
         body=body,
         streamed=body.get("stream") is True,
-        instructions=_instructions(body),
+        instructions=_instructions(turns, body),
         findings=KNOWN.examine(request, body),
         incomparable=shared.without_text(body.get("modalities"), "text"),
         temperature=shared.number(body.get("temperature")),
@@ -55,8 +55,8 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def _instructions(body: Mapping[str, Any]) -> tuple[Any, ...]:
-    said = shared.said_by(body["messages"], "system", "developer")
+def _instructions(turns: list[object], body: Mapping[str, object]) -> tuple[object, ...]:
+    said = shared.said_by(turns, "system", "developer")
     return (*said, body["tools"]) if body.get("tools") else said
 
 
@@ -67,7 +67,7 @@ def _provider(origin: str) -> str:
     return _PROVIDERS.get(host, "openai")
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:
+def background_body(facts: Facts, model: str) -> dict[str, object]:
     """Return the body of the same question for a background call: not streamed, nothing kept at the provider."""
     dropped = frozenset(
         ("stream", "stream_options", "store", "metadata", "user", "safety_identifier", "prompt_cache_key")
@@ -75,7 +75,7 @@ def background_body(facts: Facts, model: str) -> dict[str, Any]:
     return shared.renamed(shared.without(facts.body, dropped), facts, model)
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     limit = shared.limit(body.get("max_completion_tokens", body.get("max_tokens")))
     return None if limit is None else limit * (shared.limit(body.get("n")) or 1)
@@ -87,35 +87,41 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    answer = json.loads(body)
-    choice = answer["choices"][0]
-    message = choice["message"]
-    usage = answer.get("usage") or {}
+    answer = shared.record(json.loads(body))
+    choices = shared.records(answer["choices"])
+    message = shared.record(choices[0]["message"])
+    usage = shared.record(answer.get("usage") or {})
     return Reading(
         text=_content(message.get("content")) or "",
-        complete=all(shared.text(c.get("finish_reason")) for c in answer["choices"]),
-        finish_reason=shared.text(choice.get("finish_reason")),
+        complete=all(shared.text(c.get("finish_reason")) for c in choices),
+        finish_reason=shared.text(choices[0].get("finish_reason")),
         refusal=shared.text(message.get("refusal")) or None,
-        tool_calls=tuple(_tool_call(call) for call in message.get("tool_calls") or ()),
+        tool_calls=tuple(_tool_call(call) for call in shared.records(message.get("tool_calls") or [])),
         identity=_identity(answer),
         response_id=shared.text(answer.get("id")),
         input_tokens=shared.count(usage.get("prompt_tokens")),
         output_tokens=shared.count(usage.get("completion_tokens")),
         other_ends=tuple(
-            "refusal" if c["message"].get("refusal") else shared.text(c.get("finish_reason")) or ""
-            for c in answer["choices"][1:]
+            "refusal"
+            if shared.record(c["message"]).get("refusal")
+            else shared.text(c.get("finish_reason")) or ""
+            for c in choices[1:]
         ),
     )
 
 
-def _content(value: Any) -> str | None:
+def _content(value: object) -> str | None:
     """Return what was said; Mistral's reasoning models say it in parts, of which the thoughts are left out."""
     if isinstance(value, list):
-        return "".join(shared.text(part.get("text")) or "" for part in value if part.get("type") == "text")
+        return "".join(
+            shared.text(part.get("text")) or ""
+            for part in shared.records(value)
+            if part.get("type") == "text"
+        )
     return shared.text(value)
 
 
-def _identity(answer: Mapping[str, Any]) -> Identity:
+def _identity(answer: Mapping[str, object]) -> Identity:
     return Identity(
         model=shared.name(answer.get("model")),
         fingerprint=shared.name(answer.get("system_fingerprint")),
@@ -126,8 +132,8 @@ def _identity(answer: Mapping[str, Any]) -> Identity:
     )
 
 
-def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call.get("function") or {}
+def _tool_call(call: Mapping[str, object]) -> dict[str, str]:
+    function = shared.record(call.get("function") or {})
     given = function.get("arguments")
     if isinstance(given, dict):  # Mistral may send the object itself
         given = shared.arguments(given)
@@ -141,7 +147,7 @@ def _read_stream(body: bytes) -> Reading:
         if data.startswith("[DONE]"):
             done = True
             break
-        gathered.add(json.loads(data))
+        gathered.add(shared.record(json.loads(data)))
     return gathered.reading(done)
 
 
@@ -155,13 +161,13 @@ class _Gathered:
         self.finish: dict[int, str] = {}
         self.choices: set[int] = set()
         self.refused: set[int] = set()
-        self.last: dict[str, Any] = {}
-        self.usage: Mapping[str, Any] = {}
+        self.last: dict[str, object] = {}
+        self.usage: dict[str, object] = {}
 
-    def add(self, chunk: Mapping[str, Any]) -> None:
+    def add(self, chunk: Mapping[str, object]) -> None:
         if chunk.get("error"):
             raise ValueError("the server reported an error within the stream")
-        self.usage = chunk.get("usage") or self.usage
+        self.usage = shared.record(chunk.get("usage") or self.usage)
         self.last.update(
             {
                 k: chunk[k]
@@ -169,21 +175,22 @@ class _Gathered:
                 if chunk.get(k)
             }
         )
-        for choice in chunk.get("choices") or ():
-            index = choice.get("index", 0)
+        for choice in shared.records(chunk.get("choices") or []):
+            index = shared.index(choice.get("index", 0))
+            delta = shared.record(choice.get("delta") or {})
             self.choices.add(index)
             if choice.get("finish_reason"):
                 self.finish[index] = shared.text(choice["finish_reason"]) or ""
-            if index != 0 and (choice.get("delta") or {}).get("refusal"):
+            if index != 0 and delta.get("refusal"):
                 self.refused.add(index)
             if index == 0:
-                self._add_delta(choice.get("delta") or {})
+                self._add_delta(delta)
 
-    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+    def _add_delta(self, delta: Mapping[str, object]) -> None:
         self.text.append(_content(delta.get("content")) or "")
         self.refusal.append(shared.text(delta.get("refusal")) or "")
-        for call in delta.get("tool_calls") or ():
-            kept = self.calls.setdefault(call.get("index", 0), {"name": "", "arguments": ""})
+        for call in shared.records(delta.get("tool_calls") or []):
+            kept = self.calls.setdefault(shared.index(call.get("index") or 0), {"name": "", "arguments": ""})
             for name, value in _tool_call(call).items():
                 kept[name] += value
 

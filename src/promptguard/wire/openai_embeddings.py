@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
@@ -44,12 +43,12 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:
+def background_body(facts: Facts, model: str) -> dict[str, object]:
     """Return the same question for another model; the flow never asks one."""
     return shared.renamed(facts.body, facts, model)
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - the interface of protocols
+def output_bound(body: Mapping[str, object]) -> int | None:  # noqa: ARG001 - the interface of protocols
     """Return 0: embeddings are billed by what is sent."""
     return 0
 
@@ -60,8 +59,9 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read(body: bytes) -> Reading:
-    answer = json.loads(body)
-    whole = bool(answer["data"]) and all(item.get("embedding") for item in answer["data"])
+    answer = shared.record(json.loads(body))
+    data = shared.records(answer["data"])
+    whole = bool(data) and all(item.get("embedding") for item in data)
     usage = shared.members(answer.get("usage"))
     return Reading(
         text="",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from promptguard.core.model import Facts, Headers, Identity, Reading, Request
 from promptguard.wire import shared
@@ -36,7 +35,8 @@ def speaks(method: str, path: str) -> bool:
 def read_request(request: Request) -> Facts | None:
     """Read a request's body, or None when it is not what this protocol sends."""
     body = shared.json_object(request.body)
-    if body is None or not isinstance(body.get("model"), str) or "input" not in body:
+    model = None if body is None else body.get("model")
+    if body is None or not isinstance(model, str) or "input" not in body:
         return None
     asked = body["input"]
     turns = ({"role": "user", "content": asked},) if isinstance(asked, str) else shared.items(asked)
@@ -46,7 +46,7 @@ def read_request(request: Request) -> Facts | None:
         protocol=NAME,
         provider="openai",
         operation="chat",
-        model=body["model"],
+        model=model,
         messages=shared.as_chat(instructions, turns),
         body=body,
         streamed=body.get("stream") is True,
@@ -57,12 +57,12 @@ def read_request(request: Request) -> Facts | None:
     )
 
 
-def background_body(facts: Facts, model: str) -> dict[str, Any]:
+def background_body(facts: Facts, model: str) -> dict[str, object]:
     """Return the body of the same question for a background call: not streamed, nothing kept at the provider."""
     return {**shared.without(facts.body, _NOT_ASKED_AGAIN), "model": model, "store": False}
 
 
-def output_bound(body: Mapping[str, Any]) -> int | None:
+def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
     return shared.limit(body.get("max_output_tokens"))
 
@@ -73,42 +73,42 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 
 def _read_plain(body: bytes) -> Reading:
-    return _reading(json.loads(body))
+    return _reading(shared.record(json.loads(body)))
 
 
 def _read_stream(body: bytes) -> Reading:
     said: list[str] = []
-    started: Mapping[str, Any] = {}
+    started: Mapping[str, object] = {}
     for data in events(body):
         if data.startswith("[DONE]"):
             break
-        event = json.loads(data)
+        event = shared.record(json.loads(data))
         kind = event.get("type")
         if kind == "error":
             raise ValueError("the server reported an error within the stream")
         if kind in _TERMINAL:
-            return _reading(event["response"])
+            return _reading(shared.record(event["response"]))
         if kind == "response.created":
-            started = event["response"]
+            started = shared.record(event["response"])
         elif kind == "response.output_text.delta":
             said.append(shared.text(event.get("delta")) or "")
     identity, response_id = _identity(started), shared.name(started.get("id"))
     return Reading(text="".join(said), complete=False, identity=identity, response_id=response_id)
 
 
-def _identity(response: Mapping[str, Any]) -> Identity:
+def _identity(response: Mapping[str, object]) -> Identity:
     return Identity(
         model=shared.name(response.get("model")), service_tier=shared.name(response.get("service_tier"))
     )
 
 
-def _reading(response: Mapping[str, Any]) -> Reading:
+def _reading(response: Mapping[str, object]) -> Reading:
     said: list[str] = []
     refused: list[str] = []
-    calls: list[dict[str, Any]] = []
-    for item in response["output"]:
+    calls: list[dict[str, str]] = []
+    for item in shared.records(response["output"]):
         if item.get("type") == "message":
-            for part in item.get("content") or ():
+            for part in shared.records(item.get("content") or []):
                 said.append(shared.text(part.get("text")) or "" if part.get("type") == "output_text" else "")
                 refused.append(
                     shared.text(part.get("refusal")) or "" if part.get("type") == "refusal" else ""
@@ -132,7 +132,7 @@ def _reading(response: Mapping[str, Any]) -> Reading:
     )
 
 
-def _finish(response: Mapping[str, Any], status: str | None, called: bool) -> str | None:
+def _finish(response: Mapping[str, object], status: str | None, called: bool) -> str | None:
     if status == "completed":
         return "tool_calls" if called else "stop"
     if status == "incomplete":

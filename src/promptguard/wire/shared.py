@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote, unquote
 
 from promptguard.core.model import Ambiguous, Facts, Headers, Reading, Request
@@ -57,7 +56,7 @@ class _RepeatedMemberError(ValueError):
     """An object says one member twice."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise _RepeatedMemberError
@@ -67,7 +66,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _STRICT = json.JSONDecoder(object_pairs_hook=_once)
 
 
-def json_object(body: bytes) -> dict[str, Any] | None:
+def json_object(body: bytes) -> dict[str, object] | None:
     """Return the JSON object that `body` is, or None; an `Ambiguous` one where a member is said twice."""
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
@@ -81,7 +80,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     """Return text or None; anything else is no answer of a known protocol, and must not travel on as if it were text.
 
     Raises TypeError, which `read_answer` turns into an unreadable answer.
@@ -91,38 +90,59 @@ def text(value: Any) -> str | None:
     raise TypeError("text expected")
 
 
-def name(value: Any) -> str | None:
+def name(value: object) -> str | None:
     """Return a name that is text, or None for whatever else a server may say there."""
     return value if isinstance(value, str) else None
 
 
-def members(value: Any) -> Mapping[str, Any]:
+def members(value: object) -> Mapping[str, object]:
     """Return an object's members; none for what is no object."""
     return value if isinstance(value, Mapping) else {}
 
 
-def items(value: Any) -> tuple[Any, ...]:
+def items(value: object) -> tuple[object, ...]:
     """Return a list's items; none for what is no list."""
     return tuple(value) if isinstance(value, list) else ()
 
 
-def said_by(turns: Iterable[Any], *roles: str) -> tuple[Any, ...]:
+def said_by(turns: Iterable[object], *roles: str) -> tuple[object, ...]:
     """Return the messages of these roles; a role may be anything at all, and need not be hashable."""
     return tuple(turn for turn in turns if name(members(turn).get("role")) in roles)
 
 
-def count(value: Any) -> int | None:
+def record(value: object) -> dict[str, object]:
+    """Return an object. Raises TypeError for anything else, which `read_answer` turns into an unreadable answer."""
+    if isinstance(value, dict):
+        return value
+    raise TypeError("object expected")
+
+
+def records(value: object) -> list[dict[str, object]]:
+    """Return a list of objects. Raises TypeError for anything else, as `record` does."""
+    if isinstance(value, list):
+        return [record(item) for item in value]
+    raise TypeError("list expected")
+
+
+def index(value: object) -> int:
+    """Return the number of a part of an answer. Raises TypeError for what is none, as `record` does."""
+    if isinstance(value, int):
+        return value
+    raise TypeError("index expected")
+
+
+def count(value: object) -> int | None:
     """Return a number of tokens; None for what cannot be one, so that no server can lower what was spent."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
-def counts(*values: Any) -> int | None:
+def counts(*values: object) -> int | None:
     """Return the sum of the numbers of tokens among `values`, or None when there is none."""
     known = [n for n in map(count, values) if n is not None]
     return sum(known) if known else None
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """Return a number as a float, or None; one beyond floats is infinite."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
@@ -132,12 +152,12 @@ def number(value: Any) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def limit(value: Any) -> int | None:
+def limit(value: object) -> int | None:
     """Return a request's limit of tokens, or None for what bounds nothing."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def arguments(value: Any) -> str:
+def arguments(value: object) -> str:
     """Return a tool call's arguments as canonical JSON: a server may send an object whole and as text when streamed.
 
     Text that is no JSON (a stream that broke off, a free-form tool) is returned as it is.
@@ -157,7 +177,7 @@ _DEPLOYMENT = re.compile(
 """Azure names the deployment in the URL, and goes by that whatever the body says; its newer `/openai/v1` paths do not."""
 
 
-def model_asked(request: Request, body: Mapping[str, Any]) -> str | None:
+def model_asked(request: Request, body: Mapping[str, object]) -> str | None:
     """Return the model that a request asks for: of an Azure deployment's path, else of the body; None without any."""
     found = _DEPLOYMENT.fullmatch(request.path)
     return name(body.get("model")) if found is None else unquote(found["model"])
@@ -188,32 +208,32 @@ def same_path(request: Request, facts: Facts, model: str) -> str:  # noqa: ARG00
     return request.path
 
 
-def renamed(body: Mapping[str, Any], facts: Facts, model: str) -> dict[str, Any]:
+def renamed(body: Mapping[str, object], facts: Facts, model: str) -> dict[str, object]:
     """Return a body that names `model`; one that asks for the same as before stays as it is."""
     return dict(body) if model == facts.model else {**body, "model": model}
 
 
-def without(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
+def without(body: Mapping[str, object], dropped: frozenset[str]) -> dict[str, object]:
     """Return the members of a body less those of a background call's list."""
     return {k: v for k, v in body.items() if k not in dropped}
 
 
-def without_text(modalities: Any, text: str) -> str | None:
+def without_text(modalities: object, text: str) -> str | None:
     """Why answers cannot be compared: the request names what it wants of the model, and text alone is compared."""
     wanted = [name(each) or "" for each in items(modalities)]
     return "answer with more than text" if any(each.upper() != text.upper() for each in wanted) else None
 
 
-def asked_form(value: Any) -> Mapping[str, Any] | None:
+def asked_form(value: object) -> Mapping[str, object] | None:
     """Return a `response_format` that is an object, or None."""
     return value if isinstance(value, Mapping) else None
 
 
-def json_schema(value: Any) -> Mapping[str, Any] | None:
+def json_schema(value: object) -> Mapping[str, object] | None:
     """Return a bare JSON schema as a `response_format` of OpenAI's chats, or None for what is no schema."""
     return {"type": "json_schema", "schema": value} if isinstance(value, Mapping) and value else None
 
 
-def as_chat(system: Any, turns: tuple[Any, ...]) -> tuple[Any, ...]:
+def as_chat(system: object, turns: tuple[object, ...]) -> tuple[object, ...]:
     """Return turns as a chat's messages, a system text first: so a rendered prompt is recognised in every protocol."""
     return ({"role": "system", "content": system}, *turns) if system else turns

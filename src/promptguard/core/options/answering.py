@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -18,11 +18,15 @@ DISK_BYTES = 1024**3
 _A_TAG = "a text of 1 to 200 characters"
 
 
-def check_tags(tags: tuple[str, ...], name: str) -> None:
-    """Raise ConfigurationError unless `tags` is a tuple of a few short non-empty texts."""
-    fine = isinstance(tags, tuple) and len(tags) <= MAX_TAGS
-    if not fine or any(not isinstance(tag, str) or not 0 < len(tag) <= 200 for tag in tags):
-        raise refused(name, tags, f"a tuple of at most {MAX_TAGS} texts of 1 to 200 characters")
+def check_tags(tags: object, name: str) -> tuple[str, ...]:
+    """Return `tags` if they are a tuple of a few short non-empty texts. Raises ConfigurationError otherwise."""
+    if (
+        isinstance(tags, tuple)
+        and len(tags) <= MAX_TAGS
+        and all(isinstance(tag, str) and 0 < len(tag) <= 200 for tag in tags)
+    ):
+        return tags
+    raise refused(name, tags, f"a tuple of at most {MAX_TAGS} texts of 1 to 200 characters")
 
 
 def check_tag(tag: str | None, name: str) -> None:
@@ -31,9 +35,8 @@ def check_tag(tag: str | None, name: str) -> None:
         raise refused(name, tag, f"{_A_TAG}; leave it out for every entry")
 
 
-def _tags(value: Any) -> tuple[str, ...]:
-    check_tags(value, "Cache(tags)")
-    return tuple(value)
+def _tags(value: object) -> tuple[str, ...]:
+    return check_tags(value, "Cache(tags)")
 
 
 class Cache(Option):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from typing import Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
+from typing import ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -100,7 +100,7 @@ def accepted(field: FieldInfo) -> Accepts:
     return _literals(field.annotation)
 
 
-def _literals(annotation: Any) -> Accepts:
+def _literals(annotation: object) -> Accepts:
     if get_origin(annotation) is not Literal:
         return Accepts("another value")
     words = [str(word) for word in get_args(annotation)]

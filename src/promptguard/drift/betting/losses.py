@@ -7,7 +7,6 @@ Pairs lost on one side more than on the other are no longer exchangeable (droppi
 from __future__ import annotations
 
 import math
-from typing import Any
 
 MOST_LOST = 0.2
 """share of offered pairs that may be missing"""
@@ -48,7 +47,7 @@ class Losses:
             return "too many losses"
         return None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the counts."""
         return dict(self.by_reason)
 

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ def vectorise_answer(
     *,
     seed: bytes = b"",
     labels: Labeller | None = None,
-    response_format: Mapping[str, Any] | None = None,
+    response_format: Mapping[str, object] | None = None,
 ) -> AnswerVector:
     """Measure one answer, by the same code whichever side it will be on; `response_format` as for `vectorise`.
 

@@ -19,7 +19,6 @@ The mixture is convex and its weights are learned with a fixed share, score firs
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -115,12 +114,12 @@ class SetBet:
             step = rates[:, None] * np.einsum("ki,id->kd", surprise, shown)
             np.add(learned * _DECAY, step, out=learned)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return arrays and counts by name."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> SetBet:
+    def from_state(cls, state: dict[str, object]) -> SetBet:
         """Rebuild a learner; it continues bit for bit."""
         learner = cls()
         for name in cls.__slots__:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Answer:
 
     text: str = ""
     finish_reason: str | None = None
-    tool_calls: Sequence[Mapping[str, Any]] = ()
+    tool_calls: Sequence[Mapping[str, object]] = ()
     refusal: str | None = None
     output_tokens: int | None = None
     latency_s: float | None = None

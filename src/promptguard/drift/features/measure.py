@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class Measured(NamedTuple):
     """the bytes to hash; never kept"""
 
 
-def measure(answer: Answer, slot: int | None, schema: Mapping[str, Any] | None = None) -> Measured:
+def measure(answer: Answer, slot: int | None, schema: Mapping[str, object] | None = None) -> Measured:
     """Return the features of `answer`; `slot` is the one-hot place of its label, if it has one.
 
     `schema` is what the request asked for (`schema.asked_schema`). Never raises on content.

@@ -6,7 +6,6 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import TEXTUAL_LIMIT
@@ -21,7 +20,7 @@ _TOOLS = frozenset(("tool_calls", "tool_use", "function_call"))
 _ITEM_STARTS = '"{[-0123456789tfn]'
 
 
-def json_features(trimmed: str, values: dict[str, float], schema: Mapping[str, Any] | None) -> None:
+def json_features(trimmed: str, values: dict[str, float], schema: Mapping[str, object] | None) -> None:
     """Set the features of JSON; `trimmed` is the whole answer, or empty when it is too long to be parsed."""
     if schema is not None:
         values["json_as_asked"] = float(fits(trimmed, schema))
@@ -43,7 +42,7 @@ def json_features(trimmed: str, values: dict[str, float], schema: Mapping[str, A
         values["json_schema"] = _digest(names)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     try:
         # numbers stay strings: parsing thousands of digits is quadratic, and their value is of no interest
         return json.loads(text, parse_int=str, parse_float=str)
@@ -61,7 +60,7 @@ def tool_features(answer: Answer, values: dict[str, float]) -> str:
     names, parts, valid = [], [], True
     for call in list(answer.tool_calls)[:16]:
         inner = call.get("function")
-        body: Mapping[str, Any] = inner if isinstance(inner, Mapping) else call
+        body: Mapping[str, object] = inner if isinstance(inner, Mapping) else call
         name = str(body.get("name", ""))[:128]
         arguments = body.get("arguments", body.get("input"))
         if isinstance(arguments, str):

@@ -10,7 +10,6 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +127,7 @@ def vectorise(
     reference: str | None = None,
     seed: bytes = b"",
     labels: Labeller | None = None,
-    response_format: Mapping[str, Any] | None = None,
+    response_format: Mapping[str, object] | None = None,
 ) -> PairVector:
     """Return the quantised pair; each side goes through the same code, which is not told the side.
 
@@ -166,7 +165,7 @@ def vectorise(
 
 
 def _side(
-    answer: Answer, labels: Labeller | None, schema: Mapping[str, Any] | None
+    answer: Answer, labels: Labeller | None, schema: Mapping[str, object] | None
 ) -> tuple[str | None, Measured]:
     label = answer.label if answer.label is not None or labels is None else labels.label(answer.text)
     label = tidy(label)

@@ -6,7 +6,6 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 
@@ -22,7 +21,7 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
     return message + zlib.crc32(message).to_bytes(4, "big")
 
 
-def event(kind: str, payload: Mapping[str, Any]) -> bytes:
+def event(kind: str, payload: Mapping[str, object]) -> bytes:
     """Return one event with a JSON payload."""
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
     return frame(headers, json.dumps(payload).encode())
