@@ -34,6 +34,10 @@ _HOMES = {
     "Warn": "promptguard.core.options",
     "Raise": "promptguard.core.options",
     "Route": "promptguard.core.options",
+    "Webhook": "promptguard.core.options",
+    "Slack": "promptguard.core.options",
+    "Apprise": "promptguard.core.options",
+    "Alertmanager": "promptguard.core.options",
     "Alarm": "promptguard.verdict",
     "PromptGuardSettings": "promptguard.settings.model",
     "PromptGuardError": "promptguard.errors",
@@ -43,6 +47,8 @@ _HOMES = {
 
 __all__ = [
     "Alarm",
+    "Alertmanager",
+    "Apprise",
     "Budget",
     "Cache",
     "ConfigurationError",
@@ -55,7 +61,9 @@ __all__ = [
     "Replay",
     "Route",
     "Shadow",
+    "Slack",
     "Warn",
+    "Webhook",
     "__version__",
     "acknowledge",
     "bypass",
@@ -76,7 +84,21 @@ __all__ = [
 if TYPE_CHECKING:
     from promptguard.alarms import acknowledge, verdicts
     from promptguard.blocks import bypass, cache_tags, cluster, group
-    from promptguard.core.options import Budget, Cache, Drift, Price, Raise, Replay, Route, Shadow, Warn
+    from promptguard.core.options import (
+        Alertmanager,
+        Apprise,
+        Budget,
+        Cache,
+        Drift,
+        Price,
+        Raise,
+        Replay,
+        Route,
+        Shadow,
+        Slack,
+        Warn,
+        Webhook,
+    )
     from promptguard.deliveries import cache_status
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.settings.model import PromptGuardSettings

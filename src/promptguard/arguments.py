@@ -14,6 +14,7 @@ from promptguard.core.mistakes import refused, shown, takes
 from promptguard.core.options import (
     Action,
     Cache,
+    Channel,
     Drift,
     Option,
     Replay,
@@ -66,13 +67,14 @@ def wanted(
     known = current()
     _check_prompts(prompts)
     classified = _or(fields, known.fields)
+    told = _option("drift", _or(drift, known.drift), Drift)
     found = Wanted(
         ledger=check_ledger(_or(ledger, known.ledger)),
         cache=cache_option(_or(cache, known.cache)),
         shadow=_option("shadow", _or(shadow, known.shadow), Shadow),
         replay=_option("replay", _or(replay, known.replay), Replay),
-        drift=_option("drift", _or(drift, known.drift), Drift),
-        actions=_actions(_or(on_drift, known.on_drift)),
+        drift=_without_alerts(told),
+        actions=(*_actions(_or(on_drift, known.on_drift)), *_alerts(told, known.alerts)),
         record_content=_flag(_or(record_content, known.record_content)),
         clock=_clock(clock),
         seed=_seed(_or(seed, known.seed)),
@@ -129,6 +131,21 @@ def _actions(on_drift: object) -> tuple[Action, ...]:
     for action in actions:
         check_action(action)
     return actions
+
+
+def _alerts(drift: Drift | None, settings: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    """Return where alerts are sent: as the code says, else as settings do, also where code says other things of Drift.
+
+    Addresses are secrets of a place, and code is the same in all of them.
+    """
+    return settings if drift is None or drift.alerts is None else drift.alerts
+
+
+def _without_alerts(drift: Drift | None) -> Drift | None:
+    """Return how alarms are judged, which does not change with who is told."""
+    if drift is None or drift.alerts is None:
+        return drift
+    return Drift(**{name: getattr(drift, name) for name in Drift.model_fields if name != "alerts"})
 
 
 def _flag(value: object) -> bool | None:

@@ -17,7 +17,7 @@ from promptguard.arguments import Wanted
 from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient
 from promptguard.core.feasibility import of_settings
-from promptguard.core.options import Budget, Cache, Drift, Route
+from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Route
 from promptguard.core.policy import Settings
 from promptguard.errors import ConfigurationError
 from promptguard.guarding import Interceptor, Replies, Services, SharedCalls
@@ -42,6 +42,7 @@ class Assembly:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self.actions = wanted.actions
+        _check_packages(wanted.actions)
         self._directory = _directory(wanted.ledger)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
@@ -181,7 +182,7 @@ class Assembly:
 
     def _say_without_background(self) -> None:
         """Say what cannot work where nothing is compared; nothing is imported where there is nothing to say."""
-        if any(isinstance(action, Route) or callable(action) for action in self.actions):
+        if any(isinstance(action, Route | Channel) or callable(action) for action in self.actions):
             from promptguard.background.notices import say
 
             for text in self._unworkable():
@@ -208,6 +209,14 @@ class Assembly:
 
         directory, on_fault = self._directory, guard.faults.add
         return countings.acquire(directory, lambda: Counting(directory, on_fault))
+
+
+def _check_packages(actions: tuple[Action, ...]) -> None:
+    channels = tuple(action for action in actions if isinstance(action, Channel))
+    if channels:
+        from promptguard.alerts.sending import check_installed
+
+        check_installed(channels)
 
 
 def _kept_secret(state: Path) -> bytes:

@@ -76,7 +76,7 @@ def test_a_writer_migrates_it_and_goes_on_from_the_same_verdicts(older):
     )  # no pair came, and nothing was lost
     assert now["candidate", "(no template)"][:3] == ("drift", 40, 12)
     database = sqlite3.connect(older / "ledger.sqlite3")
-    assert database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone() == (b"2",)
+    assert database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone() == (b"3",)
     sums = dict(database.execute("SELECT outcome, sum(pairs) FROM tally GROUP BY outcome").fetchall())
     rows = dict(database.execute("SELECT outcome, count(*) FROM pair GROUP BY outcome").fetchall())
     assert sums == rows

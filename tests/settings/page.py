@@ -66,7 +66,13 @@ def _accepts(each: Described) -> str:
 def _text(value: object) -> str:
     if value == "":
         return '""'
-    return "none" if value is None else "warn" if isinstance(value, tuple) and value else str(value)
+    return (
+        "none"
+        if value is None or value == ()
+        else "warn"
+        if isinstance(value, tuple) and value
+        else str(value)
+    )
 
 
 if __name__ == "__main__":

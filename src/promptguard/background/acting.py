@@ -30,10 +30,12 @@ class Acting:
         actions: tuple[Action, ...],
         wall: Callable[[], float],
         delivery: Delivery,
+        on_noted: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._state = state
         self._delivery = delivery
+        self._on_noted = on_noted
         self.use(actions)
         self._wall = wall
         self._lock = threading.Lock()
@@ -62,9 +64,12 @@ class Acting:
             self._ledger.open()
             if self._ledger.identity != self._identity:
                 self._begin()
-            for noted in self._ledger.occurrences_after(self._last_noted):
+            before = self._last_noted
+            for noted in self._ledger.occurrences_after(before):
                 self._last_noted = noted["id"]
                 self._apply(noted)
+            if self._last_noted > before:
+                self._on_noted()
 
     def _begin(self) -> None:
         """Begin with an empty history: this is another file than the one that was read before."""

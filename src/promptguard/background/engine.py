@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from promptguard.background.acting import Acting
+from promptguard.background.alerting import Alerting
 from promptguard.background.asker import Asker
 from promptguard.background.counting import tally, tell_trouble
 from promptguard.background.delivery import Delivery
@@ -26,7 +27,7 @@ from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.model import Reading
-from promptguard.core.options import Action, Budget, Drift
+from promptguard.core.options import Action, Budget, Channel, Drift
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -81,7 +82,9 @@ class Background:
         holder = uuid.uuid4().hex
         self.notices = Notices(self.ledger, wall)
         self.delivery = Delivery(self.ledger, holder, self.faults.add)
-        self.acting = Acting(self.ledger, self.state, actions, wall, self.delivery)
+        self.alerting = Alerting(self.ledger, holder, self.faults.add, wall)
+        self.alerting.use(_channels(actions))
+        self.acting = Acting(self.ledger, self.state, actions, wall, self.delivery, self.alerting.wake)
         self.evaluator = Evaluator(
             self.ledger,
             drift,
@@ -138,6 +141,7 @@ class Background:
             "%s: the settings of the newest wrap() hold for every client of this ledger", self.ledger.path
         )
         self.acting.use(actions)
+        self.alerting.use(_channels(actions))
         self.pairing.record_content = record_content is True
         if drift != before[0]:
             self.evaluator.use(drift)
@@ -249,6 +253,7 @@ class Background:
         self.pairing.expire()
         self._learn_groups()
         self.notices.write()
+        self.alerting.register()
 
     def flush(self, timeout: float) -> bool:
         """Wait until every offered call is paired, committed and judged, and every alarm was given to the user's functions.
@@ -263,6 +268,7 @@ class Background:
             and self.writer.flush(max(0.0, deadline - time.monotonic()))
             and self.evaluator.flush(max(0.0, deadline - time.monotonic()))
             and self.delivery.flush(deadline - time.monotonic())
+            and self.alerting.flush(deadline - time.monotonic())
         )
 
     def stop(self) -> None:
@@ -277,6 +283,8 @@ class Background:
         """Wait for the end, until `deadline` (monotonic seconds) at most; answers that are not there by then are lost."""
         self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.evaluator.join(deadline)
+        self.alerting.stop()  # not before: the last turn of the evaluator may ring
+        self.alerting.join(deadline)
         self.delivery.join(deadline)
         self.ledger.close()
 
@@ -292,6 +300,10 @@ class Background:
         self.stop()
         self.join(time.monotonic() + timeout)
         backgrounds.discard(self)
+
+
+def _channels(actions: tuple[Action, ...]) -> tuple[Channel, ...]:
+    return tuple(action for action in actions if isinstance(action, Channel))
 
 
 def _task_bytes(task: Task) -> int:

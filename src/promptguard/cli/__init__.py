@@ -21,7 +21,18 @@ from promptguard.errors import PromptGuardError
 if TYPE_CHECKING:
     import typer
 
-COMMANDS = ("demo", "analyze", "status", "report", "plan", "cache", "acknowledge", "config", "doctor")
+COMMANDS = (
+    "demo",
+    "analyze",
+    "status",
+    "report",
+    "plan",
+    "cache",
+    "acknowledge",
+    "alerts",
+    "config",
+    "doctor",
+)
 DEBUG = "PROMPTGUARD_DEBUG"
 EXAMPLES = (
     "promptguard demo                     see a change found, on real recorded answers",

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from promptguard.core.options import Action, Budget, Cache, Drift, Replay, Route, Shadow, seconds
+from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Replay, Route, Shadow, seconds
 
 Priced = Callable[[str], bool]
 """Whether the price list knows a model."""
@@ -57,9 +57,11 @@ def of_settings(
     if (
         shadow is None
         and replay is None
-        and any(isinstance(each, Route) or callable(each) for each in actions)
+        and any(isinstance(each, Route | Channel) or callable(each) for each in actions)
     ):
-        found.append("on_drift= has nothing to act on: nothing is compared without shadow= or replay=")
+        found.append(
+            "on_drift= and alerts have nothing to act on: nothing is compared without shadow= or replay="
+        )
     for action in actions:
         if isinstance(action, Route) and is_alias(action.to):
             found.append(_not_pinned(f"Route(to={action.to!r})"))

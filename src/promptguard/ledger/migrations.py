@@ -40,7 +40,12 @@ def _sums_and_read_models(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _sums_and_read_models}
+def _alerts(connection: Connection) -> None:
+    """From 2 to 3: the outbox of alerts. Alarms from before are no news: channels begin after them."""
+    schema.metadata.create_all(connection)
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _sums_and_read_models, 2: _alerts}
 """version found → the step to the next one"""
 
 

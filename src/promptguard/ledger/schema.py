@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 NOTICE = "notice:"
 """Names in `meta` that begin so hold what cannot work: text, and when it was last said."""
@@ -134,6 +134,44 @@ occurrence = Table(
     Column("detail", LargeBinary, nullable=False),
 )
 """Alarms, actions and acknowledgements, in the order in which they happened."""
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("first", Integer, nullable=False),
+    Column("model", String, nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("revision", Integer, nullable=False),
+    Column("members", LargeBinary, nullable=False),
+)
+"""One change of a model, which one or several prompts' alarms told; `first` is the occurrence that it began with."""
+
+alert_channel = Table(
+    "alert_channel",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("since", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+"""Who is told of alerts that begin after the occurrence `since`; neither address nor secret."""
+
+alert_delivery = Table(
+    "alert_delivery",
+    metadata,
+    Column("alert", String, primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("delivered_at", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("error", String, nullable=False),
+)
+"""What each channel has had: the last revision it took, and attempts since. A newer revision is pending."""
 
 verdict = Table(
     "verdict",

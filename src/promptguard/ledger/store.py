@@ -180,7 +180,7 @@ class Ledger(Door):
             select(schema.occurrence).where(schema.occurrence.c.id > last_id).order_by(schema.occurrence.c.id)
         )
         with self.reading() as connection:
-            return [_noted(row) for row in connection.execute(query)]
+            return [noted_of(row) for row in connection.execute(query)]
 
     def put_verdict(
         self, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]
@@ -250,7 +250,7 @@ class Ledger(Door):
             return int(connection.execute(query).scalar_one())
 
 
-def _noted(row: Any) -> dict[str, Any]:
+def noted_of(row: Any) -> dict[str, Any]:
     """Return what was noted; of a damaged row that there is one: the others must be followed all the same."""
     try:
         detail = json.loads(row.detail)

@@ -151,6 +151,8 @@ class Noted:
     stream: str
     group: str
     detail: Mapping[str, Any]
+    id: int = 0
+    """its number in the ledger, which `promptguard undo` takes of an action"""
 
 
 @dataclass(frozen=True, slots=True)

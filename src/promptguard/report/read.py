@@ -146,6 +146,7 @@ def actions(connection: Connection) -> tuple[Noted, ...]:
             row.stream,
             row.group,
             stored_object(row.detail, *NEEDED.get(row.kind, ())),
+            row.id,
         )
         for row in rows
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from promptguard.core.options import Option
+from promptguard.core.options import Channel, Option
 from promptguard.settings.loading import current, origins
 from promptguard.settings.model import PromptGuardSettings
-from promptguard.settings.sources import ONLY_IN_CODE, option_of
+from promptguard.settings.sources import ONLY_IN_CODE, is_elsewhere, option_of
 from promptguard.settings.values import Values
 
 DEFAULT = "default"
@@ -51,7 +51,7 @@ def _of(values: Values, name: str) -> object:
 def _rows(path: tuple[str, ...], value: object, written: Mapping[tuple[str, ...], str]) -> Iterator[Setting]:
     if isinstance(value, Option):
         for name in type(value).model_fields:
-            if name not in ONLY_IN_CODE:
+            if name not in ONLY_IN_CODE and not is_elsewhere((*path, name)):
                 yield from _rows((*path, name), getattr(value, name), written)
         return
     yield Setting(".".join(path), plain(value), _source(path, written))
@@ -64,7 +64,9 @@ def _source(path: tuple[str, ...], written: Mapping[tuple[str, ...], str]) -> st
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON has it."""
+    """Return a value as JSON has it; of a channel its name, as its address is a secret."""
+    if isinstance(value, Channel):
+        return value.label
     if isinstance(value, Option):
         fields = {name: plain(getattr(value, name)) for name in type(value).model_fields}
         return {"do": type(value).__name__.lower(), **fields}
@@ -84,10 +86,10 @@ def described() -> Iterator[Described]:
 
 def _described(above: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> Iterator[Described]:
     for name, field in fields.items():
-        if name in ONLY_IN_CODE:
+        if name in ONLY_IN_CODE or is_elsewhere((*above, name)):
             continue
         option = option_of(field)
-        known = option if option is not None and name != "on_drift" else None
+        known = option if option is not None and name not in {"on_drift", "alerts"} else None
         yield Described((*above, name), field, known)
         if known is not None:
             yield from _described((*above, name), known.model_fields)

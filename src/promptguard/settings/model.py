@@ -12,11 +12,23 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from promptguard.core.fields import FieldEffect
-from promptguard.core.options import Budget, Cache, Drift, Option, Price, Raise, Replay, Route, Shadow, Warn
+from promptguard.core.options import (
+    Budget,
+    Cache,
+    Channel,
+    Drift,
+    Option,
+    Price,
+    Raise,
+    Replay,
+    Route,
+    Shadow,
+    Warn,
+)
 from promptguard.core.options.accepting import Accepts
 from promptguard.errors import ConfigurationError
 from promptguard.settings import reading
-from promptguard.settings.sources import ACTIONS, Written
+from promptguard.settings.sources import ACTIONS, ALERTS, Written
 from promptguard.settings.values import DEFAULT_LEDGER, Values
 
 StandardAction = Warn | Raise | Route
@@ -70,6 +82,9 @@ class PromptGuardSettings(BaseSettings):
     )
     on_drift: tuple[StandardAction, ...] = Field(
         default=(Warn(),), description=f"what is done about an alarm: {ACTIONS}. Functions are given in code"
+    )
+    alerts: Annotated[tuple[Channel, ...], Accepts(ALERTS)] = Field(
+        default=(), description="where alerts are sent, unless Drift(alerts=...) in code says so"
     )
     record_content: Annotated[bool | None, Accepts("True or False, or None for only what replay needs")] = (
         Field(default=None, description="whether questions and answers of pairs are kept in the ledger")

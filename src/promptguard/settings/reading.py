@@ -144,7 +144,7 @@ def _entries(document: Mapping[str, object], above: Path_, path: Path) -> Iterat
         if (
             isinstance(value, Mapping)
             and len(place) <= 2
-            and place[0] != "fields"
+            and place[0] not in {"fields", "alerts"}
             and place[-1] not in {"split", "on_drift"}
         ):
             yield from _entries(value, place, path)

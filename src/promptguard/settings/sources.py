@@ -13,17 +13,37 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from promptguard.core.fields import check_fields
 from promptguard.core.mistakes import listed, nearest, refused
-from promptguard.core.options import Drift, Option, Raise, Replay, Route, Warn, cache_option
+from promptguard.core.options import (
+    Channel,
+    Drift,
+    Option,
+    Raise,
+    Replay,
+    Route,
+    Warn,
+    cache_option,
+    check_channels,
+    written_channel,
+)
 from promptguard.core.options.base import accepted
 from promptguard.errors import ConfigurationError
 from promptguard.settings.reading import NESTED, Entry
 
 ACTIONS = 'warn, raise, or route:MODEL, such as "route:gpt-4-0314"; several are a list'
+ALERTS = (
+    "webhook, alertmanager, slack or apprise with its address, such as slack:https://... , or a table such as "
+    '{slack = "https://...", name = "oncall"}; several are a list, or words with spaces between'
+)
 _WORDS: Mapping[str, object] = {
     "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None,
 }  # fmt: skip
 ONLY_IN_CODE = ("client",)
 """Fields of options that no text can say."""
+
+
+def is_elsewhere(path: tuple[str, ...]) -> bool:
+    """Whether a field of an option is said by another setting outside code: channels hold secrets of a place."""
+    return path == ("drift", "alerts")
 
 
 class Written(PydanticBaseSettingsSource):
@@ -94,8 +114,14 @@ def _whole(entry: Entry, field: FieldInfo, option: type[Option] | None) -> objec
     name, value = entry.path[-1], entry.value
     if name in ONLY_IN_CODE:
         raise ConfigurationError(f"{entry.where}: {name}= can only be given in code")
+    if is_elsewhere(entry.path):
+        raise ConfigurationError(
+            f"{entry.where}: channels have a setting of their own: PROMPTGUARD_ALERTS, or alerts"
+        )
     if name == "on_drift" and len(entry.path) == 1:
         return tuple(_actions(entry, value))
+    if name == "alerts":
+        return _alerts(entry)
     if name == "fields" and len(entry.path) == 1:
         return _fields(entry)
     if option is not None:
@@ -207,6 +233,18 @@ def _action(entry: Entry, part: object) -> Warn | Raise | Route:
     if word.strip().lower() == "route" and model.strip():
         return Route(model.strip())
     raise refused(entry.where, part, ACTIONS, meant=nearest(word, ("warn", "raise", "route")))
+
+
+def _alerts(entry: Entry) -> tuple[Channel, ...]:
+    value = _decoded(entry.value) if entry.is_text else entry.value
+    if value is None or value is False:
+        return ()
+    several = value.split() if isinstance(value, str) else value if isinstance(value, list) else [value]
+    channels = tuple(written_channel(entry.where, each) for each in several)
+    try:
+        return check_channels(channels)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{entry.where}: {str(error).partition(': ')[2]}") from None
 
 
 def _fields(entry: Entry) -> object:

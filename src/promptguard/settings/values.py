@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from promptguard.core.fields import FieldEffect
-from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, Warn
+from promptguard.core.options import Action, Cache, Channel, Drift, Replay, Shadow, Warn
 
 
 class NotGiven(Enum):
@@ -35,6 +35,7 @@ class Values:
     replay: Replay | None = None
     drift: Drift | None = None
     on_drift: tuple[Action, ...] = (Warn(),)
+    alerts: tuple[Channel, ...] = ()
     record_content: bool | None = None
     fields: Mapping[str, FieldEffect] | None = field(default=None, hash=False)
     seed: int | None = None

@@ -5,6 +5,16 @@ Every mistake raises `ConfigurationError` where it is written, and says what to 
 
 from __future__ import annotations
 
+from promptguard.core.options.alerting import (
+    KINDS,
+    Alertmanager,
+    Apprise,
+    Channel,
+    Slack,
+    Webhook,
+    check_channels,
+    written_channel,
+)
 from promptguard.core.options.answering import MAX_VARIANTS, Cache, cache_option, check_tag, check_tags
 from promptguard.core.options.asking import Budget, Price, Replay, Shadow
 from promptguard.core.options.base import Option
@@ -12,10 +22,14 @@ from promptguard.core.options.durations import seconds
 from promptguard.core.options.judging import Action, Drift, Raise, Route, Warn, check_action
 
 __all__ = [
+    "KINDS",
     "MAX_VARIANTS",
     "Action",
+    "Alertmanager",
+    "Apprise",
     "Budget",
     "Cache",
+    "Channel",
     "Drift",
     "Option",
     "Price",
@@ -23,10 +37,14 @@ __all__ = [
     "Replay",
     "Route",
     "Shadow",
+    "Slack",
     "Warn",
+    "Webhook",
     "cache_option",
     "check_action",
+    "check_channels",
     "check_tag",
     "check_tags",
     "seconds",
+    "written_channel",
 ]

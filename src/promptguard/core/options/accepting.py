@@ -15,10 +15,14 @@ def _nothing(_value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """Metadata of a field: `words` complete "give ..."; `meant` guesses what a wrong value was to say."""
+    """Metadata of a field: `words` complete "give ..."; `meant` guesses what a wrong value was to say.
+
+    What a `secret` field was given is not repeated.
+    """
 
     words: str
     meant: Callable[[object], str | None] = _nothing
+    secret: bool = False
 
 
 def _as_share(value: object) -> str | None:

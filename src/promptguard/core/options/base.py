@@ -55,6 +55,8 @@ class Option(BaseModel):
         accepts = accepted(cls.model_fields[name]) if name in cls.model_fields else Accepts("other values")
         if first["type"] == "missing":
             return ConfigurationError(f"{cls.__name__}({name}=...) is missing: give {accepts.words}")
+        if accepts.secret:
+            return ConfigurationError(f"{cls.__name__}({name}=...) is not accepted: give {accepts.words}")
         wrong = given.get(name)
         return refused(f"{cls.__name__}({name})", wrong, accepts.words, meant=accepts.meant(wrong))
 

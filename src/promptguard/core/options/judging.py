@@ -9,6 +9,7 @@ from pydantic import Field, PlainValidator
 
 from promptguard.core.mistakes import listed, nearest, refused, shown, takes
 from promptguard.core.options.accepting import Accepts, Model, Switch
+from promptguard.core.options.alerting import Channel, Channels
 from promptguard.core.options.base import Option
 from promptguard.core.streams import SELF_TESTS, STREAMS
 from promptguard.errors import ConfigurationError
@@ -86,6 +87,10 @@ class Drift(Option):
             "library always have their own",
         )
     )
+    alerts: Channels = Field(
+        default=None,
+        description="where alerts are sent, each change once; None: as the setting `alerts` says",
+    )
 
     def alpha_of(self, stream: str) -> float:
         """Return the share of alpha that `stream` may spend; self-tests gate and have the whole of their own."""
@@ -108,7 +113,7 @@ class Route(Option):
     to: Model = Field(description='the pinned model version that calls go to, such as "gpt-4-0314"')
 
 
-Action = Warn | Raise | Route | Callable[[Any], object]
+Action = Warn | Raise | Route | Channel | Callable[[Any], object]
 _ACTIONS = (
     "promptguard.Warn(), promptguard.Raise(), promptguard.Route(to=...), a function of one argument (the Alarm), or a list "
     "of these"
@@ -131,6 +136,10 @@ def check_action(action: object) -> None:
         needed = "to=..." if action is Route else ""
         raise ConfigurationError(
             f"on_drift={action.__name__} is the class: write on_drift=promptguard.{action.__name__}({needed})"
+        )
+    if isinstance(action, Channel):
+        raise ConfigurationError(
+            f"on_drift={type(action).__name__}(...): channels go to drift=Drift(alerts=[...])"
         )
     if not callable(action) or isinstance(action, type):
         meant = _BY_NAME.get(action.lower()) if isinstance(action, str) else None

@@ -1,0 +1,99 @@
+"""What was done about alarms, and what of it holds now: a fold over what a ledger notes. Pure.
+
+Every process and every reader comes to the same, because they fold the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+KINDS: Final = ("route", "raise", "bypass")
+"""Occurrences that are actions; each is taken back by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One action. `id` is its number in the ledger, which `promptguard undo` takes; `at` is seconds since the Unix epoch.
+
+    `kind` is "route" (calls for `asked` go to `to`), "raise" (calls raise) or "bypass" (the cache is passed by).
+    With `dry_run` nothing was done: it says what would have been. `ended` is empty while it holds, else "undone" or
+    "acknowledged".
+    """
+
+    id: int
+    kind: str
+    at: float
+    stream: str
+    group: str
+    asked: str
+    to: str = ""
+    dry_run: bool = False
+    ended: str = ""
+    ended_at: float | None = None
+
+    @property
+    def in_force(self) -> bool:
+        """Whether it holds now."""
+        return not self.ended and not self.dry_run
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What it is done to: (kind, group, model asked)."""
+        return self.kind, self.group, self.asked
+
+    def sentence(self) -> str:
+        """Return what was done, or would have been."""
+        did = {
+            "route": f"calls for {self.asked} go to {self.to}",
+            "raise": "calls raise DriftDetected",
+            "bypass": f"calls for {self.asked} pass the cache by",
+        }.get(self.kind, self.kind)
+        if self.dry_run:
+            return f"dry run, nothing was done: {did.replace(' go ', ' would go ').replace(' pass ', ' would pass ')}"
+        return did
+
+
+@dataclass(slots=True)
+class Actions:
+    """All actions by number; `apply` takes what was noted, oldest first."""
+
+    found: dict[int, Done] = field(default_factory=dict)
+    undone: set[tuple[str, str, str]] = field(default_factory=set)
+    """what somebody has taken back, until the alarm is acknowledged: it is not done again meanwhile"""
+
+    def apply(self, noted: Mapping[str, Any]) -> Done | None:
+        """Take one row; returns the action that began or ended with it, where it is one alone."""
+        kind, detail = noted["kind"], noted["detail"]
+        if kind in KINDS:
+            done = Done(
+                noted["id"], kind, noted["at"], noted["stream"], noted["group"], str(detail.get("asked", "")),
+                str(detail.get("to", "")), bool(detail.get("dry_run")),
+            )  # fmt: skip
+            self.found[done.id] = done
+            return done
+        if kind == "undo":
+            return self._undo(detail.get("action"), noted["at"])
+        if kind == "acknowledge":
+            self._acknowledge(noted["group"], noted["at"])
+        return None
+
+    def _undo(self, number: object, at: float) -> Done | None:
+        done = self.found.get(number) if isinstance(number, int) else None
+        if done is None or done.ended:
+            return None
+        self.undone.add(done.place)
+        self.found[done.id] = replace(done, ended="undone", ended_at=at)
+        return self.found[done.id]
+
+    def _acknowledge(self, group: str, at: float) -> None:
+        for done in self.found.values():
+            if done.group == group and not done.ended:
+                self.found[done.id] = replace(done, ended="acknowledged", ended_at=at)
+        self.undone = {place for place in self.undone if place[1] != group}
+
+    @property
+    def in_force(self) -> tuple[Done, ...]:
+        """What holds now, oldest first."""
+        return tuple(done for done in self.found.values() if done.in_force)
