@@ -11,8 +11,8 @@ import promptguard
 from promptguard.cli import main
 from promptguard.dashboard import render_report
 from promptguard.ledger.writer import MOST_IDENTITIES, OTHERS
-from promptguard.report.full import full_report
 from promptguard.report.read import read_report
+from promptguard.report.whole import read_whole
 from promptguard.testing import FakeClock, FakeProvider, Served
 from tests.conftest import close_backgrounds
 
@@ -118,7 +118,7 @@ def test_a_change_is_told_everywhere_and_is_no_verdict(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)["identity"]
     (change,) = [fact for fact in told if fact["kind"] == "changed"]
     assert (change["before"], change["after"], change["ongoing"]) == (["gpt-4-0613"], ["gpt-4o"], False)
-    page = render_report(full_report(ledger))
+    page = render_report(read_whole(ledger))
     assert "model changed from gpt-4-0613 to gpt-4o" in page
     assert "no verdict" in page
 
@@ -129,7 +129,7 @@ def test_hostile_names_are_text(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["status", "--ledger", str(tmp_path / "ledger")])
     assert "\x1b" not in capsys.readouterr().out
-    page = render_report(full_report(tmp_path / "ledger"))
+    page = render_report(read_whole(tmp_path / "ledger"))
     assert "<b>" not in page.split("<h2>Who answered</h2>")[1]
 
 

@@ -26,6 +26,7 @@ COMMANDS = (
     "analyze",
     "status",
     "report",
+    "dashboard",
     "plan",
     "cache",
     "acknowledge",
@@ -38,6 +39,7 @@ EXAMPLES = (
     "promptguard demo                     see a change found, on real recorded answers",
     "promptguard status                   where every prompt stands now",
     "promptguard explain                  the newest alarm in full, and what to do",
+    "promptguard dashboard --open         the same as a local page",
     "promptguard status --json            the same for programs",
     "promptguard --install-completion     names of commands and prompts by the tab key",
 )

@@ -46,6 +46,7 @@ def run(
     from promptguard.demo.story import Options
     from promptguard.demo.telling import examples, sections, tell
     from promptguard.report.full import full_report
+    from promptguard.report.whole import read_whole
     from promptguard.terminal.verdict import console
 
     options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
@@ -54,7 +55,8 @@ def run(
     outcome = _played(options, quiet=as_json)
     report = full_report(ledger)
     told = tell(outcome, report)
-    write_private(output, render_report(report, extra=sections(told), true_switch=outcome.switch_call))
+    whole = read_whole(ledger, application="demo")
+    write_private(output, render_report(whole, extra=sections(told), true_switch=outcome.switch_call))
     if as_json:
         json.dump({**told, "report": str(output)}, sys.stdout, indent=2)
         sys.stdout.write("\n")

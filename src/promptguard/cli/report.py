@@ -21,6 +21,12 @@ EXAMPLES = (
 def run(
     ledger: Annotated[str | None, OPTION] = None,
     output: Annotated[str, typer.Option("-o", "--output", help="HTML file to write")] = "report.html",
+    application: Annotated[
+        str | None,
+        typer.Option(
+            help="what to call the application on the page", envvar="OTEL_SERVICE_NAME", show_envvar=True
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the report's figures instead of writing a page")
     ] = False,
@@ -29,15 +35,19 @@ def run(
 
     Exit codes: 0 written, 2 wrong use.
     """
-    from promptguard.report.full import full_report
+    from promptguard.dashboard.file import check_writable, write_private
 
-    report = full_report(ledger_or_setting(ledger))
+    place = ledger_or_setting(ledger)
     if as_json:
-        json.dump(report.to_dict(), sys.stdout, indent=2)
+        from promptguard.report.full import full_report
+
+        json.dump(full_report(place).to_dict(), sys.stdout, indent=2)
         sys.stdout.write("\n")
         return
     from promptguard.dashboard import render_report
-    from promptguard.dashboard.file import write_private
+    from promptguard.report.whole import read_whole
 
-    write_private(Path(output), render_report(report))
-    sys.stdout.write(f"{output}: {report.status}\n")
+    whole = read_whole(place, application=application or "")
+    check_writable(Path(output))
+    write_private(Path(output), render_report(whole))
+    sys.stdout.write(f"{output}: {whole.overview.status}\n")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from promptguard.core.epochs import Epochs
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
-from promptguard.verdict import Status
+from promptguard.verdict import Status, Verdict
 
 Document = dict[str, Any]
 _ORDER = ("candidate", "replay", "canary", "repeat", "placebo")
@@ -153,7 +153,8 @@ def _summary(raw: bytes, epoch: int) -> Document:
     curve = told.get("curve") or []
     step = -(-len(curve) // _SPARK_POINTS) or 1
     kept = {name: told[name] for name in _SUMMARY if name in told}
-    return {**kept, "epoch": epoch, "curve": curve[::-step][::-1]}
+    moved = told["status"] == "drift" and Verdict.from_dict(told).control_moved
+    return {**kept, "control_moved": moved, "epoch": epoch, "curve": curve[::-step][::-1], "groups": []}
 
 
 def _came_first(told: Document) -> tuple[float, int, str]:

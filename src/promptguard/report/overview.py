@@ -13,16 +13,16 @@ from sqlalchemy import Connection, func, select
 from promptguard.core.streams import SELF_TESTS
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
+from promptguard.report.actions import Route, routes_in_force
 from promptguard.report.documents import (
     Document,
-    Summaries,
     noted_epochs,
     overall,
     standing,
-    stored_object,
     verdict_documents,
 )
 from promptguard.report.full import saved_usd
+from promptguard.report.memory import Memory
 from promptguard.report.model import CacheUse, Day, Notice
 from promptguard.report.streams import verdict_of
 from promptguard.report.sums import cache_use, notices
@@ -79,16 +79,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A route that is in force: calls of a prompt that ask for one model are sent to another."""
-
-    group: str
-    asked: str
-    to: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """A ledger at a glance."""
 
@@ -120,16 +110,14 @@ class Overview:
         return len({row.group for row in self.rows})
 
 
-def read_overview(
-    ledger: str | Path, *, known: Summaries | None = None, now: float | None = None
-) -> Overview:
-    """Read where everything stands. `known` is kept by who reads often; `now` is for tests.
+def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: float | None = None) -> Overview:
+    """Read where everything stands. `memory` is kept by who reads often; `now` is for tests.
 
     Raises InputFileError when there is no ledger, or it cannot be read.
     """
     at = time.time() if now is None else now
     with reading(ledger) as connection:
-        documents = verdict_documents(connection, known=Summaries() if known is None else known)
+        documents = verdict_documents(connection, known=(memory or Memory()).summaries)
         routed = {epoch for _, epoch in noted_epochs(connection).routed}
         stand = standing(documents)
         use = cache_use(connection)
@@ -193,21 +181,6 @@ def ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
         return rank, newest, row.group, row.stream
 
     return tuple(sorted(rows, key=place))
-
-
-def routes_in_force(connection: Connection) -> tuple[Route, ...]:
-    """Return the routes that nobody has ended, oldest first."""
-    table, found = schema.occurrence, dict[tuple[str, str], Route]()
-    query = select(table.c.at, table.c.kind, table.c.group, table.c.detail)
-    for row in connection.execute(
-        query.where(table.c.kind.in_(("route", "acknowledge"))).order_by(table.c.id)
-    ):
-        if row.kind == "acknowledge":
-            found = {place: route for place, route in found.items() if place[0] != row.group}
-        else:
-            detail = stored_object(row.detail, "asked", "to")
-            found[row.group, detail["asked"]] = Route(row.group, detail["asked"], detail["to"], row.at)
-    return tuple(found.values())
 
 
 def has_content(connection: Connection) -> bool:

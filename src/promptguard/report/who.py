@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, inspect, select
@@ -11,16 +11,26 @@ from promptguard.core.identity import ATTRIBUTES, Sighting
 from promptguard.ledger import schema
 
 
-def sightings(connection: Connection) -> list[Sighting]:
-    """Return who answered, hour by hour; what older ledgers kept is one entry for all the time it covers."""
+def sightings(
+    connection: Connection, *, asked: Collection[str] | None = None, since: float = 0.0
+) -> list[Sighting]:
+    """Return who answered, hour by hour; what older ledgers kept is one entry for all the time it covers.
+
+    `asked` names the models that are meant, None all; `since` (Unix seconds) leaves out hours before it.
+    """
     found: list[Sighting] = []
     known = set(inspect(connection).get_table_names())
     new, old = schema.sighting, schema.identity
     if new.name in known:
         columns = [new.c[name] for name in Sighting.__slots__]
-        found += [Sighting(*row) for row in connection.execute(select(*columns))]
+        query = select(*columns).where(new.c.hour >= since // 3600)
+        if asked is not None:
+            query = query.where(new.c.asked.in_(asked))
+        found += [Sighting(*row) for row in connection.execute(query)]
     if old.name in known:
-        for row in connection.execute(select(old)):
+        for row in connection.execute(select(old).where(old.c.last_at >= since)):
+            if asked is not None and row.asked not in asked:
+                continue
             who = ("", row.asked, row.served, row.fingerprint, row.service_tier, row.region, "")
             found.append(Sighting(*who, row.first_at, row.last_at, row.calls))
     return found

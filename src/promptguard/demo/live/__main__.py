@@ -33,12 +33,12 @@ def _played(given: argparse.Namespace) -> int:
     from promptguard.dashboard import render_report
     from promptguard.dashboard.file import check_writable, write_private
     from promptguard.demo.live.story import Options, run
-    from promptguard.report.full import full_report
+    from promptguard.report.whole import read_whole
 
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
     check_writable(given.output)
     outcome = run(Options(given.ledger, given.seed, not given.no_switch, given.strength), _progress)
-    write_private(given.output, render_report(full_report(given.ledger)))
+    write_private(given.output, render_report(read_whole(given.ledger, application="demo")))
     told = tell(outcome)
     if given.json:
         json.dump({**told, "report": str(given.output)}, sys.stdout, indent=2)

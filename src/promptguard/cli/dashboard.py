@@ -1,0 +1,72 @@
+"""`promptguard dashboard`: the local page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from promptguard.cli.place import OPTION, ledger_or_setting
+
+TOKEN_VARIABLE = "PROMPTGUARD_DASHBOARD_TOKEN"  # noqa: S105 - a variable's name
+
+
+def run(
+    ledger: Annotated[str | None, OPTION] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="port to listen on; 0 for any that is free")
+    ] = 7787,
+    host: Annotated[
+        str, typer.Option(help="address to listen on; beyond loopback a token is asked for")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar=TOKEN_VARIABLE, show_envvar=True, help="ask for this token; beyond loopback one is made up"
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="another name under which this machine is reached; may be repeated"),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> None:
+    """Show a ledger as a local page: what changed, since when, example pairs, what to do. It changes nothing.
+
+    Example: promptguard dashboard --ledger .promptguard --open
+
+    Exit codes: 0 ended by Ctrl-C, 2 wrong use, port taken, or no ledger that can be read.
+    """
+    from promptguard.dashboard import serving
+    from promptguard.report.overview import read_overview
+
+    serving.check_installed()
+    place = ledger_or_setting(ledger)
+    read_overview(place)  # what is wrong with it is told now, in one line
+    from promptguard.dashboard.access import is_loopback
+
+    secret = token or ("" if is_loopback(host) else serving.new_token())
+    os.environ.pop(TOKEN_VARIABLE, None)
+    with serving.bound(host, port) as listening:
+        address = serving.address_of(listening, host, secret)
+        sys.stdout.write(f"PromptGuard dashboard of {place}: {address}  (Ctrl-C ends it)\n")
+        if not is_loopback(host):
+            sys.stdout.write("reachable from other machines, without TLS: put a proxy with TLS before it\n")
+        sys.stdout.flush()
+        server = serving.server_of(
+            place,
+            host=host,
+            token=secret,
+            names=allow_host or (),
+            when_ready=(lambda: _open(address)) if browser else None,
+        )
+        server.run(sockets=[listening])
+
+
+def _open(address: str) -> None:
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -1,0 +1,109 @@
+"""What happened and what was done: alarms, routes, acknowledgements, and what of it holds now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from promptguard.ledger import schema
+from promptguard.ledger.reading import reading
+from promptguard.report.documents import NEEDED, stored_object
+
+MOST = 500
+"""Of the newest, that a page shows."""
+_BOOKKEEPING = ("delivered",)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An alarm, an action or an acknowledgement. `holds` is None for what cannot hold, an acknowledgement say."""
+
+    id: int
+    at: float
+    kind: str
+    stream: str
+    group: str
+    detail: Mapping[str, Any]
+    holds: bool | None = None
+    ended_at: float | None = None
+
+    @property
+    def by(self) -> str:
+        """Who did it, where the ledger says so."""
+        who = self.detail.get("by", "")
+        return who if isinstance(who, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that is in force: calls of a prompt that ask for one model are sent to another."""
+
+    group: str
+    asked: str
+    to: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What was done, the newest first, and what of it holds."""
+
+    events: tuple[Event, ...]
+    routes: tuple[Route, ...]
+
+    @property
+    def holding(self) -> tuple[Event, ...]:
+        """What is in force beside routes."""
+        return tuple(event for event in self.events if event.holds and event.kind not in {"alarm", "route"})
+
+
+def read_actions(ledger: str | Path) -> Actions:
+    """Return it. Raises InputFileError when there is no ledger, or it cannot be read."""
+    with reading(ledger) as connection:
+        return Actions(events_of(connection), routes_in_force(connection))
+
+
+def events_of(connection: Connection, *, group: str | None = None, most: int = MOST) -> tuple[Event, ...]:
+    """Return the newest events, newest first: of one prompt, or of all."""
+    table = schema.occurrence
+    query = select(table).where(table.c.kind.not_in(_BOOKKEEPING))
+    if group is not None:
+        query = query.where(table.c.group.in_((group, "")))
+    rows = connection.execute(query.order_by(table.c.id.desc()).limit(most)).all()
+    found: list[Event] = []
+    ended: dict[tuple[str, str], float] = {}
+    by_group: dict[str, float] = {}
+    for row in rows:  # the newest first: what comes later has ended what came before
+        detail = stored_object(row.detail, *NEEDED.get(row.kind, ()))
+        holds: bool | None = None
+        end: float | None = None
+        if row.kind == "acknowledge":
+            ended.setdefault((row.stream, row.group), row.at)
+            by_group.setdefault(row.group, row.at)
+        elif row.kind == "alarm":
+            end = ended.get((row.stream, row.group), ended.get((row.stream, "")))
+            holds = end is None
+        elif row.kind in {"route", "raise"}:
+            end = by_group.get(row.group)
+            holds = end is None
+        found.append(Event(row.id, row.at, row.kind, row.stream, row.group, detail, holds, end))
+    return tuple(found)
+
+
+def routes_in_force(connection: Connection) -> tuple[Route, ...]:
+    """Return the routes that nobody has ended, oldest first."""
+    table, found = schema.occurrence, dict[tuple[str, str], Route]()
+    query = select(table.c.at, table.c.kind, table.c.group, table.c.detail)
+    for row in connection.execute(
+        query.where(table.c.kind.in_(("route", "acknowledge"))).order_by(table.c.id)
+    ):
+        if row.kind == "acknowledge":
+            found = {place: route for place, route in found.items() if place[0] != row.group}
+        else:
+            detail = stored_object(row.detail, "asked", "to")
+            found[row.group, detail["asked"]] = Route(row.group, detail["asked"], detail["to"], row.at)
+    return tuple(found.values())

@@ -1,0 +1,252 @@
+"""Pairs to look at, those whose answers lie furthest apart first: of a window of the newest ones, never of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from sqlalchemy import Connection, Row, select
+
+from promptguard.drift import PairVector
+from promptguard.drift.features.catalogue import FEATURES, SCALE
+from promptguard.ledger import schema
+from promptguard.ledger.reading import reading
+from promptguard.report.streams import question_text, text_of
+
+WINDOW = 400
+"""Pairs that one page looks at."""
+PER_PAGE = 10
+Show = Literal["different", "all", "lost"]
+SHOWS: tuple[Show, ...] = get_args(Show)
+_MOST_DIFFERENCES = 4
+_NATURAL = {"length": (0, "characters"), "lines": (1, "lines")}
+"""Features that are counted in units of their own: their place among a side's counts."""
+_ZERO_SHIFT = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What was recorded of a pair."""
+
+    question: str
+    control: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which two answers differ, in natural units."""
+
+    feature: str
+    phrase: str
+    control: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One pair. `apart` orders pairs by how far their answers lie apart, and has no unit; None for one that was lost."""
+
+    id: int
+    stream: str
+    epoch: int
+    group: str
+    at: float
+    call: int
+    banked_call: int | None
+    outcome: str
+    reason: str
+    control_model: str
+    candidate_model: str
+    control_served: str
+    candidate_served: str
+    usd: float
+    input_tokens: int
+    output_tokens: int
+    latency: float
+    apart: float | None
+    differences: tuple[Difference, ...]
+    texts: Texts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which pairs are meant; None where any is. `before` is the row id that the window ends at."""
+
+    group: str | None = None
+    stream: str | None = None
+    epoch: int | None = None
+    show: Show = "different"
+    newest_first: bool = False
+    before: int | None = None
+    page: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """One page of pairs of a window."""
+
+    filter: Filter
+    pairs: tuple[Pair, ...]
+    seen: int
+    """pairs in the window"""
+    matching: int
+    """of these, how many the filter lets through"""
+    pages: int
+    oldest_at: float | None
+    newest_at: float | None
+    older: int | None
+    """what `before` is in the next older window; None where there is none"""
+    streams: tuple[str, ...]
+
+
+def read_pairs(ledger: str | Path, wanted: Filter, *, per_page: int = PER_PAGE) -> Pairs:
+    """Return a page of pairs. Raises InputFileError when there is no ledger, or it cannot be read."""
+    with reading(ledger) as connection:
+        streams = tuple(
+            connection.execute(
+                select(schema.verdict.c.stream).distinct().order_by(schema.verdict.c.stream)
+            ).scalars()
+        )
+        rows = _window(connection, wanted)
+        found = [_pair(row) for row in rows]
+        matching = [pair for pair in found if _shown(pair, wanted.show)]
+        if not wanted.newest_first:
+            matching.sort(key=lambda pair: (-(pair.apart or 0.0), -pair.id))
+        pages = max(1, math.ceil(len(matching) / per_page))
+        page = min(max(1, wanted.page), pages)
+        shown = matching[(page - 1) * per_page : page * per_page]
+        return Pairs(
+            filter=replace(wanted, page=page),
+            pairs=_with_texts(connection, shown),
+            seen=len(rows),
+            matching=len(matching),
+            pages=pages,
+            oldest_at=rows[-1].at if rows else None,
+            newest_at=rows[0].at if rows else None,
+            older=rows[-1].id if len(rows) == WINDOW else None,
+            streams=streams,
+        )
+
+
+def read_pair(ledger: str | Path, number: int) -> Pair | None:
+    """Return one pair by its row id, or None. Raises InputFileError when the ledger cannot be read."""
+    if not 0 < number < 2**63:
+        return None
+    with reading(ledger) as connection:
+        row = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).first()
+        return None if row is None else _with_texts(connection, [_pair(row)])[0]
+
+
+def worst_pairs(
+    connection: Connection, stream: str, epoch: int, group: str, since: float, most: int
+) -> tuple[Pair, ...]:
+    """Return the pairs furthest apart among the newest since a moment, those with texts first."""
+    rows = _window(connection, Filter(group=group, stream=stream, epoch=epoch))
+    found = sorted(
+        (pair for pair in map(_pair, rows) if pair.at >= since and pair.apart),
+        key=lambda pair: -(pair.apart or 0.0),
+    )
+    with_texts = _with_texts(connection, found[: 20 * most])
+    return tuple(sorted(with_texts, key=lambda pair: pair.texts is None)[:most])
+
+
+def _window(connection: Connection, wanted: Filter) -> list[Row[Any]]:
+    """Return the newest rows of what is meant, newest first; each query follows one index from its end."""
+    rows: list[Row[Any]] = []
+    for place in _places(connection, wanted):
+        query = select(schema.pair).where(*place)
+        if wanted.before is not None:
+            query = query.where(schema.pair.c.id < wanted.before)
+        rows += connection.execute(query.order_by(schema.pair.c.id.desc()).limit(WINDOW)).all()
+    rows.sort(key=lambda row: -row.id)
+    return rows[:WINDOW]
+
+
+def _places(connection: Connection, wanted: Filter) -> Iterator[list[Any]]:
+    table = schema.pair
+    if wanted.group is None:
+        yield [] if wanted.stream is None else [table.c.stream == wanted.stream]
+        return
+    verdict = schema.verdict
+    for stream, epoch in connection.execute(select(verdict.c.stream, verdict.c.epoch)).all():
+        if wanted.stream in {None, stream} and wanted.epoch in {None, epoch}:
+            yield [table.c.stream == stream, table.c.epoch == epoch, table.c.group == wanted.group]
+
+
+def _shown(pair: Pair, show: Show) -> bool:
+    if show == "lost":
+        return pair.outcome != "compared"
+    return show == "all" or (pair.outcome == "compared" and bool(pair.apart))
+
+
+_COLUMNS = (
+    "id", "stream", "epoch", "group", "at", "call", "banked_call", "outcome", "reason", "control_model", "candidate_model",
+    "control_served", "candidate_served", "usd", "input_tokens", "output_tokens", "latency",
+)  # fmt: skip
+
+
+def _pair(row: Row[Any]) -> Pair:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    if row.outcome != "compared" or row.vector is None:
+        return Pair(**values, apart=None, differences=())
+    try:
+        vector = PairVector.from_bytes(row.vector)
+    except ValueError:
+        return Pair(**values, apart=None, differences=())
+    return Pair(**values, apart=apart(vector), differences=differences(vector))
+
+
+_WEIGHTS = np.array([feature.tier / 4 for feature in FEATURES])
+
+
+def apart(vector: PairVector) -> float:
+    """Return how far two answers lie apart: their features, weighted by how telling they are, and their wording."""
+    shifts = np.abs(vector.control.astype(np.float64) - vector.candidate) / SCALE
+    wording = float(np.linalg.norm(vector.hashed.astype(np.float64))) * vector.scale / 127.0
+    return round(float(shifts @ _WEIGHTS) + wording, 6)
+
+
+def differences(vector: PairVector) -> tuple[Difference, ...]:
+    """Return what differs most, the most telling first."""
+    shifts = np.abs(vector.control.astype(np.float64) - vector.candidate) / SCALE
+    found = [
+        told
+        for place in np.argsort(-(shifts * _WEIGHTS), kind="stable")[: 3 * _MOST_DIFFERENCES]
+        if shifts[place] > _ZERO_SHIFT and (told := _difference(vector, int(place))) is not None
+    ]
+    if vector.labels[0] != vector.labels[1]:
+        found.insert(0, Difference("label", "label", vector.labels[0] or "none", vector.labels[1] or "none"))
+    return tuple(found[:_MOST_DIFFERENCES])
+
+
+def _difference(vector: PairVector, place: int) -> Difference | None:
+    """Return one feature's difference; None for what other words say already."""
+    feature = FEATURES[place]
+    if feature.name.startswith("label:"):
+        return None
+    sides = vector.control[place] / SCALE, vector.candidate[place] / SCALE
+    if feature.binary:
+        words = ["yes" if side > 0.5 else "no" for side in sides]
+    elif feature.name in _NATURAL:
+        slot, unit = _NATURAL[feature.name]
+        words = [f"{counts[slot]:,} {unit}" for counts in vector.counts]
+    elif feature.phrase.startswith("share of"):
+        words = [f"{100 * side:.0f} %" for side in sides]
+    else:
+        words = ["less", "more"] if sides[0] < sides[1] else ["more", "less"]
+    return None if words[0] == words[1] else Difference(feature.name, feature.phrase, *words)
+
+
+def _with_texts(connection: Connection, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    table = schema.content
+    rows = connection.execute(select(table).where(table.c.pair_id.in_([pair.id for pair in pairs])))
+    texts = {
+        row.pair_id: Texts(question_text(row.question), text_of(row.control), text_of(row.candidate))
+        for row in rows
+    }
+    return tuple(replace(pair, texts=texts.get(pair.id)) for pair in pairs)
