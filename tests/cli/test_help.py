@@ -37,7 +37,9 @@ def test_help_has_version_completion_examples_and_every_command_whole() -> None:
     assert "  promptguard status --json" in told
 
 
-@pytest.mark.parametrize("command", ["demo", "analyze", "status", "report", "plan", "acknowledge", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["demo", "analyze", "status", "report", "dashboard", "plan", "acknowledge", "doctor"]
+)
 def test_help_of_a_command_ends_with_examples(command: str) -> None:
     told = promptguard(command, "--help").stdout.decode()
     assert f"Examples:\n    promptguard {command}" in told or f"| promptguard {command}" in told

@@ -10,6 +10,11 @@ import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting
 
+SHORT = "show a ledger as a local page"
+EXAMPLES = (
+    "promptguard dashboard --open                          of the ledger of the settings, in the browser",
+    "promptguard dashboard --ledger .promptguard --port 0  on any port that is free",
+)
 TOKEN_VARIABLE = "PROMPTGUARD_DASHBOARD_TOKEN"  # noqa: S105 - a variable's name
 
 
@@ -34,8 +39,6 @@ def run(
     browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> None:
     """Show a ledger as a local page: what changed, since when, example pairs, what to do. It changes nothing.
-
-    Example: promptguard dashboard --ledger .promptguard --open
 
     Exit codes: 0 ended by Ctrl-C, 2 wrong use, port taken, or no ledger that can be read.
     """
