@@ -31,6 +31,7 @@ COMMANDS = (
     "cache",
     "acknowledge",
     "alerts",
+    "dashboards",
     "config",
     "doctor",
 )

@@ -1,0 +1,1 @@
+"""What others need to watch PromptGuard: Grafana's dashboards, rules for Prometheus, runbooks. Files, and copying them."""
