@@ -50,7 +50,7 @@ class Replies(Protocol):
 
 
 class SharedCalls(Protocol):
-    """Equal calls on their way. Any of these may raise."""
+    """Equal calls on their way. Each of these may raise."""
 
     def join(self, keys: tuple[str, ...], seconds: float) -> do.Joined:
         """Lead the first of `keys` that is free, or wait for one, at most `seconds`."""

@@ -308,8 +308,9 @@ class Evaluator:
             self._tell_evidence(each)
 
     def _tell_evidence(self, told: Told) -> None:
-        if told.group != WHOLE:
-            self._emit(EvidenceMoved(told.stream, told.group, told.document["log10_evidence"]))
+        evidence = told.document["log10_evidence"]
+        if told.group != WHOLE and isinstance(evidence, float):
+            self._emit(EvidenceMoved(told.stream, told.group, evidence))
 
     def _effect_from(self, stream: str, epoch: int) -> int | None:
         # A routed epoch began with an alarm, not with a choice of pairs: its effect counts from its start.

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptguard import wire
 from promptguard.background.sides import (
@@ -26,6 +26,7 @@ from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, PromptReference, Reading, Request
 from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import LabelRule, vectorise
+from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
 from promptguard.shadow.reorder import ReorderBuffer
@@ -74,7 +75,7 @@ class Pairing:
         self._taken: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._rules: dict[str, LabelRule] = {}
-        self._orders: dict[str, ReorderBuffer[dict[str, Any]]] = {
+        self._orders: dict[str, ReorderBuffer[PairRow]] = {
             stream: ReorderBuffer(
                 self._release,
                 time.monotonic,
@@ -83,7 +84,7 @@ class Pairing:
             for stream in ("candidate", "repeat", "replay", "placebo")
         }
 
-    def order(self, stream: str) -> ReorderBuffer[dict[str, Any]]:
+    def order(self, stream: str) -> ReorderBuffer[PairRow]:
         """Return the order of a stream's pairs."""
         return self._orders[stream]
 
@@ -157,7 +158,7 @@ class Pairing:
         if job.replay and job.routed_to is None and not control.error and asker.replay is not None:
             self._bank(job, control, asker)
 
-    def _row(self, stream: str, job: Job, control: Reading, asker: Asker) -> dict[str, Any]:
+    def _row(self, stream: str, job: Job, control: Reading, asker: Asker) -> PairRow:
         """Ask the other side and compare; every way this can end is an outcome with its reason."""
         epoch = self.epoch(stream, job.group)
         if control.error:
@@ -180,9 +181,15 @@ class Pairing:
         row["control_model"], row["candidate_model"] = (
             (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
         )
-        spent = {"input_tokens": reading.input_tokens or 0, "output_tokens": reading.output_tokens or 0}
-        place = {"at": job.at, "call": job.call}
-        return {**row, **place, **spent, "usd": usd, "latency": latency}
+        return {
+            **row,
+            "at": job.at,
+            "call": job.call,
+            "input_tokens": reading.input_tokens or 0,
+            "output_tokens": reading.output_tokens or 0,
+            "usd": usd,
+            "latency": latency,
+        }
 
     def ask(
         self, asker: Asker, request: Request, facts: Facts, model: str, limiter: BudgetLimiter
@@ -223,7 +230,7 @@ class Pairing:
         prompt: PromptReference | None,
         control: Reading,
         candidate: Reading,
-    ) -> dict[str, Any]:
+    ) -> PairRow:
         """Return the row of a pair whose two answers are there; `prompt` is what the call was rendered from."""
         vector = vectorise(
             answer_of(control),
@@ -233,19 +240,19 @@ class Pairing:
             labels=self._rule(prompt),
             response_format=facts.response_format,
         )
-        row = self.lost(stream, group, "compared", "")
-        row.update(
-            epoch=epoch,
-            asked=facts.model,
-            control_model=facts.model,
-            candidate_model=facts.model,
-            control_served=control.identity.model or "",
-            candidate_served=candidate.identity.model or "",
-            vector=vector.to_bytes(),
-            input_tokens=candidate.input_tokens
-            or 0,  # of the background call, which is this side's but for routed calls
-            output_tokens=candidate.output_tokens or 0,
-        )
+        row: PairRow = {
+            **self.lost(stream, group, "compared", ""),
+            "epoch": epoch,
+            "asked": facts.model,
+            "control_model": facts.model,
+            "candidate_model": facts.model,
+            "control_served": control.identity.model or "",
+            "candidate_served": candidate.identity.model or "",
+            "vector": vector.to_bytes(),
+            # Of the background call, which is this side's but for routed calls.
+            "input_tokens": candidate.input_tokens or 0,
+            "output_tokens": candidate.output_tokens or 0,
+        }
         if self.record_content:
             row["content"] = {
                 "question": json.dumps(facts.messages).encode(),
@@ -254,7 +261,7 @@ class Pairing:
             }
         return row
 
-    def lost(self, stream: str, group: str, outcome: str, reason: str) -> dict[str, Any]:
+    def lost(self, stream: str, group: str, outcome: str, reason: str) -> PairRow:
         """Return the row of a pair that is missing a side."""
         return {
             "stream": stream, "epoch": self.epoch(stream, group), "group": group, "at": self._wall(), "call": 0,
@@ -292,11 +299,11 @@ class Pairing:
         if not reading.error:
             self._writer.note_sighting(who_of(request.origin, asked, reading.identity), at)
 
-    def settle(self, stream: str, ticket: int, row: dict[str, Any]) -> None:
+    def settle(self, stream: str, ticket: int, row: PairRow) -> None:
         """Fill a place in a stream's order."""
         self._orders[stream].complete(ticket, row)
 
-    def _release(self, row: dict[str, Any]) -> None:
+    def _release(self, row: PairRow) -> None:
         self._writer.put_pair(row)
         self._emit(
             PairDone(

@@ -7,6 +7,7 @@ from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import read_control
 from promptguard.core.effects import Job
 from promptguard.core.model import Reading, StoredReply
+from promptguard.ledger.rows import PairRow
 
 
 def pair_prior(pairing: Pairing, job: Job) -> None:
@@ -20,7 +21,7 @@ def pair_prior(pairing: Pairing, job: Job) -> None:
         pairing.settle("replay", job.prior_ticket, row)
 
 
-def _row(pairing: Pairing, job: Job, prior: StoredReply) -> dict[str, object]:
+def _row(pairing: Pairing, job: Job, prior: StoredReply) -> PairRow:
     stored, fresh = _read(job, prior), read_control(job)
     if stored.error:
         return pairing.lost("replay", job.group, "control_error", stored.error)

@@ -14,7 +14,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
@@ -31,6 +31,7 @@ from promptguard.core.key import (
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.core.secrets import carries_credential
+from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.threads import OnFault, supervised
@@ -94,7 +95,7 @@ def _keep(
     *,
     stream: str,
     model: str,
-    answer: dict[str, Any],
+    answer: dict[str, object],
 ) -> None:
     options = asker.replay
     if options is None:
@@ -115,7 +116,7 @@ def _keep(
         "body": job.request.body.decode("utf-8", "surrogatepass"),
         **facts_document(job),
     }
-    row = {
+    row: BankedRow = {
         "stream": stream,
         "model": model,
         "group": job.group,
@@ -130,7 +131,7 @@ def _keep(
     ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
 
 
-def _answer_document(reading: Reading) -> dict[str, Any]:
+def _answer_document(reading: Reading) -> dict[str, object]:
     return {
         "text": reading.text,
         "finish_reason": reading.finish_reason,
@@ -141,7 +142,7 @@ def _answer_document(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _restored(row: Any, ticket: int, who: Headers) -> Banked:
+def _restored(row: StoredRow, ticket: int, who: Headers) -> Banked:
     question, answer = json.loads(row.question), json.loads(row.answer)
     request = Request(
         method=question["method"],
@@ -187,7 +188,7 @@ def ask_again(pairing: Pairing, banked: Banked, asker: Asker) -> None:
         pairing.settle(banked.stream, banked.ticket, {**row, "banked_call": banked.call})
 
 
-def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> dict[str, Any]:
+def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> PairRow:
     epoch = pairing.epoch(banked.stream, banked.group)
     if not pairing.claim(banked.stream, epoch, banked.clusters):
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
@@ -208,8 +209,15 @@ def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> dict[str, Any]:
     row = pairing.compared(
         banked.stream, epoch, banked.group, banked.facts, banked.prompt, banked.answer, reading
     )
-    row.update(asked=banked.model, control_model=banked.model, candidate_model=banked.model)
-    return {**row, "call": asker.calls(), "usd": usd, "latency": latency}
+    return {
+        **row,
+        "asked": banked.model,
+        "control_model": banked.model,
+        "candidate_model": banked.model,
+        "call": asker.calls(),
+        "usd": usd,
+        "latency": latency,
+    }
 
 
 class Sources:
@@ -328,6 +336,6 @@ class Replaying:
         waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
         return max(0, min(AT_ONCE, room - waiting))
 
-    def _lose(self, row: Any, ticket: int, reason: str) -> None:
+    def _lose(self, row: StoredRow, ticket: int, reason: str) -> None:
         lost = self._pairing.lost(row.stream, row.group, "dropped", reason)
         self._pairing.settle(row.stream, ticket, {**lost, "banked_call": row.call})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from promptguard.core.background_call import ANSWER_SECONDS, MAX_ANSWER_BYTES
 from promptguard.core.model import Headers
-from promptguard.http.botocore_session import timeouts
+from promptguard.http.botocore_session import Prepared, Session, timeouts
 from promptguard.http.transport import original_of
 from promptguard.http.transport_settings import CONNECTIONS
 from promptguard.runtime.spare_threads import seconds_left
@@ -27,7 +26,7 @@ class TimeoutOfAllError(UnboundedAnswerError):
 class SessionSettings:
     """What a botocore session was made with; `build` makes another."""
 
-    session: Any
+    session: Session
     """only read: its proxies, TLS settings and timeouts"""
     connections: int
     obstacles: tuple[str, ...]
@@ -59,7 +58,7 @@ class SessionSettings:
         return BackgroundSession(own)
 
 
-def session_settings(session: Any, *, connections: int = CONNECTIONS) -> SessionSettings:
+def session_settings(session: Session, *, connections: int = CONNECTIONS) -> SessionSettings:
     """Read the settings of the application's `session`, guarded or not."""
     original = original_of(session) or session
     changed = _changed(original)
@@ -79,7 +78,7 @@ def _changed(session: object) -> str | None:
     return min(_BEHAVIOUR.intersection(vars(session)), default=None)
 
 
-def adopted(session: Any) -> BackgroundSession:
+def adopted(session: Session) -> BackgroundSession:
     """Return `session`, which is background work's alone, with its answers bounded."""
     return BackgroundSession(session)
 
@@ -87,10 +86,10 @@ def adopted(session: Any) -> BackgroundSession:
 class BackgroundSession:
     """Sends signed requests, one attempt each, through a session that is background work's alone."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
-    def send(self, prepared: Any) -> tuple[int, bytes, Headers]:
+    def send(self, prepared: Prepared) -> tuple[int, bytes, Headers]:
         """Send a prepared request; returns status, body and headers.
 
         Raises what botocore raises, and UnboundedAnswerError.

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeGuard
 from urllib.parse import urlsplit
 
 from promptguard.core import effects as do
@@ -23,7 +23,82 @@ from promptguard.http.run import CACHE_MARK, Ports, closed, drive, storable
 from promptguard.http.streams import Recorder
 
 
-def is_client(instance: object) -> bool:
+class Lines(Protocol):
+    """Header lines."""
+
+    def get(self, key: str, default: str) -> str:
+        """Return the value of a header, or `default`."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return all of them."""
+
+
+class Prepared(Protocol):
+    """One attempt, signed: botocore's AWSPreparedRequest."""
+
+    method: str
+    url: str
+    headers: Lines
+    body: object
+    stream_output: bool
+    """the answer is handed out before it is read"""
+
+
+class Raw(Protocol):
+    """A response of urllib3's, beneath botocore's."""
+
+    def stream(self) -> Iterator[bytes]:
+        """Give the body in chunks."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+class Answered(Protocol):
+    """An answer: botocore's AWSResponse."""
+
+    status_code: int
+    headers: Lines
+    raw: Raw
+
+    @property
+    def content(self) -> bytes:
+        """The body, read when it is first asked for."""
+
+
+class Proxies(Protocol):
+    """A session's proxies, and how they are spoken to."""
+
+    _proxies: object
+    _proxies_settings: object
+
+
+class Session(Protocol):
+    """What sends requests: botocore's URLLib3Session. What begins with an underscore is what it was made with."""
+
+    _verify: object
+    _proxy_config: Proxies
+    _max_pool_connections: int
+    _socket_options: object
+    _cert_file: str | None
+    _key_file: str | None
+
+    def send(self, request: Prepared) -> Answered:
+        """Send one attempt."""
+
+    def close(self) -> None:
+        """Close its connections."""
+
+
+class _Guard(Protocol):
+    """A guarded session, as far as it is ours."""
+
+    _promptguard_original: Session
+    _promptguard_ports: Ports
+    _promptguard_library: _Botocore
+
+
+def is_client(instance: object) -> TypeGuard[Session]:
     """Whether `instance` is a session of botocore's own making, or a subclass."""
     return any(
         base.__name__ == "URLLib3Session" and base.__module__ == "botocore.httpsession"
@@ -31,25 +106,24 @@ def is_client(instance: object) -> bool:
     )
 
 
-def guarded(session: Any, ports: Ports, *, inner: str | None = None) -> Any:  # noqa: ARG001 - as `transport.guarded`
+def guarded(session: Session, ports: Ports, *, inner: str | None = None) -> Session:  # noqa: ARG001 - as `transport.guarded`
     """Return a session that runs every request through `ports` and sends through `session`, whose pool stays its own."""
-    cls: Any = type(session)
-    guard: Any = object.__new__(_guard_class(cls))
-    guard.__dict__.update(session.__dict__)
-    guard._promptguard_original = session
-    guard._promptguard_ports = ports
-    guard._promptguard_library = _Botocore(session)
+    guard = object.__new__(_guard_class(type(session)))
+    vars(guard).update(vars(session))
+    vars(guard).update(
+        _promptguard_original=session, _promptguard_ports=ports, _promptguard_library=_Botocore(session)
+    )
     return guard
 
 
 @functools.cache
-def _guard_class(cls: Any) -> Any:
-    def send(self: Any, request: Any) -> Any:
+def _guard_class(cls: type[Session]) -> type[Session]:
+    def send(self: _Guard, request: Prepared) -> Answered:
         return drive(
             request, self._promptguard_original.send, self._promptguard_ports, self._promptguard_library
         )
 
-    def close(self: Any) -> None:
+    def close(self: _Guard) -> None:
         self._promptguard_original.close()
         closed(self._promptguard_ports)
 
@@ -60,28 +134,28 @@ def _guard_class(cls: Any) -> Any:
 class _Botocore:
     """Requests and responses of botocore; an implementation of `run.Library`."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
-    def to_ours(self, request: Any) -> Request | None:
+    def to_ours(self, request: Prepared) -> Request | None:
         return _to_ours(request, self._session)
 
-    def to_theirs(self, ours: Request, original: Any) -> Any:
+    def to_theirs(self, ours: Request, original: Prepared) -> Prepared:
         """Return a changed copy; its signature no longer fits, so this is for clients that do not sign."""
         changed = copy.copy(original)
         changed.url, changed.body = ours.origin + ours.path, ours.body
         return changed
 
-    def head(self, response: Any) -> do.Head:
+    def head(self, response: Answered) -> do.Head:
         return do.Head(response.status_code, tuple((_raw(k), _raw(v)) for k, v in response.headers.items()))
 
-    def rebuilt(self, reply: StoredReply, request: Any) -> Any:
+    def rebuilt(self, reply: StoredReply, request: Prepared) -> Answered:
         return _rebuilt(reply, request)
 
-    def close(self, response: Any) -> None:
+    def close(self, response: Answered) -> None:
         response.raw.close()
 
-    def watch(self, response: Any, request: Any, done: Callable[[do.Body], None]) -> None:
+    def watch(self, response: Answered, request: Prepared, done: Callable[[do.Body], None]) -> None:
         if not request.stream_output:  # the session has read it already
             done(do.Body((response.content,), "eof"))
             return
@@ -92,7 +166,7 @@ def _raw(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-def _to_ours(request: Any, session: Any) -> Request | None:
+def _to_ours(request: Prepared, session: Session) -> Request | None:
     """Read a prepared request; None for what has no body in memory (a file to InvokeModel), which passes untouched."""
     body = request.body.encode() if isinstance(request.body, str) else request.body
     if request.method != "POST" or not isinstance(body, bytes):
@@ -109,7 +183,7 @@ def _to_ours(request: Any, session: Any) -> Request | None:
     )
 
 
-def timeouts(session: Any) -> tuple[float | None, float | None]:
+def timeouts(session: Session) -> tuple[float | None, float | None]:
     """Return the session's limits in seconds: to connect, to read."""
     limit = getattr(session, "_timeout", None)
     if limit is None or isinstance(limit, (int, float)):
@@ -117,7 +191,7 @@ def timeouts(session: Any) -> tuple[float | None, float | None]:
     return limit.connect_timeout, limit.read_timeout
 
 
-def _rebuilt(reply: StoredReply, request: Any) -> Any:
+def _rebuilt(reply: StoredReply, request: Prepared) -> Answered:
     """Build a response from stored bytes, which botocore's own parser then reads."""
     from botocore.awsrequest import AWSResponse
 
@@ -125,7 +199,9 @@ def _rebuilt(reply: StoredReply, request: Any) -> Any:
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in [*storable(reply.headers), CACHE_MARK]
     }
-    response = AWSResponse(request.url, reply.status, headers, replayed(reply.chunks, reply.status, headers))
+    response: Answered = AWSResponse(
+        request.url, reply.status, headers, replayed(reply.chunks, reply.status, headers)
+    )
     if not request.stream_output:
         assert response.content is not None  # noqa: S101 - read here, as the session does
     return response

@@ -10,12 +10,12 @@ import functools
 import io
 from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from promptguard.http.streams import Recorder, finish_later
 
 
-def record(raw: Any, recorder: Recorder) -> None:
+def record(raw: object, recorder: Recorder) -> None:
     """Have `raw`, a response of urllib3's, tell `recorder` what passes from now on.
 
     The object stays and gets a class of ours: everything of its own, down to the socket, is where others look for it.
@@ -25,12 +25,12 @@ def record(raw: Any, recorder: Recorder) -> None:
 
     if not isinstance(raw, HTTPResponse):
         raise TypeError(f"a response of {type(raw).__qualname__}")
-    kind: Any = type(raw)
-    recording = _recorded_class(kind)
-    raw.__dict__.update(_promptguard_recorder=recorder, _promptguard_reading=False)
-    raw.__class__ = recording
+    vars(raw).update(_promptguard_recorder=recorder, _promptguard_reading=False)
+    raw.__class__ = _recorded_class(type(raw))
     recorder.hold()
 
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse as _Base
@@ -44,23 +44,22 @@ class _Recording(_Base):
     _promptguard_recorder: Recorder
     _promptguard_reading: bool
 
-    def stream(self, *args: Any, **kwargs: Any) -> Generator[bytes]:
-        yield from self._passing(super().stream(*args, **kwargs))
+    def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Generator[bytes]:
+        yield from self._passing(super().stream(amt, decode_content))
 
-    def read_chunked(self, *args: Any, **kwargs: Any) -> Generator[bytes]:
-        yield from self._passing(super().read_chunked(*args, **kwargs))
+    def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Generator[bytes]:
+        yield from self._passing(super().read_chunked(amt, decode_content))
 
-    def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+    def read(
+        self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False
+    ) -> bytes:
         whole = super().read
-        return cast(
-            "bytes",
-            self._told(
-                lambda: whole(amt, *args, **kwargs),
-                lambda got: amt is None or amt < 0 or (amt > 0 and not got),
-            ),
+        return self._told(
+            lambda: whole(amt, decode_content, cache_content),
+            lambda got: amt is None or amt < 0 or (amt > 0 and not got),
         )
 
-    def readinto(self, b: Any) -> int:
+    def readinto(self, b: bytearray | memoryview[int]) -> int:
         got = self.read(len(b))
         b[: len(got)] = got
         return len(got)
@@ -81,14 +80,13 @@ class _Recording(_Base):
         super().__del__()
 
     def _passing(self, chunks: Iterator[bytes]) -> Generator[bytes]:
-        ended = object()
         while True:
-            got = self._told(lambda: next(chunks, ended), lambda got: got is ended)
-            if got is ended:
+            got = self._told(lambda: next(chunks, None), lambda got: got is None)
+            if got is None:
                 return
             yield got
 
-    def _told(self, read: Callable[[], Any], is_end: Callable[[Any], bool]) -> Any:
+    def _told(self, read: Callable[[], T], is_end: Callable[[T], bool]) -> T:
         if self._promptguard_reading:
             return read()
         self._promptguard_reading = True
@@ -109,23 +107,22 @@ class _Recording(_Base):
 class _RecordingOne(_Recording):
     """The same where urllib3 has `read1`, which others look for: from its major 2 on."""
 
-    def read1(self, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
         some = super().read1
-        return cast("bytes", self._told(lambda: some(amt, *args, **kwargs), lambda got: amt != 0 and not got))
+        return self._told(lambda: some(amt, decode_content), lambda got: amt != 0 and not got)
 
 
 @functools.cache
-def _recorded_class(cls: Any) -> Any:
+def _recorded_class(cls: type[_Base]) -> type[_Base]:
     kind = _RecordingOne if hasattr(cls, "read1") else _Recording
     return type(cls.__name__, (kind, cls), {"__module__": cls.__module__, "__qualname__": cls.__qualname__})
 
 
-def replayed(chunks: tuple[bytes, ...], status: int, headers: dict[str, str]) -> Any:
+def replayed(chunks: tuple[bytes, ...], status: int, headers: dict[str, str]) -> _Base:
     """Return a response of urllib3's that plays recorded chunks."""
     from urllib3.response import HTTPResponse
 
-    kind: Any = HTTPResponse
-    raw = _replayed_class(kind)(
+    raw = _replayed_class(HTTPResponse)(
         body=_Played(b"".join(chunks)),
         headers=headers,
         status=status,
@@ -134,13 +131,21 @@ def replayed(chunks: tuple[bytes, ...], status: int, headers: dict[str, str]) ->
         decode_content=False,
         enforce_content_length=False,
     )
-    raw._promptguard_sizes = iter([len(chunk) for chunk in chunks])
+    vars(raw)["_promptguard_sizes"] = iter([len(chunk) for chunk in chunks])
     return raw
 
 
+class _Replayed(_Base):
+    """A response that plays recorded chunks, as far as it is ours."""
+
+    _promptguard_sizes: Iterator[int]
+
+
 @functools.cache
-def _replayed_class(cls: Any) -> Any:
-    def stream(self: Any, amt: int | None = 2**16, decode_content: bool | None = None) -> Iterator[bytes]:
+def _replayed_class(cls: type[_Base]) -> type[_Base]:
+    def stream(
+        self: _Replayed, amt: int | None = 2**16, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
         """Give the chunks as they came, once; what was read in another way before is not given again."""
         for size in self._promptguard_sizes:
             if chunk := self.read(size, decode_content):

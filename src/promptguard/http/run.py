@@ -61,7 +61,7 @@ class Ports(Protocol):
 
 
 class Library(Protocol[Theirs, Answer]):
-    """One HTTP library's requests and responses, in our words and back. Any of these may raise: that ends a flow."""
+    """One HTTP library's requests and responses, in our words and back. Each of these may raise: that ends a flow."""
 
     def to_ours(self, request: Theirs) -> Request | None:
         """Read a request; None for what has no body in memory, which passes untouched."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
+from promptguard.ledger.rows import StoredRow
 from promptguard.ledger.store import Ledger, put_group_verdict, put_whole_verdict
 
 
@@ -38,7 +38,7 @@ class Told:
     stream: str
     epoch: int
     group: str
-    document: dict[str, Any]
+    document: dict[str, object]
 
 
 FOLDED = (
@@ -121,7 +121,7 @@ class Folds:
                     put_whole_verdict(connection, told.stream, told.epoch, at, last_id, told.document)
             _note_judged(connection, last_id)
 
-    def rows_after(self, last_id: int, limit: int = 500) -> Sequence[Row[Any]]:
+    def rows_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pairs with an id above `last_id`, in order: what the fold reads of each."""
         table = schema.pair
         query = select(*(table.c[name] for name in FOLDED))
@@ -145,7 +145,7 @@ class Folds:
             connection.execute(delete(schema.snapshot_part))
 
 
-def _note_judged(connection: Any, last_id: int) -> None:
+def _note_judged(connection: Connection, last_id: int) -> None:
     value = str(last_id).encode()
     statement = insert(schema.meta).prefix_with("OR REPLACE").values(name="judged", value=value)
     connection.execute(statement)

@@ -7,6 +7,7 @@ import itertools
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
@@ -16,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from promptguard.ledger import schema
 from promptguard.ledger.door import Door
 from promptguard.ledger.migrations import stored_once
+from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 
 HOUR = 3600.0
 
@@ -29,7 +31,7 @@ class Ledger(Door):
         with self.transaction() as connection:
             return stored_once(connection, "feature_seed", secrets.token_bytes(16))
 
-    def write_pairs(self, rows: Sequence[dict[str, Any]]) -> None:
+    def write_pairs(self, rows: Sequence[PairRow]) -> None:
         """Append pairs in order; a row's `content` (question, control, candidate) goes to its own table."""
         with self.transaction() as connection:
             for has_texts, some in itertools.groupby(rows, lambda row: row.get("content") is not None):
@@ -37,10 +39,10 @@ class Ledger(Door):
                     _insert_with_texts(connection, some)
                 else:
                     connection.execute(insert(schema.pair), [_complete(row) for row in some])
-            for values in _tallied(rows):
-                connection.execute(_added_to_tally(values))
+            for sums in _tallied(rows):
+                connection.execute(_added_to_tally(sums))
 
-    def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[Any]:
+    def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
         table = schema.pair
         query = select(table).where(table.c.id > last_id).order_by(table.c.id).limit(limit)
@@ -155,7 +157,7 @@ class Ledger(Door):
                 )
 
     def note(
-        self, *, at: float, call: int, kind: str, stream: str, group: str, detail: dict[str, Any]
+        self, *, at: float, call: int, kind: str, stream: str, group: str, detail: dict[str, object]
     ) -> None:
         """Record an alarm, an action or an acknowledgement."""
         row = {"at": at, "call": call, "kind": kind, "stream": stream, "group": group}
@@ -217,7 +219,7 @@ class Ledger(Door):
         with self.transaction() as connection:
             connection.execute(delete(table).where(table.c.name == name, table.c.holder == holder))
 
-    def bank(self, row: dict[str, Any], reservoir: int, oldest: float) -> None:
+    def bank(self, row: BankedRow, reservoir: int, oldest: float) -> None:
         """Store a request with one unused answer; what is from before `oldest`, or too many for the group, gives way."""
         table = schema.banked
         with self.transaction() as connection:
@@ -232,7 +234,7 @@ class Ledger(Door):
             same = (table.c.group == row["group"], table.c.stream == row["stream"])
             connection.execute(delete(table).where(*same, table.c.id.not_in(kept)))
 
-    def due(self, now: float, sources: Sequence[str], limit: int) -> list[Any]:
+    def due(self, now: float, sources: Sequence[str], limit: int) -> list[StoredRow]:
         """Take up to `limit` stored requests of `sources` whose time has come; each is taken once (and deleted)."""
         table = schema.banked
         ready = select(table.c.id).where(table.c.due <= now, table.c.source.in_(sources))
@@ -250,7 +252,7 @@ class Ledger(Door):
             return int(connection.execute(query).scalar_one())
 
 
-def noted_of(row: Any) -> dict[str, Any]:
+def noted_of(row: StoredRow) -> dict[str, Any]:
     """Return what was noted; of a damaged row that there is one: the others must be followed all the same."""
     try:
         detail = json.loads(row.detail)
@@ -261,9 +263,9 @@ def noted_of(row: Any) -> dict[str, Any]:
     return {**row._mapping, "detail": detail}
 
 
-def _storable(value: Any) -> Any:
+def _storable(text: str) -> str:
     """Return text without lone surrogates: SQLite refuses them, and one such row would hold up all that follow."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return text.encode("utf-8", "replace").decode()
 
 
 def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> None:
@@ -276,7 +278,7 @@ def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> Non
     )
 
 
-def _insert_with_texts(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
+def _insert_with_texts(connection: Connection, rows: Iterable[PairRow]) -> None:
     for row in rows:
         inserted = connection.execute(
             insert(schema.pair).values(**_complete(row)).returning(schema.pair.c.id)
@@ -285,19 +287,24 @@ def _insert_with_texts(connection: Connection, rows: Iterable[dict[str, Any]]) -
         connection.execute(insert(schema.content).values(pair_id=number, **row["content"]))
 
 
-_OPTIONAL: dict[str, Any] = {
+_OPTIONAL: dict[str, object] = {
     "banked_call": None, "control_served": "", "candidate_served": "", "vector": None, "usd": 0.0, "input_tokens": 0,
     "output_tokens": 0, "latency": 0.0,
 }  # fmt: skip
 
 
-def _complete(row: dict[str, Any]) -> dict[str, Any]:
+def _complete(row: PairRow) -> dict[str, object]:
     """Return every column of a pair, so that rows of one batch are one statement."""
-    return {**_OPTIONAL, **{name: _storable(value) for name, value in row.items() if name != "content"}}
+    given = {
+        name: _storable(value) if isinstance(value, str) else value
+        for name, value in row.items()
+        if name != "content"
+    }
+    return {**_OPTIONAL, **given}
 
 
 def put_whole_verdict(
-    connection: Connection, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, Any]
+    connection: Connection, stream: str, epoch: int, at: float, last_pair: int, document: dict[str, object]
 ) -> None:
     """Keep the verdict of all pairs of a stream, within a transaction."""
     values = {"at": at, "last_pair": last_pair, "document": json.dumps(document).encode()}
@@ -306,7 +313,7 @@ def put_whole_verdict(
 
 
 def put_group_verdict(
-    connection: Connection, stream: str, epoch: int, group: str, at: float, document: dict[str, Any]
+    connection: Connection, stream: str, epoch: int, group: str, at: float, document: dict[str, object]
 ) -> None:
     """Keep the verdict of one group, within a transaction."""
     values = {"at": at, "document": json.dumps(document).encode()}
@@ -316,39 +323,45 @@ def put_group_verdict(
     )
 
 
-def _tallied(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+@dataclass
+class _Sums:
+    """The sums of some pairs of one stream, outcome and reason."""
+
+    stream: str
+    outcome: str
+    reason: str
+    first_at: float
+    last_at: float
+    pairs: int = 0
+    usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+def _tallied(rows: Sequence[PairRow]) -> Iterable[_Sums]:
     """Return the sums of a batch of pairs by stream, outcome and reason."""
-    sums: dict[tuple[str, str, str], dict[str, Any]] = {}
+    sums: dict[tuple[str, str, str], _Sums] = {}
     for row in rows:
-        key = (row["stream"], row["outcome"], _storable(row["reason"]))
-        names = dict(zip(("stream", "outcome", "reason"), key, strict=True))
         at = row["at"]
-        start = {
-            **names,
-            "pairs": 0,
-            "usd": 0.0,
-            "input_tokens": 0,
-            "output_tokens": 0,
-            "first_at": at,
-            "last_at": at,
-        }
-        known = sums.setdefault(key, start)
-        known["pairs"] += 1
-        for name in ("usd", "input_tokens", "output_tokens"):
-            known[name] += row.get(name, 0) or 0
-        known["first_at"], known["last_at"] = min(known["first_at"], at), max(known["last_at"], at)
-    return list(sums.values())
+        key = (row["stream"], row["outcome"], _storable(row["reason"]))
+        known = sums.setdefault(key, _Sums(*key, first_at=at, last_at=at))
+        known.pairs += 1
+        known.usd += row.get("usd", 0.0) or 0.0
+        known.input_tokens += row.get("input_tokens", 0) or 0
+        known.output_tokens += row.get("output_tokens", 0) or 0
+        known.first_at, known.last_at = min(known.first_at, at), max(known.last_at, at)
+    return sums.values()
 
 
-def _added_to_tally(values: dict[str, Any]) -> Insert:
+def _added_to_tally(sums: _Sums) -> Insert:
     table = schema.tally
-    statement = upsert(table).values(**values)
+    statement = upsert(table).values(**vars(sums))
     new = statement.excluded
-    sums = {name: table.c[name] + new[name] for name in ("pairs", "usd", "input_tokens", "output_tokens")}
+    added = {name: table.c[name] + new[name] for name in ("pairs", "usd", "input_tokens", "output_tokens")}
     ends = {
         "first_at": func.min(table.c.first_at, new.first_at),
         "last_at": func.max(table.c.last_at, new.last_at),
     }
     return statement.on_conflict_do_update(
-        index_elements=["stream", "outcome", "reason"], set_={**sums, **ends}
+        index_elements=["stream", "outcome", "reason"], set_={**added, **ends}
     )

@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
+from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import HOUR, Ledger
 from promptguard.ledger.trouble import refuses_row
 from promptguard.lifetime.threads import OnFault, supervised
@@ -29,8 +29,8 @@ OTHERS = "(others)"
 
 Sightings = dict[tuple[int, tuple[str, ...]], tuple[float, float, int]]
 """(hour, who) → (first at, last at, calls)"""
-
-
+Counts = dict[tuple[str, str], float]
+"""(name, label) → how often"""
 Spent = dict[tuple[str, str], tuple[int, float]]
 """(day, purpose) → (calls, USD)"""
 
@@ -42,10 +42,10 @@ class Writer:
         self._ledger = ledger
         self._on_commit = on_commit
         self._on_fault = on_fault
-        self._pairs: deque[dict[str, Any]] = deque()
-        self._counts: dict[tuple[str, str], float] = {}
+        self._pairs: deque[PairRow] = deque()
+        self._counts: Counts = {}
         self._sightings: Sightings = {}
-        self._spent: dict[tuple[str, str], tuple[int, float]] = {}
+        self._spent: Spent = {}
         self._known: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
         """(server, name asked) → who answered to it within `_known_hour`"""
         self._known_hour = 0
@@ -59,7 +59,7 @@ class Writer:
         self._thread = supervised("promptguard-ledger", self._run, on_fault)
         self._thread.start()
 
-    def put_pair(self, row: dict[str, Any]) -> None:
+    def put_pair(self, row: PairRow) -> None:
         """Queue one pair; beyond the bound the oldest is dropped and counted."""
         with self._wake:
             if len(self._pairs) >= BOUND:
@@ -140,7 +140,7 @@ class Writer:
                 self._busy = False
                 self._wake.notify_all()
 
-    def _take_sums(self, *, hurry: bool) -> tuple[dict[Any, float], Sightings, Spent]:
+    def _take_sums(self, *, hurry: bool) -> tuple[Counts, Sightings, Spent]:
         """Take counters, sightings and spending, now and then: meanwhile no pair is written, and pairs are paid for."""
         now = time.monotonic()
         if not hurry and now - self._summed < SUMS_SECONDS:
@@ -150,7 +150,7 @@ class Writer:
         self._counts, self._sightings, self._spent = {}, {}, {}
         return taken
 
-    def _commit(self, batch: list[Any], counts: dict[Any, float], sightings: Sightings, spent: Spent) -> None:
+    def _commit(self, batch: list[PairRow], counts: Counts, sightings: Sightings, spent: Spent) -> None:
         try:
             if batch:
                 self._write(batch)
@@ -171,10 +171,10 @@ class Writer:
             self._on_fault("ledger", error)
             self._keep_for_later(batch, counts, sightings, spent)
 
-    def _write(self, batch: list[Any]) -> None:
+    def _write(self, batch: list[PairRow]) -> None:
         """Write a batch; one that the store refuses, though it is well, is written row by row without the bad ones."""
         try:
-            self._ledger.write_pairs([dict(row) for row in batch])
+            self._ledger.write_pairs(batch)
         except Exception as error:
             if not refuses_row(error):
                 raise  # locked, full, damaged, away: the rows are fine and wait
@@ -182,7 +182,7 @@ class Writer:
             while batch:  # emptied as it goes: what is written must not be kept for later as well
                 row = batch[0]
                 try:
-                    self._ledger.write_pairs([dict(row)])
+                    self._ledger.write_pairs([row])
                 except Exception as refused:
                     if not refuses_row(refused):
                         raise
@@ -191,7 +191,7 @@ class Writer:
                 del batch[0]
 
     def _keep_for_later(
-        self, batch: list[Any], counts: dict[Any, float], sightings: Sightings, spent: Spent
+        self, batch: list[PairRow], counts: Counts, sightings: Sightings, spent: Spent
     ) -> None:
         with self._wake:
             for (day, purpose), (calls, usd) in spent.items():

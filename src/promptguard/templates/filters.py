@@ -22,7 +22,7 @@ from jinja2.tests import TESTS
 from promptguard.errors import RenderLimit
 from promptguard.templates.limits import RenderBudget
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 
 _FILTERS = """
     abs dictsort first float int items last list max min reject rejectattr reverse
@@ -58,7 +58,7 @@ def measured(function: Function) -> Function:
     passes = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @functools.wraps(function)  # keeps jinja2's pass_context and pass_environment marks
-    def charged(first: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def charged(first: object, /, *args: object, **kwargs: object) -> object:
         settle = (CURRENT.budget or budget()).settle
         if not (args or kwargs or passes):  # as most filters are used
             return settle(function(settle(first)))
@@ -74,7 +74,7 @@ def measured_text(function: Callable[[str], str]) -> Function:
     general = measured(function)
 
     @functools.wraps(function)
-    def charged(value: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def charged(value: object, /, *args: object, **kwargs: object) -> object:
         if type(value) is not str or args or kwargs:
             return general(value, *args, **kwargs)
         made = function(value)
@@ -93,7 +93,7 @@ def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) 
     return separator.join(parts)
 
 
-def default_(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+def default_(value: object, default_value: object = "", boolean: bool = False) -> object:
     """Return `value`, or `default_value` where it is undefined (or false, with `boolean`); nothing is made."""
     settle = (CURRENT.budget or budget()).settle
     if isinstance(value, Undefined) or (boolean and not value):
@@ -101,28 +101,28 @@ def default_(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
     return settle(value)
 
 
-def length(value: Any) -> int:
+def length(value: object) -> int:
     """Return the number of items or characters."""
     return len((CURRENT.budget or budget()).settle(value))
 
 
 @pass_context
-def map_(context: Context, value: Iterable[Any], *args: Any, **kwargs: Any) -> Iterable[Any]:
+def map_(context: Context, value: Iterable[object], *args: object, **kwargs: object) -> Iterable[object]:
     """Take an attribute of each item, at once where the items are mappings that have it; the rest is jinja2's own."""
     name = kwargs.get("attribute")
     if type(name) is str and name.isidentifier() and len(kwargs) == 1 and not args:
         settle = budget().settle
         try:
-            return cast("Iterable[Any]", settle([item[name] for item in settle(value)]))
+            return cast("Iterable[object]", settle([item[name] for item in settle(value)]))
         except (TypeError, LookupError):
             pass  # a text, a gap: jinja2 knows what to say
-    return cast("Iterable[Any]", _MAP(context, value, *args, **kwargs))
+    return cast("Iterable[object]", _MAP(context, value, *args, **kwargs))
 
 
 _MAP = measured(FILTERS["map"])
 
 
-def replace(s: Any, old: str, new: str, count: int = -1) -> str:
+def replace(s: object, old: str, new: str, count: int = -1) -> str:
     """Replace `old` by `new`; the length of the result is charged before it is made."""
     text = str(s)
     hits = text.count(old) if count < 0 else min(text.count(old), count)
@@ -130,7 +130,7 @@ def replace(s: Any, old: str, new: str, count: int = -1) -> str:
     return text.replace(old, new, count)
 
 
-def sum_(value: Iterable[Any], attribute: str | int | None = None, start: float = 0) -> Any:
+def sum_(value: Iterable[Any], attribute: str | int | None = None, start: float = 0) -> object:
     """Add numbers; lists and texts are refused, since adding them takes quadratic time."""
     numbers = [each if attribute is None else each[attribute] for each in value]
     if not all(isinstance(each, int | float) for each in [*numbers, start]):
@@ -143,7 +143,7 @@ def round_(value: float, precision: int = 0) -> float:
     return round(float(value), max(min(precision, 15), -15))
 
 
-def tojson(value: Any, indent: int | None = None) -> str:
+def tojson(value: object, indent: int | None = None) -> str:
     """Write plain JSON, non-ASCII text as it is; `indent` of at most 8."""
     if isinstance(value, Undefined):
         str(value)

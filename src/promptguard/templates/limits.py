@@ -166,7 +166,7 @@ _VIEWS = (KeysView, ValuesView, ItemsView)
 _TEXTS_ALONE = {str}
 
 
-def measure(value: Any, limit: int) -> int:
+def measure(value: object, limit: int) -> int:
     """Return the deep size of a plain value in units, stopping soon above `limit`.
 
     Raises RenderLimit for values that are not plain (an iterator may be endless, an object may print
@@ -207,16 +207,16 @@ def scalar_units(value: Any) -> int | None:
     return SCALAR_UNITS if value is None or kind is bool or kind is float else None
 
 
-def _parts(item: Any) -> Collection[Any]:
+def _parts(item: object) -> Collection[object]:
     kind = type(item)
     if kind is list or kind is tuple or kind is range or isinstance(item, _VIEWS):
-        return cast("Collection[Any]", item)  # a view of items gives pairs
+        return cast("Collection[object]", item)  # a view of items gives pairs
     if isinstance(item, Undefined):
         str(item)  # raises UndefinedError, naming the variable
     raise RenderLimit(_not_plain(item))
 
 
-def _not_plain(item: Any) -> str:
+def _not_plain(item: object) -> str:
     if isinstance(item, Namespace):
         return "a namespace cannot be printed or passed on; use one of its attributes"
     kind = type(item).__name__

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from promptguard.core.model import PromptReference
 
@@ -86,7 +86,7 @@ class Recognition:
         with self._lock:
             self._keep(key, replace(rendered, reference=reference))
 
-    def recognise(self, messages: Sequence[Any]) -> PromptReference | None:
+    def recognise(self, messages: Sequence[object]) -> PromptReference | None:
         """Return the prompt that a request was rendered from, or None; never raises, whatever the messages hold.
 
         Its reference is there only where the rendering is what the request asks now: a follow-up is another question.
@@ -131,11 +131,11 @@ class Recognition:
                     return _without_reference(found)
         return None
 
-    def _of_system(self, read: list[_Message], messages: Sequence[Any]) -> PromptReference | None:
+    def _of_system(self, read: list[_Message], messages: Sequence[object]) -> PromptReference | None:
         """Return the prompt whose system part is one of the request's, whole or as a block of its own."""
         parts = [_system_part(read)]
         for message, this in zip(messages, read, strict=True):
-            if this.role == _SYSTEM:
+            if this.role == _SYSTEM and isinstance(message, Mapping):
                 parts.append(this.key)
                 parts += [_key(_SYSTEM, text) for text in _texts(message.get("content"))[:MOST_BLOCKS]]
         for part in parts:
@@ -188,7 +188,7 @@ def _key(role: str, text: str) -> bytes:
 _LOW = 0xFFFF_FFFF
 
 
-def _read(message: Any) -> _Message:
+def _read(message: object) -> _Message:
     """Return what is compared of a message: its role, and its text however it is packed."""
     if type(message) is not dict and not isinstance(message, Mapping):
         return _Message("", b"")
@@ -201,7 +201,7 @@ def _read(message: Any) -> _Message:
     return _Message(role, _key(role, text) if text and role else b"")
 
 
-def _texts(content: Any) -> list[str]:
+def _texts(content: object) -> list[str]:
     """Return the texts of a content's parts, whatever provider's; images and files beside them are passed over."""
     if not isinstance(content, list):
         return []
@@ -232,7 +232,7 @@ if hasattr(os, "register_at_fork"):
 remember = PROCESS.remember
 
 
-def recognise(messages: Sequence[Any]) -> PromptReference | None:
+def recognise(messages: Sequence[object]) -> PromptReference | None:
     """Return the prompt of a call: the one that `with prompt.use():` names, else the one that was rendered, or None."""
     used = USED.get()
     if used is not None and used.reference is not None:

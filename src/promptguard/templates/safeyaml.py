@@ -8,7 +8,8 @@ vcrpy GHSA-rpj2-4hq8-938g). Scalars follow YAML 1.2: `yes` and `no` are text and
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Generator, Hashable
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,15 +19,18 @@ MAX_CHARACTERS = 64_000
 MAX_DEPTH = 12
 MAX_EVENTS = 20_000
 
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _Base
+else:  # in C where PyYAML was built with it
+    _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]  # one of two classes, chosen at run time
+class _Loader(_Base):
     """A safe loader with the scalars of YAML 1.2 and without duplicate keys."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute, replaced as a whole
+    yaml_implicit_resolvers: dict[str, object] = {}  # noqa: RUF012 - PyYAML's own attribute, replaced as a whole
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[str] = set()
         for key, _ in node.value:
             line = key.start_mark.line
@@ -39,7 +43,7 @@ class _Loader(_Base):  # type: ignore[misc]  # one of two classes, chosen at run
             seen.add(key.value)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
-    def construct_yaml_map(self, node: yaml.MappingNode) -> Any:
+    def construct_yaml_map(self, node: yaml.MappingNode) -> Generator[dict[Hashable, object]]:
         yield self.construct_mapping(node, deep=True)
 
 
@@ -61,7 +65,7 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-def load(text: str, filename: str, first_line: int) -> dict[str, Any]:
+def load(text: str, filename: str, first_line: int) -> dict[str, object]:
     """Return the mapping that `text` holds; raises PromptSyntaxError naming file and line."""
     try:
         _refuse_early(text)

@@ -63,19 +63,19 @@ def _bounded_range(*bounds: int) -> range:
     return made
 
 
-def _iterates(value: Any, body: int) -> Any:
+def _iterates(value: object, body: int) -> object:
     """Charge for a whole loop at its start: items times syntax nodes of its body."""
     if isinstance(value, jinja2.Undefined):
         iter(value)  # raises UndefinedError
     current = budget()
-    value = current.settle(value)
-    if isinstance(value, int | float | bool) or value is None:
-        raise PromptError(f"a loop needs a list or a mapping, not {value!r}")
-    current.charge_steps(len(value) * body)
-    return value
+    settled = current.settle(value)
+    if isinstance(settled, int | float | bool) or settled is None:
+        raise PromptError(f"a loop needs a list or a mapping, not {settled!r}")
+    current.charge_steps(len(settled) * body)
+    return settled
 
 
-def _concatenates(parts: list[Any]) -> str:
+def _concatenates(parts: list[object]) -> str:
     """Compute `a ~ b`; its length is charged before the text is made."""
     current = budget()
     for part in parts:
@@ -85,17 +85,17 @@ def _concatenates(parts: list[Any]) -> str:
     return "".join(texts)
 
 
-def _settles(value: Any) -> Any:
+def _settles(value: object) -> object:
     return budget().settle(value)
 
 
-def _compares(value: Any) -> Any:
+def _compares(value: object) -> object:
     """Charge for an operand of a comparison: `==` and `in` look through all of it."""
     budget().charge_compared(value)
     return value
 
 
-def _printed(value: Any) -> Any:
+def _printed(value: object) -> object:
     """Charge for what `{{ ... }}` prints and is no text yet, before it becomes one."""
     budget().charge_value(value)
     return value
@@ -134,7 +134,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.tests = dict(filters.ALLOWED_TESTS)
         self.globals = {"range": _bounded_range, "namespace": Namespace, "dict": dict}
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: Any, attribute: str) -> object:
         """Return `obj.attribute`: at once where the sandbox cannot but allow it, as it does for nearly all of them."""
         kind = type(obj)
         if kind is dict:
@@ -144,7 +144,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Context, __obj: object, *args: object, **kwargs: Any) -> object:  # noqa: N805
         """Call a global or an allowed method, with arguments and result charged for."""
         settle = budget().settle
         owner = getattr(__obj, "__self__", None)
@@ -164,7 +164,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         made = super().call(__context, __obj, *plain, **kwargs)
         return made if isinstance(made, Namespace) else settle(made)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> object:
         """Compute `left operator right` where the size of the result is bounded."""
         if isinstance(left, jinja2.Undefined) or isinstance(right, jinja2.Undefined):
             str(left), str(right)  # raises UndefinedError
@@ -183,12 +183,12 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def _result_bits(operator: str, left: Any, right: Any) -> int:
+def _result_bits(operator: str, left: int | float, right: int | float) -> int:
     """Return an upper bound of the bits of `left operator right`."""
     if isinstance(left, float) or isinstance(right, float):
         return 64
-    bits: int = left.bit_length()
-    more: int = right.bit_length() if operator != "**" else bits * max(right - 1, 0)
+    bits = left.bit_length()
+    more = right.bit_length() if operator != "**" else bits * max(right - 1, 0)
     return bits + more
 
 
@@ -209,7 +209,7 @@ class Template:
         self._filename = filename
         self._limits = bounds
 
-    def render(self, variables: Mapping[str, Any], sizes: limits.Sizes | None = None) -> str:
+    def render(self, variables: Mapping[str, object], sizes: limits.Sizes | None = None) -> str:
         """Render with plain variables (see `variables.plain`); raises RenderLimit, MissingVariable or PromptError.
 
         `sizes` are those of the variables, where they are known from copying them.
@@ -237,7 +237,7 @@ class Template:
             CURRENT.budget = outer
 
     def _joined(
-        self, compiled: jinja2.Template, variables: Mapping[str, Any], current: limits.RenderBudget
+        self, compiled: jinja2.Template, variables: Mapping[str, object], current: limits.RenderBudget
     ) -> str:
         # What jinja2's own render() does, without its walk over the globals and its call per piece.
         values = {**compiled.globals, **variables}

@@ -29,7 +29,7 @@ class _UnusualError(Exception):
     """A value that is none of the exact types of JSON; it may still become one."""
 
 
-def plain(value: Any, where: str, sizes: Sizes | None = None) -> Any:
+def plain(value: object, where: str, sizes: Sizes | None = None) -> object:
     """Copy a variable to plain JSON types; raises PromptError for anything else, which begins with `where`.
 
     The sizes of the lists and mappings in the copy are added to `sizes`, so that no render walks them again.
@@ -47,7 +47,7 @@ def plain(value: Any, where: str, sizes: Sizes | None = None) -> Any:
         return _made_plain(value, where, 0)
 
 
-def _copied(value: Any, sizes: Sizes, depth: int) -> tuple[Any, int]:
+def _copied(value: Any, sizes: Sizes, depth: int) -> tuple[object, int]:
     """Copy what is JSON already, which nearly every variable is, and return its size; raises _UnusualError for the rest."""
     kind = type(value)
     copy: Any
@@ -82,7 +82,7 @@ def _copied(value: Any, sizes: Sizes, depth: int) -> tuple[Any, int]:
     return copy, size
 
 
-def _made_plain(value: Any, where: str, depth: int) -> Any:
+def _made_plain(value: object, where: str, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

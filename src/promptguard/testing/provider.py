@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
-from typing import Any, Self
+from typing import Self
 
 from promptguard.testing.dialects import dialect_of, openai
 from promptguard.testing.dialects.parts import FINGERPRINT, Answer, Asked, Fault, Question, Served
@@ -110,7 +110,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
     provider: FakeProvider
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
         """Stay silent about clients that go away; print everything else, as a test wants to know."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
@@ -122,7 +124,7 @@ class _Conversation(BaseHTTPRequestHandler):
     server: _Server
     _dialect: ModuleType = openai
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Stay silent."""
 
     def do_POST(self) -> None:

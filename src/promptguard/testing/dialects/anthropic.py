@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from promptguard.testing.dialects.parts import SSE, Answer, Asked, event, in_body
 
@@ -21,12 +20,12 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith("/v1/messages")
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
+def asked(path: str, body: Mapping[str, object]) -> Asked:  # noqa: ARG001 - the interface of dialects
     """Read a request. Raises KeyError or TypeError for what is none."""
     return in_body(body)
 
 
-def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+def error(status: int, message: str, code: str) -> dict[str, object]:  # noqa: ARG001 - the interface of dialects
     """Return the body of an error."""
     kind = _KINDS.get(status, "api_error")
     return {
@@ -36,14 +35,18 @@ def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG0
     }
 
 
-def _blocks(answer: Answer) -> list[dict[str, Any]]:
+def _blocks(answer: Answer) -> list[dict[str, object]]:
     served = answer.served
-    said = [{"type": "text", "text": served.text, "citations": None}] if served.text else []
-    used = [{"type": "tool_use", "id": i, "name": n, "input": given} for i, n, given in answer.calls()]
+    said: list[dict[str, object]] = (
+        [{"type": "text", "text": served.text, "citations": None}] if served.text else []
+    )
+    used: list[dict[str, object]] = [
+        {"type": "tool_use", "id": i, "name": n, "input": given} for i, n, given in answer.calls()
+    ]
     return said + used
 
 
-def _message(answer: Answer) -> dict[str, Any]:
+def _message(answer: Answer) -> dict[str, object]:
     return {
         "id": f"msg_{answer.number}",
         "type": "message",
@@ -52,18 +55,22 @@ def _message(answer: Answer) -> dict[str, Any]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {
-            "input_tokens": answer.input_tokens,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": 1,
-            "service_tier": "standard",
-            "inference_geo": "global",
-        },
+        "usage": _usage(answer, 1),
     }
 
 
-def _stop(answer: Answer) -> dict[str, Any]:
+def _usage(answer: Answer, output_tokens: int) -> dict[str, object]:
+    return {
+        "input_tokens": answer.input_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": output_tokens,
+        "service_tier": "standard",
+        "inference_geo": "global",
+    }
+
+
+def _stop(answer: Answer) -> dict[str, object]:
     served = answer.served
     stop = "refusal" if served.refusal else _STOPS[served.finish_reason]
     details = (
@@ -72,23 +79,22 @@ def _stop(answer: Answer) -> dict[str, Any]:
     return {"stop_reason": stop, "stop_sequence": None, "stop_details": details}
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
-    message = _message(answer)
-    usage = {**message["usage"], "output_tokens": answer.output_tokens}
-    return {**message, "content": _blocks(answer), **_stop(answer), "usage": usage}
+    usage = _usage(answer, answer.output_tokens)
+    return {**_message(answer), "content": _blocks(answer), **_stop(answer), "usage": usage}
 
 
 def streamed(answer: Answer) -> Iterator[bytes]:
     """Yield the events of a streamed answer."""
 
-    def told(kind: str, **more: Any) -> bytes:
+    def told(kind: str, **more: object) -> bytes:
         return event({"type": kind, **more}, kind)
 
     yield told("message_start", message=_message(answer))
     for index, block in enumerate(_blocks(answer)):
         is_text = block["type"] == "text"
-        empty: dict[str, Any] = {"text": ""} if is_text else {"input": {}}
+        empty: dict[str, object] = {"text": ""} if is_text else {"input": {}}
         yield told("content_block_start", index=index, content_block={**block, **empty})
         if index == 0:
             yield told("ping")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 from urllib.parse import unquote
 
 from promptguard.testing.dialects import anthropic
 from promptguard.testing.dialects.frames import EVENT_STREAM, chunk
-from promptguard.testing.dialects.parts import Answer, Asked
+from promptguard.testing.dialects.parts import Answer, Asked, turns_of
 
 STREAM_TYPE = EVENT_STREAM
 _PATH = re.compile(r".*/model/([^/?]+)/(invoke|invoke-with-response-stream)")
@@ -28,15 +27,15 @@ def speaks(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:
+def asked(path: str, body: Mapping[str, object]) -> Asked:
     """Read a request. Raises KeyError or TypeError for what is none."""
     found = _PATH.fullmatch(path)
     if found is None or not isinstance(body["anthropic_version"], str):
         raise KeyError(path)
-    return Asked(unquote(found[1]), tuple(body["messages"]), found[2] != "invoke", body)
+    return Asked(unquote(found[1]), turns_of(body["messages"]), found[2] != "invoke", body)
 
 
-def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+def error(status: int, message: str, code: str) -> dict[str, object]:  # noqa: ARG001 - the interface of dialects
     """Return the body of an error."""
     return {"message": message, "__type": _KINDS.get(status, "ValidationException")}
 

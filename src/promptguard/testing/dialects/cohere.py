@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from promptguard.testing.dialects.parts import SSE, Answer, Asked, event, in_body
+from promptguard.testing.dialects.parts import SSE, Answer, Asked, event, function_of, in_body
 
 STREAM_TYPE = SSE
 _STOPS = {"stop": "COMPLETE", "tool_calls": "TOOL_CALL", "length": "MAX_TOKENS", "content_filter": "ERROR"}
@@ -16,25 +15,25 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith("/v2/chat")
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
+def asked(path: str, body: Mapping[str, object]) -> Asked:  # noqa: ARG001 - the interface of dialects
     """Read a request. Raises KeyError or TypeError for what is none."""
     return in_body(body)
 
 
-def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+def error(status: int, message: str, code: str) -> dict[str, object]:  # noqa: ARG001 - the interface of dialects
     """Return the body of an error."""
     return {"message": message}
 
 
-def _usage(answer: Answer) -> dict[str, Any]:
+def _usage(answer: Answer) -> dict[str, object]:
     tokens = {"input_tokens": float(answer.input_tokens), "output_tokens": float(answer.output_tokens)}
     return {"billed_units": tokens, "tokens": tokens}
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
     served = answer.served
-    message: dict[str, Any] = {"role": "assistant"}
+    message: dict[str, object] = {"role": "assistant"}
     if served.text:
         message["content"] = [{"type": "text", "text": served.text}]
     if served.tool_calls:
@@ -55,10 +54,10 @@ def _id(answer: Answer) -> str:
 def streamed(answer: Answer) -> Iterator[bytes]:
     """Yield the events of a streamed answer."""
 
-    def told(kind: str, **more: Any) -> bytes:
+    def told(kind: str, **more: object) -> bytes:
         return event({"type": kind, **more}, kind)
 
-    message: dict[str, Any] = {
+    message: dict[str, object] = {
         "role": "assistant",
         "content": [],
         "tool_plan": "",
@@ -72,7 +71,7 @@ def streamed(answer: Answer) -> Iterator[bytes]:
             yield told("content-delta", index=0, delta={"message": {"content": {"text": piece}}})
         yield told("content-end", index=0)
     for index, call in enumerate(answer.served.tool_calls):
-        function = dict(call["function"])
+        function = dict(function_of(call))
         given = function.pop("arguments")
         begun = {"message": {"tool_calls": {**call, "function": {**function, "arguments": ""}}}}
         yield told("tool-call-start", index=index, delta=begun)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 from urllib.parse import unquote
 
 from promptguard.testing.dialects import bedrock
 from promptguard.testing.dialects.frames import EVENT_STREAM, event
-from promptguard.testing.dialects.parts import Answer, Asked
+from promptguard.testing.dialects.parts import Answer, Asked, turns_of
 
 STREAM_TYPE = EVENT_STREAM
 _PATH = re.compile(r".*/model/([^/?]+)/(converse|converse-stream)")
@@ -29,12 +28,14 @@ def speaks(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:
+def asked(path: str, body: Mapping[str, object]) -> Asked:
     """Read a request. Raises KeyError or TypeError for what is none."""
     found = _PATH.fullmatch(path)
     if found is None:
         raise KeyError(path)
-    messages = tuple({"role": turn["role"], "content": turn["content"]} for turn in body["messages"])
+    messages = tuple(
+        {"role": turn["role"], "content": turn["content"]} for turn in turns_of(body["messages"])
+    )
     return Asked(unquote(found[1]), messages, found[2] == "converse-stream", body)
 
 
@@ -42,7 +43,7 @@ def _stop(answer: Answer) -> str:
     return "guardrail_intervened" if answer.served.refusal else _STOPS[answer.served.finish_reason]
 
 
-def _told(answer: Answer) -> dict[str, Any]:
+def _told(answer: Answer) -> dict[str, object]:
     """Return what comes beside an answer; a router's name for the model only where it is not the one asked for."""
     usage = {"inputTokens": answer.input_tokens, "outputTokens": answer.output_tokens}
     usage["totalTokens"] = answer.input_tokens + answer.output_tokens
@@ -52,11 +53,11 @@ def _told(answer: Answer) -> dict[str, Any]:
     return told
 
 
-def _calls(answer: Answer) -> list[dict[str, Any]]:
+def _calls(answer: Answer) -> list[dict[str, object]]:
     return [{"toolUseId": number, "name": name, "input": given} for number, name, given in answer.calls()]
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
     text = answer.served.refusal or answer.served.text
     said = [{"text": text}] if text else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from promptguard.testing.dialects import openai
 from promptguard.testing.dialects.parts import SSE, Answer, Asked
@@ -19,16 +18,18 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith("/embeddings")
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
+def asked(path: str, body: Mapping[str, object]) -> Asked:  # noqa: ARG001 - the interface of dialects
     """Read a request. Raises KeyError or TypeError for what is none."""
     given = body["input"]
     texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list):
+        raise TypeError("input must be a text or a list")
     return Asked(
         str(body["model"]), tuple({"role": "user", "content": str(text)} for text in texts), False, body
     )
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
     data = [
         {"object": "embedding", "index": index, "embedding": _vector(str(message["content"]))}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from promptguard.testing.dialects.parts import SSE, Answer, Asked, event
+from promptguard.testing.dialects.parts import SSE, Answer, Asked, event, turns_of
 
 STREAM_TYPE = SSE
 _PATH = re.compile(r".*/models/([^/:]+):(generateContent|streamGenerateContent)(\?.*)?")
@@ -22,22 +21,24 @@ def speaks(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:
+def asked(path: str, body: Mapping[str, object]) -> Asked:
     """Read a request. Raises KeyError or TypeError for what is none."""
     found = _PATH.fullmatch(path)
     if found is None:
         raise KeyError(path)
-    messages = tuple({"role": turn.get("role"), "content": turn["parts"]} for turn in body["contents"])
+    messages = tuple(
+        {"role": turn.get("role"), "content": turn["parts"]} for turn in turns_of(body["contents"])
+    )
     return Asked(found[1], messages, found[2] == "streamGenerateContent", body)
 
 
-def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+def error(status: int, message: str, code: str) -> dict[str, object]:  # noqa: ARG001 - the interface of dialects
     """Return the body of an error."""
     return {"error": {"code": status, "message": message, "status": _KINDS.get(status, "INTERNAL")}}
 
 
-def _chunk(answer: Answer, parts: list[dict[str, Any]], *, last: bool) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+def _chunk(answer: Answer, parts: list[dict[str, object]], *, last: bool) -> dict[str, object]:
+    candidate: dict[str, object] = {"content": {"parts": parts, "role": "model"}, "index": 0}
     usage = {"promptTokenCount": answer.input_tokens, "totalTokenCount": answer.input_tokens}
     if last:
         candidate["finishReason"] = _STOPS[answer.served.finish_reason]
@@ -49,19 +50,19 @@ def _chunk(answer: Answer, parts: list[dict[str, Any]], *, last: bool) -> dict[s
     return {"candidates": [candidate], "usageMetadata": usage, **head}
 
 
-def _calls(answer: Answer) -> list[dict[str, Any]]:
+def _calls(answer: Answer) -> list[dict[str, object]]:
     return [{"functionCall": {"name": name, "args": given}} for _, name, given in answer.calls()]
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
-    said = [{"text": answer.served.text}] if answer.served.text else []
+    said: list[dict[str, object]] = [{"text": answer.served.text}] if answer.served.text else []
     return _chunk(answer, said + _calls(answer), last=True)
 
 
 def streamed(answer: Answer) -> Iterator[bytes]:
     """Yield the events of a streamed answer."""
-    chunks = [[{"text": piece}] for piece in answer.pieces() if piece]
+    chunks: list[list[dict[str, object]]] = [[{"text": piece}] for piece in answer.pieces() if piece]
     chunks += [[call] for call in _calls(answer)]
     chunks = chunks or [[]]
     for parts in chunks[:-1]:
@@ -69,5 +70,5 @@ def streamed(answer: Answer) -> Iterator[bytes]:
     yield _sse(_chunk(answer, chunks[-1], last=True))
 
 
-def _sse(chunk: Mapping[str, Any]) -> bytes:
+def _sse(chunk: Mapping[str, object]) -> bytes:
     return event(chunk).replace(b"\n\n", b"\r\n\r\n")  # as the real one ends its lines

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from promptguard.testing.dialects.parts import Answer, Asked
+from promptguard.testing.dialects.parts import Answer, Asked, turns_of
 
 STREAM_TYPE = "application/x-ndjson"
 
@@ -17,20 +16,20 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith(("/api/chat", "/api/generate"))
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
+def asked(path: str, body: Mapping[str, object]) -> Asked:  # noqa: ARG001 - the interface of dialects
     """Read a request. Raises KeyError or TypeError for what is none."""
     messages = body["messages"] if "messages" in body else [{"role": "user", "content": body["prompt"]}]
-    return Asked(str(body["model"]), tuple(messages), body.get("stream") is not False, body)
+    return Asked(str(body["model"]), turns_of(messages), body.get("stream") is not False, body)
 
 
-def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+def error(status: int, message: str, code: str) -> dict[str, object]:  # noqa: ARG001 - the interface of dialects
     """Return the body of an error."""
     return {"error": message}
 
 
-def _part(answer: Answer, said: str, calls: list[dict[str, Any]], *, done: bool) -> dict[str, Any]:
+def _part(answer: Answer, said: str, calls: list[dict[str, object]], *, done: bool) -> dict[str, object]:
     chat = "messages" in answer.asked.body
-    message: dict[str, Any] = {"role": "assistant", "content": said}
+    message: dict[str, object] = {"role": "assistant", "content": said}
     if calls:
         message["tool_calls"] = calls
     moment = datetime.fromtimestamp(answer.created, UTC).isoformat().replace("+00:00", "Z")
@@ -46,11 +45,11 @@ def _part(answer: Answer, said: str, calls: list[dict[str, Any]], *, done: bool)
     return part
 
 
-def _calls(answer: Answer) -> list[dict[str, Any]]:
+def _calls(answer: Answer) -> list[dict[str, object]]:
     return [{"function": {"name": name, "arguments": given}} for _, name, given in answer.calls()]
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
     return _part(answer, answer.served.text, _calls(answer), done=True)
 
@@ -65,5 +64,5 @@ def streamed(answer: Answer) -> Iterator[bytes]:
     yield _line(_part(answer, "", [], done=True))
 
 
-def _line(part: Mapping[str, Any]) -> bytes:
+def _line(part: Mapping[str, object]) -> bytes:
     return json.dumps(part).encode() + b"\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 from urllib.parse import unquote
 
 from promptguard.testing.dialects.parts import FINGERPRINT, SSE, Answer, Asked, event, in_body
@@ -16,18 +15,18 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith("/chat/completions")
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:
+def asked(path: str, body: Mapping[str, object]) -> Asked:
     """Read a request; Azure goes by the deployment in the path. Raises KeyError or TypeError for what is none."""
     _, found, rest = path.rpartition("/deployments/")
     return in_body({**body, "model": unquote(rest.partition("/")[0])} if found else body)
 
 
-def error(status: int, message: str, code: str) -> dict[str, Any]:  # noqa: ARG001 - the interface of dialects
+def error(status: int, message: str, code: str) -> dict[str, object]:  # noqa: ARG001 - the interface of dialects
     """Return the body of an error."""
     return {"error": {"message": message, "type": code, "param": None, "code": code}}
 
 
-def _head(answer: Answer, kind: str) -> dict[str, Any]:
+def _head(answer: Answer, kind: str) -> dict[str, object]:
     return {
         "id": f"chatcmpl-{answer.number}",
         "object": kind,
@@ -42,10 +41,10 @@ def _usage(answer: Answer) -> dict[str, int]:
     return {"prompt_tokens": given, "completion_tokens": said, "total_tokens": given + said}
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
     served = answer.served
-    message: dict[str, Any] = {"role": "assistant", "content": served.text, "refusal": served.refusal}
+    message: dict[str, object] = {"role": "assistant", "content": served.text, "refusal": served.refusal}
     if served.tool_calls:
         message["tool_calls"] = list(served.tool_calls)
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
@@ -56,7 +55,7 @@ def streamed(answer: Answer) -> Iterator[bytes]:
     """Yield the events of a streamed answer."""
     served, head = answer.served, _head(answer, "chat.completion.chunk")
 
-    def chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+    def chunk(delta: Mapping[str, object], finish: str | None = None) -> bytes:
         return event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
     yield chunk({"role": "assistant", "content": ""})
@@ -67,6 +66,7 @@ def streamed(answer: Answer) -> Iterator[bytes]:
     if served.refusal:
         yield chunk({"refusal": served.refusal})
     yield chunk({}, served.finish_reason)
-    if (answer.asked.body.get("stream_options") or {}).get("include_usage"):
+    options = answer.asked.body.get("stream_options")
+    if isinstance(options, Mapping) and options.get("include_usage"):
         yield event({**head, "choices": [], "usage": _usage(answer)})
     yield b"data: [DONE]\n\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 FINGERPRINT = "fp_3f2a9c1d7e"
 SSE = "text/event-stream; charset=utf-8"
@@ -16,8 +16,8 @@ class Question:
     """What the provider was asked."""
 
     model: str
-    messages: tuple[Mapping[str, Any], ...]
-    body: Mapping[str, Any]
+    messages: tuple[Mapping[str, object], ...]
+    body: Mapping[str, object]
     headers: Mapping[str, str]
 
     @property
@@ -39,7 +39,7 @@ class Served:
     model: str | None = None
     """what the response says served it; the name asked for when None"""
     refusal: str | None = None
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_calls: tuple[Mapping[str, object], ...] = ()
     delay: float = 0.0
     """seconds before the first byte"""
     chunk_delay: float = 0.0
@@ -66,9 +66,9 @@ class Asked:
     """A request as a dialect reads it."""
 
     model: str
-    messages: tuple[Mapping[str, Any], ...]
+    messages: tuple[Mapping[str, object], ...]
     streamed: bool
-    body: Mapping[str, Any]
+    body: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +106,41 @@ class Answer:
             piece = " ".join(words[start : start + self.chunk_words])
             yield piece if start + self.chunk_words >= len(words) else piece + " "
 
-    def calls(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    def calls(self) -> Iterator[tuple[str, str, dict[str, object]]]:
         """Yield (id, name, arguments) of each tool call."""
         for call in self.served.tool_calls:
-            function = call["function"]
+            function = function_of(call)
             yield str(call["id"]), function["name"], json.loads(function["arguments"])
 
 
-def text_of(content: Any) -> str:
+def function_of(call: Mapping[str, object]) -> Mapping[str, str]:
+    """Return name and arguments of a tool call. Raises KeyError or TypeError for what is none."""
+    function = call["function"]
+    if not isinstance(function, Mapping):
+        raise TypeError("a tool call's function must be an object")
+    return function
+
+
+def turns_of(messages: object) -> tuple[Mapping[str, object], ...]:
+    """Return a request's messages. Raises TypeError for what is no list."""
+    if not isinstance(messages, list):
+        raise TypeError("messages must be a list")
+    return tuple(messages)
+
+
+def text_of(content: object) -> str:
     """Return what a message says: text, or the texts of its parts."""
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")
 
 
-def in_body(body: Mapping[str, Any]) -> Asked:
+def in_body(body: Mapping[str, object]) -> Asked:
     """Read a request that names model, messages and stream in its body. Raises KeyError or TypeError where it does not."""
-    messages = body["messages"]
-    if not isinstance(messages, list):
-        raise TypeError("messages must be a list")
-    return Asked(str(body["model"]), tuple(messages), body.get("stream") is True, body)
+    return Asked(str(body["model"]), turns_of(body["messages"]), body.get("stream") is True, body)
 
 
-def event(data: Mapping[str, Any], name: str | None = None) -> bytes:
+def event(data: Mapping[str, object], name: str | None = None) -> bytes:
     """Return one server-sent event."""
     named = f"event: {name}\n" if name else ""
     return f"{named}data: {json.dumps(data)}\n\n".encode()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from promptguard.testing.dialects import openai
-from promptguard.testing.dialects.parts import SSE, Answer, Asked, event
+from promptguard.testing.dialects.parts import SSE, Answer, Asked, event, turns_of
 
 STREAM_TYPE = SSE
 error = openai.error
@@ -18,14 +17,14 @@ def speaks(path: str) -> bool:
     return path.partition("?")[0].endswith("/responses")
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:  # noqa: ARG001 - the interface of dialects
+def asked(path: str, body: Mapping[str, object]) -> Asked:  # noqa: ARG001 - the interface of dialects
     """Read a request. Raises KeyError or TypeError for what is none."""
     given = body["input"]
-    messages = ({"role": "user", "content": given},) if isinstance(given, str) else tuple(given)
+    messages = ({"role": "user", "content": given},) if isinstance(given, str) else turns_of(given)
     return Asked(str(body["model"]), messages, body.get("stream") is True, body)
 
 
-def plain(answer: Answer) -> dict[str, Any]:
+def plain(answer: Answer) -> dict[str, object]:
     """Return a whole answer."""
     cut = answer.served.finish_reason == "length"
     return {
@@ -43,7 +42,7 @@ def plain(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _begun(answer: Answer) -> dict[str, Any]:
+def _begun(answer: Answer) -> dict[str, object]:
     body = answer.asked.body
     return {
         "id": f"resp_{answer.number}",
@@ -66,34 +65,38 @@ def _begun(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _items(answer: Answer) -> list[dict[str, Any]]:
-    served = answer.served
-    calls = [
+def _items(answer: Answer) -> list[dict[str, object]]:
+    calls: list[dict[str, object]] = [
         {"type": "function_call", "id": f"fc_{answer.number}", "call_id": call_id, "name": name,
          "arguments": json.dumps(given), "status": "completed"}
         for call_id, name, given in answer.calls()
     ]  # fmt: skip
     if calls:
         return calls
-    refused = {"type": "refusal", "refusal": served.refusal}
-    said = refused if served.refusal else {"type": "output_text", "text": served.text, "annotations": []}
     return [
-        {"type": "message", "id": f"msg_{answer.number}", "role": "assistant", "status": "completed", "content": [said]}
+        {"type": "message", "id": f"msg_{answer.number}", "role": "assistant", "status": "completed",
+         "content": [_part(answer)]}
     ]  # fmt: skip
+
+
+def _part(answer: Answer) -> dict[str, object]:
+    served = answer.served
+    refused: dict[str, object] = {"type": "refusal", "refusal": served.refusal}
+    return refused if served.refusal else {"type": "output_text", "text": served.text, "annotations": []}
 
 
 def streamed(answer: Answer) -> Iterator[bytes]:
     """Yield the events of a streamed answer."""
     whole, number = plain(answer), 0
 
-    def told(kind: str, **more: Any) -> bytes:
+    def told(kind: str, **more: object) -> bytes:
         nonlocal number
         number += 1
         return event({"type": kind, "sequence_number": number - 1, **more}, kind)
 
     yield told("response.created", response=_begun(answer))
-    for index, item in enumerate(whole["output"]):
-        begun: dict[str, Any] = {"content": []} if item["type"] == "message" else {"arguments": ""}
+    for index, item in enumerate(_items(answer)):
+        begun: dict[str, object] = {"content": []} if item["type"] == "message" else {"arguments": ""}
         yield told(
             "response.output_item.added", output_index=index, item={**item, **begun, "status": "in_progress"}
         )
@@ -103,7 +106,7 @@ def streamed(answer: Answer) -> Iterator[bytes]:
     yield told(f"response.{whole['status']}", response=whole)
 
 
-def _told_of(answer: Answer, item: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _told_of(answer: Answer, item: Mapping[str, object]) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield kind and members of the events between an item's beginning and its end."""
     if item["type"] != "message":
         given = item["arguments"]
@@ -116,4 +119,4 @@ def _told_of(answer: Answer, item: Mapping[str, Any]) -> Iterator[tuple[str, dic
         yield "response.output_text.delta", {"content_index": 0, "delta": piece, "logprobs": []}
     text = answer.served.text
     yield "response.output_text.done", {"content_index": 0, "text": text, "logprobs": []}
-    yield "response.content_part.done", {"content_index": 0, "part": item["content"][0]}
+    yield "response.content_part.done", {"content_index": 0, "part": _part(answer)}

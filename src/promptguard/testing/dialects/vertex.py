@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import unquote
 
 from promptguard.testing.dialects import anthropic
-from promptguard.testing.dialects.parts import Asked
+from promptguard.testing.dialects.parts import Asked, turns_of
 
 STREAM_TYPE = anthropic.STREAM_TYPE
 _PATH = re.compile(r".*/publishers/anthropic/models/([^/:?]+):(rawPredict|streamRawPredict)(?:\?.*)?")
@@ -23,9 +22,9 @@ def speaks(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def asked(path: str, body: Mapping[str, Any]) -> Asked:
+def asked(path: str, body: Mapping[str, object]) -> Asked:
     """Read a request. Raises KeyError or TypeError for what is none."""
     found = _PATH.fullmatch(path)
     if found is None or not isinstance(body["anthropic_version"], str):
         raise KeyError(path)
-    return Asked(unquote(found[1]), tuple(body["messages"]), found[2] == "streamRawPredict", body)
+    return Asked(unquote(found[1]), turns_of(body["messages"]), found[2] == "streamRawPredict", body)
