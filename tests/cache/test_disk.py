@@ -303,7 +303,7 @@ def test_a_child_process_begins_anew(make):
             right = not open_files(cache.directory)  # nothing of SQLite's came through the fork
             cache.get("parent")  # starts the child's own thread
             cache.put("child", reply(b"child"))
-            right = right and cache.flush(10) and cache._from_disk("parent") == reply(b"parent")
+            right = right and cache.flush(10) and cache._from_store("parent") == reply(b"parent")
             os._exit(0 if right else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert cache.get("child") == reply(b"child")

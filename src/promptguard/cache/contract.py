@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -37,6 +37,47 @@ class ReplyCache(Protocol):
 
     def close(self) -> None:
         """Give back what is held open; the cache is empty from then on."""
+
+
+class Store(Protocol):
+    """A connection to where entries are kept outside this process: for one thread at a time. Whatever it does may raise."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return what was set under `key`, or None. Raises BadEntry for what cannot have been set by us."""
+
+    def set(self, key: str, blob: bytes) -> object:
+        """Keep `blob` under `key`."""
+
+    def delete(self, key: str) -> object:
+        """Remove an entry; true when there was one."""
+
+    def clear(self) -> int:
+        """Remove every entry; returns how many."""
+
+    def each(self) -> Iterable[tuple[str, bytes]]:
+        """Yield every entry."""
+
+    def close(self) -> None:
+        """Close it; safe to call twice."""
+
+
+class Backend(Protocol):
+    """Where entries are kept outside this process, such as a directory: all that another kind of cache has to bring."""
+
+    def open(self, *, check: bool, on_event: OnEvent) -> tuple[Store, Store]:
+        """Return two connections: one to write with, one to read with, which answers quickly or raises.
+
+        May take long. `check`: there were faults, so what is there is looked at first. `on_event` is told what was mended.
+        """
+
+    def is_busy(self, error: Exception) -> bool:
+        """Whether `open` may go well in a moment; if not, the store is left alone for a while."""
+
+    def clear_mark(self) -> bytes:
+        """Return what changes when anybody clears the store. Quick, and never raises."""
+
+    def set_clear_mark(self) -> bytes:
+        """Say that the store was cleared, so that other processes forget what they have in memory; returns the mark."""
 
 
 @dataclass

@@ -1,58 +1,35 @@
-"""A cache on disk behind a small one in memory.
+"""A cache on disk behind a small one in memory: where its entries lie, in a directory of their own.
 
-Who runs what: callers look into memory, then read one row over a connection of their own; a daemon thread
-opens, writes, clears and, after faults, opens again. diskcache's constructor blocks for 60 s while another
-process holds the lock, and a `set` for as long as its timeout: neither ever runs on a caller's thread. Every
-fault is a miss.
+diskcache's constructor blocks for 60 s while another process holds the lock, and a `set` for as long as its timeout;
+`Tiered` runs neither on a caller's thread.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from promptguard.cache.backlog import Backlog, Job
-from promptguard.cache.circuit import Circuit
-from promptguard.cache.contract import CacheStats, Listener, tell
-from promptguard.cache.entry import MAX_ENTRY_BYTES, MIN_MAC_KEY_BYTES, BadEntry, decode, encode
-from promptguard.cache.memory import MemoryCache
+from promptguard.cache.contract import Listener, OnEvent, Store
 from promptguard.cache.place import PlaceUnusable, clear_mark, prepare, set_aside, set_clear_mark
-from promptguard.cache.upkeep import remove
-from promptguard.core.model import StoredReply
-from promptguard.errors import ConfigurationError, MissingExtra
-from promptguard.lifetime.error_counter import ErrorCounter
-from promptguard.lifetime.forks import is_unsafe, sleep_at_fork
+from promptguard.cache.tiered import EXIT_S, READ_TIMEOUT_S, Tiered, faults
+from promptguard.errors import MissingExtra
 from promptguard.lifetime.shared import Shared
-from promptguard.lifetime.threads import supervised
-
-if TYPE_CHECKING:
-    from promptguard.cache.strict import StrictStore
 
 log = logging.getLogger("promptguard")
 
-READ_TIMEOUT_S = 0.01
 WRITE_TIMEOUT_S = 0.5
-EXIT_S = 0.4
-"""How long leaving the process may wait for entries that are queued."""
-LOOK_S = 1.0
-"""How often it is looked whether another process cleared the cache."""
 
 
-class DiskCache:
+class DiskCache(Tiered):
     """Replies in `directory`, at most about `max_bytes` (default 1 GiB), authenticated with `mac_key`.
 
-    The directory is for the cache alone; it becomes 0700 and its files 0600. `get` finds nothing until the
-    background thread has opened the store, a moment after construction; what this process put is found at
-    once. `clock` gives seconds for the pauses after faults; `listener` returns who is told of events, or None.
-
-    A directory that cannot be used makes every lookup a miss and is tried again. Raises ConfigurationError for a secret
-    that is too short and MissingExtra without diskcache.
+    The directory is for the cache alone; it becomes 0700 and its files 0600. All else is as `Tiered` says. A directory that
+    cannot be used makes every lookup a miss and is tried again. Raises ConfigurationError for a secret that is too short
+    and MissingExtra without diskcache.
     """
 
     def __init__(
@@ -69,316 +46,69 @@ class DiskCache:
             raise MissingExtra(
                 'cache="disk" needs diskcache; run: python -m pip install "diskcache>=5.6.3,<6"'
             )
-        if len(mac_key) < MIN_MAC_KEY_BYTES:
-            raise ConfigurationError(f"the cache's secret must have at least {MIN_MAC_KEY_BYTES} bytes")
-        self.directory = Path(directory)
+        self._place = Directory(Path(directory), max_bytes)
+        self.directory = self._place.path
         self.key = self.directory, mac_key
         """what tells stores of this process apart"""
-        self.stats = CacheStats()
-        self._mac_key = mac_key
-        self._max_bytes = max_bytes
-        self._listener = listener
-        self._clock = clock
-        self._memory = MemoryCache(memory_bytes)
-        self._closed = False
-        self._cleared = clear_mark(self.directory)
-        self._look_at = 0.0
-        self._begin()
-        sleep_at_fork(self)
-        self._ensure_thread()
+        super().__init__(self._place, mac_key, memory_bytes=memory_bytes, listener=listener, clock=clock)
 
     def reconfigure(self, max_bytes: int, listener: Listener | None) -> None:
         """Take the settings of a client that names the same directory: the newest hold."""
-        self._max_bytes, self._listener = max_bytes, listener
-
-    def _on_event(self, kind: str, reason: str) -> None:
-        told = None if self._listener is None else self._listener()
-        tell(told, kind, reason)
-
-    def get(self, key: str) -> StoredReply | None:
-        """Return the reply kept under `key`, or None; also when the disk is slow, away, tampered with."""
-        if self._clock() >= self._look_at:
-            self._look_at = self._clock() + LOOK_S
-            self._backlog.add(Job("look"))
-        found = self._memory.get(key)
-        if found is None and not self._closed:
-            found = self._from_disk(key)
-        self.stats.count("misses" if found is None else "hits")
-        return found
-
-    def put(self, key: str, reply: StoredReply) -> None:
-        """Keep `reply` under `key`: in memory at once, on disk soon. Never waits; drops are counted."""
-        if self._closed:
-            return
-        self._memory.put(key, reply)
-        self._ensure_thread()
-        if reply.size > MAX_ENTRY_BYTES:
-            self._drop("entry_too_large")
-        elif not self._backlog.add(Job("write", key, reply)):
-            self._drop("queue_full")
-
-    def flush(self, timeout_s: float = 2.0) -> bool:
-        """Wait until everything put so far was written or dropped; returns whether it was."""
-        self._ensure_thread()
-        return self._backlog.drained(timeout_s)
-
-    def clear(self, tag: str | None = None, timeout_s: float = 2.0) -> bool:
-        """Forget every entry, or those with `tag`; also where other processes keep them in memory, within seconds.
-
-        The disk is out of sight at once; returns whether it was cleared in time.
-        """
-        self._hidden.set()
-        self._memory.clear(tag)
-        self._ensure_thread()
-        self._backlog.add(Job("clear", tag or ""))
-        return self._backlog.drained(timeout_s)
-
-    def stop(self) -> None:
-        """Take no more entries; those that are queued are written. Returns at once."""
-        if not self._closed:
-            self._closed = True
-            self._backlog.add(Job("stop"))
-
-    def join(self, deadline: float) -> None:
-        """Wait until what is queued is written, until `deadline` (monotonic seconds) at most; the rest is given up."""
-        if not self._backlog.drained(max(0.0, deadline - time.monotonic() - 0.1)):
-            self._backlog.forget_writes(self._drop)
-        if self._thread is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        self._memory.clear()
+        self._place.max_bytes, self._listener = max_bytes, listener
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Write what is queued, for at most `timeout_s` seconds, and close the store."""
-        self.stop()
-        self.join(time.monotonic() + timeout_s)
+        super().close(timeout_s)
         disk_caches.discard(self)
 
-    def quiesce(self, deadline: float) -> bool:
-        """Close both connections for a fork, and open none until `resume`; False when one is in use for longer."""
-        for lock in (self._write_lock, self._read_lock):
-            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                return False
-            self._asleep.append(lock)
-        self._forget_stores()
-        return True
 
-    def resume(self) -> None:
-        """Go on after a fork: the background thread opens the store again."""
-        while self._asleep:
-            self._asleep.pop().release()
-        if self._thread is not None:
-            self._backlog.add(Job("open"))
+class Directory:
+    """A directory as a `Backend`: one SQLite file, opened by diskcache."""
 
-    def after_fork(self) -> None:
-        """Begin anew in a child process: own queue, thread and connections; the queue stays the parent's."""
-        self.stats.after_fork()
-        self._begin()
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        """of the entries, about; taken when it is opened next"""
 
-    def _begin(self) -> None:
-        self._circuit = Circuit(self._clock)
-        self._backlog = Backlog()
-        self._writing: StrictStore | None = None
-        self._reading: StrictStore | None = None
-        self._read_lock = threading.Lock()
-        self._write_lock = threading.Lock()
-        """held by the background thread while it works; with the other one, by a fork"""
-        self._asleep: list[threading.Lock] = []
-        self._start_lock = threading.Lock()
-        self._hidden = threading.Event()
-        self._owed: list[str | None] = []
-        self._thread: threading.Thread | None = None
-
-    def _ensure_thread(self) -> None:
-        if self._thread is not None or self._closed:
-            return
-        with self._start_lock:
-            if self._thread is None:
-                thread = supervised("promptguard-cache", self._work, self._died)
-                try:
-                    thread.start()
-                except RuntimeError:  # the interpreter is shutting down, or there are no threads left
-                    self.stats.count("errors")
-                    return
-                self._thread = thread
-                self._backlog.add(Job("open"))
-
-    # on callers' threads
-
-    def _from_disk(self, key: str) -> StoredReply | None:
-        if is_unsafe():
-            return None
-        self._ensure_thread()
-        if not self._circuit.closed:
-            if self._circuit.probe_due():
-                self._backlog.add(Job("probe"))
-            return None
-        if (
-            self._reading is None
-            or self._hidden.is_set()
-            or not self._read_lock.acquire(timeout=READ_TIMEOUT_S)
-        ):
-            return None
+    def open(self, *, check: bool, on_event: OnEvent) -> tuple[Store, Store]:
+        """Open both connections; with `check`, look through the file first and set a corrupt one aside."""
         try:
-            store = self._reading
-            blob = None if store is None else store.get(key)
-        except BadEntry as error:
-            self._tampered(error)
-            return None
-        except Exception as error:  # noqa: BLE001 - whatever the disk does, the caller's call goes on
-            self._fault("read", error)
-            return None
-        finally:
-            self._read_lock.release()
-        return None if blob is None else self._believed(key, blob)
-
-    def _believed(self, key: str, blob: bytes) -> StoredReply | None:
-        self._circuit.worked()
-        try:
-            reply = decode(key, blob, self._mac_key)
-        except BadEntry as error:
-            self._tampered(error)
-            return None
-        self._memory.put(key, reply)
-        return reply
-
-    def _tampered(self, error: BadEntry) -> None:
-        self.stats.count("tampered")
-        self._on_event("cache_tampered", str(error))
-
-    def _drop(self, reason: str) -> None:
-        self.stats.count("dropped")
-        self._on_event("cache_dropped", reason)
-
-    def _fault(self, what: str, error: Exception, at_once: bool = False) -> None:
-        self.stats.count("errors")
-        reason = f"{what}: {type(error).__name__}"
-        self._on_event("cache_error", reason)
-        if self._circuit.failed(at_once):
-            self._on_event("cache_unavailable", reason)
-
-    # on the background thread
-
-    def _work(self) -> None:
-        backlog = self._backlog
-        while True:
-            job = backlog.take()
+            prepare(self.path)
             try:
-                with self._write_lock:
-                    if job.kind == "stop":
-                        self._close_stores()
-                        return
-                    self._do(job)
-            except Exception as error:  # noqa: BLE001 - the thread outlives every fault
-                self._fault(job.kind, error)
-            finally:
-                backlog.done()
-
-    def _died(self, operation: str, error: BaseException) -> None:
-        self.stats.count("errors")
-        _faults.add(operation, error)
-
-    def _do(self, job: Job) -> None:
-        if is_unsafe():
-            return
-        if self._writing is None and self._circuit.closed:  # at first, and after a fork
-            self._open(again=False)
-        if job.kind == "clear":
-            self._owed.append(job.key or None)
-        if not self._circuit.closed and (job.kind in ("probe", "clear") or self._circuit.probe_due()):
-            self._open(again=True)
-        store = self._writing
-        if store is None or not self._circuit.closed:
-            if job.kind == "write":
-                self._drop("store_unavailable")
-        elif job.kind == "clear":
-            self._clear(store)
-        elif job.kind == "look":
-            self._look()
-        elif job.reply is not None:
-            self._write(store, job.key, job.reply)
-
-    def _clear(self, store: StrictStore) -> None:
-        """Clear what is owed; until then nothing of the disk is shown."""
-        try:
-            while self._owed:
-                remove(store, self._mac_key, self._owed[0])
-                del self._owed[0]
-            self._cleared = set_clear_mark(self.directory)
-        except Exception as error:  # noqa: BLE001
-            self._fault("clear", error, at_once=True)  # opening again will clear first
-        else:
-            self._hidden.clear()
-
-    def _look(self) -> None:
-        """Forget what is in memory when another process has cleared the disk."""
-        mark = clear_mark(self.directory)
-        if mark != self._cleared:
-            self._cleared = mark
-            self._memory.clear()
-
-    def _write(self, store: StrictStore, key: str, reply: StoredReply) -> None:
-        try:
-            blob = encode(key, reply, self._mac_key)
-        except BadEntry:
-            self._drop("entry_not_storable")
-            return
-        try:
-            store.set(key, blob)
-        except Exception as error:  # noqa: BLE001
-            self._drop("write_failed")
-            self._fault("write", error)
-            return
-        self._circuit.worked()
-        self.stats.count("stores")
-
-    def _open(self, again: bool) -> None:
-        """Open both connections; after faults, look through the file first and set a corrupt one aside."""
-        self._close_stores()
-        try:
-            prepare(self.directory)
-            try:
-                self._connect(check=again)
+                return self._connected(check=check)
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # locked, full, I/O: the file itself may be sound
-                self._close_stores()
-                self._on_event("cache_replaced", set_aside(self.directory))
-                self._connect(check=False)
+                on_event("cache_replaced", set_aside(self.path))
+                return self._connected(check=False)
         except PlaceUnusable as error:
-            self._close_stores()
             log.warning("%s; until then nothing is kept on disk", error)
-            self._fault("open", error, at_once=True)
-        except Exception as error:  # noqa: BLE001
-            self._close_stores()
-            # One that is locked is tried again with the next job, a few times.
-            self._fault("open", error, at_once="locked" not in str(error))
-        else:
-            if self._hidden.is_set() and self._writing is not None:
-                self._clear(self._writing)
-            if not self._hidden.is_set() and self._circuit.worked():
-                self._on_event("cache_recovered", "opened again")
+            raise
 
-    def _connect(self, check: bool) -> None:
+    def is_busy(self, error: Exception) -> bool:
+        """Whether another process holds the file's lock, no more."""
+        return "locked" in str(error) and not isinstance(error, PlaceUnusable)
+
+    def clear_mark(self) -> bytes:
+        """Return what changes when somebody clears the cache."""
+        return clear_mark(self.path)
+
+    def set_clear_mark(self) -> bytes:
+        """Say that the cache was cleared; returns the new mark."""
+        return set_clear_mark(self.path)
+
+    def _connected(self, *, check: bool) -> tuple[Store, Store]:
         from promptguard.cache.strict import StrictStore
 
-        self._writing = StrictStore(self.directory, self._max_bytes, WRITE_TIMEOUT_S)
-        if check and not self._writing.is_sound():
-            raise sqlite3.DatabaseError("quick_check failed")
-        reading = StrictStore(self.directory, self._max_bytes, READ_TIMEOUT_S)
-        with self._read_lock:
-            self._reading = reading
-
-    def _close_stores(self) -> None:
-        with self._read_lock:
-            self._forget_stores()
-
-    def _forget_stores(self) -> None:
-        stores, self._writing, self._reading = (self._writing, self._reading), None, None
-        for store in stores:
-            if store is not None:
-                store.close()
+        writing = StrictStore(self.path, self.max_bytes, WRITE_TIMEOUT_S)
+        try:
+            if check and not writing.is_sound():
+                raise sqlite3.DatabaseError("quick_check failed")
+            return writing, StrictStore(self.path, self.max_bytes, READ_TIMEOUT_S)
+        except BaseException:
+            writing.close()
+            raise
 
 
-_faults = ErrorCounter()
-disk_caches: Shared[tuple[Path, bytes], DiskCache] = Shared("disk-cache", _faults.add)
+disk_caches: Shared[tuple[Path, bytes], DiskCache] = Shared("disk-cache", faults.add)
 """Every cache on disk of this process, by directory and secret."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptguard.cache.entry import BadEntry, decode
 from promptguard.cache.place import FILES, set_clear_mark
+from promptguard.cache.tiered import remove
 from promptguard.core.options import check_tag
 from promptguard.errors import InputFileError
 
@@ -72,23 +74,8 @@ def clear(directory: Path, mac_key: bytes, tag: str | None) -> int:
     return removed
 
 
-def remove(store: StrictStore, mac_key: bytes, tag: str | None) -> int:
-    """Remove every row, or the entries with `tag`; returns how many."""
-    if tag is None:
-        return int(store.clear())
-    tagged = [key for key, blob in store.each() if _has(tag, key, blob, mac_key)]
-    return sum(bool(store.delete(key)) for key in tagged)
-
-
-def _has(tag: str, key: str, blob: bytes, mac_key: bytes) -> bool:
-    try:
-        return tag in decode(key, blob, mac_key).tags
-    except BadEntry:
-        return False
-
-
 @contextlib.contextmanager
-def _opened(directory: Path):  # type: ignore[no-untyped-def]
+def _opened(directory: Path) -> Iterator[StrictStore]:
     from promptguard.cache.strict import StrictStore
 
     if not (directory / FILES[0]).is_file():
