@@ -104,11 +104,11 @@ def _stream(parts: Iterable[tuple[str, bytes]]) -> StreamFold:
     return StreamFold(monitor, seen=seen, curves=curves)
 
 
-def _group_part(known: StreamFold, name: str) -> dict[str, Any]:
+def _group_part(known: StreamFold, name: str) -> dict[str, object]:
     return {"state": known.monitor.group_state(name), **_curve_state(known, name)}
 
 
-def _curve_state(known: StreamFold, name: str) -> dict[str, Any]:
+def _curve_state(known: StreamFold, name: str) -> dict[str, object]:
     curve = known.curve(name)
     return {"curve": curve.points, "stride": curve.stride}
 
@@ -133,7 +133,7 @@ def _seen(told: dict[str, Any]) -> Seen:
     )
 
 
-def _packed(state: dict[str, Any] | None) -> bytes:
+def _packed(state: dict[str, object] | None) -> bytes:
     text = json.dumps(state, separators=(",", ":")).encode()
     return hashlib.sha256(text).digest()[:8] + text
 

@@ -10,7 +10,7 @@ from promptguard.core.effects import Job
 from promptguard.core.model import Facts, PromptReference, Request
 
 
-def facts_document(job: Job) -> dict[str, Any]:
+def facts_document(job: Job) -> dict[str, object]:
     """Return the members that a stored question has beside the request: protocol, prompt, label rule, reference."""
     prompt = job.prompt
     return {

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from promptguard.demo.recordings import Recordings
+from promptguard.templates.prompt import Prompt
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Used:
 class Application:
     """Asks one versioned prompt; knows nothing of PromptGuard but the one line that wrapped its client."""
 
-    def __init__(self, client: Any, prompt: Any, model: str, recordings: Recordings) -> None:
+    def __init__(self, client: OpenAI, prompt: Prompt, model: str, recordings: Recordings) -> None:
         self._client = client
         self._prompt = prompt
         self._model = model

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import promptguard
 from promptguard.demo.application import Application, Used
@@ -19,6 +19,9 @@ from promptguard.demo.provider import SilentProvider, draw_switch
 from promptguard.demo.recordings import FAMILIES, Recordings
 from promptguard.errors import ConfigurationError, MissingExtra
 from promptguard.testing import FakeClock
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 MINUTE = 60.0
 """One call a minute of the demo's clock, so that hours pass in seconds."""
@@ -200,7 +203,7 @@ def _seconds(duration: str) -> float:
     return seconds(duration, "after")
 
 
-def _close(client: Any) -> dict[str, int]:
+def _close(client: OpenAI) -> dict[str, int]:
     from promptguard.background.engine import open_backgrounds
 
     promptguard.unwrap(client)

@@ -107,7 +107,7 @@ class PairMonitor:
         group: str | None = None,
         prompt: str | None = None,
         reference: str | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: Mapping[str, object] | None = None,
     ) -> Verdict:
         """Take in one pair and return the verdict so far (without explanation).
 
@@ -372,17 +372,17 @@ class PairMonitor:
 
     # -- state
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return everything but the seed as JSON values; `from_state` continues bit for bit."""
         return {**self.head_state(), "groups": [[name, self.group_state(name)] for name in self._groups]}
 
-    def group_state(self, group: str) -> dict[str, Any] | None:
+    def group_state(self, group: str) -> dict[str, object] | None:
         """Return one group's part of `state_dict`; None while it is the only one, whose state is the whole's."""
         known = self._groups[group]
-        frozen: dict[str, Any] | None = None if known is self._all else freeze(known.state_dict())
+        frozen: dict[str, object] | None = None if known is self._all else freeze(known.state_dict())
         return frozen
 
-    def head_state(self) -> dict[str, Any]:
+    def head_state(self) -> dict[str, object]:
         """Return `state_dict` without the groups."""
         state = {
             "state": STATE,
@@ -398,7 +398,7 @@ class PairMonitor:
             "union": self._union.state_dict(),
             "all": self._all.state_dict(),
         }
-        frozen: dict[str, Any] = freeze(state)
+        frozen: dict[str, object] = freeze(state)
         return frozen
 
     @classmethod

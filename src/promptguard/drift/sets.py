@@ -66,7 +66,7 @@ class SetMonitor:
         live: Sequence[Answer],
         group: str | None = None,
         reference: str | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: Mapping[str, object] | None = None,
     ) -> Verdict:
         """Take in one round and return the verdict so far (without explanation).
 
@@ -156,7 +156,7 @@ class SetMonitor:
 
     # -- state
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return everything but the seed as JSON values; `from_state` continues bit for bit."""
         return {"sets": SETS, "drawn": self._inner.drawn, "monitor": self._inner.state_dict()}
 
@@ -202,7 +202,7 @@ class SetGroup(Group):
         self.process.pay(payoff)
         return payoff
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return what a group keeps, and what its rounds add."""
         own = {"rounds": self.rounds, "alarm_round": self.alarm_round, "ceiling": self.ceiling}
         return {**super().state_dict(), **own, "sets": self.sets.state_dict()}

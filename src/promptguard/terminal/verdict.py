@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -15,6 +14,8 @@ from rich.text import Text
 from promptguard.verdict import Ability, Change, Measure, Verdict, words
 
 _PLAIN_WIDTH = 110
+Pair = tuple[int, int, str, str]
+"""pair number, line, control, candidate"""
 STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
 
 
@@ -25,11 +26,8 @@ def console() -> Console:
     return Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
 
 
-def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None = None) -> None:
-    """Print verdicts, a stream after the other.
-
-    `texts` holds (pair number, line, control, candidate) by stream.
-    """
+def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Iterable[Pair]] | None = None) -> None:
+    """Print verdicts, a stream after the other; `texts` holds pairs by stream."""
     out = console()
     for place, verdict in enumerate(verdicts):
         if place:
@@ -38,7 +36,7 @@ def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Any] | None =
             out.print(part)
 
 
-def verdict_parts(verdict: Verdict, texts: Any = ()) -> list[RenderableType]:
+def verdict_parts(verdict: Verdict, texts: Iterable[Pair] = ()) -> list[RenderableType]:
     """Return one verdict as things rich can print: heading, sentence, changes, ability, examples, groups."""
     parts: list[RenderableType] = [_heading(verdict), Text(verdict.sentence())]
     parts += figures(verdict)
@@ -134,7 +132,7 @@ def _ability(ability: Ability, names: tuple[str, str]) -> Table:
     return rows
 
 
-def _examples(numbers: Sequence[int], texts: Any) -> list[RenderableType]:
+def _examples(numbers: Sequence[int], texts: Iterable[Pair]) -> list[RenderableType]:
     kept = {entry[0]: entry for entry in texts}
     parts: list[RenderableType] = []
     for number in numbers:

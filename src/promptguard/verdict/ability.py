@@ -63,7 +63,7 @@ class Ability:
             return None
         return _habit(before, after, self.positive_share)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as JSON values."""
         habit = self.habit
         return {**asdict(self), "habit": None if habit is None else asdict(habit)}
@@ -75,16 +75,15 @@ class Ability:
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Ability:
         """Rebuild what `to_dict` told."""
-        sides: dict[str, Any] = {
-            name: SideAbility(
-                **dict[str, Any](
-                    (key, Measure(**value) if isinstance(value, Mapping) else value)
-                    for key, value in told[name].items()
-                )
-            )
-            for name in ("control", "candidate")
-        }
-        return cls(told["positive"], **sides, positive_share=told.get("positive_share"))
+        control, candidate = _side(told["control"]), _side(told["candidate"])
+        return cls(told["positive"], control, candidate, positive_share=told.get("positive_share"))
+
+
+def _side(told: Mapping[str, Any]) -> SideAbility:
+    measured: dict[str, Any] = {
+        name: Measure(**value) if isinstance(value, Mapping) else value for name, value in told.items()
+    }
+    return SideAbility(**measured)
 
 
 def _point(side: SideAbility) -> tuple[float, float] | None:

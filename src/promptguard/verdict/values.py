@@ -123,7 +123,7 @@ class Verdict:
     """whether somebody has said that this drift is known; of a stream, that all its groups that drifted are. Not part
     of `to_dict`: the ledger keeps it beside the verdict."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return verdict.json (docs/reference/verdict.schema.json)."""
         head = {} if self.group is None else {"group": self.group}
         return {
@@ -207,21 +207,21 @@ class Verdict:
         return replace(self, status="unmeasured", reason=reason)
 
 
-def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type, told: Mapping[str, object]) -> dict[str, Any]:
     """Return the fields that a class has: a document of a newer version may hold more."""
     names = {known.name for known in fields(kind)}
     return {name: value for name, value in told.items() if name in names}
 
 
-def _tupled(change: Mapping[str, Any]) -> dict[str, Any]:
+def _tupled(change: Mapping[str, object]) -> dict[str, object]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in change.items()}
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -7,9 +7,12 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from promptguard.errors import PromptGuardError
+
+if TYPE_CHECKING:
+    from promptguard.demo.live.story import Outcome
 
 
 def main() -> int:
@@ -48,7 +51,7 @@ def _played(given: argparse.Namespace) -> int:
     return 0 if outcome.as_told else 1
 
 
-def tell(outcome: Any) -> dict[str, Any]:
+def tell(outcome: Outcome) -> dict[str, object]:
     """Return the figures of a run."""
     return {
         "as_told": outcome.as_told,
@@ -63,11 +66,11 @@ def tell(outcome: Any) -> dict[str, Any]:
     }
 
 
-def _show(outcome: Any, told: dict[str, Any], page: Path) -> None:
+def _show(outcome: Outcome, told: dict[str, object], page: Path) -> None:
     from promptguard.terminal.verdict import console, verdict_parts
 
     out = console()
-    (model, fingerprint), *_ = told["reported"]
+    (model, fingerprint), *_ = sorted(outcome.names)
     out.print(
         f"{told['calls']} calls of assist@1 to {model}, a real model on this machine; {told['replayed']} asked again"
     )
@@ -83,7 +86,7 @@ def _show(outcome: Any, told: dict[str, Any], page: Path) -> None:
     if told["pairs_from_switch_to_alarm"] is not None:
         out.print(f"alarm {told['pairs_from_switch_to_alarm']} replayed pairs after the switch")
     ending = "came out as told" if told["as_told"] else "did NOT come out as told"
-    out.print(f"the story {ending}, in {told['seconds']:.0f} s; page: {page}", style="bold")
+    out.print(f"the story {ending}, in {outcome.seconds:.0f} s; page: {page}", style="bold")
 
 
 def _progress(what: str, done: int, every: int) -> None:

@@ -12,14 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import promptguard
 from promptguard.demo.live.questions import questions
 from promptguard.demo.live.server import MODEL_NAME, weights
 from promptguard.demo.story import fresh
 from promptguard.errors import MissingExtra, PromptGuardError
+from promptguard.templates.prompt import Prompt
 from promptguard.testing import FakeClock
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 QUIET_PAIRS = 120
 """replayed before the switch: the model as it is, against itself"""
@@ -100,7 +104,7 @@ def run(
     return outcome
 
 
-def _wrapped(url: str, options: Options, clock: FakeClock) -> Any:
+def _wrapped(url: str, options: Options, clock: FakeClock) -> object:
     from openai import OpenAI
 
     return promptguard.wrap(
@@ -114,7 +118,7 @@ def _wrapped(url: str, options: Options, clock: FakeClock) -> Any:
     )
 
 
-def _ask(client: Any, prompt: Any, task: str, outcome: Outcome) -> None:
+def _ask(client: OpenAI, prompt: Prompt, task: str, outcome: Outcome) -> None:
     answer = client.chat.completions.create(
         model=MODEL_NAME,
         messages=prompt.render(task=task).messages,
@@ -137,7 +141,7 @@ def _replay(progress: Callable[[int], None]) -> None:
     promptguard.flush(120.0)
 
 
-def _close(client: Any) -> dict[str, int]:
+def _close(client: OpenAI) -> dict[str, int]:
     from promptguard.background.engine import open_backgrounds
 
     promptguard.flush(30.0)

@@ -143,7 +143,7 @@ class Union:
         groups = _log_sum(self.capital.values())
         return log_add(log_add(self.together.log, self.interleaved.log), groups) - math.log(3.0)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the three processes; minus infinity as None, for JSON."""
         return {
             "together": _finite(self.together.log),

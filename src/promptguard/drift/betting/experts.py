@@ -170,7 +170,7 @@ class SwapBet:
         self.hash_weights *= _DECAYS
         self.hash_weights += grip[4:] * seen.hashed
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return arrays and counts by name; `frozen.py` turns arrays into JSON."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "edge"}
 

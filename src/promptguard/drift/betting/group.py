@@ -46,7 +46,7 @@ class Group:
         edge = self.learner.edge
         self.history.add(vector, NO_EDGE if edge is None else round(127.0 * edge))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return learner, evidence, past and losses."""
         return {
             "learner": self.learner.state_dict(),

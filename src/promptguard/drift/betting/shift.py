@@ -60,7 +60,7 @@ class ShiftBet:
         """The log of the most that one pair can pay."""
         return math.log1p(_BETS[-1] * (1.0 - self.tolerance) / (1.0 + self.tolerance))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return weights and counts by name."""
         return {"tolerance": self.tolerance, "weights": self.weights, "pairs": self.pairs}
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from promptguard.drift.features.catalogue import LABEL_SLOTS
 
 _LONGEST = 48
 _MOST_LABELS = 64
+
+
+class _Pattern(Protocol):
+    """A compiled expression of re2's, which has no types."""
+
+    def search(self, text: str) -> object:
+        """Return what was found, or None."""
 
 
 class LabelRule:
@@ -38,7 +45,7 @@ class LabelRule:
         options = re2.Options()
         options.log_errors = False
         self.name, self.version, self.patterns = name, version, dict(patterns)
-        self._compiled: list[tuple[str, Any]] = []
+        self._compiled: list[tuple[str, _Pattern]] = []
         for label, pattern in self.patterns.items():
             if not isinstance(label, str) or not label or not isinstance(pattern, str):
                 raise ValueError("patterns must map non-empty labels to regular expressions given as strings")
@@ -69,7 +76,7 @@ class LabelRule:
         except ValueError:
             return free_slot(label)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the rule as JSON values; order is kept."""
         return {
             "name": self.name,
@@ -125,7 +132,7 @@ class LabelFunction:
         """None: no label is known to count as "yes"."""
         return None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return name and version as JSON values."""
         return {"name": self.name, "version": self.version}
 
@@ -140,7 +147,7 @@ def check_labeller(labels: object) -> None:
         raise ValueError(f"labels must be a LabelRule, a LabelFunction or None, not {type(labels).__name__}")
 
 
-def restored_labeller(told: Mapping[str, Any] | None, given: Labeller | None) -> Labeller | None:
+def restored_labeller(told: Mapping[str, object] | None, given: Labeller | None) -> Labeller | None:
     """Return the labeller that a state was made with. ValueError when it has to be given and is not."""
     if told is None:
         return None

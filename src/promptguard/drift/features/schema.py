@@ -34,7 +34,7 @@ class _TooMuchError(Exception):
     """The bounds were passed."""
 
 
-def asked_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def asked_schema(response_format: Mapping[str, object] | None) -> Mapping[str, object] | None:
     """Return the schema of a request's `response_format`; None where it asks for none that can be judged.
 
     Knows `{"type": "json_schema", "json_schema": {"schema": ...}}`, the same without the inner object
@@ -58,7 +58,7 @@ def is_judged(schema: object) -> bool:
         return False
 
 
-def fits(text: str, schema: Mapping[str, Any]) -> bool:
+def fits(text: str, schema: Mapping[str, object]) -> bool:
     """Whether `text` is JSON that `schema` (one that `is_judged`) allows. Never raises; False past the bounds."""
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_constant)
@@ -76,7 +76,7 @@ def _fraction(digits: str) -> float:
     return float(digits[:_LONGEST_NUMBER])
 
 
-def _constant(name: str) -> Any:
+def _constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
@@ -107,7 +107,7 @@ def _is_known(schema: object, budget: list[int], depth: int) -> bool:
     return sound and all(_is_known(each, budget, depth + 1) for each in inner)
 
 
-def _fits(value: Any, schema: Any, budget: list[int]) -> bool:
+def _fits(value: object, schema: Any, budget: list[int]) -> bool:
     _spend(budget)
     if isinstance(schema, bool):
         return schema
@@ -128,7 +128,7 @@ def _fits(value: Any, schema: Any, budget: list[int]) -> bool:
     return True
 
 
-def _object_fits(value: dict[str, Any], schema: Mapping[str, Any], budget: list[int]) -> bool:
+def _object_fits(value: dict[str, object], schema: Mapping[str, Any], budget: list[int]) -> bool:
     properties = schema.get("properties", {})
     if not all(name in value for name in schema.get("required", ()) if isinstance(name, str)):
         return False

@@ -184,7 +184,7 @@ class History:
             before.add(early, rows.shared_out(block.counts, early))
         return before, self.all.without(before)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the past as arrays, numbers and lists."""
         last = self._open()
         return {

@@ -80,7 +80,7 @@ class Tally:
         """Return an independent copy."""
         return self.without(Tally())
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return arrays, numbers and lists by name."""
         state = {name: getattr(self, name) for name in (*_ARRAYS, "pairs")}
         return {**state, "labels": [[*codes, number] for codes, number in self.labels.items()]}
