@@ -151,6 +151,9 @@ def _read_stream(body: bytes) -> Reading:
     return gathered.reading(done)
 
 
+_OF_EVERY_CHUNK = ("id", "model", "system_fingerprint", "service_tier", "provider")
+
+
 class _Gathered:
     """The chunks of one streamed answer, put together again."""
 
@@ -167,14 +170,11 @@ class _Gathered:
     def add(self, chunk: Mapping[str, object]) -> None:
         if chunk.get("error"):
             raise ValueError("the server reported an error within the stream")
-        self.usage = shared.record(chunk.get("usage") or self.usage)
-        self.last.update(
-            {
-                k: chunk[k]
-                for k in ("id", "model", "system_fingerprint", "service_tier", "provider")
-                if chunk.get(k)
-            }
-        )
+        if usage := chunk.get("usage"):
+            self.usage = shared.record(usage)
+        for name in _OF_EVERY_CHUNK:
+            if said := chunk.get(name):
+                self.last[name] = said
         for choice in shared.records(chunk.get("choices") or []):
             index = shared.index(choice.get("index", 0))
             delta = shared.record(choice.get("delta") or {})

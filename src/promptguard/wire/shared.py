@@ -119,9 +119,12 @@ def record(value: object) -> dict[str, object]:
 
 def records(value: object) -> list[dict[str, object]]:
     """Return a list of objects. Raises TypeError for anything else, as `record` does."""
-    if isinstance(value, list):
-        return [record(item) for item in value]
-    raise TypeError("list expected")
+    if not isinstance(value, list):
+        raise TypeError("list expected")
+    for item in value:
+        if not isinstance(item, dict):
+            raise TypeError("object expected")
+    return value
 
 
 def index(value: object) -> int:
