@@ -14,7 +14,8 @@ import pytest
 import promptguard
 from promptguard.cli import main
 from promptguard.doctor import examine, machine, worst
-from promptguard.doctor.findings import Finding, _run
+from promptguard.doctor.examination import _run
+from promptguard.doctor.findings import Finding
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
 from tests.settings.conftest import place, project  # noqa: F401 - fixtures

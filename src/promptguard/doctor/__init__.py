@@ -3,6 +3,7 @@
 Each check returns findings, and none ends the others. Nothing is written, nothing is asked of the network.
 """
 
-from promptguard.doctor.findings import Finding, Level, examine, worst
+from promptguard.doctor.examination import examine
+from promptguard.doctor.findings import Finding, Level, worst
 
 __all__ = ["Finding", "Level", "examine", "worst"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from promptguard.verdict.values import WORDING, Change, Verdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promptguard.verdict.values import Change, Verdict
 
 _MOST_CLAUSES = 3
 
@@ -56,7 +59,7 @@ def _clause(change: Change) -> str:
 
 
 def _plain_clause(change: Change) -> str:
-    if change.kind == WORDING:
+    if change.is_of_wording:
         return f"{change.phrase} changed, which gives the side away in {_percent(change.candidate)} of pairs"
     if change.kind == "label":
         return f"{change.phrase} {_percent(change.control)} -> {_percent(change.candidate)}"

@@ -58,13 +58,18 @@ class Change:
     related: tuple[str, ...] = ()
 
     @property
+    def is_of_wording(self) -> bool:
+        """Whether no named feature describes it: only the wording tells the sides apart."""
+        return self.kind == WORDING
+
+    @property
     def pending(self) -> bool:
         """Whether the interval waits for more pairs after the alarm."""
         return self.low is None
 
     def turned(self) -> Change:
         """Return the same change with its sides exchanged; how far wording tells them apart stays as it is."""
-        if self.kind == WORDING:
+        if self.is_of_wording:
             return self
         bounded = self.low is not None and self.high is not None
         return replace(
