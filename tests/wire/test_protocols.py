@@ -123,6 +123,25 @@ def test_what_was_read_of_a_closed_stream_is_kept(name):
     assert SERVED["text"].text.startswith(cut.text)
 
 
+@pytest.mark.parametrize(
+    ("name", "streamed", "genuine", "garbage"),
+    [
+        ("openai_chat", True, b'"index": 0', b'"index": "x"'),
+        ("openai_chat", True, b'"delta": {}', b'"delta": ["end"]'),
+        ("anthropic_messages", False, b'"content": [{', b'"content": ["", {'),
+        ("anthropic_messages", True, b'"delta": {"type": "text_delta", "text": "Cold, ', b'"delta": ["'),
+        ("openai_responses", False, b'"output": [{', b'"output": ["", {'),
+        ("gemini", False, b'"parts": [{', b'"parts": ["", {'),
+        ("cohere", False, b'"content": [{', b'"content": ["", {'),
+    ],
+)
+def test_a_part_that_is_no_object_makes_an_answer_unreadable(name, streamed, genuine, garbage):
+    body = said(name, SERVED["text"], streamed=streamed)
+    assert genuine in body
+    got = read(name, body.replace(genuine, garbage, 1), streamed=streamed)
+    assert (got.complete, got.error) == (False, "unreadable")
+
+
 NAMES_IN_BODIES = [
     "choices", "message", "content", "delta", "type", "text", "index", "usage", "output", "response", "candidates",
     "parts", "done", "status", "stopReason", "contentBlockIndex", "toolUse", "start", "model", "messages",

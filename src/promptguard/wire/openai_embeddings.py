@@ -60,7 +60,7 @@ def read_reply(status: int, headers: Headers, body: bytes, *, streamed: bool) ->
 
 def _read(body: bytes) -> Reading:
     answer = shared.record(json.loads(body))
-    data = shared.records(answer["data"])
+    data = shared.records(answer["data"] or [])
     whole = bool(data) and all(item.get("embedding") for item in data)
     usage = shared.members(answer.get("usage"))
     return Reading(

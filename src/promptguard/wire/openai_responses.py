@@ -89,7 +89,7 @@ def _read_stream(body: bytes) -> Reading:
         if kind in _TERMINAL:
             return _reading(shared.record(event["response"]))
         if kind == "response.created":
-            started = shared.record(event["response"])
+            started = shared.members(event["response"])
         elif kind == "response.output_text.delta":
             said.append(shared.text(event.get("delta")) or "")
     identity, response_id = _identity(started), shared.name(started.get("id"))
