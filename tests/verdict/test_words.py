@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from promptguard.dashboard.page import sides
+from promptguard.dashboard.words import sides
 from promptguard.report.model import StreamReport
 from promptguard.terminal.verdict import verdict_parts
 from promptguard.verdict import Change, Onset, Verdict, words

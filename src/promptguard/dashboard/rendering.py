@@ -7,6 +7,7 @@ is ever a link.
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from itertools import groupby
 from typing import Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from promptguard.core.streams import SELF_TESTS
 from promptguard.dashboard import charts, words
@@ -27,10 +28,10 @@ from promptguard.report.cost import Cost, Latency
 from promptguard.report.identities import Lane
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.model import StreamReport
-from promptguard.report.next_steps import Case, Step, next_steps
+from promptguard.report.next_steps import Case, Step, earlier_versions, next_steps
 from promptguard.report.overview import Row
 from promptguard.report.pairs import Pair
-from promptguard.report.prompt import Prompt, split_name
+from promptguard.report.prompt import Prompt
 from promptguard.report.unmeasured import Unmeasured
 from promptguard.verdict.words import MEASURES, measured
 
@@ -74,6 +75,15 @@ def clip(text: str) -> tuple[str, str]:
     return (text, "") if len(text) <= _CLIP else (text[:_CLIP].rstrip() + " …", text)
 
 
+_WORD_WITH_HYPHEN = re.compile(r"\S+-\S+")
+
+
+def unbroken(text: str) -> Markup:
+    """Return text in which words with hyphens, names of models say, stay on one line."""
+    escaped = str(escape(shown(text)))
+    return Markup(_WORD_WITH_HYPHEN.sub(r'<span class="nobr">\g<0></span>', escaped))  # noqa: S704 - escaped above
+
+
 @functools.cache
 def environment() -> Environment:
     """Return the environment; templates are compiled once a process."""
@@ -98,13 +108,14 @@ def environment() -> Environment:
         kind=words.kind,
         models=words.models,
         standing_words=words.standing_words,
-        said=Row.sentence,
+        said=words.said,
         sentence=sentence,
         figure=words.change_figure,
         difference=words.change_difference,
         interval=words.change_interval,
         measured=measured,
         clip=clip,
+        unbroken=unbroken,
         event_words=words.event_words,
         event_now=words.event_now,
         by_asked=_by_asked,
@@ -131,7 +142,7 @@ def environment() -> Environment:
         changes_chart=_changes,
         days_chart=lambda cost: both(lambda width: charts.days_chart(cost.days, cost.forecast_usd, width)),
         funnel=_funnel,
-        lanes_chart=lambda lanes, now: both(lambda width: charts.lanes_chart(lanes, now, width)),
+        lanes_chart=lambda lanes, ends: both(lambda width: charts.lanes_chart(lanes, ends, width)),
     )
     return made
 
@@ -142,7 +153,7 @@ def marks_of(prompt: Prompt, report: StreamReport) -> list[charts.Mark]:
         charts.Mark(release.at, "release", f"version {release.version} first seen")
         for release in prompt.releases[1:]
     ]
-    found += [charts.Mark(fact.since, "identity", sentence(fact)) for fact in prompt.facts]
+    found += [charts.Mark(fact.since, "identity", words.fact_words(fact)) for fact in prompt.facts]
     found += [
         charts.Mark(
             event.at, "acknowledge" if event.kind == "acknowledge" else "action", words.event_words(event)
@@ -156,18 +167,8 @@ def marks_of(prompt: Prompt, report: StreamReport) -> list[charts.Mark]:
 
 def case_of(row: Row, report: StreamReport, prompt: Prompt) -> Case:
     """Return what the steps for an alarm of a prompt depend on."""
-    quiet = [
-        other.group
-        for other in prompt.versions
-        if other.group != prompt.group and other.stream == row.stream and other.status != "drift"
-    ]
-    own = prompt.version
-    earlier = [group for group in quiet if _number(split_name(group)[1]) < _number(own)]
-    return Case(row, report.verdict, prompt.ledger, prompt.routes, tuple(earlier), prompt.recorded_content)
-
-
-def _number(version: str) -> int:
-    return int(version) if version.isdecimal() and len(version) < 10 else 0
+    earlier = earlier_versions(row, prompt.versions)
+    return Case(row, report.verdict, prompt.ledger, prompt.routes, earlier, prompt.recorded_content)
 
 
 def _steps(case: OpenCase) -> tuple[Step, ...]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from promptguard.dashboard.rendering import standing_case
+from promptguard.dashboard.rendering import OpenCase, standing_case
 from promptguard.dashboard.words import when
 from promptguard.report.actions import read_actions
 from promptguard.report.cost import read_cost
 from promptguard.report.headline import headline
 from promptguard.report.identities import read_identities
 from promptguard.report.memory import Memory
+from promptguard.report.next_steps import cases_of
 from promptguard.report.overview import Row, read_overview
 from promptguard.report.pairs import SHOWS, Filter, Pairs, Show, read_pair, read_pairs
 from promptguard.report.prompt import read_prompt
@@ -49,15 +50,12 @@ class Views:
             "overview": found,
             "head": headline(found),
             "q": searched,
-            "cards": [(row, self._case(row)) for row in cards],
+            "cards": [(case.row, OpenCase(case)) for case in cases_of(self.ledger, found, cards)],
             "alarm_count": len(alarms),
             "alarm_rows": more[:MOST_ROWS] if page == 1 else [],
             "sections": sections,
             "pager": _pager("/", {"q": searched}, page, last),
         }
-
-    def _case(self, row: Row) -> object:
-        return standing_case(row, read_prompt(self.ledger, row.group, memory=self.memory))
 
     def prompt(self, query: Query) -> Values | None:
         """Return one prompt, None where there is none of that name."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import re
 from datetime import UTC, datetime
 from typing import Final
 
+from promptguard.core.identity import IdentityFact
 from promptguard.dashboard.charts.svg import power as _power
 from promptguard.report.actions import Event
+from promptguard.report.identity_words import sentence
 from promptguard.report.model import Moment, StreamReport
 from promptguard.report.overview import Overview, Row
 from promptguard.verdict import Change
 from promptguard.verdict.scales import figure as number
 from promptguard.verdict.scales import shown
-from promptguard.verdict.words import STATUS, difference_interval, utc
+from promptguard.verdict.words import STATUS, difference_interval, moment, utc
 
 KINDS: Final[dict[str, str]] = {
     **{status: words for status, (_, words) in STATUS.items()},
     "acknowledged": "acknowledged",
 }
 """What a row is shown as, in words; each has a shape of its own beside it."""
+
+
+when = moment
 
 
 def kind(row: Row) -> str:
@@ -32,17 +37,6 @@ def overall_kind(overview: Overview) -> str:
     if overview.alarms:
         return "drift"
     return "acknowledged" if overview.status == "drift" else overview.status
-
-
-def when(at: float | None) -> str:
-    """Return a moment (Unix seconds) as people write it, with its zone."""
-    if at is None or not math.isfinite(at):
-        return "none"
-    try:
-        moment = datetime.fromtimestamp(at, UTC)
-    except (OverflowError, ValueError, OSError):
-        return "no date"
-    return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
 
 
 def clock(at: float) -> str:
@@ -92,7 +86,7 @@ def change_figure(change: Change, *, candidate: bool) -> str:
     on = shown(change)
     if on is None:
         rate = change.candidate if candidate else change.control
-        return f"{100 * rate:.0f} %" if change.kind == "wording" else "another" if candidate else "as before"
+        return f"{100 * rate:.0f} %" if change.is_of_wording else "another" if candidate else "as before"
     return on.text((on.second if candidate else on.first).value)
 
 
@@ -106,7 +100,7 @@ def change_difference(change: Change) -> str:
     if on.unit == "%":
         return f"{sign}{number(abs(gap))} points"
     first = on.first.value
-    times = f" (×{on.second.value / first:.2g})" if first > 0 and on.second.value > 0 else ""
+    times = f" (×{on.second.value / first:.2g})" if first > 0 and 0.1 <= on.second.value / first <= 10 else ""
     return f"{sign}{number(abs(gap))} {on.unit}{times}"
 
 
@@ -127,6 +121,23 @@ def sides(stream: StreamReport) -> tuple[str, str]:
         return stream.control, f"{stream.candidate}, second answer"
     names = stream.control or "control", stream.candidate or "candidate"
     return names[::-1] if stream.verdict.control_moved else names
+
+
+_SINCE_PAIR = re.compile(r"^Since about pair \d+(?: \(\d+-\d+\))?")
+
+
+def said(row: Row) -> str:
+    """Return what was found, with the time for the pair's number, and typographic arrows."""
+    text = row.sentence().replace(" -> ", " → ")
+    return text if row.since is None else _SINCE_PAIR.sub(f"Since {when(row.since)}", text)
+
+
+def fact_words(fact: IdentityFact) -> str:
+    """Return a change of identity in a few words, for the margin of a chart."""
+    if fact.kind == "changed":
+        what = fact.attribute.replace("_", " ")
+        return f"{fact.asked}: {what} {', '.join(fact.before[:2])} → {', '.join(fact.after[:2])}"
+    return sentence(fact)
 
 
 _STREAM_WORDS = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from promptguard.core.streams import STREAMS
 from promptguard.ledger import schema
@@ -72,11 +73,12 @@ def read_cost(ledger: str | Path, *, now: float | None = None) -> Cost:
     with reading(ledger) as connection:
         days = _days(connection, at)
         use = cache_use(connection)
-        usd, calls = forecast(days, at)
+        running = days[-1].day == _day(at)
+        usd, calls = forecast(days, at) if running else (None, None)
         return Cost(
             now=at,
             days=days,
-            today=days[-1],
+            today=days[-1] if running else Day(_day(at), 0, 0.0),
             forecast_usd=usd,
             forecast_calls=calls,
             purposes=_purposes(connection, days[-1].day),
@@ -111,11 +113,16 @@ def forecast(days: Sequence[Day], now: float) -> tuple[float | None, float | Non
 
 
 def _days(connection: Connection, now: float) -> tuple[Day, ...]:
+    """Return the days up to today, or where nothing was spent in them, up to the last day on which there was."""
     table = schema.spend
-    first = _day(now - (DAYS - 1) * DAY_SECONDS)
+    last = connection.execute(select(func.max(table.c.day))).scalar_one()
+    end = now
+    if last is not None and last < _day(now - (DAYS - 1) * DAY_SECONDS):
+        end = datetime.fromisoformat(last).replace(tzinfo=UTC).timestamp()
+    first = _day(end - (DAYS - 1) * DAY_SECONDS)
     rows = connection.execute(select(table).where(table.c.day >= first).order_by(table.c.day)).all()
     known = {row.day: Day(*row) for row in rows}
-    names = [_day(now - back * DAY_SECONDS) for back in range(DAYS - 1, -1, -1)]
+    names = [_day(end - back * DAY_SECONDS) for back in range(DAYS - 1, -1, -1)]
     begun = next((place for place, name in enumerate(names) if name in known), len(names) - 1)
     return tuple(known.get(name, Day(name, 0, 0.0)) for name in names[begun:])
 

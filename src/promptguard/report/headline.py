@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptguard.report.overview import Overview, Row, verdict_of_row
+from promptguard.report.overview import Overview, Row
 
 _MOST_NAMED = 3
 
@@ -55,7 +55,4 @@ def changed_model(row: Row) -> str:
 
 
 def _control_moved(row: Row) -> bool:
-    known = row.told.get("control_moved")
-    if known is not None:
-        return bool(known)
-    return verdict_of_row(row).control_moved
+    return bool(row.told.get("control_moved"))

@@ -33,6 +33,8 @@ class Identities:
     now: float
     lanes: tuple[Lane, ...]
     more_lanes: int
+    ends: tuple[float, float]
+    """when the first and the last of them answered"""
     rows: tuple[Sighting, ...]
     facts: tuple[IdentityFact, ...]
 
@@ -49,6 +51,10 @@ def read_identities(
         now=at,
         lanes=lanes[:MOST_LANES],
         more_lanes=max(0, len(lanes) - MOST_LANES),
+        ends=(
+            min((row.first_at for row in seen.rows), default=at),
+            max((row.last_at for row in seen.rows), default=at),
+        ),
         rows=added_up(seen.rows),
         facts=seen.facts,
     )

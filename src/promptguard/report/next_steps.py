@@ -6,12 +6,14 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from promptguard.ledger.reading import reading
 from promptguard.report.actions import Route
-from promptguard.report.overview import Row
+from promptguard.report.overview import Overview, Row, split_name, whole_verdict
 from promptguard.verdict import Verdict
-from promptguard.verdict.words import utc
+from promptguard.verdict.words import moment, utc
 
 Kind = Literal["shell", "python", "toml", "text", "page"]
 _SNAPSHOT_HINT = "a dated snapshot of the model, as your provider lists them"
@@ -48,6 +50,42 @@ class Case:
     """earlier versions of the prompt that have no alarm, the newest first, as `name@version`"""
     recorded_content: bool = False
     can_undo: bool = False
+
+
+def cases_of(ledger: str | Path, overview: Overview, rows: Sequence[Row]) -> tuple[Case, ...]:
+    """Return the cases of rows of an overview; of each, its verdict alone is read.
+
+    Raises InputFileError when there is no ledger, or it cannot be read.
+    """
+    with reading(ledger) as connection:
+        verdicts = [whole_verdict(connection, row) for row in rows]
+    return tuple(
+        Case(
+            row=row,
+            verdict=verdict,
+            ledger=overview.ledger,
+            routes=tuple(route for route in overview.routes if route.group == row.group),
+            earlier=earlier_versions(row, overview.rows),
+            recorded_content=overview.recorded_content,
+        )
+        for row, verdict in zip(rows, verdicts, strict=True)
+    )
+
+
+def earlier_versions(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the earlier versions of a row's prompt that have no alarm in its stream, the newest first."""
+    name, version = split_name(row.group)
+    found = {
+        other.group: _number(split_name(other.group)[1])
+        for other in rows
+        if split_name(other.group)[0] == name and other.stream == row.stream and other.status != "drift"
+    }
+    earlier = [group for group, number in found.items() if 0 < number < _number(version)]
+    return tuple(sorted(earlier, key=lambda group: -found[group]))
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() and len(version) < 10 else 0
 
 
 def next_steps(case: Case) -> tuple[Step, ...]:
@@ -124,10 +162,8 @@ def _route(case: Case) -> Step | None:
     if case.routes:
         route = case.routes[0]
         return Step(
-            "unroute", "A route is in force: decide whether it stays", "shell",
-            (acknowledge_command(case.row, case.ledger),),
-            f"Since {utc(route.at)} calls of this prompt that ask for {route.asked} are sent to {route.to}. This ends it in every "
-            "process within seconds.",
+            "routed", f"Calls are routed to {route.to}: leave it so until you have decided", "text", (),
+            f"Since {moment(route.at)} calls of this prompt that ask for {route.asked} are sent to {route.to}. Accepting ends it.",
         )  # fmt: skip
     to = trusted if trusted != changed else "SNAPSHOT"
     return Step(

@@ -19,6 +19,7 @@ from promptguard.report.documents import (
     noted_epochs,
     overall,
     standing,
+    stored_object,
     verdict_documents,
 )
 from promptguard.report.full import saved_usd
@@ -164,9 +165,34 @@ def row_of(told: Document, routed: set[int]) -> Row:
     )
 
 
-def verdict_of_row(row: Row) -> Verdict:
-    """Return the verdict of a row that was made of a whole document."""
-    return verdict_of({**row.told, "acknowledged": row.acknowledged})
+def split_name(group: str) -> tuple[str, str]:
+    """Return name and version of a group; the version is empty where it has none.
+
+    >>> split_name("team/triage@3"), split_name("a1b2c3")
+    (('team/triage', '3'), ('a1b2c3', ''))
+    """
+    name, separator, version = group.rpartition("@")
+    return (name, version) if separator and name else (group, "")
+
+
+def whole_verdict(connection: Connection, row: Row) -> Verdict:
+    """Return the verdict of a row, read in full."""
+    table = schema.verdict_group
+    query = select(table.c.document).where(
+        table.c.stream == row.stream, table.c.epoch == row.epoch, table.c.group == row.group
+    )
+    found = connection.execute(query).scalar_one_or_none()
+    told = row.told if found is None else stored_object(found)
+    return verdict_of(
+        {
+            **told,
+            "status": row.status,
+            "reason": row.reason,
+            "acknowledged": row.acknowledged,
+            "epoch": row.epoch,
+            "groups": [],
+        }
+    )
 
 
 def ordered(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -16,6 +16,7 @@ from promptguard.drift.features.catalogue import FEATURES, SCALE
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.streams import question_text, text_of
+from promptguard.verdict.scales import NAMES, figure, natural
 
 WINDOW = 400
 """Pairs that one page looks at."""
@@ -122,7 +123,7 @@ def read_pairs(ledger: str | Path, wanted: Filter, *, per_page: int = PER_PAGE) 
         shown = matching[(page - 1) * per_page : page * per_page]
         return Pairs(
             filter=replace(wanted, page=page),
-            pairs=_with_texts(connection, shown),
+            pairs=_in_full(connection, shown),
             seen=len(rows),
             matching=len(matching),
             pages=pages,
@@ -139,7 +140,7 @@ def read_pair(ledger: str | Path, number: int) -> Pair | None:
         return None
     with reading(ledger) as connection:
         row = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).first()
-        return None if row is None else _with_texts(connection, [_pair(row)])[0]
+        return None if row is None else _in_full(connection, [_pair(row)])[0]
 
 
 def worst_pairs(
@@ -151,8 +152,8 @@ def worst_pairs(
         (pair for pair in map(_pair, rows) if pair.at >= since and pair.apart),
         key=lambda pair: -(pair.apart or 0.0),
     )
-    with_texts = _with_texts(connection, found[: 20 * most])
-    return tuple(sorted(with_texts, key=lambda pair: pair.texts is None)[:most])
+    full = _in_full(connection, found[: 10 * most])
+    return tuple(sorted(full, key=lambda pair: pair.texts is None)[:most])
 
 
 def _window(connection: Connection, wanted: Filter) -> list[Row[Any]]:
@@ -191,14 +192,19 @@ _COLUMNS = (
 
 
 def _pair(row: Row[Any]) -> Pair:
+    """Return a row as a pair, without what only those that are shown need."""
     values = {name: getattr(row, name) for name in _COLUMNS}
+    vector = _vector(row)
+    return Pair(**values, apart=None if vector is None else apart(vector), differences=())
+
+
+def _vector(row: Row[Any]) -> PairVector | None:
     if row.outcome != "compared" or row.vector is None:
-        return Pair(**values, apart=None, differences=())
+        return None
     try:
-        vector = PairVector.from_bytes(row.vector)
+        return PairVector.from_bytes(row.vector)
     except ValueError:
-        return Pair(**values, apart=None, differences=())
-    return Pair(**values, apart=apart(vector), differences=differences(vector))
+        return None
 
 
 _WEIGHTS = np.array([feature.tier / 4 for feature in FEATURES])
@@ -235,18 +241,29 @@ def _difference(vector: PairVector, place: int) -> Difference | None:
     elif feature.name in _NATURAL:
         slot, unit = _NATURAL[feature.name]
         words = [f"{counts[slot]:,} {unit}" for counts in vector.counts]
-    elif feature.phrase.startswith("share of"):
-        words = [f"{100 * side:.0f} %" for side in sides]
+    elif feature.name in NAMES:
+        words = ["one", "another"]
     else:
-        words = ["less", "more"] if sides[0] < sides[1] else ["more", "less"]
+        words = [_written(*natural(feature.name, float(side))) for side in sides]
     return None if words[0] == words[1] else Difference(feature.name, feature.phrase, *words)
 
 
-def _with_texts(connection: Connection, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    table = schema.content
-    rows = connection.execute(select(table).where(table.c.pair_id.in_([pair.id for pair in pairs])))
+def _written(value: float, unit: str) -> str:
+    return f"{figure(value)} %" if unit == "%" else figure(value)
+
+
+def _in_full(connection: Connection, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Return pairs with what differs in them, and with their texts where they are kept."""
+    numbers = [pair.id for pair in pairs]
+    table, own = schema.content, schema.pair
     texts = {
         row.pair_id: Texts(question_text(row.question), text_of(row.control), text_of(row.candidate))
-        for row in rows
+        for row in connection.execute(select(table).where(table.c.pair_id.in_(numbers)))
     }
-    return tuple(replace(pair, texts=texts.get(pair.id)) for pair in pairs)
+    vectors = {row.id: _vector(row) for row in connection.execute(select(own).where(own.c.id.in_(numbers)))}
+    found = []
+    for pair in pairs:
+        vector = vectors.get(pair.id)
+        told = () if vector is None else differences(vector)
+        found.append(replace(pair, texts=texts.get(pair.id), differences=told))
+    return tuple(found)

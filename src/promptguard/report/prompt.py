@@ -15,7 +15,7 @@ from promptguard.report.actions import Event, Route, events_of, routes_in_force
 from promptguard.report.documents import noted_epochs, standing, verdict_documents
 from promptguard.report.memory import Memory, Seen
 from promptguard.report.model import StreamReport
-from promptguard.report.overview import Row, has_content, ordered, row_of
+from promptguard.report.overview import Row, has_content, ordered, row_of, split_name
 from promptguard.report.pairs import Pair, worst_pairs
 from promptguard.report.streams import stream_report
 
@@ -66,16 +66,6 @@ class Prompt:
     def events_of(self, stream: str) -> tuple[Event, ...]:
         """Return what happened in one stream, oldest first."""
         return tuple(event for event in reversed(self.events) if event.stream == stream)
-
-
-def split_name(group: str) -> tuple[str, str]:
-    """Return name and version of a group; the version is empty where it has none.
-
-    >>> split_name("team/triage@3"), split_name("a1b2c3")
-    (('team/triage', '3'), ('a1b2c3', ''))
-    """
-    name, separator, version = group.rpartition("@")
-    return (name, version) if separator and name else (group, "")
 
 
 def read_prompt(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from promptguard.verdict.values import WORDING, Change
+if TYPE_CHECKING:
+    from promptguard.verdict.values import Change
 
 _COUNTS: dict[str, tuple[int, str]] = {
     "length": (16_384, "characters"),
@@ -22,7 +24,7 @@ _COUNTS: dict[str, tuple[int, str]] = {
     "word_length": (64, "characters a word"),
 }
 """Features that are log1p(count) / log1p(cap): the cap, and what is counted."""
-_NAMES = frozenset(("json_schema", "tool_name"))
+NAMES = frozenset(("json_schema", "tool_name"))
 """Features that tell one name from another and have no order."""
 
 
@@ -52,7 +54,7 @@ class Shown:
 
 def shown(change: Change) -> Shown | None:
     """Return a change in natural units; None for one that has none: names, and what the wording alone gives away."""
-    if change.feature in _NAMES or change.kind == WORDING:
+    if change.feature in NAMES or change.is_of_wording:
         return None
     if (
         not change.binary
@@ -62,17 +64,24 @@ def shown(change: Change) -> Shown | None:
     ):
         sides = Side(change.control_units, None, None), Side(change.candidate_units, None, None)
         return _on_axis(*sides, change.unit)
-    cap, unit = (0, "%") if change.binary else _COUNTS.get(change.feature, (0, "%"))
-
-    def natural(value: float) -> float:
-        return math.expm1(max(0.0, value) * math.log1p(cap)) if cap else 100.0 * value
+    name = "" if change.binary else change.feature
 
     def side(rate: float, interval: tuple[float, float]) -> Side:
-        return Side(natural(rate), natural(interval[0]), natural(interval[1]))
+        return Side(*(natural(name, value)[0] for value in (rate, *interval)))
 
-    return _on_axis(
-        side(change.control, change.control_interval), side(change.candidate, change.candidate_interval), unit
-    )
+    first = side(change.control, change.control_interval)
+    second = side(change.candidate, change.candidate_interval)
+    return _on_axis(first, second, natural(name, 0.0)[1])
+
+
+def natural(feature: str, value: float) -> tuple[float, str]:
+    """Return a feature's value in [0, 1] in its own unit, and that unit; per cent where it is a share.
+
+    >>> natural("digits", 0.5), round(natural("length", 1.0)[0])
+    ((50.0, '%'), 16384)
+    """
+    cap, unit = _COUNTS.get(feature, (0, "%"))
+    return (math.expm1(max(0.0, value) * math.log1p(cap)) if cap else 100.0 * value), unit
 
 
 def figure(value: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from promptguard.verdict.scales import figure, shown
+
 if TYPE_CHECKING:
     from promptguard.verdict.values import Change, Verdict
 
@@ -70,7 +72,11 @@ def _plain_clause(change: Change) -> str:
         lost = change.candidate < 0.1 * change.control
         return "answers lost their reasoning" if lost else f"{direction} reasoning"
     rising = "up" if change.difference > 0 else "down"
-    return f"{change.phrase} {rising} ({change.control:.2f} -> {change.candidate:.2f})"
+    on = shown(change)
+    if on is None:
+        return f"{change.phrase} {rising}"
+    unit = " %" if on.unit == "%" else "" if on.unit == change.phrase else f" {on.unit}"
+    return f"{change.phrase} {rising} ({figure(on.first.value)} -> {figure(on.second.value)}{unit})"
 
 
 def _ability(verdict: Verdict) -> str:

@@ -75,6 +75,17 @@ def evidence(verdict: Verdict) -> str:
     return f"evidence 10^{now:.1f} (alarm at 10^{verdict.log10_threshold:.1f})"
 
 
+def moment(at: float | None) -> str:
+    """Return a moment (seconds since the Unix epoch) as people write it, with its zone."""
+    if at is None:
+        return "none"
+    try:
+        when = datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return "no date"
+    return f"{when.day} {when:%b %Y, %H:%M} UTC"
+
+
 def utc(at: float) -> str:
     """Return a moment (seconds since the Unix epoch) as ISO 8601 in UTC, to the second; empty for one that is no moment."""
     try:

@@ -26,9 +26,7 @@ def days_chart(days: Sequence[Day], forecast: float | None, width: int) -> Marku
     parts = [text(0, 10, "USD a day (UTC)")]
     for level in levels:
         parts.append(line(_LEFT, y(level), width, y(level), "grid"))
-        parts.append(
-            text(_LEFT - 7, y(level) + 4, f"${level:,.2f}" if levels[-1] < 10 else f"${level:,.0f}", "end")
-        )
+        parts.append(text(_LEFT - 7, y(level) + 4, _money(level, levels[-1]), "end"))
     step = (width - _LEFT) / len(shown)
     wide = min(step * 0.72, 34.0)
     if forecast is not None:
@@ -43,6 +41,10 @@ def days_chart(days: Sequence[Day], forecast: float | None, width: int) -> Marku
         parts.append(text(min(middle, width - LETTER * 2.5), _HEIGHT - 6, shown[number].day[5:], "middle"))
     total = sum(day.usd for day in shown)
     return svg(width, _HEIGHT, f"Cost of background calls: ${total:,.2f} in {len(shown)} days", parts)
+
+
+def _money(usd: float, most: float) -> str:
+    return f"${usd:,.0f}" if most >= 10 else f"${usd:,.2f}" if most >= 0.1 else f"${usd:.3f}"
 
 
 def funnel(stages: Sequence[Stage], width: int) -> Markup:

@@ -73,7 +73,7 @@ def evidence_chart(
     threshold = stream.verdict.log10_threshold
     parts.append(line(LEFT, frame.y(threshold), width - RIGHT, frame.y(threshold), "threshold"))
     label = f"alarm line {power(round(threshold, 1))}"
-    parts.append(text(width - RIGHT, frame.y(threshold) - 6, label, "end", "tick threshold-label"))
+    parts.append(text(LEFT + 6, frame.y(threshold) - 6, label, "start", "tick threshold-label"))
     places = [(frame.x(frame.place(point)), frame.y(point.log10_evidence)) for point in _thinned(points)]
     floor = frame.y(max(frame.levels[0], min(0.0, frame.levels[-1])))
     area = [(places[0][0], floor), *places, (places[-1][0], floor)]
@@ -174,14 +174,17 @@ def _marks(marks: Sequence[Mark], frame: _Frame) -> list[Markup]:
     if not frame.over_time:
         return []
     parts = []
+    by_place: dict[int, list[tuple[str, Mark]]] = {}
     for letter, mark in numbered(marks):
-        if not frame.first <= mark.at <= frame.last:
-            continue
-        at = frame.x(mark.at)
+        if frame.first <= mark.at <= frame.last:
+            by_place.setdefault(round(frame.x(mark.at) / 9), []).append((letter, mark))
+    for some in by_place.values():
+        at = frame.x(some[0][1].at)
+        letters = "".join(letter for letter, _ in some)
         parts += [
             line(at, TOP, at, HEIGHT - BOTTOM, "mark-line"),
-            drawn(_SHAPES.get(mark.kind, _SHAPES["action"]), at, HEIGHT - BOTTOM),
-            text(at, HEIGHT - BOTTOM - 10, letter, "middle", "label"),
+            drawn(_SHAPES.get(some[0][1].kind, _SHAPES["action"]), at, HEIGHT - BOTTOM),
+            text(at + 4, TOP + 11, letters, "start", "label"),
         ]
     return parts
 

@@ -13,10 +13,9 @@ from promptguard.report.identities import Lane
 _ROW = 40
 
 
-def lanes_chart(lanes: Sequence[Lane], until: float, width: int) -> Markup:
-    """Return the lanes of one model asked, over clock time."""
-    first = min(stretch[0] for lane in lanes for stretch in lane.stretches)
-    last = max(until, *(stretch[1] for lane in lanes for stretch in lane.stretches), first + 1.0)
+def lanes_chart(lanes: Sequence[Lane], ends: tuple[float, float], width: int) -> Markup:
+    """Return the lanes of one model asked, over clock time between `ends` (Unix seconds)."""
+    first, last = ends[0], max(ends[1], ends[0] + 1.0)
     bottom = _ROW * len(lanes) + 6
 
     def x(at: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-WIDE, NARROW = 860, 340
+WIDE, NARROW = 1024, 326
 LETTER = 6.6
 """Width of a letter of a label, about, in units of the drawing."""
 
