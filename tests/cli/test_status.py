@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from promptguard.cli import main
@@ -13,6 +19,13 @@ from tests.report.conftest import Recorded, quiet, recorded
 
 __all__ = ["quiet", "recorded"]
 pytestmark = pytest.mark.sdk
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "status.schema.json"
+
+
+@pytest.fixture(autouse=True)
+def no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have said how wide lines are."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 def run(*arguments: str) -> int:
@@ -27,8 +40,111 @@ def test_drift_is_exit_1_and_says_what_was_done(
     assert run("status", "--ledger", str(recorded.path)) == 1
     told = capsys.readouterr().out
     assert told.startswith("DRIFT")
-    assert "calls for gpt-4 go to gpt-4-0314 since then" in told
+    assert "calls for gpt-4 go to gpt-4-0314 since 14 Nov 2023, " in told
     assert "1 hits" in told
+    assert "next: promptguard explain " in told
+
+
+def test_a_line_of_a_pipe_has_status_since_age_and_evidence(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("status", "--ledger", str(recorded.path))
+    row = next(line for line in capsys.readouterr().out.splitlines() if " candidate " in line)
+    assert re.search(r"[▲!] .* candidate +drift +\d+ Nov 2023, \d\d:\d\d UTC +[\d,]+ d ago +\d+ +10\^\d", row)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 99, 140])
+def test_no_line_is_wider_than_columns(
+    columns: int, recorded: Recorded, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run("status", "--ledger", str(recorded.path))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
+def test_prompts_without_an_alarm_are_counted_beyond_some_and_listed_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a prompt with a name of some eighty letters that no pipe may cut, whatever it is fed to "
+    groups = [f"{name}{number:02}" for number in range(30)]
+    many_quiet_groups(tmp_path / "ledger", groups)
+    run("status", "--ledger", str(tmp_path / "ledger"))
+    told = capsys.readouterr().out
+    assert sum(group in told for group in groups) == 20
+    assert "and 10 more unmeasured: promptguard status --all" in told
+    run("status", "--all", "--ledger", str(tmp_path / "ledger"))
+    told = capsys.readouterr().out
+    assert all(group in told for group in groups)
+
+
+def many_quiet_groups(directory: Path, groups: list[str]) -> None:
+    """Make a ledger in which every group has one pair of equal answers, and judge it."""
+    from promptguard.background.acting import Acting
+    from promptguard.background.delivery import Delivery
+    from promptguard.background.evaluating import Evaluator
+    from promptguard.core.options import Drift
+    from promptguard.core.policy import State
+    from promptguard.drift import Answer, vectorise
+    from promptguard.ledger.store import Ledger
+
+    ledger = Ledger(directory)
+    vector = vectorise(Answer("yes"), Answer("yes"), seed=ledger.seed).to_bytes()
+    row = {"stream": "candidate", "epoch": 1, "outcome": "compared", "reason": "", "asked": "m", "control_model": "m",
+           "candidate_model": "n", "vector": vector}  # fmt: skip
+    ledger.write_pairs(
+        [{**row, "group": group, "at": time.time(), "call": at} for at, group in enumerate(groups, 1)]
+    )
+    acting = Acting(ledger, State(), (), time.time, Delivery(ledger, "test", lambda *_: None))
+    judge = Evaluator(
+        ledger, Drift(), acting, holder="test", emit=lambda _: None, on_fault=lambda *_: None, wall=time.time
+    )
+    judge.start()
+    assert judge.flush(60.0)
+    judge.stop()
+    judge.join(time.monotonic() + 30.0)
+    ledger.close()
+
+
+def test_json_is_what_its_schema_says(
+    recorded: Recorded, quiet: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for each in (recorded, quiet):
+        run("status", "--json", "--ledger", str(each.path))
+        told = json.loads(capsys.readouterr().out)
+        jsonschema.validate(told, json.loads(SCHEMA.read_text(encoding="utf-8")))
+        assert told["rows"]
+
+
+def test_watch_prints_each_change_once_into_a_pipe_and_ends_with_the_last_status(recorded: Recorded) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "promptguard",
+        "status",
+        "--watch",
+        "--interval",
+        "0.2",
+        "--ledger",
+        str(recorded.path),
+    ]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("DRIFT")
+    time.sleep(1.0)
+    watching.send_signal(signal.SIGINT)
+    rest = watching.communicate(timeout=60)[0]
+    assert "DRIFT" not in rest
+    assert watching.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--watch", "--json"), ("--watch", "--interval", "0"), ("--watch", "--interval", "nan")]
+)
+def test_what_cannot_be_watched_is_one_line_and_exit_2(
+    arguments: tuple[str, ...], recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("status", *arguments, "--ledger", str(recorded.path)) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_json_agrees_with_the_exit_code(quiet: Recorded, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ COMMANDS = (
     "demo",
     "analyze",
     "status",
+    "explain",
     "report",
     "dashboard",
     "plan",

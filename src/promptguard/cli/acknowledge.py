@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from promptguard.cli.place import OPTION, ledger_or_setting
+from promptguard.cli.place import OPTION, complete_group, complete_stream, ledger_or_setting
 from promptguard.errors import ConfigurationError
 
 SHORT = "say that an alarm is known, and watch anew"
@@ -20,10 +20,15 @@ EXAMPLES = (
 
 def run(
     group: Annotated[
-        str | None, typer.Argument(help="prompt and version, as `promptguard status` names it")
+        str | None,
+        typer.Argument(
+            help="prompt and version, as `promptguard status` names it", autocompletion=complete_group
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="every alarm of the ledger")] = False,
-    stream: Annotated[str | None, typer.Option(help="only this stream's alarm")] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="only this stream's alarm", autocompletion=complete_stream)
+    ] = None,
     ledger: Annotated[str | None, OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from promptguard.core.streams import STREAMS
+
 OPTION = typer.Option(help="ledger directory", show_default="of the settings, else .promptguard")
 
 
@@ -14,3 +16,22 @@ def ledger_or_setting(given: str | None) -> str:
     from promptguard.settings import current
 
     return str(current().ledger)
+
+
+def complete_group(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the ledger's prompts that begin so, alarms first, for the tab key; none where it cannot be read."""
+    from promptguard.errors import PromptGuardError
+
+    given = context.params.get("ledger")
+    try:
+        from promptguard.report.overview import read_overview
+
+        rows = read_overview(ledger_or_setting(given if isinstance(given, str) else None)).rows
+    except PromptGuardError:
+        return []
+    return [group for group in dict.fromkeys(row.group for row in rows) if group.startswith(incomplete)]
+
+
+def complete_stream(incomplete: str) -> list[str]:
+    """Return the streams that begin so, for the shell's tab key."""
+    return [stream for stream in STREAMS if stream.startswith(incomplete)]

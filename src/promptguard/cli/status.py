@@ -12,20 +12,16 @@ import typer
 
 from promptguard.cli import exits
 from promptguard.cli.place import OPTION, ledger_or_setting
+from promptguard.errors import ConfigurationError
 from promptguard.verdict.words import utc
 
 if TYPE_CHECKING:
     from promptguard.core.identity import IdentityFact
     from promptguard.report.model import Report, StreamReport
 
-MOST_REASONS = 12
-"""Reasons why calls were passed by that a terminal shows."""
-
-WIDEST_GROUP = 45
-"""Letters of a group's name up to which it stays on one line of a terminal."""
-
-MOST_FACTS = 12
-"""Facts of identity that a terminal shows."""
+SCHEMA = 1
+"""Version of the JSON document; it grows by members, and is counted up if one ever goes or changes its meaning."""
+SHORTEST_INTERVAL = 0.2
 
 SHORT = "where every prompt stands now"
 EXAMPLES = (
@@ -37,32 +33,67 @@ EXAMPLES = (
 
 def run(
     ledger: Annotated[str | None, OPTION] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="list prompts without a change, too, however many")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="show it again and again, until interrupted")
+    ] = False,
+    interval: Annotated[float, typer.Option(help="seconds between two looks of --watch")] = 2.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print JSON (docs/reference/status.schema.json)")
+    ] = False,
 ) -> None:
-    """Tell where every stream and group of a ledger stands, and what was done about a change.
+    """Tell where every prompt of a ledger stands, since when, and what to do next.
 
-    Exit codes: 0 no drift, 1 drift, 2 wrong use, 3 unmeasured.
+    In a pipe names are whole and lines are not broken, unless COLUMNS says how wide they may be. Exit codes: 0 no drift,
+    1 drift, 2 wrong use, 3 unmeasured.
     """
+    if watch and as_json:
+        raise ConfigurationError(
+            "--watch shows a screen again and again, --json one document: give one of them"
+        )
+    if not interval >= SHORTEST_INTERVAL:
+        raise ConfigurationError(f"--interval takes seconds of at least {SHORTEST_INTERVAL}")
+    place = ledger_or_setting(ledger)
+    if as_json:
+        raise typer.Exit(exits.of_status(_print_json(place)))
+    from promptguard.report.status import read_situation
+
+    if watch:
+        from promptguard.terminal.watching import watch as again_and_again
+
+        status = again_and_again(lambda memory: read_situation(place, memory=memory), interval, every=every)
+        raise typer.Exit(exits.of_status(status))
+    from promptguard.terminal.standing import standing_parts
+    from promptguard.terminal.verdict import console
+
+    situation, out = read_situation(place), console(unbroken=True)
+    for part in standing_parts(situation, out, every=every):
+        out.print(part)
+    raise typer.Exit(exits.of_status(situation.overview.status))
+
+
+def _print_json(place: str) -> str:
     from promptguard.report.read import read_report
 
-    report = read_report(ledger_or_setting(ledger))
-    told = summary(report, time.strftime("%Y-%m-%d", time.gmtime()))
-    if as_json:
-        json.dump(told, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        _show(told)
-        _show_identity(report)
-    raise typer.Exit(exits.of_status(report.status))
+    report, now = read_report(place), time.time()
+    json.dump(summary(report, now), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return report.status
 
 
-def summary(report: Report, today: str) -> dict[str, Any]:
-    """Return what the command tells; `today` is the UTC day whose spending is meant."""
+def summary(report: Report, now: float) -> dict[str, Any]:
+    """Return what the command tells, as docs/reference/status.schema.json describes it; `now` is in Unix seconds."""
+    today = time.strftime("%Y-%m-%d", time.gmtime(now))
     spent = next((day for day in report.days if day.day == today), None)
     rows = [row for stream in report.streams for row in stream.groups or (stream,)]
     return {
+        "schema": SCHEMA,
+        "ledger": report.ledger,
+        "at": utc(now),
         "status": report.status,
-        "rows": [_row(row) for row in rows],
+        "rows": [_row(row, now) for row in rows],
         "done": _done(report),
         "today": {"calls": spent.calls if spent else 0, "usd": spent.usd if spent else 0.0},
         "total_usd": sum(day.usd for day in report.days),
@@ -82,7 +113,7 @@ def _fact(fact: IdentityFact) -> dict[str, Any]:
     return {**told, "sentence": sentence(fact)}
 
 
-def _row(row: StreamReport) -> dict[str, Any]:
+def _row(row: StreamReport, now: float) -> dict[str, Any]:
     told = row.verdict
     return {
         "stream": row.stream,
@@ -97,6 +128,8 @@ def _row(row: StreamReport) -> dict[str, Any]:
         "onset_at": utc(row.onset.at) if row.onset else None,
         "alarm_call": row.alarm.call if row.alarm else None,
         "onset_call": row.onset.call if row.onset else None,
+        "last_pair_at": utc(row.last.at) if row.last else None,
+        "last_pair_age_seconds": round(now - row.last.at, 1) if row.last else None,
         "log10_evidence": told.log10_evidence,
         "log10_threshold": told.log10_threshold,
         "sentence": told.sentence(),
@@ -115,67 +148,3 @@ def _done(report: Report) -> list[str]:
     if report.status == "drift" and not lines:
         lines.append("nothing was done but to warn: calls still go to the same model")
     return lines
-
-
-def _show(told: dict[str, Any]) -> None:
-    from rich.text import Text
-
-    from promptguard.terminal.verdict import console, quoted, table
-
-    out = console()
-    out.print(Text(told["status"].upper(), style="bold"))
-    rows = table("stream", "group", "status", "pairs", "alarm", "change began", "evidence")
-    # A group's name is what `promptguard acknowledge` needs: never cut.
-    rows.columns[1].overflow = "fold"
-    rows.columns[1].no_wrap = all(len(row["group"] or "") <= WIDEST_GROUP for row in told["rows"])
-    for row in told["rows"]:
-        status = row["status"] if row["reason"] is None else f"{row['status']} ({row['reason']})"
-        status += ", acknowledged" if row["acknowledged"] else ""
-        rows.add_row(
-            row["stream"] + (" (after route)" if row["routed"] else ""),
-            quoted(row["group"] or "(all)"),
-            status,
-            str(row["pairs"]),
-            _spaced(row["alarm_at"]),
-            _spaced(row["onset_at"]),
-            f"10^{row['log10_evidence'] + 0.0:.1f} (alarm at 10^{row['log10_threshold']:.1f})",
-        )
-    out.print(rows)
-    for line in told["done"]:
-        out.print(quoted(line))
-    if told["false_alarms_per_year"] is not None:
-        out.print(
-            f"if nothing changes, at most {told['false_alarms_per_year']:.2g} false alarms a year at the pace so far"
-        )
-    today, cache = told["today"], told["cache"]
-    out.print(
-        f"shadow today: {today['calls']} calls, ${today['usd']:.2f} (${told['total_usd']:.2f} in all); "
-        f"cache: {cache['hits']} hits, {cache['misses']} misses"
-    )
-    for each in told["notices"]:
-        out.print(quoted(f"cannot work: {each['text']} (said {utc(each['at'])})"))
-    for each in told["passed_by"][:MOST_REASONS]:
-        out.print(quoted(f"{each['calls']:,} calls {each['what']}: {each['reason']}"))
-    if len(told["passed_by"]) > MOST_REASONS:
-        out.print(f"and {len(told['passed_by']) - MOST_REASONS} more reasons: promptguard status --json")
-
-
-def _spaced(at: str | None) -> str:
-    """Return a time that may be broken into two lines where a terminal is narrow."""
-    return (at or "").replace("T", " ")
-
-
-def _show_identity(report: Report) -> None:
-    from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
-    from promptguard.terminal.verdict import console, quoted
-
-    facts = worth_telling(report.identity_facts)
-    if not facts:
-        return
-    out = console()
-    out.print("\nwho answered:")
-    for fact in facts[:MOST_FACTS]:
-        out.print(quoted(f"  {sentence(fact)}"))
-    if len(facts) > MOST_FACTS:
-        out.print(f"  and {len(facts) - MOST_FACTS} more: promptguard status --json")
-    out.print(NO_VERDICT)

@@ -25,15 +25,16 @@ from promptguard.dashboard.charts.svg import both
 from promptguard.dashboard.diff import text_diff
 from promptguard.report.actions import Event
 from promptguard.report.cost import Cost, Latency
+from promptguard.report.explained import case_of
 from promptguard.report.identities import Lane
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.model import StreamReport
-from promptguard.report.next_steps import Case, Step, earlier_versions, next_steps
+from promptguard.report.next_steps import Case, Step, next_steps
 from promptguard.report.overview import Row
 from promptguard.report.pairs import Pair
 from promptguard.report.prompt import Prompt
 from promptguard.report.unmeasured import Unmeasured
-from promptguard.verdict.words import MEASURES, measured
+from promptguard.verdict.words import MEASURES, ago, measured
 
 _CLIP = 700
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -100,7 +101,7 @@ def environment() -> Environment:
         when=words.when,
         iso=words.iso,
         clock=words.clock,
-        ago=words.ago,
+        ago=ago,
         usd=words.usd,
         seconds=words.seconds,
         power=words.power,
@@ -163,12 +164,6 @@ def marks_of(prompt: Prompt, report: StreamReport) -> list[charts.Mark]:
     ]
     times = [point.at for point in report.curve if point.at is not None]
     return [mark for mark in found if times and times[0] <= mark.at <= times[-1]]
-
-
-def case_of(row: Row, report: StreamReport, prompt: Prompt) -> Case:
-    """Return what the steps for an alarm of a prompt depend on."""
-    earlier = earlier_versions(row, prompt.versions)
-    return Case(row, report.verdict, prompt.ledger, prompt.routes, earlier, prompt.recorded_content)
 
 
 def _steps(case: OpenCase) -> tuple[Step, ...]:

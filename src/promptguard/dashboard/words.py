@@ -9,13 +9,14 @@ from typing import Final
 from promptguard.core.identity import IdentityFact
 from promptguard.dashboard.charts.svg import power as _power
 from promptguard.report.actions import Event
+from promptguard.report.actions import event_words as told_event
 from promptguard.report.identity_words import sentence
 from promptguard.report.model import Moment, StreamReport
 from promptguard.report.overview import Overview, Row
 from promptguard.verdict import Change
 from promptguard.verdict.scales import figure as number
 from promptguard.verdict.scales import shown
-from promptguard.verdict.words import STATUS, difference_interval, moment, utc
+from promptguard.verdict.words import STATUS, ago, difference_interval, moment, utc
 
 KINDS: Final[dict[str, str]] = {
     **{status: words for status, (_, words) in STATUS.items()},
@@ -42,17 +43,6 @@ def overall_kind(overview: Overview) -> str:
 def clock(at: float) -> str:
     """Return the time of day of a moment."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
-
-
-def ago(at: float | None, now: float) -> str:
-    """Return how long ago a moment is, in one unit."""
-    if at is None:
-        return "never"
-    seconds = now - at
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit} ago"
-    return "in the future" if seconds < -60 else "just now" if seconds < 5 else f"{seconds:.0f} s ago"
 
 
 def usd(value: float | None) -> str:
@@ -178,20 +168,7 @@ def standing_words(overview: Overview) -> str:
 
 def event_words(event: Event) -> str:
     """Return what happened, in words."""
-    detail = event.detail
-    if event.kind == "alarm":
-        after = f"after {detail.get('pairs', 0):,} pairs"
-        evidence = power(detail.get("log10_evidence", 0.0))
-        return f"Alarm: {detail.get('asked', 'the model')} changed, {after} (evidence {evidence})."
-    if event.kind == "route":
-        return f"Calls that ask for {detail['asked']} are sent to {detail['to']} from here on."
-    if event.kind == "acknowledge":
-        return f"The {event.stream} alarm was acknowledged: routes ended, and its evidence began anew."
-    if event.kind == "raise":
-        return f"Calls of this prompt raise from here on: {detail['message']}"
-    known = {name: value for name, value in detail.items() if isinstance(value, str | int | float)}
-    more = ", ".join(f"{name} {value}" for name, value in list(known.items())[:4])
-    return f"{event.kind.replace('_', ' ').capitalize()}{': ' + more if more else ''}"
+    return told_event(event, power)
 
 
 def event_now(event: Event) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,3 +107,26 @@ def routes_in_force(connection: Connection) -> tuple[Route, ...]:
             detail = stored_object(row.detail, "asked", "to")
             found[row.group, detail["asked"]] = Route(row.group, detail["asked"], detail["to"], row.at)
     return tuple(found.values())
+
+
+def plain_power(exponent: float) -> str:
+    """Return evidence as a power of ten, in letters that every terminal has."""
+    return f"10^{exponent + 0.0:.1f}"
+
+
+def event_words(event: Event, power: Callable[[float], str] = plain_power) -> str:
+    """Return what happened, in words; `power` writes evidence from its decimal logarithm."""
+    detail = event.detail
+    if event.kind == "alarm":
+        after = f"after {detail.get('pairs', 0):,} pairs"
+        evidence = power(detail.get("log10_evidence", 0.0))
+        return f"Alarm: {detail.get('asked', 'the model')} changed, {after} (evidence {evidence})."
+    if event.kind == "route":
+        return f"Calls that ask for {detail['asked']} are sent to {detail['to']} from here on."
+    if event.kind == "acknowledge":
+        return f"The {event.stream} alarm was acknowledged: routes ended, and its evidence began anew."
+    if event.kind == "raise":
+        return f"Calls of this prompt raise from here on: {detail['message']}"
+    known = {name: value for name, value in detail.items() if isinstance(value, str | int | float)}
+    more = ", ".join(f"{name} {value}" for name, value in list(known.items())[:4])
+    return f"{event.kind.replace('_', ' ').capitalize()}{': ' + more if more else ''}"

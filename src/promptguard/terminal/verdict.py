@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,16 +15,22 @@ from rich.text import Text
 from promptguard.verdict import Ability, Change, Measure, Verdict, words
 
 _PLAIN_WIDTH = 110
+_UNBROKEN = 100_000
 Pair = tuple[int, int, str, str]
 """pair number, line, control, candidate"""
 STYLES = {"drift": "bold red", "no_drift": "green", "unmeasured": "yellow"}
 
 
-def console() -> Console:
-    """Return a console for standard output; a fixed width and no colour when it is not a terminal."""
+def console(*, unbroken: bool = False) -> Console:
+    """Return a console for standard output; a fixed width and no colour when it is not a terminal.
+
+    The width is that of COLUMNS, where it is set. Without it, and `unbroken`, a pipe's lines are as long as they are.
+    """
     if sys.stdout.isatty():
         return Console()
-    return Console(width=_PLAIN_WIDTH, no_color=True, highlight=False)
+    given = os.environ.get("COLUMNS", "")
+    width = int(given) if given.isdecimal() and int(given) else _UNBROKEN if unbroken else _PLAIN_WIDTH
+    return Console(width=width, no_color=True, highlight=False)
 
 
 def show_verdicts(verdicts: Sequence[Verdict], texts: Mapping[str, Iterable[Pair]] | None = None) -> None:

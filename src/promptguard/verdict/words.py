@@ -92,3 +92,14 @@ def utc(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
         return ""
+
+
+def ago(at: float | None, now: float) -> str:
+    """Return how long before `now` a moment was, in one unit (both in seconds since the Unix epoch); "never" for None."""
+    if at is None:
+        return "never"
+    seconds = now - at
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit} ago"
+    return "in the future" if seconds < -60 else "just now" if seconds < 5 else f"{seconds:.0f} s ago"

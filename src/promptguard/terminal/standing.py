@@ -1,0 +1,177 @@
+"""Where every prompt of a ledger stands, as lines and a table for a terminal or a pipe."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
+from promptguard.report.overview import Overview, Row
+from promptguard.report.status import Situation
+from promptguard.terminal.verdict import STYLES, quoted, table
+from promptguard.verdict.words import ago, moment
+
+MOST_OTHERS = 20
+"""Unmeasured prompts, and prompts without a change, that are listed; the rest is counted, and listed on request."""
+MOST_REASONS = 12
+"""Reasons why calls were passed by that a terminal shows."""
+MOST_FACTS = 12
+"""Facts of identity that a terminal shows."""
+
+_KINDS = {"unmeasured": "unmeasured", "no_drift": "without a change"}
+NARROW = 100
+"""Columns below which a table would break its cells: rows are told in lines then."""
+
+_MARKS = {"drift": "▲", "unmeasured": "?", "no_drift": "●"}
+_PLAIN_MARKS = {"drift": "!", "unmeasured": "?", "no_drift": "-"}
+
+
+def standing_parts(situation: Situation, out: Console, *, every: bool = False) -> list[RenderableType]:
+    """Return what there is to show, in order.
+
+    Parameters: `out` says which signs its encoding has; `every`: list all prompts, however many there are.
+    """
+    overview = situation.overview
+    shown, left = _listed(overview.rows, every=every)
+    parts: list[RenderableType] = [_heading(overview)]
+    if shown:
+        draw = _table if out.width >= NARROW else _lines
+        parts.append(draw(shown, overview.now, _marks(out)))
+    if left:
+        parts.append(Text(f"and {left}: promptguard status --all"))
+    parts += map(quoted, _done(situation))
+    parts += map(quoted, _next(overview))
+    parts += map(quoted, _sums(situation))
+    parts += map(quoted, _passed_by(situation))
+    parts += map(quoted, _identity(situation))
+    return parts
+
+
+def _marks(out: Console) -> dict[str, str]:
+    return _MARKS if out.encoding.lower().startswith("utf") else _PLAIN_MARKS
+
+
+def _listed(rows: Sequence[Row], *, every: bool) -> tuple[list[Row], str]:
+    """Return the rows to show, and what is said of those that are left out; "" where none is."""
+    kept: list[Row] = []
+    left: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.status] += 1
+        if every or row.status == "drift" or counts[row.status] <= MOST_OTHERS:
+            kept.append(row)
+        else:
+            left[_KINDS[row.status]] += 1
+    return kept, ", ".join(f"{count:,} more {kind}" for kind, count in sorted(left.items()))
+
+
+def _heading(overview: Overview) -> Text:
+    heading = Text(overview.status.upper(), style=STYLES[overview.status])
+    facts = [overview.ledger, moment(overview.now), f"{overview.pairs:,} pairs"]
+    if overview.judged_at is not None:
+        facts.append(f"judged {ago(overview.judged_at, overview.now)}")
+    return heading.append("  ").append_text(quoted("; ".join(facts)))
+
+
+def _table(rows: Sequence[Row], now: float, marks: dict[str, str]) -> Table:
+    shown = table("", "prompt", "stream", "status", "since", "last pair", "pairs", "evidence")
+    for column in shown.columns[1:4]:
+        column.justify = "left"
+    # A prompt's name is what `promptguard explain` and `acknowledge` need: never cut.
+    shown.columns[1].overflow = "fold"
+    for row in rows:
+        style = STYLES[row.status] if row.alarming or row.status != "drift" else ""
+        shown.add_row(
+            Text(marks[row.status], style=style),
+            quoted(row.group or "(all)"),
+            row.stream + (" (after route)" if row.routed else ""),
+            quoted(_status(row)),
+            moment(row.since or row.alarm_at or 0.0) if row.status == "drift" else "",
+            ago(row.last_at, now),
+            f"{row.pairs:,}",
+            f"10^{row.log10_evidence + 0.0:.1f} of 10^{row.log10_threshold:.1f}",
+        )
+    return shown
+
+
+def _lines(rows: Sequence[Row], now: float, marks: dict[str, str]) -> RenderableType:
+    told: list[RenderableType] = [Text()]
+    for row in rows:
+        style = STYLES[row.status] if row.alarming or row.status != "drift" else ""
+        first = Text(f"{marks[row.status]} ", style=style).append_text(quoted(row.group or "(all)"))
+        since = f" since {moment(row.since or row.alarm_at or 0.0)}" if row.status == "drift" else ""
+        told.append(first.append(f", {row.stream}: {_status(row)}{since}", style="default"))
+        told.append(
+            Text(
+                f"  {row.pairs:,} pairs, last {ago(row.last_at, now)}; evidence 10^{row.log10_evidence + 0.0:.1f} of "
+                f"10^{row.log10_threshold:.1f}"
+            )
+        )
+    return Group(*told, Text())
+
+
+def _status(row: Row) -> str:
+    reason = f" ({row.reason})" if row.reason is not None else ""
+    return f"{row.status}{reason}{', acknowledged' if row.acknowledged else ''}"
+
+
+def _done(situation: Situation) -> Iterator[str]:
+    """Yield what holds now because of alarms, a line each."""
+    overview = situation.overview
+    for route in overview.routes:
+        yield f"{route.group}: calls for {route.asked} go to {route.to} since {moment(route.at)}"
+    for noted in situation.refusals:
+        yield f"{noted.group}: calls raise since {moment(noted.at)} ({noted.detail['message']})"
+    if overview.status == "drift" and not (overview.routes or situation.refusals):
+        yield "nothing was done but to warn: calls still go to the same model"
+
+
+def _next(overview: Overview) -> Iterator[str]:
+    """Yield the command that says more of what needs somebody."""
+    where = f" --ledger {shlex.quote(overview.ledger)}"
+    alarms = overview.alarms
+    if alarms:
+        first = f"next: promptguard explain {shlex.quote(alarms[0].group)} --stream {alarms[0].stream}{where}"
+        yield f"{first}  (what changed, and what to do about it)"
+    elif overview.status == "unmeasured":
+        yield f"next: promptguard plan{where}  (how many more pairs it takes)"
+
+
+def _sums(situation: Situation) -> Iterator[str]:
+    overview = situation.overview
+    if situation.false_alarms_per_year is not None:
+        yield (
+            f"if nothing changes, at most {situation.false_alarms_per_year:.2g} false alarms a year at the pace so far"
+        )
+    saved = overview.cache.saved_usd
+    yield (
+        f"shadow today: {overview.today.calls:,} calls, ${overview.today.usd:.2f} (${situation.total_usd:.2f} in all); "
+        f"cache: {overview.cache.hits:,} hits, {overview.cache.misses:,} misses"
+        + (f", ${saved:.2f} saved" if saved else "")
+    )
+    for each in overview.notices:
+        yield f"cannot work: {each.text} (said {moment(each.at)})"
+
+
+def _passed_by(situation: Situation) -> Iterator[str]:
+    for each in situation.passed_by[:MOST_REASONS]:
+        yield f"{each.calls:,} calls {each.what}: {each.reason}"
+    if len(situation.passed_by) > MOST_REASONS:
+        yield f"and {len(situation.passed_by) - MOST_REASONS} more reasons: promptguard status --json"
+
+
+def _identity(situation: Situation) -> Iterator[str]:
+    facts = worth_telling(situation.facts)
+    if not facts:
+        return
+    yield "\nwho answered:"
+    for fact in facts[:MOST_FACTS]:
+        yield f"  {sentence(fact)}"
+    if len(facts) > MOST_FACTS:
+        yield f"  and {len(facts) - MOST_FACTS} more: promptguard status --json"
+    yield NO_VERDICT
