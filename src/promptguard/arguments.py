@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from promptguard.core.options import (
     cache_option,
     check_action,
 )
+from promptguard.directories import check_ledger
 from promptguard.errors import ConfigurationError
 from promptguard.settings import NotGiven, current
 
@@ -76,7 +77,7 @@ def wanted(
         drift=_without_alerts(told),
         actions=(*_actions(_or(on_drift, known.on_drift)), *_alerts(told, known.alerts)),
         record_content=_flag(_or(record_content, known.record_content)),
-        clock=_clock(clock),
+        clock=check_clock(clock),
         seed=_seed(_or(seed, known.seed)),
         renewing=renewing,
         fields=None if classified is None else check_fields(classified),
@@ -87,22 +88,6 @@ def wanted(
 
 def _or(given: T | NotGiven, setting: T) -> T:
     return setting if isinstance(given, NotGiven) else given
-
-
-def check_ledger(ledger: object, name: str = "ledger") -> str | Path:
-    """Return `ledger` if it can be a directory. Raises ConfigurationError; says nothing of what is on the disk."""
-    if isinstance(ledger, Path):
-        return ledger
-    if isinstance(ledger, os.PathLike):
-        ledger = os.fspath(ledger)
-    if not isinstance(ledger, str) or not ledger.strip() or "\0" in ledger:
-        raise refused(name, ledger, 'the path of a directory, such as ".promptguard"')
-    if "://" in ledger:
-        address = ledger.partition("://")[0] + "://..."
-        raise ConfigurationError(
-            f"{name}={address!r}: only directories (SQLite) work in this version; give a path"
-        )
-    return ledger
 
 
 _OPTION = TypeVar("_OPTION", bound=Option)
@@ -160,23 +145,37 @@ def _seed(value: object) -> int | None:
     return value
 
 
-def _clock(clock: object) -> Callable[[], float]:
+_NO_CLOCKS = {
+    "monotonic": time.monotonic, "perf_counter": time.perf_counter, "process_time": time.process_time,
+    "time_ns": time.time_ns, "monotonic_ns": time.monotonic_ns, "perf_counter_ns": time.perf_counter_ns,
+}  # fmt: skip
+"""Functions of `time` that count from another moment, or in other units."""
+_LAST_SECOND = 253_402_300_799.0
+"""of the year 9999; a clock that says more counts in milliseconds or less"""
+
+
+def check_clock(clock: object, name: str = "clock") -> Callable[[], float]:
+    """Return `clock` if it tells seconds since the Unix epoch. Raises ConfigurationError, which calls it `name`."""
     accepted = "a function without arguments that returns seconds since the Unix epoch, as time.time does"
     if not callable(clock) or isinstance(clock, type) or not takes(clock, 0):
-        raise refused("clock", clock, accepted)
+        raise refused(name, clock, accepted)
+    if any(clock is other for other in _NO_CLOCKS.values()):
+        raise refused(name, clock, accepted, meant="time.time")
     try:
         now: object = clock()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"clock={shown(clock)} raised {type(error).__name__}: give {accepted}"
+            f"{name}={shown(clock)} raised {type(error).__name__}: give {accepted}"
         ) from error
-    if isinstance(now, bool) or not isinstance(now, (int, float)):
-        raise ConfigurationError(f"clock={shown(clock)} returned {shown(now)}: give {accepted}")
+    if inspect.iscoroutine(now):
+        now.close()
+    if isinstance(now, bool) or not isinstance(now, (int, float)) or not 0 <= now <= _LAST_SECOND:
+        raise ConfigurationError(f"{name}={shown(clock)} returned {shown(now)}: give {accepted}")
     return clock
 
 
 def _check_prompts(prompts: object) -> None:
-    if prompts is None or (hasattr(prompts, "get") and hasattr(prompts, "names")):
+    if prompts is None or all(callable(getattr(prompts, name, None)) for name in ("get", "names")):
         return
     meant = f"promptguard.prompts({str(prompts)!r})" if isinstance(prompts, (str, Path)) else None
     raise refused(

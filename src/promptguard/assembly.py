@@ -19,6 +19,7 @@ from promptguard.core.background_call import BackgroundClient
 from promptguard.core.feasibility import of_settings
 from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Route
 from promptguard.core.policy import Settings
+from promptguard.directories import ledger_directory
 from promptguard.errors import ConfigurationError
 from promptguard.guarding import Interceptor, Replies, Services, SharedCalls
 
@@ -231,7 +232,11 @@ def _kept_secret(state: Path) -> bytes:
 
 
 def _directory(ledger: str | Path) -> Path:
-    path = Path(ledger).expanduser().absolute()
-    if path.is_file():
+    path = ledger_directory(ledger)
+    try:
+        is_file = path.is_file()
+    except OSError:  # a parent that may not be looked into: told when the ledger is opened
+        is_file = False
+    if is_file:
         raise ConfigurationError(f"ledger={str(ledger)!r} is a file: give a directory")
     return path

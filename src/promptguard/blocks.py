@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from promptguard.core.mistakes import checked_call, refused
+from promptguard.core.mistakes import checked_call, is_text, refused
 from promptguard.core.options import check_tags
 from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
 
@@ -79,7 +79,7 @@ def cluster(name: str) -> Iterator[None]:
 
     Raises ConfigurationError when `name` is not a non-empty string.
     """
-    if not isinstance(name, str) or not name:
+    if not is_text(name) or not name:
         raise refused("cluster(name)", name, "a non-empty text, such as a conversation's id")
     token = CLUSTER.set(name)
     try:

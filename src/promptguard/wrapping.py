@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from promptguard.sdks import SdkFamily
     from promptguard.sdks.slots import Slot
 
+LONGEST_WAIT = 86_400.0
+"""Seconds that flush() waits, at most: a lock takes no infinite number."""
+
 C = TypeVar("C")
 H = TypeVar("H")
 
@@ -268,7 +271,7 @@ def flush(timeout: float = 2.0) -> bool:
         return True
     engine = sys.modules.get("promptguard.background.engine")
     sys.modules["promptguard.http.streams"].finish_abandoned()
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
     working = (*(engine.open_backgrounds() if engine else ()), *counting.open_countings())
     # Every one of them, also after one that was not in time.
     return all([known.flush(max(0.0, deadline - time.monotonic())) for known in working])  # noqa: C419

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import sys
 import time
+import types
 from pathlib import Path
 
 import openai
@@ -31,6 +35,26 @@ class Pager:
 
     async def notify(self, alarm):
         return alarm
+
+
+def generator(alarm):
+    yield alarm
+
+
+async def async_generator(alarm):
+    yield alarm
+
+
+class Unequal:
+    def __eq__(self, other):
+        raise ValueError("the truth value of this is ambiguous")
+
+    __hash__ = None
+
+
+class Unpathlike:
+    def __fspath__(self):
+        raise RuntimeError
 
 
 WRONG = [
@@ -63,6 +87,24 @@ WRONG = [
     ({"clock": lambda now: now}, "clock=.*without arguments"),
     ({"clock": lambda: "noon"}, "returned 'noon'"),
     ({"clock": lambda: 1 / 0}, "raised ZeroDivisionError"),
+    ({"clock": lambda: sys.exit(3)}, "raised SystemExit"),
+    ({"clock": lambda: math.nan}, "returned nan"),
+    ({"clock": lambda: time.time() * 1000}, "seconds since the Unix epoch"),
+    ({"clock": time.monotonic}, "did you mean time.time"),
+    ({"clock": time.time_ns}, "did you mean time.time"),
+    ({"on_drift": generator}, "a generator function.*without `yield`"),
+    ({"on_drift": [pg.Warn(), async_generator]}, "a generator function"),
+    ({"on_drift": functools.partial(generator)}, "a generator function"),
+    ({"cache": Unequal()}, "cache="),
+    ({"prompts": types.SimpleNamespace(get=1, names=2)}, "a prompt library"),
+    ({"ledger": "~no-such-user-here/x"}, "home directory"),
+    ({"ledger": "x" * 300}, "ledger='xxx.*a shorter path"),
+    ({"ledger": Path("a\0b")}, "ledger="),
+    ({"ledger": "half \ud83d"}, "ledger=.*can write"),
+    ({"ledger": Path("postgresql://user:secret-canary@host/db")}, r"ledger='postgresql://...'"),
+    ({"ledger": "postgresql+psycopg:user:secret-canary@host"}, r"only directories|ledger="),
+    ({"ledger": ":memory:"}, "ledger=':memory:'"),
+    ({"ledger": Unpathlike()}, "ledger= raised RuntimeError"),
     ({"ledger": None}, "ledger=None"),
     ({"ledger": ""}, "ledger=''"),
     ({"ledger": b"x"}, "ledger=b'x'"),
@@ -123,6 +165,13 @@ def test_what_can_be_called_with_an_alarm_is_accepted(guarded, on_drift):
         (lambda: pg.flush("1"), r"flush\(timeout='1'\)"),
         (lambda: pg.flush(float("nan")), r"flush\(timeout=nan\)"),
         (lambda: pg.flush(None), r"flush\(timeout=None\)"),
+        (lambda: pg.cluster("\ud800").__enter__(), r"cluster\(name="),
+        (lambda: pg.acknowledge("nope", clock=5), r"acknowledge\(clock=5\)"),
+        (lambda: pg.acknowledge("~no-such-user-here/x"), "home directory"),
+        (lambda: pg.verdicts("x" * 300), "a shorter path"),
+        (lambda: pg.verdicts("~no-such-user-here/x"), "home directory"),
+        (lambda: pg.prompts("x" * 300), r"prompts\(directory="),
+        (lambda: pg.prompts("\ud800"), "is no directory of prompts"),
         (lambda: pg.cluster(7).__enter__(), r"cluster\(name=7\)"),
         (lambda: pg.cluster().__enter__(), r"cluster\(...\): missing"),
         (lambda: pg.group(None).__enter__(), r"group\(name=None\)"),

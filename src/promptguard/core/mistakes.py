@@ -29,6 +29,11 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
+def is_text(value: object) -> bool:
+    """Whether a string can be written as UTF-8: one with half a character (a lone surrogate) cannot."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def nearest(given: object, known: Iterable[str]) -> str | None:
     """Return the name in `known` that was most likely meant: one that holds it, or is spelled alike."""
     if not isinstance(given, str) or not given:

@@ -21,6 +21,7 @@ from promptguard._version import __version__
 from promptguard.dashboard.access import Access, Guarded
 from promptguard.dashboard.rendering import environment, take_back
 from promptguard.dashboard.views import Query, Values, Views
+from promptguard.directories import expanded
 from promptguard.errors import InputFileError
 from promptguard.report.memory import newest
 
@@ -115,7 +116,7 @@ def rendered(ledger: str | Path, template: str, here: str, values: Values) -> st
         "link": link,
         "take_back": partial(take_back, ledger=str(ledger)),
         "ledger": str(ledger),
-        "ledger_name": Path(ledger).expanduser().resolve().name or str(ledger),
+        "ledger_name": expanded(ledger).resolve().name or str(ledger),
         "nav": NAV,
         "here": here,
         "now": time.time(),

@@ -21,6 +21,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from promptguard.directories import ledger_directory
 from promptguard.ledger.migrations import SchemaTrouble, migrate, other_shape, stored_once
 from promptguard.ledger.place import FILE_NAME, locked, prepare, set_aside
 from promptguard.ledger.trouble import (
@@ -61,7 +62,7 @@ class Door:
     """
 
     def __init__(self, directory: str | Path, *, tell: Tell = lambda _trouble: None) -> None:
-        self.directory = Path(directory).expanduser().absolute()
+        self.directory = ledger_directory(directory)
         self.path = self.directory / FILE_NAME
         self._tell = tell
         self._told: Kind | None = None

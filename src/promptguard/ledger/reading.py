@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, select
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
+from promptguard.directories import expanded
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
 from promptguard.ledger.migrations import migrate, other_shape
@@ -39,7 +40,7 @@ def reading(directory: str | Path, *, wait: float | None = None) -> Iterator[Con
     Raises InputFileError, in one line, when there is no ledger, when it is of a newer version, and when it, or what the
     block reads of it, cannot be read.
     """
-    path = Path(directory).expanduser() / FILE_NAME
+    path = expanded(directory) / FILE_NAME
     _look_at(path, directory)
     engine = _engine(path, BUSY_SECONDS if wait is None else wait)
     try:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from promptguard.alerts.message import Alert, Changed, Example, clock
 from promptguard.core.actions import Actions, Done
+from promptguard.directories import ledger_directory
 from promptguard.ledger import schema
 from promptguard.ledger.outbox import Member, StoredAlert, alert_of
 from promptguard.ledger.reading import reading
@@ -112,7 +113,7 @@ def compose(ledger: str | Path, stored: StoredAlert, *, example: bool) -> Alert:
 
     `example` asks for one recorded pair, where there is one. Raises InputFileError where the ledger cannot be read.
     """
-    directory = Path(ledger).expanduser().absolute()
+    directory = ledger_directory(ledger)
     told = {
         (each["stream"], each["epoch"], each["group"]): each
         for document in read_verdicts(directory)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
+from promptguard.directories import expanded
 from promptguard.ledger import schema
 from promptguard.ledger.place import FILE_NAME
 from promptguard.ledger.reading import reading
@@ -45,9 +46,7 @@ def read_health(ledger: str | Path) -> Health:
             models=_models(connection),
             pending=_pending(connection),
             faults=_faults(connection),
-            aside=tuple(
-                sorted(path.name for path in Path(ledger).expanduser().glob(f"{FILE_NAME}.damaged-*"))
-            ),
+            aside=tuple(sorted(path.name for path in expanded(ledger).glob(f"{FILE_NAME}.damaged-*"))),
         )
 
 

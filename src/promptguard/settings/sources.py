@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -26,6 +25,7 @@ from promptguard.core.options import (
     written_channel,
 )
 from promptguard.core.options.base import accepted
+from promptguard.directories import expanded
 from promptguard.errors import ConfigurationError
 from promptguard.settings.reading import NESTED, Entry
 
@@ -126,13 +126,8 @@ def _whole(entry: Entry, field: FieldInfo, option: type[Option] | None) -> objec
         return _fields(entry)
     if option is not None:
         return _section(entry, option)
-    if (
-        name == "ledger"
-        and not entry.is_text
-        and isinstance(entry.value, str)
-        and entry.directory is not None
-    ):
-        return str(entry.directory / Path(entry.value).expanduser())
+    if name == "ledger" and not entry.is_text and entry.directory is not None:
+        return str(entry.directory / expanded(entry.value, entry.where))
     return _plain(entry, field)
 
 

@@ -21,7 +21,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from promptguard.core.mistakes import checked_call, nearest, refused
+from promptguard.core.mistakes import checked_call, nearest, refused, shown
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
 from promptguard.templates.lock import Lock
 from promptguard.templates.prompt import Prompt
@@ -56,7 +56,12 @@ class PromptLibrary:
                 "prompts(directory)", directory, 'the path of a folder of prompts, such as "prompts"'
             )
         self.directory = Path(directory)
-        if not self.directory.is_dir():
+        try:
+            is_there = self.directory.is_dir()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "no path of this machine"
+            raise ConfigurationError(f"prompts(directory={shown(str(directory))}): {why}") from None
+        if not is_there:
             example = self.directory / "triage" / f"1{SUFFIX}"
             raise ConfigurationError(
                 f"{self.directory} is no directory of prompts; make one with a file {example}"

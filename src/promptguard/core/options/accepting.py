@@ -8,6 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+MOST = 10**12
+"""Of anything that is counted: what a database and floating point take without loss."""
+
 
 def _nothing(_value: object) -> str | None:
     return None
@@ -60,11 +63,21 @@ Usd = Annotated[
     Accepts("a number of US dollars of at least 0, such as 5.0, or None for no cap", meant=_as_number),
 ]
 Calls = Annotated[
-    int, Field(ge=0), Accepts("a whole number of calls of at least 0, or None for no cap", meant=_as_number)
+    int,
+    Field(ge=0, le=MOST),
+    Accepts("a whole number of calls of at least 0, or None for no cap", meant=_as_number),
 ]
 Switch = Annotated[bool, Accepts("True or False")]
+
+
+def _stripped(value: object) -> str | None:
+    """Return a name without what stands around it."""
+    text = value.strip() if isinstance(value, str) else ""
+    return repr(text) if text and text != value and text.isprintable() else None
+
+
 Model = Annotated[
     str,
-    Field(min_length=1, max_length=512, pattern=r"\S"),
-    Accepts('the name of a pinned model version, such as "gpt-4-0314"'),
+    Field(min_length=1, max_length=512, pattern=r"\A[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?\z"),
+    Accepts('the name of a pinned model version, such as "gpt-4-0314"', meant=_stripped),
 ]

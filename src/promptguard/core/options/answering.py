@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from promptguard.core.mistakes import nearest, refused
+from promptguard.core.mistakes import is_text, nearest, refused
 from promptguard.core.options.accepting import Accepts, Share, Switch
 from promptguard.core.options.base import Option
-from promptguard.core.options.durations import Duration
+from promptguard.core.options.durations import Duration, seconds
 from promptguard.errors import ConfigurationError
 
 MAX_VARIANTS = 64
@@ -18,21 +18,27 @@ DISK_BYTES = 1024**3
 _A_TAG = "a text of 1 to 200 characters"
 
 
+def _is_tag(tag: object) -> bool:
+    return isinstance(tag, str) and 0 < len(tag) <= 200 and is_text(tag)
+
+
 def check_tags(tags: object, name: str) -> tuple[str, ...]:
     """Return `tags` if they are a tuple of a few short non-empty texts. Raises ConfigurationError otherwise."""
-    if (
-        isinstance(tags, tuple)
-        and len(tags) <= MAX_TAGS
-        and all(isinstance(tag, str) and 0 < len(tag) <= 200 for tag in tags)
-    ):
+    if isinstance(tags, tuple) and len(tags) <= MAX_TAGS and all(map(_is_tag, tags)):
         return tags
     raise refused(name, tags, f"a tuple of at most {MAX_TAGS} texts of 1 to 200 characters")
 
 
 def check_tag(tag: str | None, name: str) -> None:
     """Raise ConfigurationError unless `tag` is one that an entry can have, or None for every entry."""
-    if tag is not None and (not isinstance(tag, str) or not 0 < len(tag) <= 200):
+    if tag is not None and not _is_tag(tag):
         raise refused(name, tag, f"{_A_TAG}; leave it out for every entry")
+
+
+def _text(value: str) -> str:
+    if not is_text(value):
+        raise ValueError("half a character")
+    return value
 
 
 def _tags(value: object) -> tuple[str, ...]:
@@ -60,7 +66,7 @@ class Cache(Option):
     sampled: Switch = Field(
         default=False, description="also cache calls that ask for variety (temperature above 0 or n above 1)"
     )
-    tenant: Annotated[str, Accepts("text that names the tenant")] = Field(
+    tenant: Annotated[str, AfterValidator(_text), Accepts("text that names the tenant")] = Field(
         default="",
         description="separates entries of one API key, such as one customer of yours from another; needed where the "
         "credential is a token that is renewed",
@@ -101,6 +107,14 @@ class Cache(Option):
     )
 
     @model_validator(mode="after")
+    def _serves_something(self) -> Self:
+        if self.ttl is not None and not seconds(self.ttl, "Cache(ttl)"):
+            raise ConfigurationError(
+                "Cache(ttl=0) would serve nothing: give a while, None for no limit, or cache=None"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _variants_need_variety(self) -> Self:
         if self.variants > 1 and not self.sampled:
             raise ConfigurationError(
@@ -113,9 +127,9 @@ def cache_option(value: str | Cache | None) -> Cache | None:
     """Read the `cache=` argument of wrap(): None, "memory", "disk" or a Cache."""
     if value is None or isinstance(value, Cache):
         return value
-    if value == "memory":
+    if isinstance(value, str) and value == "memory":
         return Cache("memory")
-    if value == "disk":
+    if isinstance(value, str) and value == "disk":
         return Cache("disk", max_bytes=DISK_BYTES)
     meant = nearest(value, ("memory", "disk"))
     raise refused(

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field, InstanceOf
 
 from promptguard.core.mistakes import takes
-from promptguard.core.options.accepting import Accepts, Calls, Model, Share, Usd
+from promptguard.core.options.accepting import MOST, Accepts, Calls, Model, Share, Usd
 from promptguard.core.options.base import Option
 from promptguard.core.options.durations import Duration
 from promptguard.errors import ConfigurationError
@@ -123,7 +123,7 @@ class Replay(Option):
         description='how long until a stored request is asked again: seconds, or "15m", "6h", "1d"',
     )
     reservoir: Annotated[
-        int, Field(ge=1), Accepts("a whole number of stored requests a group, at least 1")
+        int, Field(ge=1, le=MOST), Accepts("a whole number of stored requests a group, at least 1")
     ] = Field(default=500, description="stored requests a group, at most; the oldest give way")
     budget: OwnBudget | None = Field(
         default=None, description="the hard cap of replays; None: replays spend from the shadow's budget"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from typing import ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -84,6 +85,33 @@ class Option(BaseModel):
     def __str__(self) -> str:
         """Return it as it would be written."""
         return repr(self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: whoever was given it relies on it. Raises ConfigurationError."""
+        self._refuse_change(name)
+
+    def __delattr__(self, name: str) -> None:
+        """Refuse, as `__setattr__`."""
+        self._refuse_change(name)
+
+    def _refuse_change(self, name: str) -> None:
+        known = list(type(self).model_fields)
+        if name not in known:
+            raise unknown(type(self).__name__, name, known, self.SYNONYMS)
+        raise ConfigurationError(
+            f"{type(self).__name__}.{name} is frozen: make another, {type(self).__name__}({name}=..., ...)"
+        )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Return a copy with other values, checked as all are. Raises ConfigurationError."""
+        return type(self)(
+            **{name: getattr(self, name) for name in type(self).model_fields} | dict(update or {})
+        )
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """Return an option of `values`, checked as all are. Raises ConfigurationError."""
+        return cls(**values)
 
     def __copy__(self) -> Self:
         """Return itself: it cannot change."""

@@ -13,6 +13,8 @@ from promptguard.core.options.accepting import Accepts
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _LIKE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\.?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST = 1e10
+"""Seconds; three centuries."""
 _WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hr": "h", "hour": "h", "day": "d"}
 _WEEK = {"w", "week"}
 ACCEPTED = 'seconds, or text such as "90s", "15m", "6h", "1d"'
@@ -23,12 +25,13 @@ def seconds(value: float | str, name: str) -> float:
 
     Raises ConfigurationError, which calls it `name`, for what is no duration.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST:
         return float(value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    length = None if found is None else float(found[1]) * _SECONDS[found[2]]
+    if length is None or length > LONGEST:
         raise refused(name, value, ACCEPTED, meant=_meant(value))
-    return float(found[1]) * _SECONDS[found[2]]
+    return length
 
 
 def _meant(value: object) -> str | None:

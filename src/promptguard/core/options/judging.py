@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator
 
 from promptguard.core.mistakes import listed, nearest, refused, shown, takes
-from promptguard.core.options.accepting import Accepts, Model, Switch
+from promptguard.core.options.accepting import MOST, Accepts, Model, Switch
 from promptguard.core.options.alerting import Channel, Channels
 from promptguard.core.options.base import Option
 from promptguard.core.streams import SELF_TESTS, STREAMS
@@ -32,6 +34,10 @@ def _split(value: object) -> dict[str, float]:
             raise ConfigurationError(
                 f"Drift(split={{{name!r}: {shown(part)}}}) must be a share between 0 and 1"
             )
+        if 0.0 < part < LEAST:
+            raise ConfigurationError(
+                f"Drift(split={{{name!r}: {shown(part)}}}) is so little that no change could be found: give more, or 0"
+            )
     if sum(value.values()) > 1 + 1e-9:
         raise ConfigurationError(
             f"Drift(split=...) must be shares of alpha that add up to at most 1, not {sum(value.values()):g}"
@@ -44,6 +50,8 @@ Split = Annotated[
     PlainValidator(_split),
     Accepts('shares of alpha by stream, such as {"candidate": 0.5, "replay": 0.5}'),
 ]
+LEAST = 1e-9
+"""Of alpha and its shares: with less, not even a change of every answer would alarm within a reasonable time."""
 Open = Annotated[
     float, Field(gt=0.0, lt=1.0), Accepts("a number between 0 and 1, both excluded, such as 0.01")
 ]
@@ -56,14 +64,16 @@ class Drift(Option):
         "threshold": "alpha", "significance": "alpha", "p": "alpha", "window": "horizon", "groups": "max_groups",
     }  # fmt: skip
 
-    alpha: Open = Field(
-        default=0.01, description="the bound on the probability of a false alarm, above 0 and below 1"
-    )
+    alpha: Annotated[
+        float,
+        Field(ge=LEAST, lt=1.0),
+        Accepts(f"a number between {LEAST:g} and 1 (excluded), such as 0.01"),
+    ] = Field(default=0.01, description="the bound on the probability of a false alarm, above 0 and below 1")
     mode: Literal["gate", "monitor"] = Field(
         default="monitor",
         description='"monitor" watches without end and begins anew after a reset; "gate" judges once, and alpha bounds all',
     )
-    horizon: Annotated[int, Field(ge=1), Accepts("a whole number of pairs, at least 1")] = Field(
+    horizon: Annotated[int, Field(ge=1, le=MOST), Accepts("a whole number of pairs, at least 1")] = Field(
         default=1000, description="pairs of a stream within which alpha holds, with mode monitor"
     )
     split: Split = Field(
@@ -125,6 +135,15 @@ _BY_NAME = {
 }
 
 
+def _yields(function: object) -> bool:
+    """Whether calling `function`, or its `__call__`, only makes a generator."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    own = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked for
+    called = [function, own]
+    return any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in called)
+
+
 def check_action(action: object) -> None:
     """Raise ConfigurationError unless `action` is something that can be done about an alarm.
 
@@ -144,6 +163,11 @@ def check_action(action: object) -> None:
     if not callable(action) or isinstance(action, type):
         meant = _BY_NAME.get(action.lower()) if isinstance(action, str) else None
         raise refused("on_drift", action, _ACTIONS, meant=meant)
+    if _yields(action):
+        raise ConfigurationError(
+            f"on_drift={shown(action)} is a generator function, and calling one runs nothing of it: give a function that "
+            "returns, without `yield`"
+        )
     if not takes(action, 1):
         raise ConfigurationError(
             f"on_drift={shown(action)} cannot be called with one argument: it is given the Alarm, as in "
