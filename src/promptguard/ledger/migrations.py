@@ -6,9 +6,9 @@ A ledger is made by the same way: `metadata.create_all` gives today's shape, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, ColumnElement, Connection, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
@@ -96,6 +96,35 @@ def other_shape(connection: Connection) -> str | None:
                 return f"the column {column.name!r} of the table {table.name!r} is missing or another"
     _version(connection)
     return None
+
+
+_READ_WHOLE = (
+    "meta", "occurrence", "verdict", "verdict_group", "tally", "counter", "spend", "budget", "sighting", "identity",
+)  # fmt: skip
+"""Tables that readers read from end to end: looking at their types costs less than that."""
+_NUMBERS = ("integer", "real")
+
+
+def other_types(connection: Connection) -> str | None:
+    """Say which column holds what no version of ours writes there; None where all is as it should be.
+
+    SQLite takes any value in any column, so another program, or a damaged page, may leave a text where a number belongs.
+    """
+    for name in _READ_WHOLE:
+        table = schema.metadata.tables[name]
+        wrong = [_wrong_type(column) for column in table.columns]
+        found = connection.execute(select(*(func.max(each) for each in wrong))).one()
+        column = next((column for column, is_wrong in zip(table.columns, found, strict=True) if is_wrong), None)
+        if column is not None:
+            return f"the column {column.name!r} of the table {name!r} holds what does not belong there"
+    return None
+
+
+def _wrong_type(column: Column[Any]) -> ColumnElement[bool]:
+    """Return whether a row's value is of another type than the column's."""
+    kinds = {str: ("text",), bytes: ("blob",), float: _NUMBERS, int: ("integer",)}[column.type.python_type]
+    allowed = (*kinds, "null") if column.nullable else kinds
+    return func.typeof(column).not_in(allowed)
 
 
 def _version(connection: Connection) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from promptguard.directories import expanded
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
-from promptguard.ledger.migrations import migrate, other_shape
+from promptguard.ledger.migrations import migrate, other_shape, other_types
 from promptguard.ledger.place import FILE_NAME
 from promptguard.ledger.trouble import Trouble, kind_of, of_error, trouble
 from promptguard.lifetime import forks
@@ -144,7 +144,7 @@ def _version(connection: Connection, path: Path) -> int:
     if version is None:
         raise InputFileError(_told(trouble(path, "foreign")))
     if int(version) == schema.SCHEMA_VERSION:
-        wrong = other_shape(connection)
+        wrong = other_shape(connection) or other_types(connection)
         if wrong is not None:
             raise InputFileError(_told(trouble(path, "damaged", wrong)))
     if int(version) > schema.SCHEMA_VERSION:
