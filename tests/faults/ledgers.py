@@ -129,6 +129,11 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "stream not UTF-8": lambda path: _executed(path, f"UPDATE verdict SET stream = {NOT_TEXT}"),
     "kind not UTF-8": lambda path: _executed(path, f"UPDATE occurrence SET kind = {NOT_TEXT}"),
     "epoch a word": lambda path: _loosened(path, "verdict", "epoch", "'many'"),
+    "day a blob": lambda path: _loosened(path, "spend", "day", "x'00ff'"),
+    "calls a word": lambda path: _loosened(path, "spend", "calls", "'many'"),
+    "USD a word": lambda path: _loosened(path, "spend", "usd", "'much'"),
+    "sum a blob": lambda path: _loosened(path, "tally", "outcome", "x'00ff'"),
+    "counter NULL": lambda path: _loosened(path, "counter", "value", "NULL"),
     "version a word": lambda path: _executed(
         path, "UPDATE meta SET value = x'ff' WHERE name = 'schema_version'"
     ),

@@ -114,7 +114,9 @@ def other_types(connection: Connection) -> str | None:
         table = schema.metadata.tables[name]
         wrong = [_wrong_type(column) for column in table.columns]
         found = connection.execute(select(*(func.max(each) for each in wrong))).one()
-        column = next((column for column, is_wrong in zip(table.columns, found, strict=True) if is_wrong), None)
+        column = next(
+            (column for column, is_wrong in zip(table.columns, found, strict=True) if is_wrong), None
+        )
         if column is not None:
             return f"the column {column.name!r} of the table {name!r} holds what does not belong there"
     return None
