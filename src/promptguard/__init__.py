@@ -17,6 +17,7 @@ _HOMES = {
     "is_wrapped": "promptguard.wrapping",
     "flush": "promptguard.wrapping",
     "acknowledge": "promptguard.alarms",
+    "undo": "promptguard.alarms",
     "bypass": "promptguard.blocks",
     "cache_status": "promptguard.deliveries",
     "cache_tags": "promptguard.blocks",
@@ -31,6 +32,7 @@ _HOMES = {
     "Replay": "promptguard.core.options",
     "Drift": "promptguard.core.options",
     "Cache": "promptguard.core.options",
+    "BypassCache": "promptguard.core.options",
     "Warn": "promptguard.core.options",
     "Raise": "promptguard.core.options",
     "Route": "promptguard.core.options",
@@ -50,6 +52,7 @@ __all__ = [
     "Alertmanager",
     "Apprise",
     "Budget",
+    "BypassCache",
     "Cache",
     "ConfigurationError",
     "Drift",
@@ -76,18 +79,20 @@ __all__ = [
     "guard",
     "is_wrapped",
     "prompts",
+    "undo",
     "unwrap",
     "verdicts",
     "wrap",
 ]
 
 if TYPE_CHECKING:
-    from promptguard.alarms import acknowledge, verdicts
+    from promptguard.alarms import acknowledge, undo, verdicts
     from promptguard.blocks import bypass, cache_tags, cluster, group
     from promptguard.core.options import (
         Alertmanager,
         Apprise,
         Budget,
+        BypassCache,
         Cache,
         Drift,
         Price,

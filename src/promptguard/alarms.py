@@ -1,9 +1,10 @@
-"""Verdicts and alarms of a ledger, for programs: reading them, and saying that they are known."""
+"""Verdicts and alarms of a ledger, for programs: reading them, saying that they are known, taking actions back."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from promptguard.errors import ConfigurationError, InputFileError
 from promptguard.settings import NOT_GIVEN, NotGiven, current
 
 if TYPE_CHECKING:
+    from promptguard.core.actions import Done
     from promptguard.drift import Verdict
 
 
@@ -25,12 +27,13 @@ def acknowledge(
     *,
     stream: str | None = None,
     clock: Callable[[], float] = time.time,
+    by: str = "",
 ) -> list[tuple[str, str]]:
     """Say that alarms are known: routes end, `Raise` stops raising, and a new epoch with its own alpha begins.
 
     Parameters: `ledger` is the directory (as in settings, where it is not given); `group` and `stream` name one alarm, None
-    means all; `clock` gives seconds since the Unix epoch, for tests. Every process that shares the ledger follows within
-    seconds. Returns the (stream, group) pairs acknowledged; the group of a self-test is "".
+    means all; `clock` gives seconds since the Unix epoch, for tests; `by` says who does it, and is kept. Every process that
+    shares the ledger follows within seconds. Returns the (stream, group) acknowledged; the group of a self-test is "".
 
     Raises ConfigurationError when an argument is wrong, when there is no ledger (an InputFileError as well) or when no such
     alarm stands; InputFileError when the ledger cannot be read or written.
@@ -61,12 +64,62 @@ def acknowledge(
     opened = Ledger(ledger)
     try:
         for name, whose in found:
-            opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail={})
+            opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail=_by(by))
     except LedgerUnavailable as error:
         raise InputFileError(str(error)) from error
     finally:
         opened.close()
     return found
+
+
+@checked_call
+def undo(
+    ledger: str | Path | NotGiven = NOT_GIVEN,
+    action: int = 0,
+    *,
+    clock: Callable[[], float] = time.time,
+    by: str = "",
+) -> Done:
+    """Take one action back and leave the alarm standing: a route ends, calls no longer raise, the cache is asked again.
+
+    It is not done again until the alarm is acknowledged. Parameters: `ledger` is the directory (as in settings, where it is
+    not given); `action` is its number, as `promptguard status` tells it; `clock` gives seconds since the Unix epoch, for
+    tests; `by` says who does it, and is kept. Every process that shares the ledger follows within seconds. Returns the
+    action, ended.
+
+    Raises ConfigurationError when there is no ledger (an InputFileError as well), no such action, or it has ended already;
+    InputFileError when the ledger cannot be read or written.
+    """
+    from promptguard.core.actions import UNDO
+    from promptguard.ledger.store import Ledger
+    from promptguard.ledger.trouble import LedgerUnavailable
+    from promptguard.report.alerts import done_in
+
+    ledger = _ledger(ledger)
+    if isinstance(action, bool) or not isinstance(action, int):
+        raise refused("undo(action)", action, "the number of an action, as promptguard status tells it")
+    done = done_in(ledger).found.get(action)
+    if done is None:
+        raise ConfigurationError(f"{ledger}: there is no action {action}; see promptguard status")
+    if done.ended or done.dry_run:
+        why = f"was {done.ended} already" if done.ended else "was a dry run: nothing was done"
+        raise ConfigurationError(f"{ledger}: action {action} {why}")
+    at = clock()
+    opened = Ledger(ledger)
+    try:
+        detail = {"action": action, "asked": done.asked, **_by(by)}
+        opened.note(
+            at=at, call=0, kind=f"{UNDO}{done.kind}", stream=done.stream, group=done.group, detail=detail
+        )
+    except LedgerUnavailable as error:
+        raise InputFileError(str(error)) from error
+    finally:
+        opened.close()
+    return replace(done, ended="undone", ended_at=at)
+
+
+def _by(who: str) -> dict[str, object]:
+    return {"by": who[:100]} if who else {}
 
 
 @checked_call

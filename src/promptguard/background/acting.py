@@ -1,4 +1,6 @@
-"""What a verdict changes: routes, cache epochs, warnings. Kept in the ledger, so that every process acts alike.
+"""What a verdict changes: routes, cache epochs, whether the cache is asked, warnings.
+
+Kept in the ledger, so that every process acts alike.
 
 A warning is logged whatever `on_drift` is; functions of the user's are `delivery`'s.
 """
@@ -12,8 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from promptguard.background.delivery import Delivery, undo
+from promptguard.core.actions import DRY_RUN, Actions
 from promptguard.core.epochs import Epochs
-from promptguard.core.options import Action, Option, Raise, Route
+from promptguard.core.options import Action, BypassCache, Option, Raise, Route
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
 
@@ -42,6 +45,8 @@ class Acting:
         self._last_noted = 0
         self._identity = b""
         self.epochs = Epochs()
+        self.actions = Actions()
+        """what was done, and what of it holds"""
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
 
@@ -74,9 +79,10 @@ class Acting:
     def _begin(self) -> None:
         """Begin with an empty history: this is another file than the one that was read before."""
         self._identity, self._last_noted = self._ledger.identity, 0
-        self.epochs, self.alarmed = Epochs(), set()
+        self.epochs, self.alarmed, self.actions = Epochs(), set(), Actions()
         self._delivery.begin()
         self._state.routes, self._state.epochs, self._state.raising = {}, {}, {}
+        self._state.bypassing = frozenset()
 
     def alarm(self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any]) -> None:
         """Note an alarm and act on it; a warning is logged whatever else is done. Returns without calling the user."""
@@ -90,16 +96,34 @@ class Acting:
                 asked, group, stream, summary["pairs"], summary["log10_evidence"], undo(group, self._ledger),
             )  # fmt: skip
         for action in self._actions:
-            if isinstance(action, Route) and self._state.route(group, asked) is None and action.to != asked:
-                detail = {"asked": asked, "to": action.to}
-                self._ledger.note(at=at, call=call, kind="route", stream=stream, group=group, detail=detail)
-            elif isinstance(action, Raise):
-                message = (
-                    f"{group}: the model behind {asked!r} changed ({stream} stream, {summary['pairs']} pairs)"
-                )
-                detail = {"asked": asked, "message": message}
-                self._ledger.note(at=at, call=call, kind="raise", stream=stream, group=group, detail=detail)
+            self._act(
+                action, at=at, call=call, stream=stream, group=group, asked=asked, pairs=summary["pairs"]
+            )
         self.catch_up()
+
+    def _act(
+        self, action: Action, *, at: float, call: int, stream: str, group: str, asked: str, pairs: int
+    ) -> None:
+        """Note one action, unless it is done already, or was and somebody has taken it back."""
+        detail: dict[str, Any] = {"asked": asked}
+        dry_run = False
+        if isinstance(action, Route) and action.to != asked:
+            kind, dry_run = "route", action.dry_run
+            detail["to"] = action.to
+        elif isinstance(action, BypassCache):
+            kind, dry_run = "bypass", action.dry_run
+        elif isinstance(action, Raise):
+            kind = "raise"
+            detail["message"] = (
+                f"{group}: the model behind {asked!r} changed ({stream} stream, {pairs} pairs)"
+            )
+        else:
+            return
+        if self.actions.stands(kind, group, asked, dry_run=dry_run):
+            return
+        if dry_run:
+            kind, detail = DRY_RUN, {"action": kind, **detail}
+        self._ledger.note(at=at, call=call, kind=kind, stream=stream, group=group, detail=detail)
 
     def _apply(self, noted: dict[str, Any]) -> None:
         self.epochs.apply(noted)
@@ -112,10 +136,8 @@ class Acting:
             state.epochs = {**state.epochs, place: state.epochs.get(place, 0) + 1}
         elif noted["kind"] == "delivered":
             self._delivery.forget(detail["alarm"])
-        elif noted["kind"] == "route":
-            state.routes = {**state.routes, (group, detail["asked"]): detail["to"]}
-        elif noted["kind"] == "raise":
-            state.raising = {**state.raising, group: detail["message"]}
-        elif noted["kind"] == "acknowledge":
-            state.routes = {place: to for place, to in state.routes.items() if place[0] != group}
-            state.raising = {name: said for name, said in state.raising.items() if name != group}
+        elif self.actions.apply(noted) is not None or noted["kind"] == "acknowledge":
+            held = self.actions.in_force
+            state.routes = {(done.group, done.asked): done.to for done in held if done.kind == "route"}
+            state.raising = {done.group: done.message for done in held if done.kind == "raise"}
+            state.bypassing = frozenset((done.group, done.asked) for done in held if done.kind == "bypass")

@@ -31,6 +31,7 @@ COMMANDS = (
     "plan",
     "cache",
     "acknowledge",
+    "undo",
     "alerts",
     "dashboards",
     "config",

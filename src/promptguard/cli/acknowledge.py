@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from promptguard.cli.place import OPTION, complete_group, complete_stream, ledger_or_setting
+from promptguard.cli.place import OPTION, complete_group, complete_stream, ledger_or_setting, who
 from promptguard.errors import ConfigurationError
 
 SHORT = "say that an alarm is known, and watch anew"
@@ -40,7 +40,7 @@ def run(
 
     if (group is None) != every:
         raise ConfigurationError("name one GROUP, or give --all for every alarm of the ledger")
-    found = acknowledge(ledger_or_setting(ledger), group, stream=stream)
+    found = acknowledge(ledger_or_setting(ledger), group, stream=stream, by=who())
     if as_json:
         json.dump([{"stream": name, "group": whose} for name, whose in found], sys.stdout, indent=2)
         sys.stdout.write("\n")

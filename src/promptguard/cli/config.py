@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,5 +63,14 @@ def _text(row: Setting) -> str:
     if row.value is None:
         return "none"
     if row.name == "on_drift" and isinstance(row.value, list):
-        return ", ".join(":".join(each.values()) for each in row.value) or "nothing but the log"
+        return ", ".join(map(_action, row.value)) or "nothing but the log"
     return row.value if isinstance(row.value, str) else json.dumps(row.value)
+
+
+def _action(told: dict[str, Any]) -> str:
+    """Return an action as the variable has it."""
+    if told["do"] == "route":
+        return f"{'dry:' if told['dry_run'] else ''}route:{told['to']}"
+    if told["do"] == "bypasscache":
+        return "bypass" if told["dry_run"] else "bypass:live"
+    return str(told["do"])

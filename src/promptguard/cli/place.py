@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+
 import typer
 
 from promptguard.core.streams import STREAMS
@@ -35,3 +37,11 @@ def complete_group(context: typer.Context, incomplete: str) -> list[str]:
 def complete_stream(incomplete: str) -> list[str]:
     """Return the streams that begin so, for the shell's tab key."""
     return [stream for stream in STREAMS if stream.startswith(incomplete)]
+
+
+def who() -> str:
+    """Return who runs the command, by the system's name; "" where it has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from promptguard.errors import ConfigurationError
 from promptguard.verdict.words import utc
 
 if TYPE_CHECKING:
+    from promptguard.core.actions import Actions
     from promptguard.core.identity import IdentityFact
     from promptguard.report.model import Report, StreamReport
 
@@ -95,6 +96,7 @@ def summary(report: Report, now: float) -> dict[str, Any]:
         "status": report.status,
         "rows": [_row(row, now) for row in rows],
         "done": _done(report),
+        "actions": _actions(report),
         "today": {"calls": spent.calls if spent else 0, "usd": spent.usd if spent else 0.0},
         "total_usd": sum(day.usd for day in report.days),
         "false_alarms_per_year": report.false_alarms_per_year,
@@ -136,15 +138,36 @@ def _row(row: StreamReport, now: float) -> dict[str, Any]:
     }
 
 
-def _done(report: Report) -> list[str]:
-    """Return what was done about alarms, one line an action."""
-    lines = []
+def _actions(report: Report) -> list[dict[str, Any]]:
+    """Return what was done about alarms, and whether it holds now."""
+    return [
+        {
+            **asdict(done),
+            "at": utc(done.at),
+            "ended_at": None if done.ended_at is None else utc(done.ended_at),
+            "in_force": done.in_force,
+            "sentence": done.sentence(),
+        }
+        for done in _folded(report).found.values()
+    ]
+
+
+def _folded(report: Report) -> Actions:
+    from promptguard.core.actions import Actions
+
+    found = Actions()
     for noted in report.actions:
-        place = f"{noted.group}, {utc(noted.at)}"
-        if noted.kind == "route":
-            lines.append(f"{place}: calls for {noted.detail['asked']} go to {noted.detail['to']} since then")
-        elif noted.kind == "raise":
-            lines.append(f"{place}: calls raise since then ({noted.detail['message']})")
-    if report.status == "drift" and not lines:
+        found.apply({each.name: getattr(noted, each.name) for each in fields(noted)})
+    return found
+
+
+def _done(report: Report) -> list[str]:
+    """Return what holds now of what was done about alarms, one line an action; dry runs of alarms that stand as well."""
+    lines = []
+    for done in _folded(report).found.values():
+        if not done.ended:
+            back = f"; taken back by: promptguard undo {done.id}" if done.in_force else ""
+            lines.append(f"{done.group}, {utc(done.at)}: {done.sentence()} since then{back}")
+    if report.status == "drift" and not any("dry run" not in line for line in lines):
         lines.append("nothing was done but to warn: calls still go to the same model")
     return lines

@@ -11,6 +11,10 @@ from typing import Any, Final
 
 KINDS: Final = ("route", "raise", "bypass")
 """Occurrences that are actions; each is taken back by its number."""
+DRY_RUN: Final = "dry_run"
+"""An occurrence that says what an action would have been: older versions, which do not know it, do nothing."""
+UNDO: Final = "undo_"
+"""Before an action's kind: an occurrence that takes it back, `detail["action"]` being its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Done:
     group: str
     asked: str
     to: str = ""
+    message: str = ""
     dry_run: bool = False
     ended: str = ""
     ended_at: float | None = None
@@ -45,14 +50,14 @@ class Done:
 
     def sentence(self) -> str:
         """Return what was done, or would have been."""
-        did = {
-            "route": f"calls for {self.asked} go to {self.to}",
-            "raise": "calls raise DriftDetected",
-            "bypass": f"calls for {self.asked} pass the cache by",
-        }.get(self.kind, self.kind)
+        what = {
+            "route": (f"calls for {self.asked}", "go", f"to {self.to}"),
+            "raise": ("calls", "raise", "DriftDetected"),
+            "bypass": (f"calls for {self.asked}", "pass", "the cache by"),
+        }.get(self.kind, (self.kind, "", ""))
         if self.dry_run:
-            return f"dry run, nothing was done: {did.replace(' go ', ' would go ').replace(' pass ', ' would pass ')}"
-        return did
+            return "dry run, nothing was done: " + " ".join((what[0], "would", *what[1:]))
+        return " ".join(what)
 
 
 @dataclass(slots=True)
@@ -66,14 +71,15 @@ class Actions:
     def apply(self, noted: Mapping[str, Any]) -> Done | None:
         """Take one row; returns the action that began or ended with it, where it is one alone."""
         kind, detail = noted["kind"], noted["detail"]
-        if kind in KINDS:
+        if kind in KINDS or kind == DRY_RUN:
             done = Done(
-                noted["id"], kind, noted["at"], noted["stream"], noted["group"], str(detail.get("asked", "")),
-                str(detail.get("to", "")), bool(detail.get("dry_run")),
+                noted["id"], str(detail.get("action", "")) if kind == DRY_RUN else kind, noted["at"], noted["stream"],
+                noted["group"], str(detail.get("asked", "")), str(detail.get("to", "")), str(detail.get("message", "")),
+                kind == DRY_RUN,
             )  # fmt: skip
             self.found[done.id] = done
             return done
-        if kind == "undo":
+        if kind.startswith(UNDO):
             return self._undo(detail.get("action"), noted["at"])
         if kind == "acknowledge":
             self._acknowledge(noted["group"], noted["at"])
@@ -92,6 +98,12 @@ class Actions:
             if done.group == group and not done.ended:
                 self.found[done.id] = replace(done, ended="acknowledged", ended_at=at)
         self.undone = {place for place in self.undone if place[1] != group}
+
+    def stands(self, kind: str, group: str, asked: str, *, dry_run: bool) -> bool:
+        """Whether something is done already, or its dry run was told; what was taken back counts as done."""
+        place = (kind, group, asked)
+        told = (done for done in self.found.values() if done.place == place and not done.ended)
+        return place in self.undone or any(done.dry_run is dry_run for done in told)
 
     @property
     def in_force(self) -> tuple[Done, ...]:

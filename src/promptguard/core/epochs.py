@@ -37,11 +37,15 @@ class Epochs:
         return epoch <= self._closed.get(place, 0)
 
     def apply(self, noted: Mapping[str, object]) -> None:
-        """Take one alarm, route or acknowledgement; anything else begins nothing."""
+        """Take one alarm, route, its undoing or acknowledgement; anything else begins nothing."""
         stream, group = str(noted["stream"]), str(noted["group"])
         if noted["kind"] == "route":
             self._routes.add(group)
             self.routed.add((group, self._begin("candidate", group)))
+        elif noted["kind"] == "undo_route":
+            if group in self._routes:
+                self._routes.discard(group)
+                self._begin("candidate", group)  # the application's answers are the alias's again
         elif noted["kind"] == "acknowledge":
             self._close(stream, group)
             if group in self._routes and stream not in SELF_TESTS:

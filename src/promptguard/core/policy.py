@@ -52,6 +52,8 @@ class State:
     """(group, model asked) → verdict epoch; cached answers of an older epoch are not served"""
     raising: Mapping[str, str] = field(default_factory=dict)
     """group → what DriftDetected says on its next call"""
+    bypassing: frozenset[tuple[str, str]] = frozenset()
+    """(group, model asked) whose calls are not answered from the cache"""
 
     def route(self, group: str, model: str) -> str | None:
         """Return the model to ask instead, or None."""

@@ -18,6 +18,7 @@ from typing import Protocol
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from promptguard.core.actions import KINDS
 from promptguard.core.streams import SELF_TESTS
 from promptguard.dashboard import charts, words
 from promptguard.dashboard.charts.evidence import numbered
@@ -172,8 +173,10 @@ def _steps(case: OpenCase) -> tuple[Step, ...]:
 
 def take_back(event: Event, ledger: str) -> str:
     """Return the shell command that takes an event back, or "" where nothing is to be taken back."""
-    if not event.holds or event.kind not in {"alarm", "route", "raise"}:
+    if not event.holds or event.kind not in {"alarm", *KINDS}:
         return ""
+    if event.kind in KINDS:
+        return f"promptguard undo {event.id} --ledger {shlex.quote(ledger)}"
     which = "--all" if event.stream in SELF_TESTS else shlex.quote(event.group)
     return f"promptguard acknowledge {which} --stream {event.stream} --ledger {shlex.quote(ledger)}"
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from promptguard.core.actions import DRY_RUN, KINDS, UNDO
+from promptguard.core.actions import Actions as Folded
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import NEEDED, stored_object
@@ -46,6 +48,7 @@ class Route:
     asked: str
     to: str
     at: float
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def events_of(connection: Connection, *, group: str | None = None, most: int = M
     found: list[Event] = []
     ended: dict[tuple[str, str], float] = {}
     by_group: dict[str, float] = {}
+    undone: dict[int, float] = {}
     for row in rows:  # the newest first: what comes later has ended what came before
         detail = stored_object(row.detail, *NEEDED.get(row.kind, ()))
         holds: bool | None = None
@@ -87,8 +91,10 @@ def events_of(connection: Connection, *, group: str | None = None, most: int = M
         elif row.kind == "alarm":
             end = ended.get((row.stream, row.group), ended.get((row.stream, "")))
             holds = end is None
-        elif row.kind in {"route", "raise"}:
-            end = by_group.get(row.group)
+        elif row.kind.startswith(UNDO):
+            undone.setdefault(int(detail.get("action", 0)), row.at)
+        elif row.kind in KINDS:
+            end = undone.get(row.id, by_group.get(row.group))
             holds = end is None
         found.append(Event(row.id, row.at, row.kind, row.stream, row.group, detail, holds, end))
     return tuple(found)
@@ -96,17 +102,12 @@ def events_of(connection: Connection, *, group: str | None = None, most: int = M
 
 def routes_in_force(connection: Connection) -> tuple[Route, ...]:
     """Return the routes that nobody has ended, oldest first."""
-    table, found = schema.occurrence, dict[tuple[str, str], Route]()
-    query = select(table.c.at, table.c.kind, table.c.group, table.c.detail)
-    for row in connection.execute(
-        query.where(table.c.kind.in_(("route", "acknowledge"))).order_by(table.c.id)
-    ):
-        if row.kind == "acknowledge":
-            found = {place: route for place, route in found.items() if place[0] != row.group}
-        else:
-            detail = stored_object(row.detail, "asked", "to")
-            found[row.group, detail["asked"]] = Route(row.group, detail["asked"], detail["to"], row.at)
-    return tuple(found.values())
+    table, found = schema.occurrence, Folded()
+    query = select(table).where(table.c.kind.in_(("route", f"{UNDO}route", "acknowledge")))
+    for row in connection.execute(query.order_by(table.c.id)):
+        needed = NEEDED.get(row.kind, ())
+        found.apply({**row._mapping, "detail": stored_object(row.detail, *needed)})
+    return tuple(Route(done.group, done.asked, done.to, done.at, done.id) for done in found.in_force)
 
 
 def plain_power(exponent: float) -> str:
@@ -127,6 +128,21 @@ def event_words(event: Event, power: Callable[[float], str] = plain_power) -> st
         return f"The {event.stream} alarm was acknowledged: routes ended, and its evidence began anew."
     if event.kind == "raise":
         return f"Calls of this prompt raise from here on: {detail['message']}"
+    return _less_often(event)
+
+
+def _less_often(event: Event) -> str:
+    """Return the words of what is done less often."""
+    detail = event.detail
+    if event.kind == "bypass":
+        return f"Calls that ask for {detail.get('asked', 'the model')} are not answered from the cache from here on."
+    if event.kind == DRY_RUN:
+        would = (
+            f"would be sent to {detail['to']}" if "to" in detail else "would not be answered from the cache"
+        )
+        return f"Dry run, nothing was done: calls that ask for {detail.get('asked')} {would}."
+    if event.kind.startswith(UNDO):
+        return f"The {event.kind.removeprefix(UNDO)} was taken back (action {detail.get('action')})."
     known = {name: value for name, value in detail.items() if isinstance(value, str | int | float)}
     more = ", ".join(f"{name} {value}" for name, value in list(known.items())[:4])
     return f"{event.kind.replace('_', ' ').capitalize()}{': ' + more if more else ''}"

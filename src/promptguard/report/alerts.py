@@ -58,7 +58,7 @@ class ChannelRow:
     last_at: float
 
 
-def read_actions(ledger: str | Path) -> Actions:
+def done_in(ledger: str | Path) -> Actions:
     """Return every action, and what of them holds now. Raises InputFileError when there is no ledger."""
     with reading(ledger) as connection:
         return actions_of(connection)

@@ -166,7 +166,7 @@ def noted_epochs(connection: Connection) -> Epochs:
     """Return which epochs were routed and which alarms acknowledged, from what the ledger noted."""
     table, found = schema.occurrence, Epochs()
     query = select(table.c.kind, table.c.stream, table.c.group)
-    query = query.where(table.c.kind.in_(("route", "acknowledge"))).order_by(table.c.id)
+    query = query.where(table.c.kind.in_(("route", "undo_route", "acknowledge"))).order_by(table.c.id)
     for row in connection.execute(query):
         found.apply({"kind": row.kind, "stream": row.stream, "group": row.group})
     return found

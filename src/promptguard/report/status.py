@@ -8,13 +8,15 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from promptguard.core.actions import Done
 from promptguard.core.identity import IdentityFact
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
+from promptguard.report.alerts import actions_of
 from promptguard.report.memory import Memory
-from promptguard.report.model import Noted, PassedBy
+from promptguard.report.model import PassedBy
 from promptguard.report.overview import Overview, read_overview
-from promptguard.report.read import actions, false_alarms
+from promptguard.report.read import false_alarms
 from promptguard.report.sums import passed_by
 
 
@@ -24,7 +26,7 @@ class Situation:
 
     Attributes:
         overview: where every prompt stands
-        refusals: calls that raise since an alarm nobody has acknowledged, as noted
+        done: what was done about alarms and has not ended, dry runs included
         passed_by: what was not done with calls and why, the commonest first
         facts: who answered
         total_usd: what background calls have cost in all, in USD
@@ -32,7 +34,7 @@ class Situation:
     """
 
     overview: Overview
-    refusals: tuple[Noted, ...]
+    done: tuple[Done, ...]
     passed_by: tuple[PassedBy, ...]
     facts: tuple[IdentityFact, ...]
     total_usd: float
@@ -50,15 +52,9 @@ def read_situation(
     at = time.time() if now is None else now
     overview = read_overview(ledger, memory=memory, now=at)
     with reading(ledger) as connection:
-        refusals: dict[str, Noted] = {}
-        for noted in actions(connection):
-            if noted.kind == "raise":
-                refusals[noted.group] = noted
-            elif noted.kind == "acknowledge":
-                refusals.pop(noted.group, None)
         return Situation(
             overview=overview,
-            refusals=tuple(refusals.values()),
+            done=tuple(each for each in actions_of(connection).found.values() if not each.ended),
             passed_by=passed_by(connection),
             facts=memory.seen(connection).facts,
             total_usd=float(

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from promptguard.core.fields import FieldEffect
 from promptguard.core.options import (
     Budget,
+    BypassCache,
     Cache,
     Channel,
     Drift,
@@ -31,7 +32,7 @@ from promptguard.settings import reading
 from promptguard.settings.sources import ACTIONS, ALERTS, Written
 from promptguard.settings.values import DEFAULT_LEDGER, Values
 
-StandardAction = Warn | Raise | Route
+StandardAction = Warn | Raise | Route | BypassCache
 _PARTS: Mapping[str, type[Option]] = {"budget": Budget, "price": Price}
 
 

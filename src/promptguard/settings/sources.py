@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from promptguard.core.fields import check_fields
 from promptguard.core.mistakes import listed, nearest, refused
 from promptguard.core.options import (
+    BypassCache,
     Channel,
     Drift,
     Option,
@@ -29,7 +30,10 @@ from promptguard.directories import expanded
 from promptguard.errors import ConfigurationError
 from promptguard.settings.reading import NESTED, Entry
 
-ACTIONS = 'warn, raise, or route:MODEL, such as "route:gpt-4-0314"; several are a list'
+ACTIONS = (
+    'warn, raise, route:MODEL, such as "route:gpt-4-0314", or bypass; several are a list. bypass tells what it would do, '
+    "bypass:live does it; dry:route:MODEL tells what a route would do"
+)
 ALERTS = (
     "webhook, alertmanager, slack or apprise with its address, such as slack:https://... , or a table such as "
     '{slack = "https://...", name = "oncall"}; several are a list, or words with spaces between'
@@ -207,7 +211,15 @@ def _decoded(value: object) -> object:
         return value
 
 
-def _actions(entry: Entry, value: object) -> list[Warn | Raise | Route]:
+_BY_WORD: Mapping[tuple[str, str], Warn | Raise | BypassCache] = {
+    ("warn", ""): Warn(),
+    ("raise", ""): Raise(),
+    ("bypass", ""): BypassCache(),
+    ("bypass", "live"): BypassCache(dry_run=False),
+}
+
+
+def _actions(entry: Entry, value: object) -> list[Warn | Raise | Route | BypassCache]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",")]
     if isinstance(value, Mapping):
@@ -217,17 +229,20 @@ def _actions(entry: Entry, value: object) -> list[Warn | Raise | Route]:
     return [_action(entry, part) for part in value]
 
 
-def _action(entry: Entry, part: object) -> Warn | Raise | Route:
+def _action(entry: Entry, part: object) -> Warn | Raise | Route | BypassCache:
     if isinstance(part, Mapping) and set(part) <= {"route", "to"} and len(part) == 1:
         part = f"route:{next(iter(part.values()))}"
     word, _, model = part.partition(":") if isinstance(part, str) else ("", "", "")
-    if word.strip().lower() == "warn" and not model:
-        return Warn()
-    if word.strip().lower() == "raise" and not model:
-        return Raise()
-    if word.strip().lower() == "route" and model.strip():
-        return Route(model.strip())
-    raise refused(entry.where, part, ACTIONS, meant=nearest(word, ("warn", "raise", "route")))
+    word, model = word.strip().lower(), model.strip()
+    dry, _, dry_model = model.partition(":")
+    if word == "dry" and dry.strip().lower() == "route" and dry_model.strip():
+        return Route(dry_model.strip(), dry_run=True)
+    if word == "route" and model:
+        return Route(model)
+    known = _BY_WORD.get((word, model.lower()))
+    if known is None:
+        raise refused(entry.where, part, ACTIONS, meant=nearest(word, ("warn", "raise", "route", "bypass")))
+    return known
 
 
 def _alerts(entry: Entry) -> tuple[Channel, ...]:

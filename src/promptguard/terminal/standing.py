@@ -123,11 +123,10 @@ def _status(row: Row) -> str:
 def _done(situation: Situation) -> Iterator[str]:
     """Yield what holds now because of alarms, a line each."""
     overview = situation.overview
-    for route in overview.routes:
-        yield f"{route.group}: calls for {route.asked} go to {route.to} since {moment(route.at)}"
-    for noted in situation.refusals:
-        yield f"{noted.group}: calls raise since {moment(noted.at)} ({noted.detail['message']})"
-    if overview.status == "drift" and not (overview.routes or situation.refusals):
+    for done in situation.done:
+        back = f"; promptguard undo {done.id} takes it back" if done.in_force else ""
+        yield f"{done.group}: {done.sentence()} since {moment(done.at)}{back}"
+    if overview.status == "drift" and not any(done.in_force for done in situation.done):
         yield "nothing was done but to warn: calls still go to the same model"
 
 

@@ -121,17 +121,33 @@ class Route(Option):
     SYNONYMS: ClassVar[dict[str, str]] = {"model": "to", "target": "to"}
 
     to: Model = Field(description='the pinned model version that calls go to, such as "gpt-4-0314"')
+    dry_run: Switch = Field(
+        default=False, description="only tell what would be done, where actions are listed"
+    )
 
 
-Action = Warn | Raise | Route | Channel | Callable[[Any], object]
+class BypassCache(Option):
+    """On drift: calls of the changed prompt are not answered from the cache, until the alarm is acknowledged.
+
+    Entries of before the change are not served anyway (`Cache(on_drift=...)`); this asks the model each time.
+    """
+
+    dry_run: Switch = Field(
+        default=True,
+        description="only tell what would be done, where actions are listed; False does it: every call is paid for",
+    )
+
+
+Action = Warn | Raise | Route | BypassCache | Channel | Callable[[Any], object]
 _ACTIONS = (
-    "promptguard.Warn(), promptguard.Raise(), promptguard.Route(to=...), a function of one argument (the Alarm), or a list "
-    "of these"
+    "promptguard.Warn(), promptguard.Raise(), promptguard.Route(to=...), promptguard.BypassCache(), a function of one "
+    "argument (the Alarm), or a list of these"
 )
 _BY_NAME = {
     "warn": "promptguard.Warn()",
     "raise": "promptguard.Raise()",
     "route": "promptguard.Route(to=...)",
+    "bypass": "promptguard.BypassCache()",
 }
 
 
@@ -149,7 +165,7 @@ def check_action(action: object) -> None:
 
     A function takes one argument, the Alarm; coroutine functions are awaited.
     """
-    if isinstance(action, (Warn, Raise, Route)):
+    if isinstance(action, (Warn, Raise, Route, BypassCache)):
         return
     if isinstance(action, type) and issubclass(action, Option):
         needed = "to=..." if action is Route else ""

@@ -1,0 +1,283 @@
+"""What is done about alarms: dry runs, what holds now, taking back, and every process alike."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import promptguard
+from promptguard.cli import main
+from promptguard.core.actions import Actions
+from promptguard.core.epochs import Epochs
+from promptguard.errors import ConfigurationError, DriftDetected
+from promptguard.ledger.store import Ledger
+from promptguard.report.actions import read_actions
+from promptguard.report.alerts import done_in
+from promptguard.settings import current
+from promptguard.testing import FakeProvider
+from tests.cache.replies import until
+
+MODELS = {"gpt-4": lambda _: "```\nno\n```", "gpt-4-0613": lambda _: "yes, it is"}
+SHADOW = promptguard.Shadow(
+    "gpt-4-0613", sample=1.0, repeat=0.0, budget=promptguard.Budget(calls_per_minute=None)
+)
+
+
+@pytest.fixture
+def provider():
+    with FakeProvider(MODELS) as provider:
+        yield provider
+        for client in clients:
+            client.close()
+        clients.clear()
+
+
+clients = []
+
+
+def wrapped(provider, ledger, *actions, **more):
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=provider.url, api_key="k", max_retries=0)
+    clients.append(client)
+    return promptguard.wrap(
+        client, ledger=ledger, shadow=SHADOW, drift=promptguard.Drift(mode="gate"), on_drift=actions, **more
+    )
+
+
+def ask(client, text="hello"):
+    with promptguard.group("triage@3"):
+        return client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": text}])
+
+
+def drift(client, calls=25):
+    for number in range(calls):
+        ask(client, f"question {number}")
+    assert promptguard.flush(30.0)
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, arguments)))
+    return ended.value.code
+
+
+def test_a_route_holds_until_it_is_undone_and_the_alarm_stands(provider, guarded, capsys):
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613"))
+    drift(client)
+    assert ask(client).model == "gpt-4-0613"
+    (route,) = done_in(guarded).in_force
+    assert (route.kind, route.group, route.asked, route.to) == ("route", "triage@3", "gpt-4", "gpt-4-0613")
+    assert run("status", "--ledger", guarded) == 1
+    assert f"promptguard undo {route.id} takes it back" in " ".join(capsys.readouterr().out.split())
+    assert run("undo", route.id, "--ledger", guarded, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ended"] == "undone"
+    until(lambda: ask(client).model == "gpt-4", 20.0)
+    assert not done_in(guarded).in_force
+    assert run("status", "--ledger", guarded, "--json") == 1, "the alarm stands"
+    told = json.loads(capsys.readouterr().out)
+    assert told["done"] == ["nothing was done but to warn: calls still go to the same model"]
+    assert [(each["id"], each["in_force"], each["ended"]) for each in told["actions"]] == [
+        (route.id, False, "undone")
+    ]
+
+
+def test_what_was_undone_is_not_done_again_until_the_alarm_is_acknowledged(provider, guarded):
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613"))
+    drift(client)
+    (route,) = done_in(guarded).in_force
+    promptguard.undo(guarded, route.id)
+    until(lambda: ask(client).model == "gpt-4", 20.0)
+    for number in range(40):  # it drifts still, in the epoch after the route
+        ask(client, f"again {number}")
+    assert promptguard.flush(30.0)
+    assert not done_in(guarded).in_force
+    promptguard.acknowledge(guarded, "triage@3")
+    until(lambda: not [e for e in read_actions(guarded).events if e.kind == "alarm" and e.holds], 20.0)
+    assert promptguard.flush(30.0)
+    for number in range(40):
+        ask(client, f"and again {number}")
+    assert promptguard.flush(30.0)
+    assert [done.kind for done in done_in(guarded).in_force] == ["route"]
+
+
+def test_raise_is_undone(provider, guarded):
+    client = wrapped(provider, guarded, promptguard.Raise())
+    drift(client, 0)
+
+    def calls():
+        for number in range(60):
+            ask(client, f"question {number}")
+            promptguard.flush(30.0)
+
+    with pytest.raises(DriftDetected):
+        calls()
+    (action,) = done_in(guarded).in_force
+    assert promptguard.undo(guarded, action.id).ended == "undone"
+
+    def passes():
+        try:
+            return ask(client).model == "gpt-4"
+        except DriftDetected:
+            return False
+
+    until(passes, 20.0)
+
+
+def test_the_cache_is_passed_by_only_when_it_was_asked_for(provider, guarded):
+    client = wrapped(
+        provider, guarded, promptguard.BypassCache(), cache=promptguard.Cache("memory", on_drift="keep")
+    )
+    ask(client)
+    drift(client)
+    before = len(provider.received)
+    ask(client)
+    assert promptguard.flush(30.0)
+    assert len(provider.received) == before, "a dry run: answered from the cache as before"
+    (dry,) = done_in(guarded).found.values()
+    assert dry.dry_run
+    assert not dry.in_force
+    assert dry.sentence() == "dry run, nothing was done: calls for gpt-4 would pass the cache by"
+    with pytest.raises(ConfigurationError, match="was a dry run"):
+        promptguard.undo(guarded, dry.id)
+
+
+def test_bypass_holds_until_undone(provider, guarded):
+    client = wrapped(
+        provider,
+        guarded,
+        promptguard.BypassCache(dry_run=False),
+        cache=promptguard.Cache("memory", on_drift="keep"),
+    )
+    ask(client)
+    drift(client)
+
+    def asked_upstream():
+        before = len(provider.received)
+        ask(client)
+        return len(provider.received) > before
+
+    assert asked_upstream()
+    (action,) = done_in(guarded).in_force
+    promptguard.undo(guarded, action.id)
+    until(lambda: not asked_upstream(), 20.0)
+
+
+def test_a_dry_route_changes_no_call(provider, guarded, capsys):
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613", dry_run=True))
+    drift(client)
+    assert ask(client).model == "gpt-4"
+    assert run("status", "--ledger", guarded) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "dry run, nothing was done: calls for gpt-4 would go to gpt-4-0613" in told
+    assert "nothing was done but to warn" in told
+    assert not read_actions(guarded).routes
+
+
+CHILD = """
+import sys
+import openai, promptguard
+url, ledger = sys.argv[1:]
+client = promptguard.wrap(
+    openai.OpenAI(base_url=url, api_key="k"), ledger=ledger,
+    shadow=promptguard.Shadow("gpt-4-0613", sample=0.001, repeat=0.0), on_drift=promptguard.Route("gpt-4-0613"),
+)
+for _ in sys.stdin:
+    with promptguard.group("triage@3"):
+        print(client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "hi"}]).model, flush=True)
+"""
+
+
+def test_another_process_follows_a_route_and_its_undoing(provider, guarded):
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613"))
+    other = subprocess.Popen(
+        [sys.executable, "-c", CHILD, provider.url, str(guarded)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def there():
+        other.stdin.write("\n")
+        other.stdin.flush()
+        return other.stdout.readline().strip()
+
+    try:
+        assert there() == "gpt-4"
+        drift(client)
+        until(lambda: there() == "gpt-4-0613", 20.0)
+        (route,) = done_in(guarded).in_force
+        done = subprocess.run(
+            [sys.executable, "-m", "promptguard", "undo", str(route.id), "--ledger", str(guarded)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.startswith("undone: triage@3: calls for gpt-4 go to gpt-4-0613 no more")
+        until(lambda: there() == "gpt-4", 20.0)
+        until(lambda: ask(client).model == "gpt-4", 20.0)
+    finally:
+        other.kill()
+        other.communicate()
+
+
+@pytest.mark.parametrize("number", ["0", "99", "x"])
+def test_an_action_that_is_not_there_is_one_line_and_exit_2(tmp_path, capsys, number):
+    Ledger(tmp_path).open()
+    assert run("undo", number, "--ledger", tmp_path) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_action_is_undone_once_and_by_somebody(tmp_path):
+    ledger = Ledger(tmp_path)
+    detail = {"asked": "a", "to": "b"}
+    ledger.note(at=1.0, call=1, kind="route", stream="candidate", group="g@1", detail=detail)
+    promptguard.undo(tmp_path, 1, by="me", clock=lambda: 2.0)
+    with pytest.raises(ConfigurationError, match="was undone already"):
+        promptguard.undo(tmp_path, 1)
+    newest, route = read_actions(tmp_path).events
+    assert (newest.kind, newest.by, newest.at) == ("undo_route", "me", 2.0)
+    assert (route.holds, route.ended_at) == (False, 2.0)
+    ledger.note(at=3.0, call=1, kind="route", stream="candidate", group="g@1", detail=detail)
+    ledger.note(at=4.0, call=1, kind="acknowledge", stream="candidate", group="g@1", detail={})
+    with pytest.raises(ConfigurationError, match="was acknowledged already"):
+        promptguard.undo(tmp_path, 3)
+
+
+def test_rows_of_strangers_do_not_stop_the_fold():
+    actions, epochs = Actions(), Epochs()
+    for number, (kind, detail) in enumerate(
+        [
+            ("undo_route", {}),
+            ("undo_route", {"action": "x"}),
+            ("undo_x", {"action": 1}),
+            ("dry_run", {}),
+            ("new", {}),
+        ]
+    ):
+        noted = {"id": number, "at": 0.0, "kind": kind, "stream": "candidate", "group": "g", "detail": detail}
+        actions.apply(noted)
+        epochs.apply(noted)
+    assert not actions.in_force
+    assert epochs.of("candidate", "g") == 1, "without a route its undoing begins nothing"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("bypass", promptguard.BypassCache()),
+        ("bypass:live", promptguard.BypassCache(dry_run=False)),
+        ("dry:route:m:1", promptguard.Route("m:1", dry_run=True)),
+        ("route:m:1", promptguard.Route("m:1")),
+    ],
+)
+def test_in_settings(monkeypatch, written, meant):
+    monkeypatch.setenv("PROMPTGUARD_ON_DRIFT", written)
+    assert current().on_drift == (meant,)
+
+
+@pytest.mark.parametrize("written", ["bypas", "bypass:yes", "dry:raise", "dry:route:", "raise:now"])
+def test_wrong_ones_in_settings(monkeypatch, written):
+    monkeypatch.setenv("PROMPTGUARD_ON_DRIFT", written)
+    with pytest.raises(ConfigurationError, match="PROMPTGUARD_ON_DRIFT"):
+        current()
