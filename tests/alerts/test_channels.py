@@ -259,3 +259,24 @@ def test_alerts_list_as_json(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "waits after" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.sdk
+def test_a_client_without_channels_does_not_silence_the_others(guarded):
+    openai = pytest.importorskip("openai")
+    budget = promptguard.Budget(calls_per_minute=None)
+    shadow = promptguard.Shadow("pinned", sample=1.0, repeat=0.0, budget=budget)
+    models = {"m": lambda _: "```\nno\n```", "pinned": lambda _: "yes, it is"}
+    with Receiver() as receiver, FakeProvider(models) as provider:
+        clients = [openai.OpenAI(base_url=provider.url, api_key="k") for _ in range(2)]
+        hook = promptguard.Webhook(receiver.url, allow_private=True)
+        drifts = (promptguard.Drift(mode="gate", alerts=hook), promptguard.Drift(mode="gate"))
+        for client, drift in zip(clients, drifts, strict=True):
+            promptguard.wrap(client, ledger=guarded, shadow=shadow, drift=drift)
+        for number in range(30):
+            messages = [{"role": "user", "content": f"hi {number}"}]
+            clients[1].chat.completions.create(model="m", messages=messages)
+        assert promptguard.flush(30.0)
+        assert len(receiver.got) == 1
+        for client in clients:
+            client.close()

@@ -132,7 +132,8 @@ def _since(alert: Alert) -> str:
         return f"not known; the first alarm rang {clock(alert.opened_at)}"
     first = min(known, key=lambda each: each.since or 0.0)
     low, high = first.since_low, first.since_high
-    between = f" (between {clock(low)} and {clock(high)})" if low is not None and high is not None else ""
+    is_span = low is not None and high is not None and clock(low) != clock(high)
+    between = f" (between {clock(low or 0.0)} and {clock(high or 0.0)})" if is_span else ""
     return f"about {clock(first.since or 0.0)}{between}; the first alarm rang {clock(alert.opened_at)}"
 
 

@@ -83,6 +83,11 @@ class Alerting:
         self._flushes = self._answered = 0
         self._succeeded = False
 
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What alerts are sent through."""
+        return self._channels
+
     def use(self, channels: tuple[Channel, ...]) -> None:
         """Send to these from now on."""
         self._channels = channels

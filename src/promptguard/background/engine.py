@@ -141,7 +141,8 @@ class Background:
             "%s: the settings of the newest wrap() hold for every client of this ledger", self.ledger.path
         )
         self.acting.use(actions)
-        self.alerting.use(_channels(actions))
+        # A client without channels leaves those of the others: who shares a ledger must not be silenced by it.
+        self.alerting.use(_channels(actions) or self.alerting.channels)
         self.pairing.record_content = record_content is True
         if drift != before[0]:
             self.evaluator.use(drift)

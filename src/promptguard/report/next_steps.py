@@ -49,7 +49,6 @@ class Case:
     earlier: tuple[str, ...] = ()
     """earlier versions of the prompt that have no alarm, the newest first, as `name@version`"""
     recorded_content: bool = False
-    can_undo: bool = False
 
 
 def cases_of(ledger: str | Path, overview: Overview, rows: Sequence[Row]) -> tuple[Case, ...]:
@@ -162,8 +161,10 @@ def _route(case: Case) -> Step | None:
     if case.routes:
         route = case.routes[0]
         return Step(
-            "routed", f"Calls are routed to {route.to}: leave it so until you have decided", "text", (),
-            f"Since {moment(route.at)} calls of this prompt that ask for {route.asked} are sent to {route.to}. Accepting ends it.",
+            "routed", f"Calls are routed to {route.to}: leave it so until you have decided, or take it back", "shell",
+            (f"promptguard undo {route.id} --ledger {shlex.quote(case.ledger)}",),
+            f"Since {moment(route.at)} calls of this prompt that ask for {route.asked} are sent to {route.to}. This ends it in every "
+            "process and leaves the alarm standing; accepting ends both.",
         )  # fmt: skip
     to = trusted if trusted != changed else "SNAPSHOT"
     return Step(
