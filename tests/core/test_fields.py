@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptguard import wire
-from promptguard.core.fields import MOST_FINDINGS, UNREADABLE, Kinds, Known, Members, Words, names, objected
+from promptguard.core.fields import (
+    MOST_FINDINGS,
+    UNREADABLE,
+    Kinds,
+    Known,
+    Members,
+    Texts,
+    Words,
+    names,
+    objected,
+)
 from promptguard.core.model import Finding, Request
 from tests.wire.test_requests import ODD, PATHS
 
@@ -22,6 +33,8 @@ KNOWN = Known(
         within={
             "list": Members(names("x"), stateful={"y": "does"}),
             "parts": Kinds(names("p"), Members(names("text type")), {"q": "runs elsewhere"}),
+            "tools": Kinds(names("p"), Members(names("type")), only_objects=True),
+            "model": Texts(re.compile(".*-online"), "searches"),
         },
     ),
     query=names("v"),
@@ -56,6 +69,13 @@ def found(body, path="/x", headers=()):
         ({"parts": [{"type": "r"}]}, [("parts.type=r", "unknown")]),
         ({"parts": [{"type": {}}]}, [(f"parts.type={UNREADABLE}", "unknown")]),
         ({"parts": [{"text": "no type"}]}, []),
+        ({"parts": "text"}, []),
+        ({"tools": "search"}, [("tools=search", "unknown")]),
+        ({"tools": [["search"], {"type": "p"}]}, [("tools=search", "unknown")]),
+        ({"tools": None}, []),
+        ({"model": "plain"}, []),
+        ({"model": "big-online"}, [("model=big-online", "stateful")]),
+        ({"model": ["big-online"]}, []),
     ],
 )
 def test_what_is_found_in_a_body(body, expected):
@@ -70,6 +90,42 @@ def test_what_is_found_beside_the_body():
         ("beta=three", "stateful"),
         ("beta=four", "unknown"),
     ]
+    assert found({}, headers=((b"X-Acme-Beta", b"one"),)) == [("x-acme-beta", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body", "reason"),
+    [
+        ("openai_chat", {"model": "gpt-4o-search-preview"}, "searches"),
+        ("openai_chat", {"model": "gpt-4o-mini-search-preview-2025-03-11"}, "searches"),
+        ("openai_chat", {"model": "openai/gpt-4.1:online"}, "searches"),
+        ("openai_chat", {"model": "perplexity/sonar-pro"}, "searches"),
+        ("openai_chat", {"model": "groq/compound-mini"}, "searches"),
+        ("openai_chat", {"model": "research-assistant"}, None),
+        ("openai_chat", {"model": "gpt-4o-2024-08-06"}, None),
+        ("openai_chat", {"tools": ["web_search"]}, "not known"),
+        ("openai_responses", {"model": "o3-deep-research"}, "searches"),
+        ("ollama", {"keep_alive": 0}, "unloads"),
+        ("ollama", {"keep_alive": "0s"}, "unloads"),
+        ("ollama", {"keep_alive": "10m"}, None),
+        ("ollama", {"keep_alive": -1}, None),
+        (
+            "bedrock_converse",
+            {"messages": [], "promptVariables": {"name": {"text": "x"}}},
+            "kept at the provider",
+        ),
+    ],
+)
+def test_what_does_something_by_what_it_says(protocol, body, reason):
+    reader = next(each for each in wire.PROTOCOLS if protocol == each.NAME)
+    question = (
+        {"input": "x"} if protocol == "openai_responses" else {"messages": [{"role": "user", "content": "x"}]}
+    )
+    asked = {"model": "m", **question, **body}
+    facts = reader.read_request(Request("POST", "http://x", PATHS[protocol], (), json.dumps(asked).encode()))
+    assert facts is not None
+    reasons = [each.reason for each in facts.findings]
+    assert reasons == [] if reason is None else any(reason in each for each in reasons)
 
 
 def test_names_are_bounded_in_length_alphabet_and_number():

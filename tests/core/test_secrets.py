@@ -49,6 +49,41 @@ def request(body=CHAT, path="/v1/chat/completions", **headers):
     )
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "call it with Authorization: Bearer abcDEF0123456789abcDEF01",
+        "DATABASE_URL=postgres://me:hunter2@db.internal/app",
+        "my key is sk-proj-abcdefghij0123456789",
+        "ghp_" + "a1B2" * 9,
+        "AKIAABCDEFGHIJKLMNOP is the key",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+    ],
+)
+def test_a_credential_of_a_known_form_is_one_wherever_it_stands(said):
+    body = {**CHAT, "messages": [{"role": "user", "content": [{"type": "text", "text": said}]}]}
+    assert carries_credential(request(body)) == "body messages.0.content.0.text"
+    tools = [{"type": "function", "function": {"name": "f", "description": said}}]
+    assert carries_credential(request({**CHAT, "tools": tools})) == "body tools.0.function.description"
+    assert carries_credential(request(x_note=said.replace("\n", " "))) == "header x-note"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the bearer of this letter is entitled to enter",
+        "https://example.com:8080/a@b",
+        "sk-short",
+        "see http://user@example.com/",
+        "a task-oriented desk-booking-assistant-for-offices",
+        "eyJhbGciOiJIUzI1NiJ9 alone",
+    ],
+)
+def test_words_that_look_alike_are_none(said):
+    assert carries_credential(request({**CHAT, "messages": [{"role": "user", "content": said}]})) is None
+
+
 def test_an_ordinary_question_carries_none():
     assert carries_credential(request()) is None
     assert carries_credential(request(path="/openai/deployments/d/chat?api-version=2024-06-01")) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from promptguard.core.fields import Kinds, Known, Members, Words
+from promptguard.core.fields import Kinds, Known, Members, Texts, Words
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "fields.md"
 TABLES = {
@@ -33,6 +33,7 @@ its reason is counted with the field's name (`promptguard status`) and logged on
 | not in the table | no | no | ``field `my_field` not known`` |
 
 A field that is null counts as absent; one that is known to do something when set also when it is false or empty.
+Headers with "beta" in their names are unknown as well, but for those below.
 Members of harmless fields that are not listed on their own (a JSON schema, `metadata`, ...) may have any value.
 
 ## Saying it yourself
@@ -53,10 +54,14 @@ def _wrapped(names: set[str] | frozenset[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
 
 
-def _rows(known: Members | Kinds | Words, place: str, seen: list[object]) -> list[str]:
+def _rows(known: Members | Kinds | Words | Texts, place: str, seen: list[object]) -> list[str]:
     if any(known is each for each in seen):
         return []
     seen.append(known)
+    if isinstance(known, Texts):
+        return [
+            f"| {place} | stateful | `{known.stateful.pattern.replace('|', chr(92) + '|')}` | {known.why} |"
+        ]
     rows: list[str] = []
     label = {Members: "", Kinds: "`type=` ", Words: "names: "}[type(known)]
     rows.append(f"| {place} | {label}harmless | {_wrapped(known.harmless)} | |")

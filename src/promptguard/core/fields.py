@@ -38,7 +38,7 @@ class Members:
     """member → what it does where it has a value"""
     kept: Mapping[str, str] = field(default_factory=dict)
     """member → what it keeps at the provider; a background copy leaves it out, so that such calls may be paired"""
-    within: Mapping[str, Members | Kinds | Words] = field(default_factory=dict)
+    within: Mapping[str, Members | Kinds | Words | Texts] = field(default_factory=dict)
 
     def look(self, value: object, path: str, found: list[Finding]) -> None:
         """Add what is found in an object, or in each object of a list, to `found`."""
@@ -76,6 +76,8 @@ class Kinds:
     """kind → what it does"""
     untyped: Members | None = None
     """of an object without a type; None: as of any other"""
+    only_objects: bool = False
+    """whether anything else in its place is not known; where False, a text is just text"""
 
     def look(self, value: object, path: str, found: list[Finding]) -> None:
         """Add what is found in an object, or in each object of a list, to `found`."""
@@ -92,6 +94,23 @@ class Kinds:
                 self.members.look(value, path, found)
             else:
                 found.append(Finding(f"{path}type={named(kind)}", "unknown"))
+        elif self.only_objects and value is not None:
+            found.append(Finding(f"{path.removesuffix('.')}={named(value)}", "unknown"))
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is known of a member by what it says: a model that searches by itself, a time of nothing."""
+
+    stateful: re.Pattern[str]
+    """what does something, as a whole"""
+    why: str
+
+    def look(self, value: object, path: str, found: list[Finding]) -> None:
+        """Add a value that does something to `found`."""
+        said = str(value) if isinstance(value, (str, int, float)) else ""
+        if self.stateful.fullmatch(said):
+            found.append(Finding(f"{path.removesuffix('.')}={named(said)}", "stateful", self.why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +153,13 @@ class Known:
         if query:
             names = {part.partition("=")[0] for part in query.split("&")} - self.query - {""}
             found += (Finding("?" + named(name), "unknown") for name in names)
-        if self.headers:
-            for name, value in request.headers:
-                words = self.headers.get(name.lower())
-                if words is not None:
-                    words.look(value.decode("latin-1"), name.decode("latin-1").lower(), found)
+        for raw, value in request.headers:
+            name = raw.lower()
+            words = self.headers.get(name)
+            if words is not None:
+                words.look(value.decode("latin-1"), name.decode("latin-1"), found)
+            elif b"beta" in name:  # of another provider, or a later way to say it
+                found.append(Finding(named(name.decode("latin-1")), "unknown"))
         return tuple(sorted(set(found), key=_first)[:MOST_FINDINGS]) if found else ()
 
 

@@ -24,6 +24,13 @@ _OWN = frozenset((
     b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"cookie", b"x-amz-security-token",
 ))  # fmt: skip
 """Headers that say who asks."""
+_FORM = re.compile(
+    r"\b(?:sk|pk|rk)-[\w-]{20,}|\bgsk_\w{20,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"
+    r"|\bxox[abeoprs]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\bwhsec_[\w+/=]{20,}"
+    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|\b[Bb]earer\s+(?=[\w.~+/-]*\d)[\w.~+/-]{20,}|\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:[^\s/@]{3,128}@"
+)
+"""What credentials of known issuers look like, wherever they stand: a key in a pasted log is one as well."""
 _SHORTEST = 8
 """Characters from which on a held credential is looked for within longer values; shorter ones must be the whole value."""
 
@@ -32,14 +39,15 @@ def carries_credential(request: Request, held: Collection[str] = ()) -> str | No
     """Return where `request` carries a credential that is not one of its own credential headers, or None.
 
     "query sig", "header x-acme-key", "body tools.0.headers.Authorization": the first field, by its name, that is named like
-    a credential and holds a text, or whose value is or contains one of `held`, the credentials that the client holds as
+    a credential and holds a text, whose value has the form of one (an issuer's prefix, a token, `user:password@`), or is or
+    contains one of `held`, the credentials that the client holds as
     texts. The credentials of the request's own headers (authorization, x-api-key, cookies, ...) are held as well. Those
     headers themselves are not told: they are in no cache key, and whoever stores requests leaves them out.
     """
     texts = {*held, *held_by(request)} - {""}
     for place, name, value in _fields(request):
         named = _is_named(name) or ("session" in name and not place.startswith("body"))
-        if value and (named or _holds(value, texts)):
+        if value and (named or _holds(value, texts) or _FORM.search(value)):
             return place
     return None
 

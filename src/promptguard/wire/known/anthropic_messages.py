@@ -71,6 +71,7 @@ _TOOLS = Kinds(
             """,
         ),
     },
+    only_objects=True,
 )
 """bash, text editor, memory, computer and browser are carried out by the caller."""
 

@@ -33,8 +33,9 @@ KNOWN = Known(
     Members(
         names("""
             additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig messages
-            outputConfig performanceConfig projectIdentifier promptVariables requestMetadata serviceTier system toolConfig
+            outputConfig performanceConfig projectIdentifier requestMetadata serviceTier system toolConfig
         """),
+        stateful={"promptVariables": "a prompt that is kept at the provider"},
         within={
             "additionalModelRequestFields": _OF_FAMILIES,
             "inferenceConfig": Members(names("maxTokens stopSequences temperature topP")),

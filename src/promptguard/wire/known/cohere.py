@@ -23,6 +23,7 @@ KNOWN = Known(
                     names("function type"),
                     within={"function": Members(names("description name parameters strict"))},
                 ),
+                only_objects=True,
             ),
         },
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from promptguard.core.fields import Kinds, Known, Members, names
+import re
+
+from promptguard.core.fields import Kinds, Known, Members, Texts, names
 
 KNOWN = Known(
     Members(
@@ -12,6 +14,7 @@ KNOWN = Known(
             system template think tools top_logprobs truncate width
         """),
         within={
+            "keep_alive": Texts(re.compile(r"-?0+(\.0+)?\s*(ns|us|µs|ms|s|m|h)?"), "unloads the model"),
             "messages": Members(
                 names("content images name role thinking tool_call_id tool_calls tool_name"),
             ),
@@ -21,6 +24,7 @@ KNOWN = Known(
                     names("function type"),
                     within={"function": Members(names("description name parameters strict"))},
                 ),
+                only_objects=True,
             ),
         },
     ),

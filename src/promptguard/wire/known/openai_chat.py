@@ -6,10 +6,23 @@ huggingface_hub 2.4; the documentation of Azure OpenAI, OpenRouter, vLLM, llama.
 
 from __future__ import annotations
 
-from promptguard.core.fields import Kinds, Known, Members, Words, each, names
+import re
+
+from promptguard.core.fields import Kinds, Known, Members, Texts, Words, each, names
 
 SEARCHES = "the provider searches, and finds other things tomorrow"
 RUNS_THERE = "runs at the provider"
+BY_ITSELF = Texts(
+    re.compile(
+        r"(?:.*[/:])?(?:gpt-[\w.-]*-search-(?:preview|api)[\w.-]*|sonar(?:-[\w.-]+)?|pplx-[\w.-]*online[\w.-]*"
+        r"|compound(?:-[\w.-]+)?|[\w.-]*deep-research[\w.-]*)|.*:online",
+        re.IGNORECASE,
+    ),
+    SEARCHES,
+)
+"""Models that search without being asked to: OpenAI's, Perplexity's, Groq's, and OpenRouter's suffix."""
+BETAS = {b"openai-beta": Words(names("assistants=v1 assistants=v2 agents=v1 chatkit_beta=v1 realtime=v1"))}
+"""OpenAI's beta header, the same for all its endpoints."""
 
 _OPENAI = names("""
     audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages metadata
@@ -75,6 +88,7 @@ _TOOLS = Kinds(
         ),
         **each(RUNS_THERE, "code_interpreter computer_use_preview mcp"),
     },
+    only_objects=True,
 )
 
 KNOWN = Known(
@@ -93,11 +107,9 @@ KNOWN = Known(
             "deferred": "the answer is fetched later, by its id",
         },
         kept={"store": "the answer is kept at the provider"},
-        within={"messages": _MESSAGES, "tools": _TOOLS},
+        within={"messages": _MESSAGES, "model": BY_ITSELF, "tools": _TOOLS},
     ),
     query=names("api-version"),
-    headers={
-        b"openai-beta": Words(names("assistants=v1 assistants=v2 agents=v1 chatkit_beta=v1 realtime=v1"))
-    },
+    headers=BETAS,
     source="https://platform.openai.com/docs/api-reference/chat/create",
 )

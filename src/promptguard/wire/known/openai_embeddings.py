@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from promptguard.core.fields import Known, Members, names
+from promptguard.wire.known.openai_chat import BETAS
 
 KNOWN = Known(
     Members(
@@ -13,5 +14,6 @@ KNOWN = Known(
         """)
     ),
     query=names("api-version"),
+    headers=BETAS,
     source="https://platform.openai.com/docs/api-reference/embeddings/create",
 )

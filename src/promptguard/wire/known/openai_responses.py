@@ -7,8 +7,8 @@ wants it kept, perhaps to fetch it by its id: those calls are paired, and never 
 
 from __future__ import annotations
 
-from promptguard.core.fields import Kinds, Known, Members, Words, each, names
-from promptguard.wire.known.openai_chat import RUNS_THERE, SEARCHES
+from promptguard.core.fields import Kinds, Known, Members, each, names
+from promptguard.wire.known.openai_chat import BETAS, BY_ITSELF, RUNS_THERE, SEARCHES
 
 TOOLS = Kinds(
     names("apply_patch computer computer_use_preview custom function local_shell namespace"),
@@ -28,6 +28,7 @@ TOOLS = Kinds(
         ),
         **each(RUNS_THERE, "code_interpreter image_generation mcp programmatic_tool_calling shell"),
     },
+    only_objects=True,
 )
 """computer, local_shell and apply_patch are carried out by the caller; `shell` may run in the provider's container."""
 _NAMESPACED = Members(TOOLS.members.harmless, within={"tools": TOOLS})
@@ -58,7 +59,10 @@ _ITEMS = Kinds(
             queries reason reasoning result results revised_prompt role server_label size status summary svg_usage text
             tools type
         """),
-        within={"content": _PARTS, "tools": Kinds(TOOLS.harmless, _NAMESPACED, TOOLS.stateful)},
+        within={
+            "content": _PARTS,
+            "tools": Kinds(TOOLS.harmless, _NAMESPACED, TOOLS.stateful, only_objects=True),
+        },
     ),
     stateful={"item_reference": "names an item that is kept at the provider"},
     # A message says no more than this; an object with an id alone is a reference.
@@ -82,7 +86,8 @@ KNOWN = Known(
         kept={"store": "the answer is kept at the provider"},
         within={
             "input": _ITEMS,
-            "tools": Kinds(TOOLS.harmless, _NAMESPACED, TOOLS.stateful),
+            "model": BY_ITSELF,
+            "tools": Kinds(TOOLS.harmless, _NAMESPACED, TOOLS.stateful, only_objects=True),
             "prompt_cache_options": Members(
                 names("comparison_response_id mode ttl"),
                 stateful={"prewarm": "fills the provider's prompt cache and says nothing"},
@@ -90,8 +95,6 @@ KNOWN = Known(
         },
     ),
     query=names("api-version"),
-    headers={
-        b"openai-beta": Words(names("assistants=v1 assistants=v2 agents=v1 chatkit_beta=v1 realtime=v1"))
-    },
+    headers=BETAS,
     source="https://platform.openai.com/docs/api-reference/responses/create",
 )
