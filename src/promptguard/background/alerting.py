@@ -178,9 +178,13 @@ class Alerting:
         watched = {each.place: each.ended for alert in self._outbox.watched() for each in alert.members}
         if not watched:
             return
+        try:
+            documents = read_verdicts(self._ledger.directory)
+        except PromptGuardError:
+            return  # what cannot be read has taken nothing back
         status = {
             (each["stream"], each["group"]): each["status"]
-            for document in read_verdicts(self._ledger.directory)
+            for document in documents
             for each in document["groups"]
             if each["alarm_at"] is not None and not each["acknowledged"]
         }

@@ -280,7 +280,7 @@ def _firing(connection: Connection) -> list[StoredAlert]:
 
 def _watched(connection: Connection) -> list[StoredAlert]:
     table = schema.alert
-    back = table.c.members.contains(f'"{TAKEN_BACK}"'.encode())
+    back = func.instr(table.c.members, f'"{TAKEN_BACK}"'.encode()) > 0
     query = select(table).where(table.c.ended_at.is_(None) | back).order_by(table.c.first)
     return [alert_of(row) for row in connection.execute(query)]
 

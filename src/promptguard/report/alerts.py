@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from sqlalchemy import Connection, select
 from promptguard.alerts.message import Alert, Changed, Example, clock
 from promptguard.core.actions import Actions, Done
 from promptguard.directories import ledger_directory
+from promptguard.errors import InputFileError
 from promptguard.ledger import schema
 from promptguard.ledger.outbox import Member, StoredAlert, alert_of
 from promptguard.ledger.reading import reading
 from promptguard.ledger.store import noted_of
 from promptguard.report.read import read_verdicts
 from promptguard.report.streams import question_text, text_of
+
+log = logging.getLogger("promptguard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +115,27 @@ def _receipt(alert: StoredAlert, channel: Any, had: Any) -> Receipt:
 def compose(ledger: str | Path, stored: StoredAlert, *, example: bool) -> Alert:
     """Return an alert as receivers are told it, from what the ledger knows now.
 
-    `example` asks for one recorded pair, where there is one. Raises InputFileError where the ledger cannot be read.
+    `example` asks for one recorded pair, where there is one. Where something in the ledger is damaged it is told as it was
+    noted when it rang: an alert in fewer words is better than none.
     """
     directory = ledger_directory(ledger)
-    told = {
-        (each["stream"], each["epoch"], each["group"]): each
-        for document in read_verdicts(directory)
-        for each in document["groups"]
-    }
+    told: dict[tuple[str, int, str], Mapping[str, Any]] = {}
+    done: list[Done] = []
+    pair = None
+    try:
+        told = {
+            (each["stream"], each["epoch"], each["group"]): each
+            for document in read_verdicts(directory)
+            for each in document["groups"]
+        }
+        with reading(directory) as connection:
+            done = [each for each in actions_of(connection).found.values() if _concerns(each, stored)]
+            pair = _example(connection, stored) if example else None
+    except InputFileError as error:
+        log.debug("an alert is told in fewer words", exc_info=error)
     members = tuple(
         _changed(each, told.get((each.stream, each.epoch, each.group))) for each in stored.members
     )
-    with reading(directory) as connection:
-        done = [each for each in actions_of(connection).found.values() if _concerns(each, stored)]
-        pair = _example(connection, stored) if example else None
     where = f"--ledger {shlex.quote(str(directory))}"
     return Alert(
         id=stored.id,
