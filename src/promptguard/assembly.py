@@ -164,7 +164,7 @@ class Assembly:
         background.on_groups = self._groups.known
         background.notices.add(self._unworkable())
         if guard.telemetry is not None:
-            background.listen(guard.telemetry.record)
+            background.listen(guard.telemetry.record, guard.telemetry)
             guard.telemetry.state.watch(background.state_source)
         if replay is not None:
             background.replaying.start()

@@ -14,7 +14,17 @@ from promptguard import wire
 from promptguard.core import effects as do
 from promptguard.core.background_call import NO_BACKGROUND_CLIENT, BackgroundClient
 from promptguard.core.context import CallContext
-from promptguard.core.events import CacheLooked, CacheStore, Event, Fault, NotPaired, NotRead, PairDone
+from promptguard.core.events import (
+    CacheLooked,
+    CacheStore,
+    CallBegan,
+    CallTrace,
+    Event,
+    Fault,
+    NotPaired,
+    NotRead,
+    PairDone,
+)
 from promptguard.core.flow import Flow, attempt, is_idle
 from promptguard.core.identity import who_of
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
@@ -137,6 +147,7 @@ class Interceptor:
             do.Offer: self._offer,
             do.Forfeit: self._forfeit,
             do.Emit: lambda effect: self.emit(effect.event),
+            do.Observe: lambda effect: self.observe(effect.began),
         }
         self._connect(serve(self))
         survive_fork(self)
@@ -285,6 +296,14 @@ class Interceptor:
                 self.telemetry.record(event)
         except Exception as error:  # noqa: BLE001 - telemetry must not harm the call it tells about
             self.faults.add("telemetry", error)
+
+    def observe(self, began: CallBegan) -> CallTrace | None:
+        """Have telemetry follow a call that is about to be sent; a fault in that is counted, never raised."""
+        try:
+            return None if self.telemetry is None else self.telemetry.begin(began)
+        except Exception as error:  # noqa: BLE001 - telemetry must not harm the call it tells about
+            self.faults.add("telemetry", error)
+            return None
 
     def on_cache_event(self, kind: str, reason: str) -> None:
         """Count what happened to the cache's store; trouble is warned of, at most once a minute a kind."""

@@ -129,10 +129,8 @@ def test_a_refused_route_falls_back_once_to_the_request_as_it_was_and_keeps_noth
         assert kinds(seen) == ["Lookup", "Emit", "Send", "Send", "Deliver", "NoneType"]
         assert seen[3].request is None
     for status in (429, 500):
-        seen = run(
-            begin(CACHED, State(routes={(GROUP, "gpt-4"): "busy"})), None, None, do.Head(status, ()), None
-        )
-        assert kinds(seen) == ["Lookup", "Emit", "Send", "Emit", "NoneType"]
+        seen = run(begin(CACHED, State(routes={(GROUP, "gpt-4"): "busy"})), None, None, do.Head(status, ()))
+        assert kinds(seen) == ["Lookup", "Emit", "Send", "NoneType"]
 
 
 def test_a_sampled_call_is_offered_whatever_its_answer():
@@ -154,10 +152,33 @@ def test_a_sampled_call_is_offered_whatever_its_answer():
 
 def test_a_sampled_call_that_fails_gives_its_place_up():
     for answer, reason in ((do.Lost("ConnectError"), "ConnectError"), (do.Head(500, ()), "status_500")):
-        seen = run(begin(SHADOWED), answer, None, None)
-        assert kinds(seen) == ["Send", "Forfeit", "Emit", "NoneType"]
+        seen = run(begin(SHADOWED), answer, None)
+        assert kinds(seen) == ["Send", "Forfeit", "NoneType"]
         assert seen[1] == do.Forfeit("candidate", 0, GROUP, reason)
-        assert seen[2].event.error == reason
+
+
+def test_telemetry_is_told_of_every_call_to_a_provider():
+    for answer, error in ((do.Lost("ConnectError"), "ConnectError"), (do.Head(500, ()), "500")):
+        seen = run(begin(Settings(), observed=True), "its trace", answer, None)
+        assert kinds(seen) == ["Observe", "Send", "Emit", "NoneType"]
+        assert (seen[2].event.trace, seen[2].event.error) == ("its trace", error)
+    routed = State(routes={(GROUP, "gpt-4"): "gone"})
+    seen = run(begin(Settings(), routed, observed=True), 1, do.Head(404, ()), None, 2, OK, body(), None)
+    assert kinds(seen) == ["Observe", "Send", "Emit", "Observe", "Send", "Deliver", "Emit", "NoneType"]
+    assert [seen[number].began.model for number in (0, 3)] == ["gone", "gpt-4"]
+    assert [(seen[number].event.trace, seen[number].event.error) for number in (2, 6)] == [
+        (1, "404"),
+        (2, None),
+    ]
+
+
+def test_an_offered_call_can_be_linked_to():
+    class Trace:
+        link = "its span"
+
+    seen = run(begin(SHADOWED, observed=True), Trace(), OK, body(), None, None)
+    assert kinds(seen) == ["Observe", "Send", "Deliver", "Emit", "Offer", "NoneType"]
+    assert seen[4].job.link == "its span"
 
 
 ALL = Settings(cache=Cache(single_flight=False), shadow=SHADOWED.shadow, replay=Replay(share=1.0))
@@ -234,6 +255,6 @@ def test_an_alarm_that_raises_refuses_the_call_before_anything_is_sent():
 
 
 def test_an_early_close_is_told_to_telemetry_with_what_was_read():
-    seen = run(begin(Settings(), observed=True), OK, do.Body((), "closed"), None)
-    assert kinds(seen) == ["Send", "Deliver", "Emit", "NoneType"]
-    assert isinstance(seen[2].event, CallMade)
+    seen = run(begin(Settings(), observed=True), None, OK, do.Body((), "closed"), None)
+    assert kinds(seen) == ["Observe", "Send", "Deliver", "Emit", "NoneType"]
+    assert isinstance(seen[3].event, CallMade)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry import metrics, trace
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -20,3 +22,14 @@ def recorded(monkeypatch):
     monkeypatch.setattr(metrics._internal, "_METER_PROVIDER", meters)
     yield spans, reader
     tracers.shutdown(), meters.shutdown()
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    """What was emitted as log records, events among them; asked for before anything is wrapped."""
+    exporter = InMemoryLogRecordExporter()
+    loggers = LoggerProvider()
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", loggers)
+    yield exporter
+    loggers.shutdown()

@@ -46,8 +46,14 @@ def test_one_client_span_a_call_none_for_a_hit_and_no_content_anywhere(recorded,
     for _ in range(2):
         client.chat.completions.create(model="gpt-4", messages=ASK, temperature=0)
     assert promptguard.flush(5.0)
-    (span,) = spans.get_finished_spans()
+    span, shadowing = spans.get_finished_spans()
     assert (span.name, span.kind) == ("chat gpt-4", trace.SpanKind.CLIENT)
+    assert (shadowing.name, shadowing.kind) == ("chat other", trace.SpanKind.CLIENT)
+    assert shadowing.attributes["promptguard.role"] == "candidate"
+    assert shadowing.context.trace_id != span.context.trace_id
+    (link,) = shadowing.links
+    assert link.context.span_id == span.context.span_id
+    assert link.attributes["promptguard.link.kind"] == "candidate_of"
     expected = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
@@ -68,7 +74,7 @@ def test_one_client_span_a_call_none_for_a_hit_and_no_content_anywhere(recorded,
         client.chat.completions.create(model="none", messages=ASK)
     failed = spans.get_finished_spans()[-1]
     assert (failed.attributes["error.type"], failed.status.status_code) == (
-        "status_404",
+        "404",
         trace.StatusCode.ERROR,
     )
     everything = told + "".join(s.to_json() for s in spans.get_finished_spans()) + caplog.text

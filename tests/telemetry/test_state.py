@@ -36,7 +36,11 @@ def drifted(tmp_path_factory):
 def ledger(drifted, tmp_path):
     """A copy of a ledger in which a prompt has drifted, for one test."""
     yield shutil.copytree(drifted.path, tmp_path / "fleet")
+    _kept.clear()
     close_backgrounds()
+
+
+_kept = []
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +57,7 @@ def watched(ledger, clock, **options):
         shadow=shadow, clock=clock, **options
     )  # fmt: skip
     assert promptguard.flush(10)
+    _kept.append(client)  # one that is collected takes its background work with it, after a few seconds
     return client
 
 
@@ -88,6 +93,7 @@ def test_a_restarted_process_shows_what_the_ledger_knows_at_its_first_collection
     }
     assert values(reader, name.EVALUATOR_AGE, name.LEDGER)["fleet"] < 60
     assert values(reader, name.QUEUE_SIZE, name.LEDGER) == {"fleet": 0}
+    assert not engine.open_backgrounds()[0].faults.counts
 
 
 def test_pairs_of_the_last_day_are_counted_without_those_before(recorded, ledger, drifted):
@@ -160,10 +166,9 @@ def test_only_the_holder_of_the_lease_tells_the_ledgers_state(recorded, ledger, 
     other = Ledger(ledger)
     assert other.take_lease("evaluator", "another process", time.time(), 29.0)
     clock = FakeClock()
-    promptguard.wrap(
-        OpenAI(base_url="http://127.0.0.1:9", api_key="k"), ledger=ledger, clock=clock,
-        shadow=promptguard.Shadow(model="gpt-4-0314", sample=1.0, repeat=0.0),
-    )  # fmt: skip
+    client = OpenAI(base_url="http://127.0.0.1:9", api_key="k")
+    shadow = promptguard.Shadow(model="gpt-4-0314", sample=1.0, repeat=0.0)
+    _kept.append(promptguard.wrap(client, ledger=ledger, clock=clock, shadow=shadow))
     (background,) = engine.open_backgrounds()
     assert background.wait_open(10)
     assert points(reader, name.DRIFT_STATUS) == {}

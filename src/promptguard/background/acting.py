@@ -83,6 +83,7 @@ class Acting:
         self._delivery.begin()
         self._state.routes, self._state.epochs, self._state.raising = {}, {}, {}
         self._state.bypassing = frozenset()
+        self._state.drifted = frozenset()
 
     def alarm(self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any]) -> None:
         """Note an alarm and act on it; a warning is logged whatever else is done. Returns without calling the user."""
@@ -132,6 +133,7 @@ class Acting:
             self.alarmed.add((noted["stream"], detail["epoch"], group))
             if detail.get("deliver"):
                 self._delivery.add(noted)
+            state.drifted = state.drifted | {group}
             place = (group, detail["asked"])
             state.epochs = {**state.epochs, place: state.epochs.get(place, 0) + 1}
         elif noted["kind"] == "delivered":
@@ -141,3 +143,5 @@ class Acting:
             state.routes = {(done.group, done.asked): done.to for done in held if done.kind == "route"}
             state.raising = {done.group: done.message for done in held if done.kind == "raise"}
             state.bypassing = frozenset((done.group, done.asked) for done in held if done.kind == "bypass")
+        if noted["kind"] == "acknowledge":
+            state.drifted = state.drifted - {group}

@@ -18,6 +18,7 @@ from promptguard.background.asker import Asker
 from promptguard.background.counting import tally, tell_trouble
 from promptguard.background.delivery import Delivery
 from promptguard.background.evaluating import Evaluator
+from promptguard.background.following import Following
 from promptguard.background.notices import Notices
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
@@ -97,10 +98,12 @@ class Background:
             wall=wall,
         )
         self.writer = Writer(self.ledger, self.evaluator.wake, self.faults.add)
+        self.following = Following(self.faults.add)
         self.pairing = Pairing(
             self.ledger,
             self.writer,
             self.acting,
+            following=self.following,
             bank=self._bank,
             emit=self.emit,
             record_content=record_content is True,
@@ -227,10 +230,11 @@ class Background:
                 return  # another thread was first
             self.pairing.settle(stream, ticket, self.pairing.lost(stream, group, "dropped", "fault"))
 
-    def listen(self, listener: Callable[[ev.Event], None]) -> None:
+    def listen(self, listener: Callable[[ev.Event], None], observer: ev.CallObserver) -> None:
         """Tell a client's telemetry what happens; one is enough, as all record with the same providers."""
         if not self.listeners:
             self.listeners.append(listener)
+            self.following.observer = observer
 
     def emit(self, event: ev.Event) -> None:
         """Tell everyone who listens (telemetry of the wrapped clients), and count."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
+from promptguard.background.following import Following, Purpose
 from promptguard.background.sides import (
     answer_of,
     as_far_read,
@@ -18,7 +19,12 @@ from promptguard.background.sides import (
     other_model,
     read_control,
 )
-from promptguard.core.background_call import NO_BACKGROUND_CLIENT, NoBackgroundClient
+from promptguard.core.background_call import (
+    NO_BACKGROUND_CLIENT,
+    BackgroundClient,
+    BackgroundResponse,
+    NoBackgroundClient,
+)
 from promptguard.core.effects import Forfeit, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
@@ -57,6 +63,7 @@ class Pairing:
         writer: Writer,
         acting: Acting,
         *,
+        following: Following,
         bank: Callable[[Job, Reading, Asker], None],
         emit: Callable[[Event], None],
         record_content: bool,
@@ -65,6 +72,7 @@ class Pairing:
         self._ledger = ledger
         self._writer = writer
         self._acting = acting
+        self._following = following
         self._bank = bank
         self._emit = emit
         self.record_content = record_content
@@ -171,7 +179,8 @@ class Pairing:
         if shadow is None:
             return self.lost(stream, job.group, "dropped", "no shadow")
         asked = other_model(stream, job, shadow.model)
-        reading, usd, latency = self.ask(asker, job.request, job.facts, asked, asker.limiter)
+        purpose = Purpose(stream, job.group, job.link)
+        reading, usd, latency = self.ask(asker, job.request, job.facts, asked, asker.limiter, purpose)
         if reading.error:
             return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
@@ -192,7 +201,13 @@ class Pairing:
         }
 
     def ask(
-        self, asker: Asker, request: Request, facts: Facts, model: str, limiter: BudgetLimiter
+        self,
+        asker: Asker,
+        request: Request,
+        facts: Facts,
+        model: str,
+        limiter: BudgetLimiter,
+        purpose: Purpose,
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
         client = asker.client
@@ -204,22 +219,30 @@ class Pairing:
         if isinstance(reserved, str):
             return Reading(text="", complete=False, error=f"not_asked: {reserved}"), 0.0, 0.0
         began = time.monotonic()
+        trace = self._following.begin(purpose, facts, request.origin, model)
+        asked = self._following.unseen(partial(self._sent, client, request, facts, model, body))
+        took = time.monotonic() - began
+        if asked.error is not None:
+            reading = Reading(text="", complete=False, error=asked.error)
+            self._following.end(trace, reading)
+            # A refused call is not billed.
+            free = asked.error.startswith(("status_", "not_asked", NO_BACKGROUND_CLIENT))
+            return reading, limiter.settle(reserved, 0, 0) if free else reserved.usd, took
+        reading = protocol.read_reply(asked.status, asked.headers, asked.body, streamed=False)
+        self._following.end(trace, reading)
+        self._note_sighting(request, model, reading, self._wall())
+        return reading, limiter.settle(reserved, reading.input_tokens, reading.output_tokens), took
+
+    def _sent(
+        self, client: BackgroundClient, request: Request, facts: Facts, model: str, body: Mapping[str, object]
+    ) -> BackgroundResponse:
         # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
         who = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)
         }
         headers = dict(meaningful_headers(request)) | who
-        url = request.origin + protocol.background_path(request, facts, model)
-        asked = client.ask(url, body, headers, request.timeout)
-        took = time.monotonic() - began
-        if asked.error is not None:
-            # A refused call is not billed.
-            free = asked.error.startswith(("status_", "not_asked", NO_BACKGROUND_CLIENT))
-            usd = limiter.settle(reserved, 0, 0) if free else reserved.usd
-            return Reading(text="", complete=False, error=asked.error), usd, took
-        reading: Reading = protocol.read_reply(asked.status, asked.headers, asked.body, streamed=False)
-        self._note_sighting(request, model, reading, self._wall())
-        return reading, limiter.settle(reserved, reading.input_tokens, reading.output_tokens), took
+        url = request.origin + wire.named(facts.protocol).background_path(request, facts, model)
+        return client.ask(url, body, headers, request.timeout)
 
     def compared(
         self,

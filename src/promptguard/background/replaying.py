@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from promptguard.background.following import Purpose
 from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.stored_facts import facts_document, restored_facts
@@ -72,7 +73,8 @@ def bank_placebo(
     options = asker.replay
     if options is None or options.placebo is None:
         return
-    reading, _, _ = pairing.ask(asker, job.request, job.facts, options.placebo, asker.replay_limiter)
+    purpose = Purpose("placebo", job.group, job.link)
+    reading, _, _ = pairing.ask(asker, job.request, job.facts, options.placebo, asker.replay_limiter, purpose)
     if not reading.error:
         _keep(
             ledger,
@@ -115,6 +117,7 @@ def _keep(
         "timeout": dict(job.request.timeout),
         "body": job.request.body.decode("utf-8", "surrogatepass"),
         **facts_document(job),
+        **({} if job.link is None else {"link": job.link}),
     }
     row: BankedRow = {
         "stream": stream,
@@ -176,6 +179,7 @@ def _restored(row: StoredRow, ticket: int, who: Headers) -> Banked:
         facts=facts,
         prompt=prompt,
         answer=reading,
+        link=question.get("link"),
     )
 
 
@@ -199,7 +203,14 @@ def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> PairRow:
         kept = set(credentials(request))
         request = replace(request, headers=tuple(pair for pair in request.headers if pair not in kept))
     reading, usd, latency = with_retries(
-        lambda: pairing.ask(asker, request, banked.facts, banked.model, asker.replay_limiter),
+        lambda: pairing.ask(
+            asker,
+            request,
+            banked.facts,
+            banked.model,
+            asker.replay_limiter,
+            Purpose(banked.stream, banked.group, banked.link),
+        ),
         lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
     )
     if reading.error:

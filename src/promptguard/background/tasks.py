@@ -28,6 +28,8 @@ class Banked:
     facts: Facts
     prompt: PromptReference | None
     answer: Reading
+    link: str | None = None
+    """the application's call in telemetry, if there was any"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,13 @@ def answered(call: CallState, ctx: CallContext, cache: Cache) -> do.Steps[bool]:
     """Answer from the cache if possible; tell the reason if not. True when the call is answered."""
     found = _keys(call, ctx, cache)
     if isinstance(found, str):
+        call.cache = "bypass"
         yield do.Emit(CacheLooked("bypass", call.group, call.answering, found))
         return False
     began = ctx.clock()
     entry, free = yield from _look(call, ctx, cache, found)
     if entry is not None and cache.reask and ctx.reask_draw < cache.reask and call.routed_to is None:
+        call.cache = "bypass"
         yield do.Emit(CacheLooked("bypass", call.group, call.answering, "asked afresh"))
         # Its answer takes the stored one's place, and is paired with it unless that has been in a pair.
         call.prior = None if entry.paired else entry
@@ -140,8 +142,8 @@ def _tell_miss(
     """Tell that nothing was served; of an entry whose model changed, that it was passed over, and pair it if asked."""
     lying = free.get(call.key or "")
     changed = lying is not None and _why_not(lying, call, ctx, cache) == CHANGED
-    result, reason = ("bypass", CHANGED) if changed else ("miss", "")
-    yield do.Emit(CacheLooked(result, call.group, call.answering, reason, duration=took))  # type: ignore[arg-type]
+    call.cache, reason = ("bypass", CHANGED) if changed else ("miss", "")
+    yield do.Emit(CacheLooked(call.cache, call.group, call.answering, reason, duration=took))
     if changed and lying is not None and cache.on_drift == "reask":
         call.prior = None if lying.paired or call.routed_to else lying
 

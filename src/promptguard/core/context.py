@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from promptguard.core.events import CacheResult, CallTrace
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
 
@@ -67,3 +68,7 @@ class CallState:
     routed: Request | None = None
     """the request that asks `routed_to`, as it is sent"""
     started: float = 0.0
+    cache: CacheResult | None = None
+    """what the cache said of it"""
+    trace: CallTrace | None = None
+    """the call in telemetry, once it is sent"""

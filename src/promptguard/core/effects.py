@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from promptguard.core.events import Event
+from promptguard.core.events import CallBegan, Event
 from promptguard.core.model import BodyEnd, Facts, Headers, Identity, PromptReference, Request, StoredReply
 
 
@@ -119,6 +119,8 @@ class Body:
     end: BodyEnd
     clipped: bool = False
     """only the first megabytes were kept; the caller got everything"""
+    arrivals: tuple[float, ...] = ()
+    """when each chunk came, monotonic seconds; () where nobody noted it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ class Job:
     prior: StoredReply | None = None
     """the cached answer that this call's own replaces: the two are a pair of the replay stream"""
     prior_ticket: int | None = None
+    link: str | None = None
+    """the call in telemetry (W3C's traceparent), which background calls are linked to"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,13 @@ class Emit:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Have telemetry follow a call that is about to be sent; answered with a `CallTrace`, or None. Never raises."""
+
+    began: CallBegan
+
+
 Effect = (
     Lookup
     | Choose
@@ -212,6 +223,7 @@ Effect = (
     | Offer
     | Forfeit
     | Emit
+    | Observe
 )
 
 T = TypeVar("T")

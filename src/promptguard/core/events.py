@@ -2,36 +2,78 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from promptguard.core.model import Identity
+from promptguard.core.model import Facts, Reading
 
-NOT_REPORTED = Identity()
+NOTHING_READ = Reading(text="", complete=False)
 CacheResult = Literal["hit", "miss", "bypass", "error"]
+
+
+class CallTrace(Protocol):
+    """One call to a provider as telemetry follows it, from its sending to its end."""
+
+    @property
+    def link(self) -> str | None:
+        """What spans of background calls are linked to, as W3C's traceparent; None where there is no span, or not yet."""
+
+    def end(self, made: CallMade) -> None:
+        """Tell how the call ended."""
+
+
+class CallObserver(Protocol):
+    """Telemetry, as far as it follows calls."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether what it tells goes anywhere."""
+
+    def begin(self, began: CallBegan) -> CallTrace:
+        """Follow a call that is about to be sent to a provider."""
+
+    def unseen(self) -> AbstractContextManager[None]:
+        """Keep instrumentation of others quiet in a block, as far as it can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallBegan:
+    """A call is about to be sent to a provider: one attempt of the application's own, or one of background work's."""
+
+    facts: Facts
+    origin: str
+    """scheme://host[:port] of the provider"""
+    group: str
+    started: float
+    """monotonic seconds"""
+    model: str
+    """the model that is asked: the request's own, or where a verdict routes it"""
+    routed_to: str | None = None
+    agent: str = ""
+    """the User-Agent of the SDK, which tells the SDKs apart"""
+    cache: CacheResult | None = None
+    """what the cache said; None without one"""
+    drifted: bool = False
+    """an alarm stands for the prompt, and nobody has acknowledged it"""
+    context: object = None
+    """the trace context of the moment the call began, opaque here"""
+    role: str | None = None
+    """`candidate`, `repeat`, `replay` or `placebo` of a background call; None for the application's own"""
+    link: str | None = None
+    """of a background call: the call it repeats, as `CallTrace.link` gave it"""
 
 
 @dataclass(frozen=True, slots=True)
 class CallMade:
-    """One answered or failed attempt of the application's own; times are seconds of the monotonic clock."""
+    """One answered or failed call to a provider; times are seconds of the monotonic clock."""
 
-    provider: str
-    operation: str
-    model: str
-    group: str
-    streamed: bool
-    started: float
+    trace: CallTrace | None
     ended: float
-    status: int | None
-    routed_to: str | None = None
     error: str | None = None
-    identity: Identity = NOT_REPORTED
-    response_id: str | None = None
-    finish_reason: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    context: object = None
-    """the trace context of the moment the call began, opaque here"""
+    reading: Reading = NOTHING_READ
+    arrivals: tuple[float, ...] = ()
+    """when each chunk of a streamed answer came"""
 
 
 @dataclass(frozen=True, slots=True)

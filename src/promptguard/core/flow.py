@@ -14,9 +14,9 @@ from typing import Literal
 from promptguard.core import effects as do
 from promptguard.core.caching import answered, complete, keep
 from promptguard.core.context import CallContext, CallState
-from promptguard.core.events import CallMade, NotPaired, NotRead
+from promptguard.core.events import CallBegan, CallMade, NotPaired, NotRead
 from promptguard.core.key import cluster_digest, is_signed, question_digest
-from promptguard.core.model import Reading, Request
+from promptguard.core.model import Request, header
 from promptguard.core.policy import Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
 
@@ -103,6 +103,7 @@ def _take_tickets(call: CallState, ctx: CallContext) -> None:
 
 def _send(call: CallState, ctx: CallContext) -> do.Steps[do.Head | None]:
     """Send, routed where a verdict says so; a routed request that the provider refuses is sent once as it was."""
+    call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
     head = yield do.Send(call.routed)
     if (
         call.routed is not None
@@ -110,8 +111,11 @@ def _send(call: CallState, ctx: CallContext) -> do.Steps[do.Head | None]:
         and 400 <= head.status < 500
         and head.status not in _ROUTE_KEPT
     ):
+        if ctx.observed:  # what comes now is another call to the provider
+            yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(head.status)))
         call.routed_to = call.routed = call.key = None  # what comes now is not the answer the key stands for
         yield from complete(call, None, "unsaved")
+        call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
         head = yield do.Send()
     if isinstance(head, do.Head) and head.status < 400:
         return head
@@ -130,26 +134,34 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
             "candidate_error" if stream == "replay" else "control_error"
         )
         yield do.Forfeit(stream, ticket, call.group, error, side)
-    yield do.Emit(_call_made(call, ctx, status=status, error=error))
+    if ctx.observed:
+        yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(status) if status else error))
 
 
 def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.Head, body: do.Body) -> Flow:
     """Deal with what the caller has received: keep it, offer the call for pairing, tell telemetry."""
     ended = ctx.clock()
-    if call.sampled:
-        yield do.Offer(_job(call, ctx, head, body, latency=ended - call.started))
-        # Whoever took the offer fills these now.
-        call.tickets = {name: ticket for name, ticket in call.tickets.items() if name == "replay"}
     if call.key is None and not ctx.observed:
+        yield from _offer(call, ctx, head, body, latency=ended - call.started)
         return
     reading = protocol.read_reply(
         head.status, head.headers, b"".join(body.chunks), streamed=call.facts.streamed
     )
+    if ctx.observed:  # first of all, so that the offered call's span is there to be linked to
+        error = reading.error and reading.error.removeprefix("status_")
+        yield do.Emit(CallMade(call.trace, ended, error, reading, body.arrivals))
+    yield from _offer(call, ctx, head, body, latency=ended - call.started)
     kept = yield from keep(call, ctx, head, body, reading, marks_end=protocol.MARKS_END)
     if "replay" in call.tickets:
         yield from _pair_prior(call, ctx, head, body, kept, latency=ended - call.started)
-    if ctx.observed:
-        yield do.Emit(_call_made(call, ctx, status=head.status, reading=reading))
+
+
+def _offer(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latency: float) -> Flow:
+    """Offer a sampled call for pairing."""
+    if call.sampled:
+        yield do.Offer(_job(call, ctx, head, body, latency))
+        # Whoever took the offer fills these now.
+        call.tickets = {name: ticket for name, ticket in call.tickets.items() if name == "replay"}
 
 
 def _pair_prior(
@@ -185,6 +197,7 @@ def _job(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latenc
         placebo=call.sampled.placebo,
         routed_to=call.routed_to,
         latency=latency,
+        link=None if call.trace is None else call.trace.link,
     )
 
 
@@ -199,30 +212,16 @@ def _clusters(call: CallState, ctx: CallContext) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _call_made(
-    call: CallState,
-    ctx: CallContext,
-    *,
-    status: int | None,
-    error: str | None = None,
-    reading: Reading | None = None,
-) -> CallMade:
-    said = reading or Reading(text="", complete=False)
-    return CallMade(
-        provider=call.facts.provider,
-        operation=call.facts.operation,
-        model=call.facts.model,
+def _call_began(call: CallState, ctx: CallContext) -> CallBegan:
+    return CallBegan(
+        facts=call.facts,
+        origin=call.request.origin,
         group=call.group,
-        streamed=call.facts.streamed,
-        started=call.started,
-        ended=ctx.clock(),
-        status=status,
+        started=ctx.clock(),
+        model=call.routed_to or call.facts.model,
         routed_to=call.routed_to,
-        error=error or said.error,
+        agent=(header(call.request.headers, b"user-agent") or b"").decode("latin-1"),
+        cache=call.cache,
+        drifted=call.group in ctx.state.drifted,
         context=ctx.context,
-        identity=said.identity,
-        response_id=said.response_id,
-        finish_reason=said.finish_reason,
-        input_tokens=said.input_tokens,
-        output_tokens=said.output_tokens,
     )

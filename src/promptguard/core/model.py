@@ -117,6 +117,18 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenDetails:
+    """Which of an answer's tokens were special, as far as the provider says so; they are part of the sums."""
+
+    cache_read: int | None = None
+    """of the input, those read from the provider's own prompt cache"""
+    cache_write: int | None = None
+    """of the input, those written to it"""
+    reasoning: int | None = None
+    """of the output, those that the caller does not see"""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One answer as the protocol tells it, whatever its content; `complete` is judged by the terminal event."""
 
@@ -129,6 +141,7 @@ class Reading:
     response_id: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    token_details: TokenDetails = TokenDetails()
     error: str | None = None
     other_ends: tuple[str, ...] = ()
     """finish reasons of the choices after the first, `refusal` for one that refused; only n above 1 has any"""

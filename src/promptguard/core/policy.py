@@ -54,6 +54,8 @@ class State:
     """group → what DriftDetected says on its next call"""
     bypassing: frozenset[tuple[str, str]] = frozenset()
     """(group, model asked) whose calls are not answered from the cache"""
+    drifted: frozenset[str] = frozenset()
+    """groups with an alarm that nobody has acknowledged"""
 
     def route(self, group: str, model: str) -> str | None:
         """Return the model to ask instead, or None."""

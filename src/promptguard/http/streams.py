@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
@@ -87,10 +88,11 @@ if hasattr(os, "register_at_fork"):
 class Recorder:
     """What one answer's body was, told exactly once to `done` when the caller is finished with it."""
 
-    __slots__ = ("_chunks", "_clipped", "_done", "_reserved", "_size")
+    __slots__ = ("_arrivals", "_chunks", "_clipped", "_done", "_reserved", "_size")
 
     def __init__(self, done: Callable[[Body], None]) -> None:
         self._chunks: list[bytes] = []
+        self._arrivals: list[float] = []
         self._size = 0
         self._clipped = False
         self._reserved = 0
@@ -112,6 +114,7 @@ class Recorder:
             return
         self._size += len(chunk)
         self._chunks.append(chunk)
+        self._arrivals.append(time.monotonic())
 
     def _may_hold(self, more: int) -> bool:
         if self._size + more > MAX_RECORDED or not _LARGE.take(more):
@@ -120,7 +123,7 @@ class Recorder:
         return True
 
     def _tell(self, done: Callable[[Body], None], end: BodyEnd) -> None:
-        done(Body(tuple(self._chunks), end, self._clipped))
+        done(Body(tuple(self._chunks), end, self._clipped, tuple(self._arrivals)))
 
     def hold(self) -> None:
         """Be kept until finished, apart from the stream that records, which tells when it is collected.

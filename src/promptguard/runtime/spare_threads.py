@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from math import inf
 from typing import TypeVar
 
@@ -39,11 +39,14 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     """
     future: Future[T] = Future()
     until = time.monotonic() + seconds
+    context = (
+        copy_context()
+    )  # the thread's own is empty; whoever asks may have set something for this call alone
 
     def run() -> None:
-        _UNTIL.set(until)
+        context.run(_UNTIL.set, until)
         try:
-            future.set_result(call())
+            future.set_result(context.run(call))
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this call's alone
             future.set_exception(error)
 

@@ -1,44 +1,42 @@
-"""Turns events into spans and metrics; names are in semconv.py, content is in neither.
-
-A span is made when its call has ended, with the times the call had, so that nothing is done before the request leaves.
-Where another library already traces the same SDK, ours is the INTERNAL span `promptguard.call`: two CLIENT spans for
-one call would double every token count.
-"""
+"""Turns events into metrics, and hands calls to `calls`, which makes their spans; names are in semconv.py."""
 
 from __future__ import annotations
 
-import functools
 import logging
-import sys
-import time
-from typing import Any
+from contextlib import AbstractContextManager
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 
 from promptguard.core import events as ev
 from promptguard.telemetry import semconv as name
+from promptguard.telemetry.calls import Calls, unseen
 from promptguard.telemetry.groups import split_group
 from promptguard.telemetry.state import StateGauges
 
-_OTHER_INSTRUMENTORS = (
-    ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
-    ("opentelemetry.instrumentation.openai_v2", "OpenAIInstrumentor"),
-    ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
-)
 _log = logging.getLogger("promptguard")
 MAX_GROUPS = 200
 _UNSET = ("Proxy", "_Proxy", "NoOp", "_NoOp")
+"""How classes of OpenTelemetry's own API begin that record nothing; others may be called so and record (logfire's are)."""
 
 
 _told_off: set[str] = set()
 """Reasons why telemetry is off that were logged."""
 
 
-@functools.lru_cache(maxsize=1)
-def _shared(version: str, _traces: trace.TracerProvider, _meters: metrics.MeterProvider) -> Telemetry:
-    """Return one for all clients: OpenTelemetry keeps every instrument that is made for as long as the process lives."""
-    return Telemetry(version)
+_shared: tuple[object, object, Telemetry] | None = None
+"""Providers, and what records with them."""
+
+
+def _with(version: str, traces: object, meters: object) -> Telemetry:
+    """Return one for all clients: OpenTelemetry keeps every instrument that is made for as long as the process lives.
+
+    Providers are told apart by identity, for they need not be hashable (logfire's are not).
+    """
+    global _shared  # noqa: PLW0603 - made anew where the application changes its providers
+    if _shared is None or _shared[0] is not traces or _shared[1] is not meters:
+        _shared = traces, meters, Telemetry(version)
+    return _shared[2]
 
 
 def start(version: str) -> Telemetry | None:
@@ -48,7 +46,7 @@ def start(version: str) -> Telemetry | None:
     asked for one, and lets through whatever comes of it: a bare StopIteration where nothing of that name is installed.
     """
     try:
-        return _shared(version, trace.get_tracer_provider(), metrics.get_meter_provider())
+        return _with(version, trace.get_tracer_provider(), metrics.get_meter_provider())
     except Exception as error:  # noqa: BLE001 - somebody else's code, and no reason to keep the application from starting
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         if reason not in _told_off:
@@ -63,8 +61,11 @@ def start(version: str) -> Telemetry | None:
 
 def is_recorded() -> bool:
     """Whether the application has set up an SDK, so that spans or metrics go anywhere."""
-    providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
-    return any(not type(provider).__name__.startswith(_UNSET) for provider in providers)
+    kinds = (type(trace.get_tracer_provider()), type(metrics.get_meter_provider()))
+    return any(
+        not (kind.__module__.startswith("opentelemetry.") and kind.__name__.startswith(_UNSET))
+        for kind in kinds
+    )
 
 
 def current_context() -> object:
@@ -76,36 +77,22 @@ class Telemetry:
     """Records events with the application's own providers; never replaces them, never raises into a caller."""
 
     def __init__(self, version: str) -> None:
-        self._tracer = trace.get_tracer(name.SCOPE_GENAI, version, schema_url=name.SCHEMA_URL)
         self._groups: set[str] = set()
-        genai = metrics.get_meter(name.SCOPE_GENAI, version, schema_url=name.SCHEMA_URL)
+        self._calls = Calls(version, lambda _began: {})
         meter = metrics.get_meter(name.SCOPE, version)
-        self._duration = genai.create_histogram(
-            name.OPERATION_DURATION,
-            "s",
-            "duration of calls",
-            explicit_bucket_boundaries_advisory=name.DURATION_BUCKETS,
+        counters = {
+            each.name: meter.create_counter(each.name, each.unit, each.description)
+            for each in name.EVENT_METRICS
+            if each.kind == "counter"
+        }
+        self._lookups, self._store_events = counters[name.CACHE_LOOKUPS], counters[name.CACHE_EVENTS]
+        self._pairs, self._skips, self._faults = (
+            counters[each] for each in (name.PAIRS, name.SKIPPED, name.FAULTS)
         )
-        self._tokens = genai.create_histogram(
-            name.TOKEN_USAGE, "{token}", "tokens used", explicit_bucket_boundaries_advisory=name.TOKEN_BUCKETS
-        )
-        self._lookups = meter.create_counter(name.CACHE_LOOKUPS, "{lookup}", "response cache lookups")
-        self._store_events = meter.create_counter(
-            name.CACHE_EVENTS,
-            "{event}",
-            "what happened to the cache's store: tampered, unavailable, recovered",
-        )
+        time = name.METRICS[name.CACHE_DURATION]
         self._lookup_time = meter.create_histogram(
-            name.CACHE_DURATION,
-            "s",
-            "time of one lookup",
-            explicit_bucket_boundaries_advisory=name.LOOKUP_BUCKETS,
+            time.name, time.unit, time.description, explicit_bucket_boundaries_advisory=time.buckets
         )
-        self._pairs = meter.create_counter(name.PAIRS, "{pair}", "pairs by outcome")
-        self._skips = meter.create_counter(
-            name.SKIPPED, "{call}", "calls that could not be paired, or not be read, by reason"
-        )
-        self._faults = meter.create_counter(name.FAULTS, "{fault}", "faults of our own that no caller saw")
         self.state = StateGauges(meter)
         """shows the state of ledgers that it is told of"""
         self._record = {
@@ -132,44 +119,32 @@ class Telemetry:
             return prompt
         return "_other"
 
-    def _call_made(self, event: ev.CallMade) -> None:
-        attributes: dict[str, Any] = {
-            name.OPERATION: event.operation,
-            name.PROVIDER: event.provider,
-            name.REQUEST_MODEL: event.routed_to or event.model,
-        }
-        if event.identity.model:
-            attributes[name.RESPONSE_MODEL] = event.identity.model
-        if event.error:
-            attributes[name.ERROR_TYPE] = event.error
-        instrumented = _instrumented_elsewhere()
-        if not instrumented:
-            self._duration.record(event.ended - event.started, attributes)
-            for kind, count in (("input", event.input_tokens), ("output", event.output_tokens)):
-                if count is not None:
-                    self._tokens.record(count, {**attributes, name.TOKEN_TYPE: kind})
-        self._span(event, attributes, internal=instrumented)
+    def begin(self, began: ev.CallBegan) -> ev.CallTrace:
+        """Follow a call that is about to be sent to a provider."""
+        return self._calls.begin(began)
 
-    def _span(self, event: ev.CallMade, attributes: dict[str, Any], *, internal: bool) -> None:
-        now, monotonic = time.time_ns(), time.monotonic()
-        started = now - int((monotonic - event.started) * 1e9)
-        span = self._tracer.start_span(
-            "promptguard.call" if internal else f"{event.operation} {event.routed_to or event.model}",
-            context=event.context,  # type: ignore[arg-type]
-            kind=trace.SpanKind.INTERNAL if internal else trace.SpanKind.CLIENT,
-            start_time=started,
-            # All at once: a second helping would be checked and copied by the SDK a second time.
-            attributes=attributes | _details(event),
-        )
-        if event.error:
-            span.set_status(trace.StatusCode.ERROR)
-        span.end(now - int((monotonic - event.ended) * 1e9))
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the application has set up an SDK."""
+        return is_recorded()
+
+    def unseen(self) -> AbstractContextManager[None]:
+        """Keep instrumentation of others quiet in a block."""
+        return unseen()
+
+    def _call_made(self, event: ev.CallMade) -> None:
+        if event.trace is not None:
+            event.trace.end(event)
 
     def _cache_looked(self, event: ev.CacheLooked) -> None:
         attributes = {name.CACHE_RESULT: event.result, name.PROMPT_NAME: self._prompt(event.group)}
         if event.reason:
             attributes[name.CACHE_REASON] = event.reason.partition(":")[0]
         self._lookups.add(1, attributes)
+        if event.result == "hit":
+            prompt, version = split_group(event.group)
+            named = {name.PROMPT_NAME: prompt, name.PROMPT_VERSION: version} if version else {}
+            self._calls.mark_hit({name.CACHE_RESULT: "hit", **named})
         if event.duration:
             self._lookup_time.record(event.duration, {name.CACHE_RESULT: event.result})
 
@@ -191,27 +166,3 @@ class Telemetry:
 
 def _nothing(_event: ev.Event) -> None:
     """Leave it to the gauges, which show state."""
-
-
-def _details(event: ev.CallMade) -> dict[str, Any]:
-    prompt, version = split_group(event.group)
-    found = {
-        name.PROMPT_NAME: prompt if version else None,
-        name.PROMPT_VERSION: version,
-        name.REQUEST_STREAM: event.streamed or None,
-        name.RESPONSE_ID: event.response_id,
-        name.FINISH_REASONS: (event.finish_reason,) if event.finish_reason else None,
-        name.INPUT_TOKENS: event.input_tokens,
-        name.OUTPUT_TOKENS: event.output_tokens,
-        name.FINGERPRINT: event.identity.fingerprint,
-        name.ROUTED_TO: event.routed_to,
-    }
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _instrumented_elsewhere() -> bool:
-    for module_name, class_name in _OTHER_INSTRUMENTORS:
-        instrumentor = getattr(sys.modules.get(module_name), class_name, None)
-        if instrumentor is not None and getattr(instrumentor(), "is_instrumented_by_opentelemetry", False):
-            return True
-    return False

@@ -24,11 +24,49 @@ TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105 - an attribute's name
 PROMPT_NAME = "gen_ai.prompt.name"
 PROMPT_VERSION = "gen_ai.prompt.version"
 REQUEST_STREAM = "gen_ai.request.stream"
+OUTPUT_TYPE = "gen_ai.output.type"
+CONVERSATION_ID = "gen_ai.conversation.id"
+REQUEST = {
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "top_k": "gen_ai.request.top_k",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "seed": "gen_ai.request.seed",
+    "choice_count": "gen_ai.request.choice.count",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+    "stop_sequences": "gen_ai.request.stop_sequences",
+    "output_type": OUTPUT_TYPE,
+    "conversation_id": CONVERSATION_ID,
+}
+"""What `core.parameters` reads of a request → attribute."""
+CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+CACHE_WRITE_TOKENS = "gen_ai.usage.cache_write.input_tokens"
+REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
+SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
+EVALUATION_NAME = "gen_ai.evaluation.name"
+EVALUATION_SCORE = "gen_ai.evaluation.score.value"
+EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+EVALUATION_EXPLANATION = "gen_ai.evaluation.explanation"
 FINGERPRINT = "openai.response.system_fingerprint"
 ERROR_TYPE = "error.type"
 
 OPERATION_DURATION = "gen_ai.client.operation.duration"
 TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105 - a metric's name
+TIME_TO_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
+TIME_PER_CHUNK = "gen_ai.client.operation.time_per_output_chunk"
+
+EVENT_DETAILS = "gen_ai.client.inference.operation.details"
+EVENT_EVALUATION = "gen_ai.evaluation.result"
+
+SPAN_BESIDE = "promptguard.call"
+LINK_KIND = "promptguard.link.kind"
+VERDICT = "promptguard.verdict"
 
 CACHE_RESULT = "promptguard.cache.result"
 CACHE_REASON = "promptguard.cache.reason"
@@ -85,12 +123,21 @@ class Metric:
     """upper bounds, of a histogram"""
 
 
-_CALL = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, ERROR_TYPE)
+_CALL = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE, ROLE)
 _PROMPT = (LEDGER, STREAM, PROMPT_NAME, PROMPT_VERSION)
 
 CALL_METRICS = (
     Metric(OPERATION_DURATION, "histogram", "s", "duration of calls to a provider", _CALL, DURATION_BUCKETS),
     Metric(TOKEN_USAGE, "histogram", "{token}", "tokens billed", (*_CALL, TOKEN_TYPE), TOKEN_BUCKETS),
+    Metric(
+        TIME_TO_FIRST_CHUNK,
+        "histogram",
+        "s",
+        "time until a stream's first chunk arrived",
+        _CALL,
+        DURATION_BUCKETS,
+    ),
+    Metric(TIME_PER_CHUNK, "histogram", "s", "time between two chunks of a stream", _CALL, DURATION_BUCKETS),
 )
 """Of one call each, under the scope `promptguard.genai`; recorded where nothing else records them."""
 

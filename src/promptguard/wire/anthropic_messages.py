@@ -164,4 +164,5 @@ def _reading(
             usage.get("cache_read_input_tokens"),
         ),
         output_tokens=shared.count(usage.get("output_tokens")),
+        token_details=shared.token_details(usage),
     )

@@ -184,4 +184,5 @@ def _reading(
             usage.get("inputTokens"), usage.get("cacheReadInputTokens"), usage.get("cacheWriteInputTokens")
         ),
         output_tokens=shared.count(usage.get("outputTokens")),
+        token_details=shared.token_details(usage),
     )

@@ -186,4 +186,5 @@ def _reading(parts: Iterable[Mapping[str, object]]) -> Reading:
         response_id=shared.name(last.get("responseId")),
         input_tokens=shared.counts(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")),
         output_tokens=shared.counts(usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount")),
+        token_details=shared.token_details(usage),
     )

@@ -101,6 +101,7 @@ def _read_plain(body: bytes) -> Reading:
         response_id=shared.text(answer.get("id")),
         input_tokens=shared.count(usage.get("prompt_tokens")),
         output_tokens=shared.count(usage.get("completion_tokens")),
+        token_details=shared.token_details(usage),
         other_ends=tuple(
             "refusal"
             if shared.record(c["message"]).get("refusal")
@@ -205,6 +206,7 @@ class _Gathered:
             response_id=shared.text(self.last.get("id")),
             input_tokens=shared.count(self.usage.get("prompt_tokens")),
             output_tokens=shared.count(self.usage.get("completion_tokens")),
+            token_details=shared.token_details(self.usage),
             other_ends=tuple(
                 "refusal" if index in self.refused else self.finish.get(index, "")
                 for index in sorted(self.choices - {0})

@@ -128,6 +128,7 @@ def _reading(response: Mapping[str, object]) -> Reading:
         response_id=shared.name(response.get("id")),
         input_tokens=shared.count(usage.get("input_tokens")),
         output_tokens=shared.count(usage.get("output_tokens")),
+        token_details=shared.token_details(usage),
         error="failed" if status == "failed" else None,
     )
 

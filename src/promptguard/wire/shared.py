@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
-from promptguard.core.model import Ambiguous, Facts, Headers, Reading, Request
+from promptguard.core.model import Ambiguous, Facts, Headers, Reading, Request, TokenDetails
 from promptguard.wire.encoding import decoded
 
 
@@ -240,3 +240,31 @@ def json_schema(value: object) -> Mapping[str, object] | None:
 def as_chat(system: object, turns: tuple[object, ...]) -> tuple[object, ...]:
     """Return turns as a chat's messages, a system text first: so a rendered prompt is recognised in every protocol."""
     return ({"role": "system", "content": system}, *turns) if system else turns
+
+
+_DETAILS = {
+    "cache_read": (
+        "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "cache_read_input_tokens",
+        "cachedContentTokenCount", "cacheReadInputTokens",
+    ),
+    "cache_write": ("cache_creation_input_tokens", "cacheWriteInputTokens"),
+    "reasoning": (
+        "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens", "thoughtsTokenCount",
+    ),
+}  # fmt: skip
+"""Where providers say which of the tokens were special: member, or member.member, of what they call usage."""
+
+
+def token_details(usage: Mapping[str, object]) -> TokenDetails:
+    """Return which of the tokens were read from a prompt cache, written to one, or spent on thinking."""
+    found = {
+        name: next((count for path in paths if (count := _count_at(usage, path)) is not None), None)
+        for name, paths in _DETAILS.items()
+    }
+    return TokenDetails(**found)
+
+
+def _count_at(usage: Mapping[str, object], path: str) -> int | None:
+    first, _, second = path.partition(".")
+    found = usage.get(first)
+    return count(members(found).get(second) if second else found)
