@@ -144,6 +144,10 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     ),
     "foreign": _foreign,
     "directory": _directory,
+    "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "journal a pipe": lambda path: os.mkfifo(f"{path}-journal"),
+    "wal a directory": lambda path: Path(f"{path}-wal").mkdir(),
+    "shm a link": lambda path: Path(f"{path}-shm").symlink_to(path),
     "dangling link": lambda path: (path.unlink(), path.symlink_to(path.parent / "nowhere")),
 }
 """Kind of damage → what does it, to a file that nobody has open. No command may tell anything of such a ledger."""

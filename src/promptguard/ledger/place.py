@@ -40,7 +40,7 @@ def prepare(directory: Path) -> list[str]:
     try:
         _make(directory)
         notes = _look_at_directory(directory)
-        for suffix in SIDE_FILES[:3]:
+        for suffix in SIDE_FILES:  # SQLite opens them all, and waits for ever for a pipe's other end
             notes += _look_at_file(Path(f"{path}{suffix}"), make=not suffix)
     except OSError as error:
         raise _unavailable(path, error) from None

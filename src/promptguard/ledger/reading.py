@@ -20,7 +20,7 @@ from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
 from promptguard.ledger.migrations import migrate, other_shape, other_types
 from promptguard.ledger.place import FILE_NAME
-from promptguard.ledger.trouble import Trouble, kind_of, of_error, trouble
+from promptguard.ledger.trouble import SIDE_FILES, Trouble, kind_of, of_error, trouble
 from promptguard.lifetime import forks
 
 BUSY_SECONDS = 5.0
@@ -73,6 +73,10 @@ def _look_at(path: Path, directory: str | Path) -> None:
         raise InputFileError(_told(of_error(path, error))) from None
     if not stat.S_ISREG(facts.st_mode):
         raise InputFileError(_told(trouble(path, "foreign", "not a regular file")))
+    for suffix in SIDE_FILES[1:]:  # SQLite opens them all, and waits for ever for a pipe's other end
+        beside = Path(f"{path}{suffix}")
+        if os.path.lexists(beside) and not stat.S_ISREG(beside.lstat().st_mode):
+            raise InputFileError(_told(trouble(beside, "foreign", "not a regular file")))
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputFileError(_told(trouble(path, "denied", "this user may not read it")))
 
