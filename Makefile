@@ -20,7 +20,7 @@ BUILD := $(PYTHON) tools/environments.py build
 RUN := $(PYTHON) tools/suites.py
 RANGES := pyproject.toml tools/environments.py
 
-.PHONY: demo demo-llm test check sdks frameworks sdk-suites lint bench bench-detector soak test-under-load newest lowest constraints clean help
+.PHONY: demo demo-llm test check sdks frameworks sdk-suites lint bench bench-detector screenshots soak test-under-load newest lowest constraints clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -66,9 +66,13 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 	$(BIN)/python -m benchmarks.groups
 	$(BIN)/python -m benchmarks.templates
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.dashboard
 
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
+
+screenshots: $(VENV)/.test     ## pictures of the local page for docs/images, of a ledger made for them (a minute; needs chromium)
+	$(BIN)/python tools/screenshots.py
 
 soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seeds, a real model that did not change, attacks on the cache, proxies
 	@$(RUN) soak --workers $(WORKERS) $(TEST_ARGS)

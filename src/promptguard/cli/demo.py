@@ -49,7 +49,9 @@ def run(
     from promptguard.report.whole import read_whole
     from promptguard.terminal.verdict import console
 
-    options = Options(task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger)
+    options = Options(
+        task=task, family=family, seed=seed, switch=not no_switch, ledger=ledger, start=_two_days_ago()
+    )
     logging.getLogger("promptguard").setLevel(logging.ERROR)  # the alarm is told below, in full
     check_writable(output)  # told now, not after the story
     outcome = _played(options, quiet=as_json)
@@ -67,6 +69,14 @@ def run(
         show(told, report, out, examples(report))
         _close(out, told, output)
     raise typer.Exit(exits.NO_DRIFT if told["as_told"] else exits.DRIFT)
+
+
+def _two_days_ago() -> float:
+    """Return when the story begins, so that its pages show the last days; always at one time of the day."""
+    import time
+
+    day = 86_400.0
+    return time.time() // day * day - 2 * day + 1_700_000_000.0 % day
 
 
 def _played(options: Options, *, quiet: bool) -> Outcome:
@@ -92,5 +102,6 @@ def _close(out: Console, told: dict[str, Any], output: Path) -> None:
         ("page", str(output)),
         ("look on", f"promptguard status --ledger {told['ledger']}"),
         ("", f"promptguard report --ledger {told['ledger']} -o report.html"),
+        ("open", f"promptguard dashboard --ledger {told['ledger']} --open"),
     ):
         out.print(f"  {label:8s} {line}", highlight=False)

@@ -26,6 +26,8 @@ Query = Mapping[str, str]
 
 MOST_CARDS = 3
 MOST_ROWS = 100
+MOST_UNFOLDED = 8
+"""Rows of a section up to which it is unfolded although something else needs somebody."""
 MOST_QUERY = 200
 
 
@@ -118,7 +120,8 @@ def _sections(
     for key, (title, some) in known.items():
         shown = some[first : first + MOST_ROWS]
         if shown:
-            opened = searched or page > 1 or key == "acknowledged" or (calm and key != "tests")
+            few = len(some) <= MOST_UNFOLDED and key != "tests"
+            opened = searched or page > 1 or few or (calm and key != "tests")
             found.append((title, shown, len(some), opened, key))
     return found, max(1, -(-longest // MOST_ROWS))
 

@@ -150,7 +150,8 @@ def stream_words(row: Row) -> str:
 def models(row: Row) -> str:
     """Return which models a row compares."""
     if row.control == row.candidate:
-        return f"{row.control}, then and now" if row.control else "not known"
+        how = "asked twice" if row.stream == "repeat" else "then and now"
+        return f"{row.control}, {how}" if row.control else "not known"
     return f"{row.control} against {row.candidate}"
 
 

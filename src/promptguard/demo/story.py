@@ -42,6 +42,8 @@ class Options:
     switch: bool = True
     ledger: Path = Path("promptguard-demo")
     questions: int | None = None
+    start: float = 1_700_000_000.0
+    """of the demo's clock, in Unix seconds"""
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ def run(options: Options, progress: Callable[[int, int], None] = lambda _done, _
     recordings = Recordings(options.task)
     fresh(options.ledger)
     schedule = _schedule(recordings, options)
-    clock = FakeClock()
+    clock = FakeClock(options.start)
     switch_at = draw_switch(options.seed, clock(), len(schedule), MINUTE) if options.switch else None
     outcome = Outcome(options, FAMILIES[options.family], calls=len(schedule))
     prompt = promptguard.prompts(Path(__file__).parent / "prompts").get(f"{options.task}@1")

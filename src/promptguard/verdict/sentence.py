@@ -76,7 +76,8 @@ def _plain_clause(change: Change) -> str:
     if on is None:
         return f"{change.phrase} {rising}"
     unit = " %" if on.unit == "%" else "" if on.unit == change.phrase else f" {on.unit}"
-    return f"{change.phrase} {rising} ({figure(on.first.value)} -> {figure(on.second.value)}{unit})"
+    first, second = figure(on.first.value), figure(on.second.value)
+    return f"{change.phrase} {rising}" + (f" ({first} -> {second}{unit})" if first != second else "")
 
 
 def _ability(verdict: Verdict) -> str:
