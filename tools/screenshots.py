@@ -8,8 +8,9 @@ Then Debian's Chromium takes each page in two widths and two colour schemes.
 from __future__ import annotations
 
 import json
+import os
 import random
-import sys
+import re
 import tempfile
 import threading
 import time
@@ -34,7 +35,8 @@ SHOTS = (
     ("prompt", "/prompt?group=extract%2Forder%402", 1280, "light", 1500),
     ("prompt", "/prompt?group=extract%2Forder%402", 1280, "dark", 1500),
     ("prompt", "/prompt?group=extract%2Forder%402", 390, "dark", 844),
-    ("pairs", "/pairs?group=support%2Freply%404", 1280, "light", 900), ("pairs", "/pairs?group=support%2Freply%404", 390, "dark", 844),
+    ("pairs", "/pairs?group=support%2Freply%404", 1280, "light", 900),
+    ("pairs", "/pairs?group=support%2Freply%404", 390, "dark", 844),
     ("pair", "", 1280, "light", 900),
     ("identities", "/identities", 1280, "light", 720), ("cost", "/cost", 1280, "light", 800),
     ("unmeasured", "/unmeasured", 1280, "light", 800), ("actions", "/actions", 1280, "dark", 800),
@@ -160,7 +162,7 @@ def take(browser: Browser, base: str) -> None:
         )  # fmt: skip
         tab.goto(base + (path or "/pairs?group=extract%2Forder%402"))
         if not path:
-            tab.get_by_role("link", name="Pair ").first.click()
+            tab.get_by_role("link", name=re.compile(r"^Pair \d")).first.click()
         file = IMAGES / f"{name}-{width}-{scheme}.png"
         tab.screenshot(path=str(file))
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:.0f} kB")
@@ -171,10 +173,9 @@ def main() -> None:
     """Make the ledger, then the pictures."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
-        ledger = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(directory) / "shop"
-        if not ledger.exists():
-            make(ledger)
-        with serving(ledger) as base, sync_playwright() as playwright:
+        os.chdir(directory)  # the pages say which ledger they are of: no path of this machine
+        make(Path("shop"))
+        with serving(Path("shop")) as base, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             take(browser, base)
             browser.close()

@@ -118,7 +118,7 @@ _SINCE_PAIR = re.compile(r"^Since about pair \d+(?: \(\d+-\d+\))?")
 
 def said(row: Row) -> str:
     """Return what was found, with the time for the pair's number, and typographic arrows."""
-    text = row.sentence().replace(" -> ", " → ")
+    text = row.sentence().replace(" -> ", " → ").replace(" %", "\u00a0%")
     return text if row.since is None else _SINCE_PAIR.sub(f"Since {when(row.since)}", text)
 
 
