@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,13 +127,34 @@ def verdicts(ledger: str | Path | NotGiven = NOT_GIVEN) -> Iterator[Verdict]:
     """Return the verdict that stands for every stream and group in a ledger: a drift until acknowledged, else the newest.
 
     `ledger` is the directory; as in settings, where it is not given. Raises ConfigurationError when it is no path, or when
-    there is no ledger (an InputFileError as well); InputFileError when the ledger cannot be read.
+    there is no ledger (an InputFileError as well); InputFileError when the ledger cannot be read. As the last
+    line of a notebook's cell they show as headline and rows.
     """
     from promptguard.drift import Verdict
     from promptguard.report.documents import standing
     from promptguard.report.read import read_verdicts
 
-    return iter([Verdict.from_dict(document) for document in standing(read_verdicts(_ledger(ledger)))])
+    place = _ledger(ledger)
+    return Verdicts(place, [Verdict.from_dict(document) for document in standing(read_verdicts(place))])
+
+
+class Verdicts(Iterator["Verdict"]):
+    """The verdicts of a ledger, one after the other; as the last line of a notebook's cell, its headline and rows."""
+
+    def __init__(self, ledger: str | Path, found: Sequence[Verdict]) -> None:
+        self._ledger = ledger
+        self._found = iter(found)
+
+    def __next__(self) -> Verdict:
+        """Return the next verdict."""
+        return next(self._found)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the parts that the local page and the report are made of."""
+        from promptguard.dashboard import render_cell
+        from promptguard.report.overview import read_overview
+
+        return render_cell(read_overview(self._ledger))
 
 
 def _ledger(given: str | Path | NotGiven) -> str | Path:

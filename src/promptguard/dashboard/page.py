@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from promptguard.dashboard.rendering import OpenCase, environment, standing_case, take_back
 from promptguard.report.headline import headline
-from promptguard.report.overview import Row
+from promptguard.report.overview import Overview, Row
 from promptguard.report.whole import Whole
 
 Rows = Sequence[Sequence[object]]
@@ -48,9 +49,8 @@ def render_report(
     )
 
 
-def render_cell(whole: Whole) -> str:
-    """Return headline and rows as a part of another page, for a notebook: style within it alone, no script."""
-    overview = whole.overview
+def render_cell(overview: Overview) -> str:
+    """Return headline and rows as a part of another page, for a notebook: its style holds within it alone, no script."""
     return (
         environment()
         .get_template("cell.html.j2")
@@ -58,7 +58,7 @@ def render_cell(whole: Whole) -> str:
             overview=overview,
             head=headline(overview),
             rows=overview.rows[:MOST_CARDS],
-            style=_style(),
+            style=_cell_style(),
             link=no_link,
         )
     )
@@ -79,3 +79,9 @@ def _case_in(whole: Whole, row: Row) -> OpenCase | None:
 def _style() -> Markup:
     # Our own file: the one text that goes into a page as it is.
     return Markup(_STYLE.read_text("utf-8"))  # noqa: S704
+
+
+@cache
+def _cell_style() -> Markup:
+    """Return the style as it holds within a cell: what is said of the page itself is said of the cell."""
+    return Markup(re.sub(r":root|(?<![-\w.])(?:html|body)(?= \{)", ":scope", _style()))  # noqa: S704 - our own file
