@@ -23,6 +23,7 @@ from promptguard.core.options import (
     cache_option,
     check_action,
 )
+from promptguard.core.telemetry_for import Backend
 from promptguard.directories import check_ledger
 from promptguard.errors import ConfigurationError
 from promptguard.settings import NotGiven, current
@@ -47,6 +48,8 @@ class Wanted:
     """the client has credentials that it renews by itself"""
     fields: Mapping[str, FieldEffect] | None = None
     """what the user knows of requests' fields"""
+    telemetry_for: tuple[Backend, ...] = ()
+    """backends for which spans have further attributes"""
 
 
 def wanted(
@@ -81,6 +84,7 @@ def wanted(
         seed=_seed(_or(seed, known.seed)),
         renewing=renewing,
         fields=None if classified is None else check_fields(classified),
+        telemetry_for=known.telemetry_for,
     )
     _check_together(found)
     return found

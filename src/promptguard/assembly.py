@@ -79,7 +79,7 @@ class Assembly:
             groups=self._groups,
             cache=cache,
             single_flight=single_flight,
-            telemetry=otel.start(__version__),
+            telemetry=otel.start(__version__, self._wanted.telemetry_for),
             make_client=make_client,
             serve=self._services,
             is_recorded=otel.is_recorded,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from promptguard.background import snapshots
 from promptguard.background.folding import WHOLE, Fold, Row
 from promptguard.background.telling import Teller
-from promptguard.core.events import AlarmRang, Event, EvidenceMoved
+from promptguard.core.events import AlarmRang, Event, VerdictGiven
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger.folds import Folds, Told
@@ -81,6 +81,8 @@ class Evaluator:
         self._teller = Teller(self._folds)
         self._loaded = False
         self._written = self._saved = self._renewed = 0.0
+        self._statuses: dict[tuple[str, int, str], str] = {}
+        """(stream, epoch, group) → what telemetry was last told"""
         self.looked_at = time.monotonic()
         """when a turn last came to its end, with whatever result (monotonic seconds)"""
         self._since_saved = self._saved_id = 0
@@ -305,12 +307,16 @@ class Evaluator:
         self._folds.write(told, self._fold.last_id, self._wall())
         self._written = time.monotonic()
         for each in told:
-            self._tell_evidence(each)
+            self._tell_status(each)
 
-    def _tell_evidence(self, told: Told) -> None:
-        evidence = told.document["log10_evidence"]
-        if told.group != WHOLE and isinstance(evidence, float):
-            self._emit(EvidenceMoved(told.stream, told.group, evidence))
+    def _tell_status(self, told: Told) -> None:
+        """Tell telemetry that a group's status is another one than when it was last written by this process."""
+        place = (told.stream, told.epoch, told.group)
+        status, evidence = str(told.document["status"]), told.document["log10_evidence"]
+        if told.group == WHOLE or self._statuses.get(place) == status or not isinstance(evidence, float):
+            return
+        self._statuses[place] = status
+        self._emit(VerdictGiven(told.stream, told.group, status, evidence, str(told.document["sentence"])))
 
     def _effect_from(self, stream: str, epoch: int) -> int | None:
         # A routed epoch began with an alarm, not with a choice of pairs: its effect counts from its start.

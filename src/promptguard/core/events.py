@@ -136,12 +136,14 @@ class AlarmRang:
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceMoved:
-    """The evidence of one group after its newest pair."""
+class VerdictGiven:
+    """The status of one group changed: what it is now, and the sentence that says so, which holds no content."""
 
     stream: str
     group: str
+    status: str
     log10_evidence: float
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +155,5 @@ class Fault:
 
 
 Event = (
-    CallMade | CacheLooked | CacheStore | PairDone | NotPaired | NotRead | AlarmRang | EvidenceMoved | Fault
+    CallMade | CacheLooked | CacheStore | PairDone | NotPaired | NotRead | AlarmRang | VerdictGiven | Fault
 )

@@ -27,6 +27,7 @@ from promptguard.core.options import (
     Warn,
 )
 from promptguard.core.options.accepting import Accepts
+from promptguard.core.telemetry_for import BACKENDS, Backend
 from promptguard.errors import ConfigurationError
 from promptguard.settings import reading
 from promptguard.settings.sources import ACTIONS, ALERTS, Written
@@ -93,6 +94,12 @@ class PromptGuardSettings(BaseSettings):
     fields: Mapping[str, FieldEffect] | None = Field(
         default=None,
         description='what fields of requests do that PromptGuard does not know: name → "none" or "stateful" (JSON)',
+    )
+    telemetry_for: Annotated[
+        tuple[Backend, ...], Accepts(f"one or several of {', '.join(BACKENDS)}, with commas between")
+    ] = Field(
+        default=(),
+        description="backends for which spans have further attributes, so that their prompt views show name and version",
     )
     seed: Annotated[int | None, Accepts("a whole number")] = Field(
         default=None, description="of the sampling; for tests"

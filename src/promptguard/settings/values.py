@@ -9,6 +9,7 @@ from pathlib import Path
 
 from promptguard.core.fields import FieldEffect
 from promptguard.core.options import Action, Cache, Channel, Drift, Replay, Shadow, Warn
+from promptguard.core.telemetry_for import Backend
 
 
 class NotGiven(Enum):
@@ -38,4 +39,5 @@ class Values:
     alerts: tuple[Channel, ...] = ()
     record_content: bool | None = None
     fields: Mapping[str, FieldEffect] | None = field(default=None, hash=False)
+    telemetry_for: tuple[Backend, ...] = ()
     seed: int | None = None

@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
+from opentelemetry._logs import LogRecord
 
 from promptguard.core import events as ev
+from promptguard.core.telemetry_for import Backend
 from promptguard.telemetry import semconv as name
+from promptguard.telemetry.backends import attributes_for
 from promptguard.telemetry.calls import Calls, unseen
 from promptguard.telemetry.groups import split_group
 from promptguard.telemetry.state import StateGauges
@@ -24,29 +27,29 @@ _told_off: set[str] = set()
 """Reasons why telemetry is off that were logged."""
 
 
-_shared: tuple[object, object, Telemetry] | None = None
-"""Providers, and what records with them."""
+_shared: tuple[object, object, tuple[Backend, ...], Telemetry] | None = None
+"""Providers and backends, and what records with them."""
 
 
-def _with(version: str, traces: object, meters: object) -> Telemetry:
+def _with(version: str, traces: object, meters: object, backends: tuple[Backend, ...]) -> Telemetry:
     """Return one for all clients: OpenTelemetry keeps every instrument that is made for as long as the process lives.
 
     Providers are told apart by identity, for they need not be hashable (logfire's are not).
     """
     global _shared  # noqa: PLW0603 - made anew where the application changes its providers
-    if _shared is None or _shared[0] is not traces or _shared[1] is not meters:
-        _shared = traces, meters, Telemetry(version)
-    return _shared[2]
+    if _shared is None or _shared[0] is not traces or _shared[1] is not meters or _shared[2] != backends:
+        _shared = traces, meters, backends, Telemetry(version, backends)
+    return _shared[3]
 
 
-def start(version: str) -> Telemetry | None:
+def start(version: str, backends: tuple[Backend, ...] = ()) -> Telemetry | None:
     """Return what records events; None, logged once a reason, where OpenTelemetry cannot give its providers.
 
     Its API loads the provider that OTEL_PYTHON_TRACER_PROVIDER or OTEL_PYTHON_METER_PROVIDER names when it is first
     asked for one, and lets through whatever comes of it: a bare StopIteration where nothing of that name is installed.
     """
     try:
-        return _with(version, trace.get_tracer_provider(), metrics.get_meter_provider())
+        return _with(version, trace.get_tracer_provider(), metrics.get_meter_provider(), backends)
     except Exception as error:  # noqa: BLE001 - somebody else's code, and no reason to keep the application from starting
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         if reason not in _told_off:
@@ -76,9 +79,9 @@ def current_context() -> object:
 class Telemetry:
     """Records events with the application's own providers; never replaces them, never raises into a caller."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, backends: tuple[Backend, ...] = ()) -> None:
         self._groups: set[str] = set()
-        self._calls = Calls(version, lambda _began: {})
+        self._calls = Calls(version, attributes_for(backends))
         meter = metrics.get_meter(name.SCOPE, version)
         counters = {
             each.name: meter.create_counter(each.name, each.unit, each.description)
@@ -103,7 +106,7 @@ class Telemetry:
             ev.NotPaired: self._skipped,
             ev.NotRead: self._skipped,
             ev.AlarmRang: _nothing,
-            ev.EvidenceMoved: _nothing,
+            ev.VerdictGiven: self._verdict_given,
             ev.Fault: self._fault,
         }
 
@@ -159,6 +162,21 @@ class Telemetry:
 
     def _skipped(self, event: ev.NotPaired | ev.NotRead) -> None:
         self._skips.add(1, {name.SKIPPED_REASON: event.reason})
+
+    def _verdict_given(self, event: ev.VerdictGiven) -> None:
+        """Tell a verdict as the convention tells the result of an evaluation."""
+        prompt, version = split_group(event.group)
+        attributes: dict[str, str | float] = {
+            name.EVALUATION_NAME: name.EVALUATION_OF_DRIFT,
+            name.EVALUATION_SCORE: event.log10_evidence,
+            name.EVALUATION_LABEL: event.status,
+            name.EVALUATION_EXPLANATION: event.sentence,
+            name.STREAM: event.stream,
+            name.PROMPT_NAME: prompt,
+        }
+        if version is not None:
+            attributes[name.PROMPT_VERSION] = version
+        self._calls.logger.emit(LogRecord(event_name=name.EVENT_EVALUATION, attributes=attributes))
 
     def _fault(self, event: ev.Fault) -> None:
         self._faults.add(1, {name.OPERATION_OF_OURS: event.operation, name.ERROR_TYPE: event.error})
