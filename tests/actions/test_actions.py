@@ -244,6 +244,15 @@ def test_an_action_is_undone_once_and_by_somebody(tmp_path):
         promptguard.undo(tmp_path, 3)
 
 
+def test_undoing_a_route_begins_an_epoch_and_only_the_first_time():
+    epochs = Epochs()
+    found = []
+    for kind in ("route", "undo_route", "undo_route", "undo_raise"):
+        epochs.apply({"kind": kind, "stream": "candidate", "group": "g"})
+        found.append(epochs.of("candidate", "g"))
+    assert found == [2, 3, 3, 3]
+
+
 def test_rows_of_strangers_do_not_stop_the_fold():
     actions, epochs = Actions(), Epochs()
     for number, (kind, detail) in enumerate(

@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+import promptguard
 from promptguard.ledger.outbox import TOGETHER_SECONDS
 from promptguard.ledger.store import Ledger
 from promptguard.report.alerts import read_alerts
@@ -139,6 +140,9 @@ def test_a_clock_that_is_set_back_silences_nobody(tmp_path, time, receiver):
     receiver.got.clear()
     one.run_for(400)
     assert len(receiver.got) == 1
+    note(one.ledger, "alarm", "b@1", at=time.now + 86400, asked="another")
+    one.run_for(60)
+    assert len(receiver.got) == 2
 
 
 def test_each_channel_has_its_own_state(tmp_path, time, receiver):
@@ -212,6 +216,32 @@ def test_two_processes_that_take_turns_tell_each_change_once(tmp_path, time, rec
     assert sorted(each.told["promptguard"]["model"] for each in receiver.got) == sorted(
         f"m{number}" for number in range(10)
     )
+
+
+def test_while_one_process_sends_no_other_does(tmp_path, time):
+    go, entered = threading.Event(), threading.Event()
+    sent = []
+
+    def slow(channel, alert, wall):
+        entered.set()
+        assert go.wait(30.0)
+        sent.append("one")
+
+    def other(channel, alert, wall):
+        sent.append("two")
+
+    hook = promptguard.Webhook("https://example.com")
+    one, two = Process(tmp_path, time, hook, send=slow), Process(tmp_path, time, hook, send=other)
+    note(one.ledger, "alarm", "a@1", at=time.now)
+    sending = threading.Thread(target=one.turn, kwargs={"hurry": True})
+    sending.start()
+    assert entered.wait(30.0)
+    two.turn(hurry=True)
+    assert sent == []
+    go.set()
+    sending.join()
+    two.turn(hurry=True)
+    assert sent == ["one"]
 
 
 def test_flush_waits_for_no_further_prompts(tmp_path, receiver):
