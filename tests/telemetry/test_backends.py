@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -74,7 +75,7 @@ def test_verdicts_are_told_as_results_of_an_evaluation(logged, recorded, tmp_pat
     candidate = [dict(event.attributes) for event in events if event.attributes[name.STREAM] == "candidate"]
     labels = [each["gen_ai.evaluation.score.label"] for each in candidate]
     assert labels[0] == "unmeasured"
-    assert all(one != other for one, other in zip(labels, labels[1:], strict=False))  # told when they change
+    assert all(one != other for one, other in itertools.pairwise(labels))  # told when they change
     drift = candidate[labels.index("drift")]
     assert drift["gen_ai.evaluation.name"] == "promptguard.drift"
     assert drift["gen_ai.evaluation.score.value"] > 4

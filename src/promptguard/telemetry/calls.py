@@ -8,6 +8,7 @@ whoever makes the span does. Background calls are not seen by others, and theirs
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ class Calls:
                 self._tokens.record(tokens, {**attributes, name.TOKEN_TYPE: kind}, context)
         if began.facts.streamed and made.arrivals:
             self._first.record(made.arrivals[0] - began.started, attributes, context)
-            for earlier, later in zip(made.arrivals, made.arrivals[1:], strict=False):
+            for earlier, later in itertools.pairwise(made.arrivals):
                 self._gap.record(later - earlier, attributes, context)
         return attributes
 
