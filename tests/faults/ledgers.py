@@ -118,6 +118,9 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "column missing": lambda path: _executed(path, "ALTER TABLE verdict DROP COLUMN document"),
     "document NULL": lambda path: _loosened(path, "verdict", "document", "NULL"),
     "document a number": lambda path: _loosened(path, "verdict", "document", "17"),
+    "document too deep": lambda path: _executed(
+        path, "UPDATE verdict SET document = CAST(replace(hex(zeroblob(30000)), '00', '[') AS BLOB)"
+    ),
     "document no JSON": lambda path: _executed(path, "UPDATE verdict SET document = x'7b7b'"),
     "document a list": lambda path: _executed(path, "UPDATE verdict SET document = CAST('[1, 2]' AS BLOB)"),
     "document of nothing": lambda path: _executed(path, "UPDATE verdict SET document = CAST('{}' AS BLOB)"),
@@ -138,6 +141,12 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
         path, "UPDATE meta SET value = x'ff' WHERE name = 'schema_version'"
     ),
     "version NULL": lambda path: _loosened(path, "meta", "value", "NULL"),
+    "version negative": lambda path: _executed(
+        path, "UPDATE meta SET value = CAST('-1' AS BLOB) WHERE name = 'schema_version'"
+    ),
+    "header's schema format": lambda path: _written(
+        path, path.read_bytes()[:44] + b"\0\0\0\x63" + path.read_bytes()[48:]
+    ),
     "no version": lambda path: _executed(path, "DELETE FROM meta"),
     "newer": lambda path: _executed(
         path, f"UPDATE meta SET value = CAST('{SCHEMA_VERSION + 1}' AS BLOB) WHERE name = 'schema_version'"

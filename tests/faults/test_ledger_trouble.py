@@ -34,8 +34,8 @@ from tests.faults.ledgers import (
 
 NEVER_READ_BY = {
     "plan": {
-        "verdict page", "document no JSON", "document a list", "document of nothing", "document cut off",
-        "detail no JSON", "detail a number", "stream not UTF-8", "kind not UTF-8",
+        "verdict page", "document no JSON", "document too deep", "document a list", "document of nothing",
+        "document cut off", "detail no JSON", "detail a number", "stream not UTF-8", "kind not UTF-8",
     },
     "status": {"detail no JSON", "detail a number"},
 }  # fmt: skip
@@ -350,4 +350,20 @@ def test_a_full_disk_is_waited_for(from_the_start, small_disk, provider, caplog,
         assert _run(["status", "--ledger", str(ledger)]) in {0, 3}, "reading needs no room"
     ballast.unlink()
     assert pairs_again(client, ledger)
+    client.close()
+
+
+@pytest.mark.sdk
+def test_flush_is_not_true_where_the_database_refused_a_pair(sound, guarded, provider):
+    path = copy_of(sound, guarded)
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON pair BEGIN SELECT RAISE(ABORT, 'no'); END"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(refuse)
+    client = wrapped(provider, guarded)
+    ask(client, 2)
+    assert promptguard.flush(10.0) is False
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER refuse")
+    ask(client, 2)
+    assert promptguard.flush(10.0) is True
     client.close()

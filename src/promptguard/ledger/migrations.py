@@ -135,9 +135,12 @@ def _version(connection: Connection) -> int:
         select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
     ).scalar_one_or_none()
     try:
-        return 1 if found is None else int(found)
+        version = 1 if found is None else int(found)
     except (ValueError, TypeError):
-        raise SchemaTrouble("damaged", "its version cannot be read") from None
+        version = 0
+    if version < 1:
+        raise SchemaTrouble("damaged", "its version cannot be read")
+    return version
 
 
 def stored_once(connection: Connection, name: str, value: bytes) -> bytes:

@@ -224,7 +224,7 @@ def _take_alarm(connection: Connection, row: Row[Any], identity: bytes) -> None:
             float(detail["log10_evidence"]), str(detail.get("sentence", "")),
         )  # fmt: skip
         model = str(detail["asked"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return  # a damaged row: the alarms after it must be told all the same
     standing = [alert for alert in _firing(connection) if alert.model == model]
     if any(each.place == member.place and not each.ended for alert in standing for each in alert.members):

@@ -27,7 +27,9 @@ BUSY_SECONDS = 5.0
 
 log = logging.getLogger("promptguard")
 
-_UNREADABLE = (SQLAlchemyError, UnicodeDecodeError, ValueError, TypeError, KeyError, OSError, OverflowError)
+_UNREADABLE = (
+    SQLAlchemyError, ValueError, TypeError, LookupError, ArithmeticError, OSError, RecursionError,
+)  # fmt: skip
 """What a damaged row, or a foreign one, makes of whoever reads it."""
 
 
@@ -147,6 +149,8 @@ def _version(connection: Connection, path: Path) -> int:
     ).scalar_one_or_none()
     if version is None:
         raise InputFileError(_told(trouble(path, "foreign")))
+    if int(version) < 1:
+        raise InputFileError(_told(trouble(path, "damaged", "its version cannot be read")))
     if int(version) == schema.SCHEMA_VERSION:
         wrong = other_shape(connection) or other_types(connection)
         if wrong is not None:

@@ -256,7 +256,7 @@ def noted_of(row: StoredRow) -> dict[str, Any]:
     """Return what was noted; of a damaged row that there is one: the others must be followed all the same."""
     try:
         detail = json.loads(row.detail)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         detail = None
     if not isinstance(detail, dict):
         return {**row._mapping, "kind": "unreadable", "detail": {}}

@@ -91,9 +91,15 @@ _BY_CODE: dict[int, Kind] = {
 
 _OTHER_SHAPE = re.compile(
     "no such (table|column)|has no column named|cannot modify .* because it is a view|Could not decode to UTF-8|"
-    "ON CONFLICT clause does not match"
+    "ON CONFLICT clause does not match|unsupported file format"
 )
 """What SQLite says, with its most general code, of tables that are not those that were made."""
+
+
+_OTHER_VALUES = (
+    ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MultipleResultsFound, NoResultFound,
+)  # fmt: skip
+"""What reading a value raises that is not as it was written."""
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -101,7 +107,7 @@ def kind_of(error: BaseException) -> Kind:
     found: BaseException | None = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(found, PermissionError):
         return "denied"
-    if isinstance(found, (ValueError, TypeError, KeyError, MultipleResultsFound, NoResultFound)):
+    if isinstance(found, _OTHER_VALUES):
         return "damaged"  # a row, or the schema's own text, that is no longer what was written
     code = getattr(found, "sqlite_errorcode", None)
     if isinstance(code, int) and (code & 0xFF) in _BY_CODE:

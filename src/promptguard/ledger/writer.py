@@ -56,6 +56,8 @@ class Writer:
         self._summed = -math.inf
         self._give_up = math.inf
         self.dropped = 0
+        self._flushed = 0
+        """of those, how many a flush has told of"""
         self._thread = supervised("promptguard-ledger", self._run, on_fault)
         self._thread.start()
 
@@ -98,11 +100,16 @@ class Writer:
         return (*place, *(OTHERS if name else "" for name in said))
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything put so far is committed; False when that took longer than `timeout` seconds."""
+        """Wait until everything put so far is committed.
+
+        False when that took longer than `timeout` seconds, and where a pair was dropped since the last flush.
+        """
         with self._wake:
             self._hurry = True
             self._wake.notify_all()
-            return self._wake.wait_for(lambda: not self._pending() and not self._busy, timeout)
+            written = self._wake.wait_for(lambda: not self._pending() and not self._busy, timeout)
+            dropped, self._flushed = self.dropped - self._flushed, self.dropped
+            return written and not dropped
 
     def stop(self) -> None:
         """Commit what is there, then end the thread, at the latest after PATIENCE seconds; returns at once."""
