@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import promptguard
 from promptguard.background.engine import Background
 from promptguard.core.options import Drift
 from promptguard.drift import Answer, vectorise
@@ -53,4 +54,28 @@ def test_a_pair_that_nobody_judges_is_waited_for_in_vain(tmp_path):
     assert other.flush(20.0), "there is nothing to judge"
     other.ledger.write_pairs([pair(other.ledger, 1)])
     assert not other.flush(1.0)
+    other.close(5.0)
+
+
+def test_one_that_ends_after_its_last_client_is_waited_for(tmp_path):
+    ending = background(tmp_path)
+    assert ending.flush(20.0), "this one has the lease now"
+    ending.ledger.write_pairs([pair(ending.ledger, number) for number in range(50)])
+    ending.stop()
+    assert ending.flush(20.0)
+    assert [each.pairs for each in promptguard.verdicts(tmp_path)] == [50]
+    assert ending.flush(0.0), "there is nothing left to wait for"
+    ending.close(5.0)
+
+
+def test_one_that_ends_while_somebody_who_died_holds_the_lease_says_so(tmp_path):
+    ending = background(tmp_path)
+    assert ending.flush(20.0)
+    ending.ledger.drop_lease("evaluator", ending.evaluator._holder)
+    ending.close(5.0)
+    Ledger(tmp_path).take_lease("evaluator", "somebody who died", time.time(), 20.0)
+    other = background(tmp_path)
+    other.ledger.write_pairs([pair(other.ledger, 1)])
+    other.stop()
+    assert not other.flush(5.0)
     other.close(5.0)

@@ -89,6 +89,8 @@ class Evaluator:
         self._forget_at = time.monotonic() + FORGET_FIRST_SECONDS
         self._held = False
         self._closed = False
+        self._ended_well = False
+        """it has ended, with everything judged and written"""
         self._flushes = self._answered = 0
         self._progress = (0, 0)
         """the newest pair's id and the last one judged, when another process judges"""
@@ -120,9 +122,10 @@ class Evaluator:
                 wanted = self._flushes = self._flushes + 1
                 self._wake.notify_all()
                 left = deadline - time.monotonic()
-                turned = self._wake.wait_for(partial(self._has_turned, wanted), max(0.0, left))
-                if not turned or self._closed:
+                if not self._wake.wait_for(partial(self._has_turned, wanted), max(0.0, left)):
                     return False
+                if self._closed:
+                    break
                 if self._judged:
                     return True
                 # What others go on to commit meanwhile is not waited for, or a busy ledger would never be flushed.
@@ -133,6 +136,9 @@ class Evaluator:
                 self._wake.wait(min(FLUSH_LOOK, max(0.0, deadline - time.monotonic())))
             if time.monotonic() >= deadline:
                 return False
+        # It is on its way out, after its last client, and judges everything before it goes.
+        self.join(deadline)
+        return self._ended_well
 
     def _has_turned(self, wanted: int) -> bool:
         return self._answered >= wanted or self._closed
@@ -175,9 +181,13 @@ class Evaluator:
     def _end(self) -> None:
         try:
             self._before_end()
-            if self._held:
-                self._take_all(hurry=True)
+            if not self._held:
+                newest, judged = self._folds.progress()
+                self._ended_well = judged >= newest
+            else:
+                done = self._take_all(hurry=True)
                 self._write(fully=True)
+                self._ended_well = done
                 if self._fold.unsaved <= MOST_SAVED_AT_END:
                     self._save()
                 self._ledger.drop_lease("evaluator", self._holder)
