@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from promptguard.core.options import Option
-from promptguard.core.options.base import accepted
+from promptguard.core.options.base import accepted, default_of
 from promptguard.settings.listing import Described, described
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
@@ -48,7 +48,7 @@ def _table(rows: list[str]) -> list[str]:
 def _row(each: Described) -> str:
     field = each.field
     default = (
-        "required" if field.is_required() else f"`{_text(field.get_default(call_default_factory=True))}`"
+        "required" if field.is_required() else f"`{_text(default_of(field))}`"
     )
     cells = (
         f"`{'.'.join(each.path)}`", f"`PROMPTGUARD_{'__'.join(each.path).upper()}`", default, field.description or "",

@@ -73,9 +73,7 @@ class Option(BaseModel):
                 inspect.Parameter(
                     name,
                     inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=inspect.Parameter.empty
-                    if field.is_required()
-                    else field.get_default(call_default_factory=True),
+                    default=inspect.Parameter.empty if field.is_required() else default_of(field),
                     annotation=field.annotation,
                 )
                 for name, field in fields.items()
@@ -142,11 +140,20 @@ def _literals(annotation: object) -> Accepts:
     return Accepts(f"one of {', '.join(map(repr, words))}", meant)
 
 
+def default_of(field: FieldInfo) -> Any:
+    """Return the default of a field that has one.
+
+    `FieldInfo.get_default(call_default_factory=True)` raises in pydantic 2.10.0, whatever the factory takes.
+    """
+    factory: Any = field.default_factory
+    return field.default if factory is None else factory()
+
+
 def described(field: FieldInfo) -> str:
     """Return what a field is for, and its default."""
     if field.is_required():
         return f"{field.description} (required)"
-    default = field.get_default(call_default_factory=True)
+    default = default_of(field)
     shown = f"{type(default).__name__}()" if isinstance(default, Option) else repr(default)
     return f"{field.description} (default {shown})"
 
