@@ -47,9 +47,7 @@ def _table(rows: list[str]) -> list[str]:
 
 def _row(each: Described) -> str:
     field = each.field
-    default = (
-        "required" if field.is_required() else f"`{_text(default_of(field))}`"
-    )
+    default = "required" if field.is_required() else f"`{_text(default_of(field))}`"
     cells = (
         f"`{'.'.join(each.path)}`", f"`PROMPTGUARD_{'__'.join(each.path).upper()}`", default, field.description or "",
         _accepts(each),

@@ -7,7 +7,6 @@ them, which no protocol makes ambiguous.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from promptguard.core.model import Facts
 
@@ -17,15 +16,15 @@ _PLACES = ("generationConfig", "inferenceConfig", "options")
 """Members of a body that hold parameters: Gemini's, Converse's, Ollama's."""
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _texts(value: Any) -> tuple[str, ...] | None:
+def _texts(value: object) -> tuple[str, ...] | None:
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
@@ -33,7 +32,7 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     return None
 
 
-_READ: dict[str, tuple[Callable[[Any], Value | None], tuple[str, ...]]] = {
+_READ: dict[str, tuple[Callable[[object], Value | None], tuple[str, ...]]] = {
     "temperature": (_number, ("temperature",)),
     "top_p": (_number, ("top_p", "topP", "p")),
     "top_k": (_number, ("top_k", "topK", "k")),
@@ -76,7 +75,7 @@ def request_parameters(facts: Facts) -> dict[str, Value]:
     return found
 
 
-def _conversation(body: Mapping[str, Any]) -> str | None:
+def _conversation(body: Mapping[str, object]) -> str | None:
     """Return the provider's own conversation that a request belongs to (OpenAI's responses)."""
     told = body.get("conversation")
     if isinstance(told, Mapping):
