@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptguard.arguments import check_clock
+from promptguard.clocks import check_clock
 from promptguard.core.mistakes import checked_call, nearest, refused
 from promptguard.core.streams import STREAMS
 from promptguard.directories import check_ledger
@@ -43,7 +43,7 @@ def acknowledge(
     from promptguard.report.read import read_verdicts, standing_alarms
 
     ledger = _ledger(ledger)
-    check_clock(clock, "acknowledge(clock)")
+    clock = check_clock(clock, "acknowledge(clock)")
     if group is not None and not isinstance(group, str):
         raise refused("acknowledge(group)", group, "a group as promptguard status names it, or None for all")
     if stream is not None and stream not in STREAMS:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from promptguard.clocks import check_clock
 from promptguard.core.fields import FieldEffect, check_fields
-from promptguard.core.mistakes import refused, shown, takes
+from promptguard.core.mistakes import refused
 from promptguard.core.options import (
     Action,
     Cache,
@@ -147,35 +147,6 @@ def _seed(value: object) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise refused("seed", value, "a whole number, or None for another sampling each time")
     return value
-
-
-_NO_CLOCKS = {
-    "monotonic": time.monotonic, "perf_counter": time.perf_counter, "process_time": time.process_time,
-    "time_ns": time.time_ns, "monotonic_ns": time.monotonic_ns, "perf_counter_ns": time.perf_counter_ns,
-}  # fmt: skip
-"""Functions of `time` that count from another moment, or in other units."""
-_LAST_SECOND = 253_402_300_799.0
-"""of the year 9999; a clock that says more counts in milliseconds or less"""
-
-
-def check_clock(clock: object, name: str = "clock") -> Callable[[], float]:
-    """Return `clock` if it tells seconds since the Unix epoch. Raises ConfigurationError, which calls it `name`."""
-    accepted = "a function without arguments that returns seconds since the Unix epoch, as time.time does"
-    if not callable(clock) or isinstance(clock, type) or not takes(clock, 0):
-        raise refused(name, clock, accepted)
-    if any(clock is other for other in _NO_CLOCKS.values()):
-        raise refused(name, clock, accepted, meant="time.time")
-    try:
-        now: object = clock()
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(
-            f"{name}={shown(clock)} raised {type(error).__name__}: give {accepted}"
-        ) from error
-    if inspect.iscoroutine(now):
-        now.close()
-    if isinstance(now, bool) or not isinstance(now, (int, float)) or not 0 <= now <= _LAST_SECOND:
-        raise ConfigurationError(f"{name}={shown(clock)} returned {shown(now)}: give {accepted}")
-    return clock
 
 
 def _check_prompts(prompts: object) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from promptguard import sdks
 from promptguard.arguments import wanted
@@ -22,6 +23,8 @@ from promptguard.unknown_clients import unknown, what
 if TYPE_CHECKING:
     from promptguard.sdks import SdkFamily
     from promptguard.sdks.slots import Slot
+
+log = logging.getLogger("promptguard")
 
 LONGEST_WAIT = 86_400.0
 """Seconds that flush() waits, at most: a lock takes no infinite number."""
@@ -274,7 +277,21 @@ def flush(timeout: float = 2.0) -> bool:
     deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
     working = (*(engine.open_backgrounds() if engine else ()), *counting.open_countings())
     # Every one of them, also after one that was not in time.
-    return all([known.flush(max(0.0, deadline - time.monotonic())) for known in working])  # noqa: C419
+    return all([_flushed(known, max(0.0, deadline - time.monotonic())) for known in working])  # noqa: C419
+
+
+class _Flushing(Protocol):
+    def flush(self, timeout: float) -> bool: ...
+
+
+def _flushed(working: _Flushing, timeout: float) -> bool:
+    """Flush one thing; a fault of ours is told, and is not "everything was judged"."""
+    try:
+        return working.flush(timeout)
+    except Exception as error:
+        log.warning("flush() met a fault of PromptGuard's own (%s)", type(error).__name__)
+        log.debug("the fault in full", exc_info=error)
+        return False
 
 
 @checked_call
