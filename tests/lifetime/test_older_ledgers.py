@@ -13,6 +13,7 @@ from openai import OpenAI
 import promptguard
 from promptguard.cli import main
 from promptguard.drift.features import vector
+from promptguard.ledger.schema import SCHEMA_VERSION
 from promptguard.testing import FakeProvider
 
 OLDER = sorted(Path(__file__).parents[1].joinpath("ledgers").glob("schema*.sqlite3"))
@@ -76,10 +77,17 @@ def test_a_writer_migrates_it_and_goes_on_from_the_same_verdicts(older):
     )  # no pair came, and nothing was lost
     assert now["candidate", "(no template)"][:3] == ("drift", 40, 12)
     database = sqlite3.connect(older / "ledger.sqlite3")
-    assert database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone() == (b"3",)
+    assert database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone() == (
+        str(SCHEMA_VERSION).encode(),
+    )
     sums = dict(database.execute("SELECT outcome, sum(pairs) FROM tally GROUP BY outcome").fetchall())
     rows = dict(database.execute("SELECT outcome, count(*) FROM pair GROUP BY outcome").fetchall())
     assert sums == rows
+    by_prompt = dict(
+        database.execute('SELECT "group", sum(pairs) FROM group_tally GROUP BY "group"').fetchall()
+    )
+    query = 'SELECT "group", sum(outcome = \'compared\') FROM pair GROUP BY "group"'
+    assert by_prompt == dict(database.execute(query).fetchall())
 
 
 @pytest.mark.sdk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,19 @@ class Purpose:
     group: str
     link: str | None = None
     """the call it repeats, as `CallTrace.link` gave it"""
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def trace_id(link: str | None) -> str:
+    """Return the id of the trace that a traceparent belongs to, "" without one.
+
+    >>> trace_id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    '4bf92f3577b34da6a3ce929d0e0e4736'
+    """
+    found = None if link is None else _TRACEPARENT.fullmatch(link)
+    return found[1] if found else ""
 
 
 class Following:

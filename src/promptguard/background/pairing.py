@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
-from promptguard.background.following import Following, Purpose
+from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.sides import (
     answer_of,
     as_far_read,
@@ -18,6 +18,7 @@ from promptguard.background.sides import (
     lost_outcome,
     other_model,
     read_control,
+    tools_of,
 )
 from promptguard.core.background_call import (
     NO_BACKGROUND_CLIENT,
@@ -194,6 +195,7 @@ class Pairing:
             **row,
             "at": job.at,
             "call": job.call,
+            "trace": trace_id(job.link),
             "input_tokens": reading.input_tokens or 0,
             "output_tokens": reading.output_tokens or 0,
             "usd": usd,
@@ -281,6 +283,7 @@ class Pairing:
                 "question": json.dumps(facts.messages).encode(),
                 "control": control.text.encode("utf-8", "surrogatepass"),
                 "candidate": candidate.text.encode("utf-8", "surrogatepass"),
+                "tools": tools_of(control, candidate),
             }
         return row
 

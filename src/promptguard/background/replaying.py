@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from promptguard.background.following import Purpose
+from promptguard.background.following import Purpose, trace_id
 from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.stored_facts import facts_document, restored_facts
@@ -226,6 +226,7 @@ def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> PairRow:
         "control_model": banked.model,
         "candidate_model": banked.model,
         "call": asker.calls(),
+        "trace": trace_id(banked.link),
         "usd": usd,
         "latency": latency,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from promptguard import wire
@@ -59,3 +60,17 @@ def answer_of(reading: Reading) -> Answer:
         refusal=reading.refusal,
         output_tokens=reading.output_tokens,
     )
+
+
+_MOST_TOOLS = 64 * 1024
+"""Characters of tool calls that are kept beside a pair's texts; of longer ones nothing is."""
+
+
+def tools_of(control: Reading, candidate: Reading) -> bytes | None:
+    """Return the tool calls of both sides as JSON, None where there are none, or they are too long."""
+    if not control.tool_calls and not candidate.tool_calls:
+        return None
+    told = json.dumps(
+        [[dict(call) for call in side.tool_calls] for side in (control, candidate)], default=str
+    )
+    return told.encode("utf-8", "surrogatepass") if len(told) <= _MOST_TOOLS else None

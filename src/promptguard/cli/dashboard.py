@@ -16,6 +16,7 @@ EXAMPLES = (
     "promptguard dashboard --ledger .promptguard --port 0  on any port that is free",
 )
 TOKEN_VARIABLE = "PROMPTGUARD_DASHBOARD_TOKEN"  # noqa: S105 - a variable's name
+TRACE_VARIABLE = "PROMPTGUARD_DASHBOARD_TRACE_URL"
 
 
 def run(
@@ -36,6 +37,14 @@ def run(
         list[str] | None,
         typer.Option(help="another name under which this machine is reached; may be repeated"),
     ] = None,
+    trace_url: Annotated[
+        str,
+        typer.Option(
+            help="where traces are shown, such as http://127.0.0.1:16686/trace/{trace_id}",
+            envvar=TRACE_VARIABLE,
+            show_envvar=True,
+        ),
+    ] = "",
     browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> None:
     """Show a ledger as a local page: what changed, since when, example pairs, what to do. It changes nothing.
@@ -46,6 +55,7 @@ def run(
     from promptguard.report.overview import read_overview
 
     serving.check_installed()
+    traces = serving.checked_trace_url(trace_url)
     place = ledger_or_setting(ledger)
     read_overview(place)  # what is wrong with it is told now, in one line
     from promptguard.dashboard.access import is_loopback
@@ -63,6 +73,7 @@ def run(
             host=host,
             token=secret,
             names=allow_host or (),
+            trace_url=traces,
             when_ready=(lambda: _open(address)) if browser else None,
         )
         server.run(sockets=[listening])

@@ -45,9 +45,12 @@ NAV = (
 View = Callable[[Query], Values | None]
 
 
-def application(ledger: str | Path, access: Access) -> ASGIApp:
-    """Return the application that shows a ledger to who `access` lets in."""
-    views = Views(ledger)
+def application(ledger: str | Path, access: Access, trace_url: str = "") -> ASGIApp:
+    """Return the application that shows a ledger to who `access` lets in.
+
+    `trace_url` is where traces are shown, `{trace_id}` in it standing for the trace.
+    """
+    views = Views(ledger, trace_url)
     pages: dict[str, View] = {
         "overview": views.overview,
         "prompt": views.prompt,
@@ -102,6 +105,7 @@ def _page(ledger: str | Path, name: str, view: View, views: Views, query: Query)
             values = view(query)
         if values is None:
             return _message(ledger, 404, "Not in this ledger", "It has nothing of that name, or no longer.")
+        values["trace_link"] = views.trace_link
         return HTMLResponse(rendered(ledger, f"{name}.html.j2", name, values))
     except InputFileError as error:
         return _message(ledger, 503, "The ledger cannot be read", str(error))

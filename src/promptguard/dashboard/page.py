@@ -44,6 +44,7 @@ def render_report(
             recorded=overview.recorded_content,
             style=_style(),
             link=no_link,
+            trace_link=lambda _trace: "",
             take_back=partial(take_back, ledger=overview.ledger),
         )
     )

@@ -61,6 +61,15 @@ def _unbound(host: str, port: int, error: Exception) -> str:
     return f"port {port} of {host} cannot be listened on ({getattr(error, 'strerror', error)}): give another with --port"
 
 
+def checked_trace_url(given: str) -> str:
+    """Return where traces are shown. Raises ConfigurationError for what is no address with a place for the trace."""
+    if given and not (given.startswith(("http://", "https://")) and "{trace_id}" in given):
+        raise ConfigurationError(
+            f"--trace-url {given!r} is no address of traces: give one such as http://127.0.0.1:16686/trace/{{trace_id}}"
+        )
+    return given
+
+
 def new_token() -> str:
     """Return a token that cannot be guessed."""
     return secrets.token_urlsafe(24)
@@ -72,11 +81,13 @@ def server_of(
     host: str = DEFAULT_HOST,
     token: str = "",
     names: Sequence[str] = (),
+    trace_url: str = "",
     when_ready: Callable[[], None] | None = None,
 ) -> uvicorn.Server:
     """Return a server that is ready to `run(sockets=[listening])`; `when_ready` is called once it answers.
 
-    `host` is what the socket was bound to; with `token` it is asked for; `names` are further names of this machine.
+    `host` is what the socket was bound to; with `token` it is asked for; `names` are further names of this machine;
+    `trace_url` is where traces are shown.
     """
     import uvicorn
 
@@ -91,7 +102,7 @@ def server_of(
 
     return Server(
         uvicorn.Config(
-            application(ledger, access_for(host, token, names)),
+            application(ledger, access_for(host, token, names), trace_url),
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ Values = dict[str, Any]
 """of a template, by name"""
 Query = Mapping[str, str]
 
+TRACE_ID = "{trace_id}"
+_TRACE = re.compile(r"[0-9a-f]{32}")
+
 MOST_CARDS = 3
 MOST_ROWS = 100
 MOST_UNFOLDED = 8
@@ -34,9 +38,14 @@ MOST_QUERY = 200
 class Views:
     """The pages of one ledger. `memory` is kept between requests, so that only what changed is read."""
 
-    def __init__(self, ledger: str | Path) -> None:
+    def __init__(self, ledger: str | Path, trace_url: str = "") -> None:
         self.ledger = ledger
         self.memory = Memory()
+        self._trace_url = trace_url
+
+    def trace_link(self, trace: str) -> str:
+        """Return where a trace is shown, "" where nobody said."""
+        return self._trace_url.replace(TRACE_ID, trace) if _TRACE.fullmatch(trace) else ""
 
     def overview(self, query: Query) -> Values:
         """Return everything at a glance."""

@@ -45,7 +45,30 @@ def _alerts(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _sums_and_read_models, 2: _alerts}
+def _details_of_pairs(connection: Connection) -> None:
+    """From 3 to 4: the trace of the call that a pair repeats, tool calls beside texts, sums by prompt."""
+    _add_column(connection, "pair", "trace", "VARCHAR NOT NULL DEFAULT ''")
+    _add_column(connection, "content", "tools", "BLOB")
+    schema.metadata.create_all(connection)
+    connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO group_tally SELECT stream, \"group\", sum(outcome = 'compared'), "
+        "sum(outcome <> 'compared'), "
+        'sum(usd) FROM pair GROUP BY stream, "group"'
+    )
+
+
+def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:
+    """Add a column unless it is there: a step that was made without its note is made again."""
+    known = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,)).scalars().all()
+    if column not in known:
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _sums_and_read_models,
+    2: _alerts,
+    3: _details_of_pairs,
+}
 """version found → the step to the next one"""
 
 

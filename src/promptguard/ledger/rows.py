@@ -16,6 +16,8 @@ class PairTexts(TypedDict):
     question: bytes
     control: bytes
     candidate: bytes
+    tools: NotRequired[bytes | None]
+    """tool calls of both sides, as JSON: [[{"name": ..., "arguments": ...}, ...], [...]]; None where there are none"""
 
 
 class PairRow(TypedDict):
@@ -41,6 +43,8 @@ class PairRow(TypedDict):
     output_tokens: NotRequired[int]
     latency: NotRequired[float]
     """seconds"""
+    trace: NotRequired[str]
+    """id of the trace that the repeated call belongs to, in 32 hexadecimal digits; empty without one"""
     content: NotRequired[PairTexts]
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 NOTICE = "notice:"
 """Names in `meta` that begin so hold what cannot work: text, and when it was last said."""
@@ -48,6 +48,7 @@ pair = Table(
     Column("input_tokens", Integer, nullable=False, default=0),
     Column("output_tokens", Integer, nullable=False, default=0),
     Column("latency", Float, nullable=False, default=0.0),
+    Column("trace", String, nullable=False, default="", server_default=""),
     Index("pair_by_stream", "stream", "id"),
     Index("pair_by_group", "stream", "epoch", "group", "id"),
 )
@@ -68,6 +69,7 @@ content = Table(
     Column("question", LargeBinary, nullable=False),
     Column("control", LargeBinary, nullable=False),
     Column("candidate", LargeBinary, nullable=False),
+    Column("tools", LargeBinary),
 )
 
 banked = Table(
@@ -226,6 +228,17 @@ tally = Table(
     Column("last_at", Float, nullable=False),
 )
 """Sums over all pairs ever, kept with each batch: no reader counts rows, and they outlive the rows' retention."""
+
+group_tally = Table(
+    "group_tally",
+    metadata,
+    Column("stream", String, primary_key=True),
+    Column("group", String, primary_key=True),
+    Column("pairs", Integer, nullable=False),
+    Column("lost", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+)
+"""The same by prompt: pairs compared, pairs lost, and what both cost."""
 
 counter = Table(
     "counter",

@@ -41,6 +41,8 @@ class Ledger(Door):
                     connection.execute(insert(schema.pair), [_complete(row) for row in some])
             for sums in _tallied(rows):
                 connection.execute(_added_to_tally(sums))
+            for by_group in _tallied_by_group(rows):
+                connection.execute(_added_to_group_tally(by_group))
 
     def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
@@ -289,7 +291,7 @@ def _insert_with_texts(connection: Connection, rows: Iterable[PairRow]) -> None:
 
 _OPTIONAL: dict[str, object] = {
     "banked_call": None, "control_served": "", "candidate_served": "", "vector": None, "usd": 0.0, "input_tokens": 0,
-    "output_tokens": 0, "latency": 0.0,
+    "output_tokens": 0, "latency": 0.0, "trace": "",
 }  # fmt: skip
 
 
@@ -365,3 +367,23 @@ def _added_to_tally(sums: _Sums) -> Insert:
     return statement.on_conflict_do_update(
         index_elements=["stream", "outcome", "reason"], set_={**added, **ends}
     )
+
+
+def _tallied_by_group(rows: Sequence[PairRow]) -> list[dict[str, object]]:
+    """Return the sums of a batch of pairs by stream and prompt."""
+    sums: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        known = sums.setdefault((row["stream"], str(_storable(row["group"]))), [0, 0, 0.0])
+        known[row["outcome"] != "compared"] += 1
+        known[2] += row.get("usd", 0.0) or 0.0
+    return [
+        {"stream": stream, "group": group, "pairs": pairs, "lost": lost, "usd": usd}
+        for (stream, group), (pairs, lost, usd) in sums.items()
+    ]
+
+
+def _added_to_group_tally(values: dict[str, object]) -> Insert:
+    table = schema.group_tally
+    statement = upsert(table).values(**values)
+    added = {name: table.c[name] + statement.excluded[name] for name in ("pairs", "lost", "usd")}
+    return statement.on_conflict_do_update(index_elements=["stream", "group"], set_=added)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Row:
     last_at: float | None
     spark: tuple[tuple[int, float], ...]
     told: Document
+    usd: float | None = None
+    """what its background calls cost, by list price; None where nothing is known of it"""
 
     @property
     def judging(self) -> bool:
@@ -121,12 +123,12 @@ def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: floa
         documents = verdict_documents(connection, known=(memory or Memory()).summaries)
         routed = {epoch for _, epoch in noted_epochs(connection).routed}
         stand = standing(documents)
-        use = cache_use(connection)
+        use, usd = cache_use(connection), _usd(connection)
         return Overview(
             ledger=str(ledger),
             now=at,
             status=overall(stand),
-            rows=ordered([row_of(told, routed) for told in stand]),
+            rows=ordered([row_of(told, routed, usd) for told in stand]),
             streams=tuple(row_of(told, routed) for told in documents),
             routes=routes_in_force(connection),
             today=_today(connection, at),
@@ -139,8 +141,14 @@ def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: floa
         )
 
 
-def row_of(told: Document, routed: set[int]) -> Row:
-    """Return a document, or its summary, as a row."""
+def _usd(connection: Connection) -> dict[tuple[str, str], float]:
+    table = schema.group_tally
+    rows = connection.execute(select(table.c.stream, table.c.group, table.c.usd))
+    return {(row.stream, row.group): float(row.usd) for row in rows}
+
+
+def row_of(told: Document, routed: set[int], usd: Mapping[tuple[str, str], float] | None = None) -> Row:
+    """Return a document, or its summary, as a row; `usd` says what prompts cost, by (stream, prompt)."""
     moments = told.get("moments", {})
     return Row(
         group=told.get("group", WHOLE_STREAM),
@@ -162,6 +170,7 @@ def row_of(told: Document, routed: set[int]) -> Row:
         last_at=_at(moments.get("last")),
         spark=tuple((int(point[0]), float(point[2])) for point in told.get("curve") or ()),
         told=told,
+        usd=(usd or {}).get((told["stream"], told.get("group", WHOLE_STREAM))),
     )
 
 

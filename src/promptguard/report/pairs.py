@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,11 +32,13 @@ _ZERO_SHIFT = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What was recorded of a pair."""
+    """What was recorded of a pair; tool calls as (name, arguments), of both sides."""
 
     question: str
     control: str
     candidate: str
+    control_tools: tuple[tuple[str, str], ...] = ()
+    candidate_tools: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Pair:
     input_tokens: int
     output_tokens: int
     latency: float
+    trace: str
     apart: float | None
     differences: tuple[Difference, ...]
     texts: Texts | None = None
@@ -187,7 +191,7 @@ def _shown(pair: Pair, show: Show) -> bool:
 
 _COLUMNS = (
     "id", "stream", "epoch", "group", "at", "call", "banked_call", "outcome", "reason", "control_model", "candidate_model",
-    "control_served", "candidate_served", "usd", "input_tokens", "output_tokens", "latency",
+    "control_served", "candidate_served", "usd", "input_tokens", "output_tokens", "latency", "trace",
 )  # fmt: skip
 
 
@@ -252,12 +256,34 @@ def _written(value: float, unit: str) -> str:
     return f"{figure(value)} %" if unit == "%" else figure(value)
 
 
+def _tools(raw: bytes | None) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """Return the tool calls of both sides, their arguments as JSON over several lines where they are some."""
+    if raw is None:
+        return (), ()
+    control, candidate = json.loads(raw)
+    return _calls(control), _calls(candidate)
+
+
+def _calls(told: Sequence[dict[str, object]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(call.get("name", "")), _arguments(call.get("arguments"))) for call in told)
+
+
+def _arguments(given: object) -> str:
+    try:
+        value = json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        return str(given)
+    return json.dumps(value, indent=1, ensure_ascii=False)
+
+
 def _in_full(connection: Connection, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     """Return pairs with what differs in them, and with their texts where they are kept."""
     numbers = [pair.id for pair in pairs]
     table, own = schema.content, schema.pair
     texts = {
-        row.pair_id: Texts(question_text(row.question), text_of(row.control), text_of(row.candidate))
+        row.pair_id: Texts(
+            question_text(row.question), text_of(row.control), text_of(row.candidate), *_tools(row.tools)
+        )
         for row in connection.execute(select(table).where(table.c.pair_id.in_(numbers)))
     }
     vectors = {row.id: _vector(row) for row in connection.execute(select(own).where(own.c.id.in_(numbers)))}

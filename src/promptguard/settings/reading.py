@@ -18,7 +18,12 @@ PREFIX = "PROMPTGUARD_"
 NESTED = "__"
 FILE_NAME = "pyproject.toml"
 TABLE = "tool.promptguard"
-NOT_SETTINGS = ("PROMPTGUARD_CACHE_KEY", "PROMPTGUARD_DASHBOARD_TOKEN", "PROMPTGUARD_DEBUG")
+NOT_SETTINGS = (
+    "PROMPTGUARD_CACHE_KEY",
+    "PROMPTGUARD_DASHBOARD_TOKEN",
+    "PROMPTGUARD_DASHBOARD_TRACE_URL",
+    "PROMPTGUARD_DEBUG",
+)
 """Variables with a meaning of their own: a secret, and tracebacks of commands."""
 
 Path_ = tuple[str, ...]
