@@ -112,7 +112,11 @@ def test_raise_is_undone(provider, guarded):
             ask(client, f"question {number}")
             promptguard.flush(30.0)
 
-    with pytest.raises(DriftDetected):
+    refused = (
+        DriftDetected,
+        pytest.importorskip("openai").APIConnectionError,
+    )  # in which its major 2 wraps it
+    with pytest.raises(refused):
         calls()
     (action,) = done_in(guarded).in_force
     assert promptguard.undo(guarded, action.id).ended == "undone"
@@ -120,7 +124,7 @@ def test_raise_is_undone(provider, guarded):
     def passes():
         try:
             return ask(client).model == "gpt-4"
-        except DriftDetected:
+        except refused:
             return False
 
     until(passes, 20.0)

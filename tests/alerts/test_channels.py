@@ -237,7 +237,8 @@ def test_an_alarm_of_a_wrapped_client_arrives_and_is_resolved(guarded, monkeypat
     assert SECRET not in caplog.text + shown
 
 
-def test_alerts_list_as_json(tmp_path, capsys):
+def test_alerts_list_as_json(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     from tests.alerts.process import Process, Time, webhook
 
     time = Time()
@@ -259,6 +260,15 @@ def test_alerts_list_as_json(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "waits after" in shown
     assert "\x1b" not in shown
+    for more in ([], ["--json"]):
+        with pytest.raises(SystemExit):
+            main(["status", "--ledger", str(tmp_path), *more])
+    told = capsys.readouterr().out
+    assert (
+        "not told: 1 alert through webhook 127.0.0.1 (status 503), tried again: promptguard alerts list"
+        in told
+    )
+    assert '"error": "status 503"' in told
 
 
 @pytest.mark.sdk

@@ -73,7 +73,8 @@ def test_since_and_bank_divide_by_time_and_by_count(capsys, tmp_path):
     assert told["unused"] == 2000 - 400, "a stored answer is used once"
 
 
-def test_a_person_is_told_when(capsys, tmp_path):
+def test_a_person_is_told_when(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     _, out, _ = analyze(capsys, history(tmp_path, "base_A", "serv_maxtok24"))
     assert "DRIFT" in out
     assert "the change began 2026-06-" in out

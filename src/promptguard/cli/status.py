@@ -86,6 +86,8 @@ def _print_json(place: str) -> str:
 
 def summary(report: Report, now: float) -> dict[str, Any]:
     """Return what the command tells, as docs/reference/status.schema.json describes it; `now` is in Unix seconds."""
+    from promptguard.report.alerts import read_undelivered
+
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     spent = next((day for day in report.days if day.day == today), None)
     rows = [row for stream in report.streams for row in stream.groups or (stream,)]
@@ -97,6 +99,7 @@ def summary(report: Report, now: float) -> dict[str, Any]:
         "rows": [_row(row, now) for row in rows],
         "done": _done(report),
         "actions": _actions(report),
+        "undelivered": [asdict(each) for each in read_undelivered(report.ledger)],
         "today": {"calls": spent.calls if spent else 0, "usd": spent.usd if spent else 0.0},
         "total_usd": sum(day.usd for day in report.days),
         "false_alarms_per_year": report.false_alarms_per_year,

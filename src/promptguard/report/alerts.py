@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from promptguard.alerts.message import Alert, Changed, Example, clock
 from promptguard.core.actions import Actions, Done
@@ -53,6 +53,15 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A channel that does not take what it is sent: how many alerts wait for it, and why the newest of them does."""
+
+    channel: str
+    alerts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelRow:
     """One channel that alerts were sent through, by its name; when a process last had it in its settings."""
 
@@ -78,23 +87,48 @@ def actions_of(connection: Connection) -> Actions:
 
 def read_alerts(ledger: str | Path) -> tuple[tuple[AlertRow, ...], tuple[ChannelRow, ...]]:
     """Return the alerts, newest first, and the channels. Raises InputFileError when there is no ledger."""
-    alert, channel = schema.alert, schema.alert_channel
     with reading(ledger) as connection:
-        had = {(row.alert, row.channel): row for row in connection.execute(select(schema.alert_delivery))}
-        channels = connection.execute(select(channel).order_by(channel.c.name)).all()
-        stored = connection.execute(select(alert).order_by(alert.c.first.desc())).all()
-        rows = tuple(
-            AlertRow(
-                found,
-                tuple(
-                    _receipt(found, each, had.get((found.id, each.name)))
-                    for each in channels
-                    if found.first > each.since
-                ),
-            )
-            for found in map(alert_of, stored)
+        return _rows(connection, schema.alert.c.id.is_not(None))
+
+
+def undelivered(connection: Connection) -> tuple[Undelivered, ...]:
+    """Return the channels that have failed to take what there is to tell, with how many alerts wait for each."""
+    failing = schema.alert_delivery
+    some = select(failing.c.alert).where(failing.c.attempts > 0)
+    rows, _ = _rows(connection, schema.alert.c.id.in_(some))
+    found: dict[str, list[Receipt]] = {}
+    for row in rows:
+        for each in row.receipts:
+            if each.pending and each.attempts:
+                found.setdefault(each.channel, []).append(each)
+    return tuple(Undelivered(name, len(several), several[0].error) for name, several in sorted(found.items()))
+
+
+def read_undelivered(ledger: str | Path) -> tuple[Undelivered, ...]:
+    """Return the same of a ledger. Raises InputFileError when there is none."""
+    with reading(ledger) as connection:
+        return undelivered(connection)
+
+
+def _rows(
+    connection: Connection, wanted: ColumnElement[bool]
+) -> tuple[tuple[AlertRow, ...], tuple[ChannelRow, ...]]:
+    alert, channel = schema.alert, schema.alert_channel
+    had = {(row.alert, row.channel): row for row in connection.execute(select(schema.alert_delivery))}
+    channels = connection.execute(select(channel).order_by(channel.c.name)).all()
+    stored = connection.execute(select(alert).where(wanted).order_by(alert.c.first.desc())).all()
+    rows = tuple(
+        AlertRow(
+            found,
+            tuple(
+                _receipt(found, each, had.get((found.id, each.name)))
+                for each in channels
+                if found.first > each.since
+            ),
         )
-        return rows, tuple(ChannelRow(row.name, row.kind, row.first_at, row.last_at) for row in channels)
+        for found in map(alert_of, stored)
+    )
+    return rows, tuple(ChannelRow(row.name, row.kind, row.first_at, row.last_at) for row in channels)
 
 
 def _receipt(alert: StoredAlert, channel: Any, had: Any) -> Receipt:

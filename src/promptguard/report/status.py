@@ -12,7 +12,7 @@ from promptguard.core.actions import Done
 from promptguard.core.identity import IdentityFact
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
-from promptguard.report.alerts import actions_of
+from promptguard.report.alerts import Undelivered, actions_of, undelivered
 from promptguard.report.memory import Memory
 from promptguard.report.model import PassedBy
 from promptguard.report.overview import Overview, read_overview
@@ -27,6 +27,7 @@ class Situation:
     Attributes:
         overview: where every prompt stands
         done: what was done about alarms and has not ended, dry runs included
+        undelivered: channels that do not take the alerts they are sent
         passed_by: what was not done with calls and why, the commonest first
         facts: who answered
         total_usd: what background calls have cost in all, in USD
@@ -35,6 +36,7 @@ class Situation:
 
     overview: Overview
     done: tuple[Done, ...]
+    undelivered: tuple[Undelivered, ...]
     passed_by: tuple[PassedBy, ...]
     facts: tuple[IdentityFact, ...]
     total_usd: float
@@ -55,6 +57,7 @@ def read_situation(
         return Situation(
             overview=overview,
             done=tuple(each for each in actions_of(connection).found.values() if not each.ended),
+            undelivered=undelivered(connection),
             passed_by=passed_by(connection),
             facts=memory.seen(connection).facts,
             total_usd=float(

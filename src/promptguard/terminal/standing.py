@@ -45,6 +45,7 @@ def standing_parts(situation: Situation, out: Console, *, every: bool = False) -
     if left:
         parts.append(Text(f"and {left}: promptguard status --all"))
     parts += map(quoted, _done(situation))
+    parts += map(quoted, _undelivered(situation))
     parts += map(quoted, _next(overview))
     parts += map(quoted, _sums(situation))
     parts += map(quoted, _passed_by(situation))
@@ -128,6 +129,13 @@ def _done(situation: Situation) -> Iterator[str]:
         yield f"{done.group}: {done.sentence()} since {moment(done.at)}{back}"
     if overview.status == "drift" and not any(done.in_force for done in situation.done):
         yield "nothing was done but to warn: calls still go to the same model"
+
+
+def _undelivered(situation: Situation) -> Iterator[str]:
+    """Yield the channels through which nobody was told."""
+    for each in situation.undelivered:
+        several = f"{each.alerts:,} alert{'s' * (each.alerts != 1)}"
+        yield f"not told: {several} through {each.channel} ({each.error}), tried again: promptguard alerts list"
 
 
 def _next(overview: Overview) -> Iterator[str]:
