@@ -77,7 +77,7 @@ def test_a_person_is_told_when(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     _, out, _ = analyze(capsys, history(tmp_path, "base_A", "serv_maxtok24"))
     assert "DRIFT" in out
-    assert "the change began 2026-06-" in out
+    assert "the change began 2026-06-" in " ".join(out.split())
     assert "1000 earlier answers, 1000 later ones" in out
 
 

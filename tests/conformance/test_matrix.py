@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import re
+import time
 
 import pytest
 
@@ -40,10 +41,18 @@ def options(variant, ledger):
     ]
 
 
+def arrivals(provider, feature):
+    """Return what arrived; a request that its client has given up may still be on its way, on a busy machine."""
+    until = time.monotonic() + 30.0
+    while feature is features.timeout and not provider.arrived() and time.monotonic() < until:
+        time.sleep(0.01)
+    return provider.arrived()
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nothing_differs(adapter, feature, variant, provider, guarded):
     bare = feature(Run(adapter, provider.origin, lambda client: client))
-    sent = provider.arrived()
+    sent = arrivals(provider, feature)
     provider.prepare()
     wrapped = feature(
         Run(adapter, provider.origin, lambda client: adapter.wrap(client, **options(variant, guarded)))
@@ -51,7 +60,7 @@ def test_nothing_differs(adapter, feature, variant, provider, guarded):
     assert wrapped == bare
     # A question asked again is answered by the cache; every distinct request is still there.
     distinct = {json.dumps(call, default=bytes.decode) for call in sent}
-    arrived = provider.arrived()
+    arrived = arrivals(provider, feature)
     if variant == "memory":
         assert {json.dumps(call, default=bytes.decode) for call in arrived} == distinct
     else:
