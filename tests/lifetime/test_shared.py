@@ -116,3 +116,13 @@ def test_a_supervised_thread_goes_on_whatever_is_raised_in_it(raised):
     thread.join(5)
     assert told == [("test", raised)] * 2
     assert time.monotonic() > 0
+
+
+def test_a_user_that_is_collected_when_modules_are_empty_says_nothing(faults, monkeypatch):
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", told.append)
+    use = shared_of(faults, 0.0).acquire("a", Thing)
+    use._left = None  # what it would give notice to is gone
+    monkeypatch.setattr("promptguard.lifetime.shared.contextlib", None)
+    del use
+    assert told == []

@@ -43,6 +43,10 @@ LEDGER_WAIT = 5.0
 LEAST_TO_WRITE = 0.6
 """Of the seconds that the end may take, those kept for committing; background answers get what is before."""
 
+SHARE_TO_COMMIT = 0.3
+"""Of the time that flush() has, what is kept for committing while pairs wait for one before them."""
+HELD_LOOK = 0.02
+
 LEARN_SECONDS = 60.0
 """How often the groups that other processes made are read."""
 
@@ -266,15 +270,23 @@ class Background:
         False where `timeout` seconds are not enough.
         """
         deadline = time.monotonic() + timeout
+
+        def left() -> float:
+            return max(0.0, deadline - time.monotonic())
+
         self._settle_given_up()
-        return (
-            self.worker.flush(timeout)
-            and not self.pairing.held
-            and self.writer.flush(max(0.0, deadline - time.monotonic()))
-            and self.evaluator.flush(max(0.0, deadline - time.monotonic()))
-            and self.delivery.flush(deadline - time.monotonic())
-            and self.alerting.flush(deadline - time.monotonic())
-        )
+        done = self.worker.flush(timeout)
+        paired = done and self._is_order_filled(deadline - timeout * SHARE_TO_COMMIT)
+        # What is there is committed and judged, also where something else is waited for in vain.
+        rest = (self.writer.flush, self.evaluator.flush, self.delivery.flush, self.alerting.flush)
+        return all([paired, *(flush(left()) for flush in rest)])
+
+    def _is_order_filled(self, deadline: float) -> bool:
+        """Wait until no pair waits for one before it: for a stream that the application still reads, for instance."""
+        while self.pairing.held and time.monotonic() < deadline:
+            time.sleep(HELD_LOOK)
+            self._settle_given_up()
+        return not self.pairing.held
 
     def stop(self) -> None:
         """Begin to end: finish what was taken, commit it, judge it, give the lease back. Returns at once."""

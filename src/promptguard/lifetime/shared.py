@@ -73,8 +73,10 @@ class Use(Generic[T_co]):
             self._left.put(entry)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # at the end of the process even the queue may be gone
+        try:  # noqa: SIM105 - modules are empty already where a process ends
             self.release()
+        except Exception:  # noqa: BLE001, S110
+            pass
 
 
 class Shared(Generic[K, T]):
