@@ -13,6 +13,7 @@ FRAMEWORKS2 := .venv-frameworks-openai2
 PEERS := .venv-peers
 NEWEST := .venv-newest
 LOWEST := .venv-lowest
+TELEMETRY := .venv-telemetry .venv-telemetry-previous .venv-telemetry-genai .venv-telemetry-genai-previous
 QUICK_TESTS := tests/core tests/wire tests/templates tests/cache tests/drift
 BIN := $(VENV)/bin
 # What is in an environment stands in pyproject.toml ([dependency-groups]), its versions in constraints/.
@@ -20,7 +21,7 @@ BUILD := $(PYTHON) tools/environments.py build
 RUN := $(PYTHON) tools/suites.py
 RANGES := pyproject.toml tools/environments.py
 
-.PHONY: demo demo-llm test check sdks frameworks sdk-suites lint bench bench-detector screenshots soak test-under-load newest lowest constraints clean help
+.PHONY: telemetry-matrix telemetry-backends demo demo-llm test check sdks frameworks sdk-suites lint bench bench-detector screenshots soak test-under-load newest lowest constraints clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -68,6 +69,13 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.dashboard
 
+telemetry-matrix: $(TELEMETRY:=/.made) $(VENV)/.test    ## every SDK beside every instrumentation; writes docs/reference/telemetry.md (half an hour)
+	$(BIN)/python -m benchmarks.telemetry --plain .venv-telemetry --plain-previous .venv-telemetry-previous \
+		--genai .venv-telemetry-genai --genai-previous .venv-telemetry-genai-previous $(MATRIX_ARGS)
+
+telemetry-backends: .venv-telemetry/.made .venv-phoenix/.made .venv-mlflow/.made    ## Phoenix and MLflow show prompt and version, and each call once
+	.venv-telemetry/bin/python -m benchmarks.telemetry.backends --phoenix .venv-phoenix --mlflow .venv-mlflow
+
 bench-detector: $(VENV)/.test  ## false alarms, delays and comparisons of the detector; BENCH_ARGS='--minutes 90'
 	$(BIN)/python -m benchmarks.detector $(BENCH_ARGS)
 
@@ -102,7 +110,7 @@ constraints:     ## resolve all versions anew from the ranges in pyproject.toml 
 	$(PYTHON) tools/environments.py lock
 
 clean:           ## remove what make made
-	rm -rf $(VENV) $(VENV2) $(SDK_SUITES) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) $(NEWEST) $(LOWEST) .venv-tools
+	rm -rf $(VENV) $(VENV2) $(SDK_SUITES) $(FRAMEWORKS) $(FRAMEWORKS2) $(PEERS) $(SDKS) $(SDKS2) $(NEWEST) $(LOWEST) .venv-tools .venv-telemetry* .venv-phoenix .venv-mlflow
 	rm -rf promptguard-demo promptguard-report.html promptguard-demo-llm promptguard-llm-report.html
 
 $(VENV)/.demo: $(RANGES) constraints/test.txt
@@ -148,6 +156,20 @@ $(FRAMEWORKS2)/.made: $(RANGES) constraints/frameworks-openai2.txt
 # One by one, so that one that does not install here is told as such, and measured nowhere.
 $(PEERS)/.made: $(RANGES) constraints/peers.txt
 	$(BUILD) $(PEERS) peers --each
+	@touch $@
+
+$(TELEMETRY:=/.made): $(RANGES)
+	$(BUILD) $(@D) $(patsubst .venv-%,%,$(@D))
+	@touch $@
+
+.venv-phoenix/.made:
+	$(PYTHON) -m venv .venv-phoenix
+	.venv-phoenix/bin/python -m pip install --quiet --disable-pip-version-check 'arize-phoenix==20.26.1'
+	@touch $@
+
+.venv-mlflow/.made:
+	$(PYTHON) -m venv .venv-mlflow
+	.venv-mlflow/bin/python -m pip install --quiet --disable-pip-version-check 'mlflow>=3.17,<4'
 	@touch $@
 
 $(LOWEST)/.made: $(RANGES) constraints/lowest.txt

@@ -40,6 +40,10 @@ LOCKS = {
     "peers": ["peers"],
     "sdk-suites": ["sdk-suites"],
     "lowest": ["lowest"],
+    "telemetry": ["telemetry"],
+    "telemetry-previous": ["telemetry-previous"],
+    "telemetry-genai": ["telemetry-genai"],
+    "telemetry-genai-previous": ["telemetry-genai-previous"],
 }
 """Each file of constraints, and the groups that it is for."""
 _HEADER = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from openai import OpenAI
@@ -249,6 +250,7 @@ def test_beside_a_method_that_others_have_replaced_ours_is_internal_and_has_no_t
         {"__name__": "opentelemetry.instrumentation.openai.shared.chat_wrappers", "original": original},
     )
     monkeypatch.setattr(Completions, "create", replaced)
+    monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation", sys)
     promptguard.wrap(client, ledger=guarded)
     asked(client)
     (span,) = told_of(spans)

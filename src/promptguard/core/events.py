@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from promptguard.core.model import Facts, Reading
+from promptguard.core.model import Facts, Headers, Reading, header
 
 NOTHING_READ = Reading(text="", complete=False)
 CacheResult = Literal["hit", "miss", "bypass", "error"]
@@ -50,8 +50,8 @@ class CallBegan:
     model: str
     """the model that is asked: the request's own, or where a verdict routes it"""
     routed_to: str | None = None
-    agent: str = ""
-    """the User-Agent of the SDK, which tells the SDKs apart"""
+    headers: Headers = ()
+    """of the request"""
     cache: CacheResult | None = None
     """what the cache said; None without one"""
     drifted: bool = False
@@ -62,6 +62,11 @@ class CallBegan:
     """`candidate`, `repeat`, `replay` or `placebo` of a background call; None for the application's own"""
     link: str | None = None
     """of a background call: the call it repeats, as `CallTrace.link` gave it"""
+
+    @property
+    def agent(self) -> str:
+        """The User-Agent of the SDK, which tells the SDKs apart."""
+        return (header(self.headers, b"user-agent") or b"").decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)

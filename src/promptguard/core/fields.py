@@ -7,10 +7,11 @@ there. The tables themselves are in `wire.known`, one a protocol. (The cache *ke
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 from promptguard.core.mistakes import refused, shown
 from promptguard.core.model import Finding, Request
@@ -145,8 +146,14 @@ class Known:
     source: str = ""
     """where the fields are documented, for people"""
 
-    def examine(self, request: Request, body: Mapping[str, object]) -> tuple[Finding, ...]:
-        """Return what in a request is stateful, kept at the provider, or unknown; () for a call that may be repeated."""
+    def examine(self, request: Request, body: Mapping[str, object]) -> Sequence[Finding]:
+        """Return what in a request is stateful, kept at the provider, or unknown; () for a call that may be repeated.
+
+        Looked for when somebody asks: a call that is neither cached nor paired is only followed by telemetry.
+        """
+        return _Findings(functools.partial(self._found, request, body))
+
+    def _found(self, request: Request, body: Mapping[str, object]) -> tuple[Finding, ...]:
         found: list[Finding] = []
         self.body.look(body, "", found)
         query = request.path.partition("?")[2]
@@ -161,6 +168,40 @@ class Known:
             elif b"beta" in name:  # of another provider, or a later way to say it
                 found.append(Finding(named(name.decode("latin-1")), "unknown"))
         return tuple(sorted(set(found), key=_first)[:MOST_FINDINGS]) if found else ()
+
+
+class _Findings(Sequence[Finding]):
+    """Findings that are looked for when first asked about; equal to a tuple of the same."""
+
+    __slots__ = ("_known", "_look")
+
+    def __init__(self, look: Callable[[], tuple[Finding, ...]]) -> None:
+        self._look = look
+        self._known: tuple[Finding, ...] | None = None
+
+    @property
+    def _all(self) -> tuple[Finding, ...]:
+        if self._known is None:
+            self._known = self._look()
+        return self._known
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Finding]: ...
+    def __getitem__(self, index: int | slice) -> Finding | Sequence[Finding]:
+        return self._all[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._all == (other._all if isinstance(other, _Findings) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._all)
 
 
 def _first(finding: Finding) -> tuple[int, str]:

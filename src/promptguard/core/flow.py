@@ -16,7 +16,7 @@ from promptguard.core.caching import answered, complete, keep
 from promptguard.core.context import CallContext, CallState
 from promptguard.core.events import CallBegan, CallMade, NotPaired, NotRead
 from promptguard.core.key import cluster_digest, is_signed, question_digest
-from promptguard.core.model import Request, header
+from promptguard.core.model import Request
 from promptguard.core.policy import Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
 
@@ -220,7 +220,7 @@ def _call_began(call: CallState, ctx: CallContext) -> CallBegan:
         started=ctx.clock(),
         model=call.routed_to or call.facts.model,
         routed_to=call.routed_to,
-        agent=(header(call.request.headers, b"user-agent") or b"").decode("latin-1"),
+        headers=call.request.headers,
         cache=call.cache,
         drifted=call.group in ctx.state.drifted,
         context=ctx.context,

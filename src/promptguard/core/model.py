@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -75,7 +75,7 @@ class Facts:
     streamed: bool
     instructions: tuple[object, ...] = ()
     """system and developer messages and tools: what calls without a template are grouped by"""
-    findings: tuple[Finding, ...] = ()
+    findings: Sequence[Finding] = ()
     """what in it is stateful, kept at the provider, or not known; () for a call that may be repeated"""
     temperature: float | None = None
     choices: int = 1

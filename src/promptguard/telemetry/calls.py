@@ -60,7 +60,7 @@ class Calls:
         if data is not None:
             genai_util.add_to(data, began, ours)
             return _Followed(_marked(context, ours))
-        other = foreign_span(context, began.agent)
+        other = foreign_span(context, lambda: began.agent)
         if other is not None:
             if other.span is not None:
                 other.span.set_attributes(ours)
@@ -80,7 +80,7 @@ class Calls:
             genai_util.mark_hit(data, attributes)
             _marked(context, attributes)
             return
-        other = foreign_span(context, "")
+        other = foreign_span(context, str)
         if other is not None and other.span is not None:
             other.span.set_attributes(attributes)
 

@@ -9,6 +9,7 @@ SDK's method, which they have replaced.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,9 @@ _PATCHES: dict[str, bool] = {
 }
 """Modules whose functions stand where an SDK's method was → whether they record token metrics."""
 
+_PATCHING = ("opentelemetry.instrumentation", "openinference.instrumentation", "langfuse.openai")
+"""Without any of these loaded, nobody has replaced anything."""
+
 _METHODS = {
     "openai": ("openai.resources.chat.completions.completions", "Completions", "create"),
     "asyncopenai": ("openai.resources.chat.completions.completions", "AsyncCompletions", "create"),
@@ -60,8 +64,8 @@ _METHODS = {
 """The SDK's name in its User-Agent → the method of its that others replace."""
 
 
-def foreign_span(context: Context, agent: str) -> Foreign | None:
-    """Return who else makes a span of a call, or None; `agent` is the User-Agent of the SDK that makes it.
+def foreign_span(context: Context, agent: Callable[[], str]) -> Foreign | None:
+    """Return who else makes a span of a call, or None; `agent` gives the User-Agent of the SDK that makes it.
 
     util-genai's own inference is looked for before (`genai_util.outer`).
     """
@@ -83,8 +87,11 @@ _known: dict[int, tuple[Any, bool | None]] = {}
 """id of a method → the method, and whether who replaced it counts tokens, or None"""
 
 
-def _patch(agent: str) -> bool | None:
+def _patch(agent_of: Callable[[], str]) -> bool | None:
     """Return whether who replaced the SDK's method records token metrics; None where nobody has, or keeps quiet."""
+    if not any(module in sys.modules for module in _PATCHING):
+        return None
+    agent = agent_of()
     place = _METHODS.get(agent.partition("/")[0].lower())
     if place is None:
         return None

@@ -48,7 +48,6 @@ SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
-SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 EVALUATION_NAME = "gen_ai.evaluation.name"
 EVALUATION_SCORE = "gen_ai.evaluation.score.value"
 EVALUATION_LABEL = "gen_ai.evaluation.score.label"
@@ -246,3 +245,38 @@ STATE_METRICS = (
 """Of what a ledger knows, read when metrics are collected, and told by the process that holds the evaluator's lease."""
 
 METRICS = {metric.name: metric for metric in (*CALL_METRICS, *EVENT_METRICS, *STATE_METRICS)}
+
+SPAN_ATTRIBUTES: dict[str, str] = {
+    OPERATION: "chat, generate_content, embeddings, ...",
+    PROVIDER: "openai, anthropic, gcp.gemini, aws.bedrock, ...",
+    REQUEST_MODEL: "the model that was asked: where a verdict routes the call, the one it is routed to",
+    RESPONSE_MODEL: "the model that the provider says has answered",
+    RESPONSE_ID: "the provider's id of the answer",
+    FINISH_REASONS: "why the answer ended",
+    INPUT_TOKENS: "tokens billed for the question, those from or into the provider's prompt cache included",
+    OUTPUT_TOKENS: "tokens billed for the answer, those of its reasoning included",
+    CACHE_READ_TOKENS: "of the input, those read from the provider's prompt cache",
+    CACHE_WRITE_TOKENS: "of the input, those written to it",
+    REASONING_TOKENS: "of the output, those that were thought and not said",
+    **{
+        attribute: f"the request's {parameter.replace('_', ' ')}, where it has one"
+        for parameter, attribute in REQUEST.items()
+    },
+    OUTPUT_TYPE: "text or json, where the request asks for one",
+    CONVERSATION_ID: "the provider's own conversation that the request belongs to",
+    REQUEST_STREAM: "true for a streamed answer",
+    FIRST_CHUNK: "seconds from sending until a stream's first chunk arrived",
+    FINGERPRINT: "what the provider says served the call",
+    SERVER_ADDRESS: "host of the provider",
+    SERVER_PORT: "its port, where the address names one",
+    ERROR_TYPE: "the HTTP status, such as 500, or the exception's type",
+    PROMPT_NAME: "name of the prompt that the call was rendered from",
+    PROMPT_VERSION: "its version",
+    CACHE_RESULT: "miss, bypass or hit; absent without a cache",
+    ROUTED_TO: "the model that a verdict has routed the call to",
+    VERDICT: "drift, while an alarm of this prompt's stands that nobody has acknowledged",
+    ROLE: "of a background call: candidate, repeat, replay or placebo",
+    INPUT_MESSAGES: "what was asked; only where OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT says so",
+    OUTPUT_MESSAGES: "the answer; likewise",
+}
+"""What spans and the event of details have, as docs/reference/telemetry.md tells it; links have `promptguard.link.kind`."""
