@@ -85,3 +85,8 @@ def test_it_fits_the_screen(page: str, tmp_path: Path, width: int, scheme: str) 
         browser.close()
     assert overflow <= 0
     assert said == []
+
+
+def test_what_stands_no_more_stays_on_record(page: str) -> None:
+    assert "<h2>Other epochs</h2>" in page
+    assert "candidate, epoch 2<small>since the route</small>" in page

@@ -98,10 +98,21 @@ def _close(out: Console, told: dict[str, Any], output: Path) -> None:
     out.print()
     ending = "came out as told" if told["as_told"] else "did NOT come out as told"
     out.print(f"the story {ending}", style="bold")
+    command = _command()
     for label, line in (
         ("page", str(output)),
-        ("look on", f"promptguard status --ledger {told['ledger']}"),
-        ("", f"promptguard report --ledger {told['ledger']} -o report.html"),
-        ("open", f"promptguard dashboard --ledger {told['ledger']} --open"),
+        ("look on", f"{command} status --ledger {told['ledger']}"),
+        ("", f"{command} report --ledger {told['ledger']} -o report.html"),
+        ("open", f"{command} dashboard --ledger {told['ledger']} --open"),
     ):
         out.print(f"  {label:8s} {line}", highlight=False)
+
+
+def _command() -> str:
+    """Return what calls this command here: the environment of `make demo` is on nobody's PATH."""
+    import shutil
+
+    called = Path(sys.argv[0])
+    if shutil.which("promptguard") or called.name != "promptguard":
+        return "promptguard"
+    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)

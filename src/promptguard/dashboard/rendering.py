@@ -139,6 +139,7 @@ def environment() -> Environment:
         matrix_rows=_matrix,
         latency_of=_latency_of,
         spark=lambda row: charts.sparkline(row.spark, row.log10_threshold),
+        spark_of=_spark_of,
         evidence=_evidence,
         marks_shown=_marks_shown,
         changes_chart=_changes,
@@ -179,6 +180,12 @@ def take_back(event: Event, ledger: str) -> str:
         return f"promptguard undo {event.id} --ledger {shlex.quote(ledger)}"
     which = "--all" if event.stream in SELF_TESTS else shlex.quote(event.group)
     return f"promptguard acknowledge {which} --stream {event.stream} --ledger {shlex.quote(ledger)}"
+
+
+def _spark_of(report: StreamReport) -> Markup:
+    step = -(-len(report.curve) // 24) or 1
+    points = [(point.pair, point.log10_evidence) for point in report.curve[::-step][::-1]]
+    return charts.sparkline(points, report.verdict.log10_threshold)
 
 
 def _evidence(prompt: Prompt, report: StreamReport, true_switch: int | None) -> Markup:

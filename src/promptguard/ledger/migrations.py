@@ -53,7 +53,7 @@ def _details_of_pairs(connection: Connection) -> None:
     connection.exec_driver_sql(
         "INSERT OR REPLACE INTO group_tally SELECT stream, \"group\", sum(outcome = 'compared'), "
         "sum(outcome <> 'compared'), "
-        'sum(usd) FROM pair GROUP BY stream, "group"'
+        'sum(usd) FROM pair NOT INDEXED GROUP BY stream, "group"'
     )
 
 

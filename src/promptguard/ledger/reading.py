@@ -34,10 +34,13 @@ _UNREADABLE = (
 
 
 @contextmanager
-def reading(directory: str | Path, *, wait: float | None = None) -> Iterator[Connection]:
+def reading(
+    directory: str | Path, *, wait: float | None = None, any_version: bool = False
+) -> Iterator[Connection]:
     """Open a ledger for reading only, its connection closed at the end of the block.
 
-    Parameters: `wait`, seconds that a locked one is waited for, `BUSY_SECONDS` by default.
+    Parameters: `wait`, seconds that a locked one is waited for, `BUSY_SECONDS` by default; `any_version`, to read one of an
+    older version as it is, for who asks only for what all versions have: any other reader is given a copy in memory.
 
     Raises InputFileError, in one line, when there is no ledger, when it is of a newer version, and when it, or what the
     block reads of it, cannot be read.
@@ -47,7 +50,7 @@ def reading(directory: str | Path, *, wait: float | None = None) -> Iterator[Con
     engine = _engine(path, BUSY_SECONDS if wait is None else wait)
     try:
         with forks.connection(), engine.connect() as connection:
-            if _version(connection, path) == schema.SCHEMA_VERSION:
+            if _version(connection, path) == schema.SCHEMA_VERSION or any_version:
                 yield connection
                 return
             with _as_of_today(connection) as migrated:

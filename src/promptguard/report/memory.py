@@ -53,5 +53,5 @@ def newest(ledger: str | Path) -> str:
     Raises InputFileError when there is no ledger, or it cannot be read.
     """
     columns = (schema.verdict.c.at, schema.occurrence.c.id, schema.pair.c.id)
-    with reading(ledger) as connection:
+    with reading(ledger, any_version=True) as connection:
         return "-".join(str(connection.execute(select(func.max(each))).scalar_one()) for each in columns)

@@ -63,6 +63,13 @@ class Prompt:
         found = {(report.stream, report.epoch): report for report in self.reports}
         return tuple(found[row.stream, row.epoch] for row in self.rows)
 
+    @property
+    def earlier(self) -> tuple[StreamReport, ...]:
+        """The verdicts of epochs that stand no more, the newest first."""
+        standing = {(row.stream, row.epoch) for row in self.rows}
+        found = [report for report in self.reports if (report.stream, report.epoch) not in standing]
+        return tuple(sorted(found, key=lambda report: -(0.0 if report.last is None else report.last.at)))
+
     def events_of(self, stream: str) -> tuple[Event, ...]:
         """Return what happened in one stream, oldest first."""
         return tuple(event for event in reversed(self.events) if event.stream == stream)
