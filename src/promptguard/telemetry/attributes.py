@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from promptguard.core.events import CallBegan, CallMade
@@ -18,6 +19,7 @@ def prompt_of(began: CallBegan) -> tuple[str | None, str | None]:
     return (prompt, version) if version else (None, None)
 
 
+@lru_cache(maxsize=256)
 def server_of(origin: str) -> tuple[str | None, int | None]:
     """Return host and port of `scheme://host[:port]`; no port where none is named."""
     place = origin.partition("://")[2]

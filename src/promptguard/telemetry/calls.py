@@ -84,9 +84,9 @@ class Calls:
         if other is not None and other.span is not None:
             other.span.set_attributes(attributes)
 
-    def count(self, began: CallBegan, made: CallMade, context: Context) -> Attributes:
-        """Record the metrics of a call within its span, for exemplars; returns their attributes."""
-        attributes, reading = of_metrics(began, made), made.reading
+    def count(self, began: CallBegan, made: CallMade, attributes: Attributes, context: Context) -> None:
+        """Record the metrics of a call within its span, for exemplars."""
+        reading = made.reading
         self._duration.record(max(0.0, made.ended - began.started), attributes, context)
         for kind, tokens in (("input", reading.input_tokens), ("output", reading.output_tokens)):
             if tokens is not None:
@@ -95,7 +95,6 @@ class Calls:
             self._first.record(made.arrivals[0] - began.started, attributes, context)
             for earlier, later in itertools.pairwise(made.arrivals):
                 self._gap.record(later - earlier, attributes, context)
-        return attributes
 
 
 class OwnCall:
@@ -105,13 +104,19 @@ class OwnCall:
         self._calls = calls
         self._began = began
         self._ours = ours
-        self.link: str | None = None
+        self._span: trace.Span | None = None
+
+    @property
+    def link(self) -> str | None:
+        """Where the span is, once there is one."""
+        return None if self._span is None else traceparent(self._span)
 
     def end(self, made: CallMade) -> None:
         """Make the span, with the times the call had, and record its metrics."""
         calls, began = self._calls, self._began
         to_span, to_event = content.capture()
-        attributes = of_metrics(began, made) | self._ours | of_span(began, made)
+        counted = of_metrics(began, made)
+        attributes = counted | self._ours | of_span(began, made)
         texts = content.content_attributes(began.facts, made.reading) if to_span or to_event else {}
         to_wall = time.time_ns() - int(time.monotonic() * 1e9)
         parent = Context() if began.role is not None else _context(began)
@@ -125,7 +130,7 @@ class OwnCall:
             links=links(began),
         )
         within = trace.set_span_in_context(span, parent)
-        calls.count(began, made, within)
+        calls.count(began, made, counted, within)
         if to_event:
             calls.logger.emit(
                 LogRecord(event_name=name.EVENT_DETAILS, attributes=attributes | texts, context=within)
@@ -133,7 +138,7 @@ class OwnCall:
         if made.error:
             span.set_status(trace.StatusCode.ERROR)
         span.end(to_wall + int(made.ended * 1e9))
-        self.link = traceparent(span)
+        self._span = span
 
 
 class BesideCall:
@@ -150,7 +155,7 @@ class BesideCall:
         """Record the metrics that nobody else does, and the span that says what is ours."""
         began, context = self._began, _context(self._began)
         if not self._other.counts_tokens:
-            self._calls.count(began, made, context)
+            self._calls.count(began, made, of_metrics(began, made), context)
         if self._other.span is not None or self._other.wants_quiet:
             return
         to_wall = time.time_ns() - int(time.monotonic() * 1e9)

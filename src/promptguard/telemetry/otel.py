@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
+from functools import lru_cache
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
@@ -64,11 +65,12 @@ def start(version: str, backends: tuple[Backend, ...] = ()) -> Telemetry | None:
 
 def is_recorded() -> bool:
     """Whether the application has set up an SDK, so that spans or metrics go anywhere."""
-    kinds = (type(trace.get_tracer_provider()), type(metrics.get_meter_provider()))
-    return any(
-        not (kind.__module__.startswith("opentelemetry.") and kind.__name__.startswith(_UNSET))
-        for kind in kinds
-    )
+    return _records(type(trace.get_tracer_provider())) or _records(type(metrics.get_meter_provider()))
+
+
+@lru_cache(maxsize=64)
+def _records(kind: type) -> bool:
+    return not (kind.__module__.startswith("opentelemetry.") and kind.__name__.startswith(_UNSET))
 
 
 def current_context() -> object:

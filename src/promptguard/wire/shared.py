@@ -255,8 +255,14 @@ _DETAILS = {
 """Where providers say which of the tokens were special: member, or member.member, of what they call usage."""
 
 
+_NAMES = frozenset(path.partition(".")[0] for paths in _DETAILS.values() for path in paths)
+_NONE = TokenDetails()
+
+
 def token_details(usage: Mapping[str, object]) -> TokenDetails:
     """Return which of the tokens were read from a prompt cache, written to one, or spent on thinking."""
+    if _NAMES.isdisjoint(usage):
+        return _NONE
     found = {
         name: next((count for path in paths if (count := _count_at(usage, path)) is not None), None)
         for name, paths in _DETAILS.items()
