@@ -221,6 +221,16 @@ def own_rows(url: str, rounds: int) -> list[Row]:
         Row("below the SDK", "disk hit", f"{disk:.0f} µs", "≤ 100 µs"),
         Row("below the SDK", "offer to the shadow queue", f"{offer:.1f} µs", "≤ 10 µs"),
     ]
+    _say("telemetry")
+    tracing = [sys.executable, "-m", "benchmarks.calls.tracing", url]
+    told = subprocess.run(tracing, capture_output=True, text=True, check=True).stdout.split()
+    ours, by_hand, free, library = (float(value) for value in told)
+    rows += [
+        Row("telemetry", "recorded / a span and two metrics by hand", f"×{ours / by_hand:.2f}", "≤ ×1.5"),
+        Row("telemetry", "recorded by util-genai / the same by hand", f"×{library / by_hand:.2f}", ""),
+        Row("telemetry", "a span and two metrics by hand", f"{by_hand:.0f} µs", ""),
+        Row("telemetry", "without an SDK", f"{free:.1f} µs", "≤ 5 µs"),
+    ]
     share = imported("import promptguard") / imported("import openai")
     rows.append(Row("import", "promptguard / openai", f"×{share:.3f}", "≤ ×0.2"))
     return rows

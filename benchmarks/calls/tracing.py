@@ -1,8 +1,8 @@
 """What telemetry costs a call, in microseconds of CPU: ours, and a span with the two standard metrics written by hand.
 
-python -m benchmarks.calls.tracing URL prints three figures: ours recorded, by hand recorded, ours without an SDK. Each call
-of one kind is followed by one of the others, so that all meet the same machine; medians of the differences to the bare
-call of the same round.
+python -m benchmarks.calls.tracing URL prints four figures: ours recorded, by hand recorded, ours without an SDK, and
+ours by util-genai. Each call of one kind is followed by one of the others, so that all meet the same machine; medians of
+the differences to the bare call of the same round.
 """
 
 from __future__ import annotations
@@ -32,9 +32,20 @@ def recorded(url: str) -> dict[str, float]:
     """Return what the span and metrics of a call cost, made by us and written by hand, with an SDK recording."""
     record_telemetry()
     bare, wrapped = httpx2.Client(), promptguard.guard(httpx2.Client())
-    return _more(
-        _sending(bare, url), {"ours": _sending(wrapped, url), "by hand": _by_hand(_sending(bare, url))}
-    )
+    calls = wrapped._promptguard_ports.telemetry._calls
+    library, send = calls._handler, _sending(wrapped, url)
+
+    def by(handler: Any) -> Callable[[], Any]:
+        def made() -> Any:
+            calls._handler = handler
+            return send()
+
+        return made
+
+    sides = {"ours": by(None), "by hand": _by_hand(_sending(bare, url))}
+    if library is not None:
+        sides["util-genai"] = by(library)
+    return _more(_sending(bare, url), sides)
 
 
 def _sending(client: Any, url: str) -> Callable[[], Any]:
@@ -102,7 +113,7 @@ def main() -> None:
     url = sys.argv[1]
     free = without_an_sdk(url)
     told = recorded(url)
-    print(told["ours"], told["by hand"], free)
+    print(told["ours"], told["by hand"], free, told.get("util-genai", float("nan")))
 
 
 if __name__ == "__main__":

@@ -273,6 +273,36 @@ def test_where_instrumentation_is_suppressed_there_is_no_span_and_every_token(re
     assert {dict(key)[name.TOKEN_TYPE] for key in points(reader, name.TOKEN_USAGE)} == {"input", "output"}
 
 
+def test_background_calls_are_made_where_instrumentation_keeps_quiet(recorded, client, guarded, monkeypatch):
+    """The SDK's own copy asks again, and others have patched its class: they look at these keys."""
+    from openai import OpenAI as Patched
+    from opentelemetry import context
+    from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
+    seen = []
+    original = Patched.request
+
+    def request(self, *args, **kwargs):
+        keys = (
+            "suppress_instrumentation",
+            "suppress_language_model_instrumentation",
+            _SUPPRESS_INSTRUMENTATION_KEY,
+        )
+        seen.append([bool(context.get_value(key)) for key in keys])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Patched, "request", request)
+    budget = promptguard.Budget(usd_per_day=None)
+    promptguard.wrap(
+        client,
+        ledger=guarded,
+        shadow=promptguard.Shadow(model="other", sample=1.0, repeat=0.0, budget=budget),
+    )
+    asked(client)
+    assert promptguard.flush(10)
+    assert seen == [[False] * 3, [True] * 3]
+
+
 def test_a_fault_of_telemetry_reaches_nobody(recorded, client, guarded, monkeypatch):
     monkeypatch.setattr(calls, "of_ours", lambda _began: 1 / 0)
     promptguard.wrap(client, ledger=guarded)

@@ -24,7 +24,7 @@ from promptguard.core.events import CallBegan, CallMade, CallTrace
 from promptguard.telemetry import content, genai_util
 from promptguard.telemetry import semconv as name
 from promptguard.telemetry.attributes import Attributes, of_metrics, of_ours, of_span
-from promptguard.telemetry.instrumentors import SUPPRESSED, Foreign, foreign_span
+from promptguard.telemetry.instrumentors import QUIET, Foreign, foreign_span
 from promptguard.telemetry.links import links, traceparent
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _context(began: CallBegan) -> Context:
 def unseen() -> Iterator[None]:
     """Keep instrumentation of others quiet in this block, as far as it can be: for background calls."""
     context = genai_util.quiet(otel_context.get_current())
-    for key in SUPPRESSED:
+    for key in QUIET:
         context = otel_context.set_value(key, value=True, context=context)
     token = otel_context.attach(context)
     try:

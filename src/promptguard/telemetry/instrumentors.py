@@ -17,8 +17,17 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-SUPPRESSED = ("suppress_instrumentation", "suppress_language_model_instrumentation")
-"""Keys of the context under which instrumentation of others (traceloop, openinference, logfire, of HTTP) keeps quiet."""
+_KEYS = (
+    "suppress_instrumentation",
+    "suppress_language_model_instrumentation",
+    # Made anew in each process, and private; what is built on opentelemetry-instrumentation looks here.
+    getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None),
+)
+SUPPRESSED = tuple(key for key in _KEYS if isinstance(key, str))
+"""Keys of the context under which instrumentation of others (traceloop, openinference, logfire) keeps quiet."""
+_HTTP: object = getattr(otel_context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
+QUIET = (*SUPPRESSED, _HTTP) if isinstance(_HTTP, str) else SUPPRESSED
+"""Those, and the one for instrumentation of HTTP clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ def foreign_span(context: Context, agent: Callable[[], str]) -> Foreign | None:
         for begins, counts in _SCOPES.items():
             if scope.startswith(begins):
                 return Foreign(span, counts or _patch(agent) is True)  # two may follow one call
-    if any(otel_context.get_value(key, context) for key in SUPPRESSED):
+    if any(context.get(key) for key in SUPPRESSED):
         return Foreign(_logfires(span), counts_tokens=False, wants_quiet=True)
     if _is_langsmiths():
         return Foreign(None, counts_tokens=False)
