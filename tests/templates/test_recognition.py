@@ -57,6 +57,7 @@ AS_QUESTION = {
     "two tool turns": lambda m: [*m, CALLED, BROUGHT, CALLED, BROUGHT],
     "history before": lambda m: [user("hi"), assistant("yes?"), *m],
     "another system before": lambda m: [system("Today is Monday."), *m],
+    "line ends added": lambda m: [{**each, "content": f"\n{each['content']} \n"} for each in m],
     "content parts": lambda m: [blocks(each) for each in m],
     "cache_control": lambda m: [blocks(each, cache_control={"type": "ephemeral"}) for each in m],
     "beside an image": lambda m: [
