@@ -31,6 +31,12 @@ def receiver():
         yield receiver
 
 
+@pytest.fixture(autouse=True)
+def _rare_looks(monkeypatch):
+    """Turns when something is due, and a few besides: an hour is not to take a minute."""
+    monkeypatch.setattr("promptguard.background.alerting.POLL_SECONDS", 60.0)
+
+
 def ids(receiver):
     return [each.headers["webhook-id"] for each in receiver.got]
 

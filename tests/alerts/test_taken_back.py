@@ -21,7 +21,7 @@ def verdict(stream, group, **more):
 def put(ledger, stream, group, **more):
     told = verdict(stream, group, **more).to_dict()
     whole = {**verdict(stream, None, **more).to_dict(), "groups": [told]}
-    ledger.put_verdict(stream, 1, 0.0, 40, whole)
+    ledger.put_verdict(stream, more.get("epoch", 1), 0.0, 40, whole)
 
 
 @pytest.fixture
@@ -64,6 +64,21 @@ def test_an_alarm_that_was_acknowledged_does_not_come_back_with_the_self_test(to
     note(one.ledger, "acknowledge", "triage@3", at=one.time.now)
     note(one.ledger, "acknowledge", "", at=one.time.now, stream="repeat")
     assert statuses(600) == ["firing", "resolved"]
+    assert not one.alerting._outbox.watched(), "nothing waits for the self-test any more"
+
+
+def test_a_later_change_does_not_wake_an_alert_that_was_taken_back(told):
+    one, receiver, statuses = told
+    put(one.ledger, "candidate", "triage@3")
+    note(one.ledger, "alarm", "triage@3", at=one.time.now)
+    put(one.ledger, "repeat", "triage@3")
+    assert statuses() == ["resolved"]
+    note(one.ledger, "acknowledge", "triage@3", at=one.time.now)
+    note(one.ledger, "acknowledge", "", at=one.time.now, stream="repeat")
+    put(one.ledger, "candidate", "triage@3", epoch=2)
+    note(one.ledger, "alarm", "triage@3", at=one.time.now, epoch=2)
+    assert statuses(600) == ["resolved", "firing"]
+    assert len({each.told["promptguard"]["id"] for each in receiver.got}) == 2
 
 
 def test_what_is_unmeasured_for_another_reason_is_not_taken_back(told):

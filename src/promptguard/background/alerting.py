@@ -183,13 +183,13 @@ class Alerting:
         except PromptGuardError:
             return  # what cannot be read has taken nothing back
         status = {
-            (each["stream"], each["group"]): each["status"]
+            (each["stream"], each["epoch"], each["group"]): each["status"]
             for document in documents
             for each in document["groups"]
             if each["alarm_at"] is not None and not each["acknowledged"]
         }
-        back = [place for place, ended in watched.items() if not ended and status.get(place) == "unmeasured"]
-        again = [place for place, ended in watched.items() if ended and status.get(place) == "drift"]
+        back = {place for place, ended in watched.items() if not ended and status.get(place) == "unmeasured"}
+        again = {place for place, ended in watched.items() if ended and status.get(place) == "drift"}
         if back:
             self._outbox.take_back(back, now)
         if again:

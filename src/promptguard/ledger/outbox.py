@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,10 @@ CURSOR = "alerts_read"
 TAKEN_BACK = "taken back"
 TOGETHER_SECONDS = 6 * 3600.0
 """Alarms of one model within so long after the first are one change: prompts with fewer calls show it later."""
+
+
+Place = tuple[str, int, str]
+"""stream, epoch and group"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,9 @@ class Member:
     ended_at: float | None = None
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> Place:
         """What the alarm is of."""
-        return self.stream, self.group
+        return self.stream, self.epoch, self.group
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +121,35 @@ class Outbox:
                 if row.kind == "alarm":
                     _take_alarm(connection, row, self._ledger.identity)
                 elif row.kind == "acknowledge":
-                    _end(connection, (row.stream, row.group), "acknowledged", row.at)
+                    _acknowledge(connection, row.stream, row.group, row.at)
             if rows:
                 _put(connection, CURSOR, str(rows[-1].id))
         return len(rows)
 
-    def take_back(self, places: Sequence[tuple[str, str]], now: float) -> None:
-        """End what stands of these (stream, group): their alarms were taken back."""
+    def take_back(self, members: Collection[Place], now: float) -> None:
+        """End what stands of these: their alarms were taken back."""
         with self._ledger.transaction() as connection:
-            for place in places:
-                _end(connection, place, TAKEN_BACK, now)
+            for alert in _firing(connection):
+                _end(
+                    connection, alert, lambda each: each.place in members and not each.ended, TAKEN_BACK, now
+                )
 
-    def put_up_again(self, places: Sequence[tuple[str, str]], now: float) -> None:
-        """Let alarms of these (stream, group) that were taken back stand again."""
+    def put_up_again(self, members: Collection[Place], now: float) -> None:
+        """Let those of these alarms that were taken back stand again."""
         with self._ledger.transaction() as connection:
             for alert in _watched(connection):
-                again = {each.place for each in alert.members if each.ended == TAKEN_BACK} & set(places)
-                if not again:
+                if not any(each.place in members and each.ended == TAKEN_BACK for each in alert.members):
                     continue
-                members = tuple(
-                    replace(each, ended="", ended_at=None) if each.place in again else each
+                again = tuple(
+                    replace(each, ended="", ended_at=None)
+                    if each.place in members and each.ended == TAKEN_BACK
+                    else each
                     for each in alert.members
                 )
+                revision = alert.revision + 1
                 _write(
                     connection,
-                    replace(
-                        alert, members=members, ended_at=None, revision=alert.revision + 1, changed_at=now
-                    ),
+                    replace(alert, members=again, ended_at=None, revision=revision, changed_at=now),
                 )
 
     def watched(self) -> list[StoredAlert]:
@@ -227,7 +233,8 @@ def _take_alarm(connection: Connection, row: Row[Any], identity: bytes) -> None:
     except (ValueError, TypeError, LookupError, RecursionError):
         return  # a damaged row: the alarms after it must be told all the same
     standing = [alert for alert in _firing(connection) if alert.model == model]
-    if any(each.place == member.place and not each.ended for alert in standing for each in alert.members):
+    told = ((each.stream, each.group) for alert in standing for each in alert.members if not each.ended)
+    if (member.stream, member.group) in told:
         return  # told already: it rang again in the epoch after a route
     joined = next((alert for alert in standing if row.at - alert.opened_at <= TOGETHER_SECONDS), None)
     if joined is None:
@@ -241,27 +248,42 @@ def _take_alarm(connection: Connection, row: Row[Any], identity: bytes) -> None:
         )
 
 
-def _end(connection: Connection, place: tuple[str, str], why: str, at: float) -> None:
-    """End what stands of (stream, group); an alert of which nothing stands any more is resolved."""
-    for alert in _firing(connection):
-        if not any(each.place == place and not each.ended for each in alert.members):
-            continue
-        members = tuple(
-            replace(each, ended=why, ended_at=at) if each.place == place and not each.ended else each
-            for each in alert.members
-        )
-        is_over = all(each.ended for each in members)
-        # What ends one by one is told when all of it has ended: nobody wants to be woken by less of an alarm.
-        _write(
+def _acknowledge(connection: Connection, stream: str, group: str, at: float) -> None:
+    """End what stands of (stream, group), and what was taken back: nobody waits for the self-test any more."""
+    for alert in _watched(connection):
+        _end(
             connection,
-            replace(
-                alert,
-                members=members,
-                ended_at=at if is_over else None,
-                revision=alert.revision + is_over,
-                changed_at=at,
-            ),
+            alert,
+            lambda each: (each.stream, each.group) == (stream, group) and each.ended in {"", TAKEN_BACK},
+            "acknowledged",
+            at,
         )
+
+
+def _end(
+    connection: Connection, alert: StoredAlert, is_meant: Callable[[Member], bool], why: str, at: float
+) -> None:
+    """End members of an alert; one of which nothing stands any more is resolved.
+
+    What ends one by one is told when all of it has ended: nobody wants to be woken by less of an alarm.
+    """
+    if not any(map(is_meant, alert.members)):
+        return
+    members = tuple(
+        replace(each, ended=why, ended_at=each.ended_at or at) if is_meant(each) else each
+        for each in alert.members
+    )
+    is_over = alert.ended_at is None and all(each.ended for each in members)
+    _write(
+        connection,
+        replace(
+            alert,
+            members=members,
+            ended_at=at if is_over else alert.ended_at,
+            revision=alert.revision + is_over,
+            changed_at=at,
+        ),
+    )
 
 
 def _write(connection: Connection, alert: StoredAlert) -> None:
