@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from promptguard.core.addresses import is_public
 from promptguard.http.posting import PostFailed, post
 from tests.alerts.receiver import Receiver, with_status
 
+TLS = Path(__file__).parents[1] / "asking" / "tls"
 NOT_PUBLIC = [
     "127.0.0.1",
     "127.8.9.1",
@@ -174,6 +177,19 @@ def test_a_peer_that_says_nothing_or_hangs_up():
     nonsense = Receiver(lambda handler: handler.wfile.write(b"nonsense\r\n\r\n"))
     with nonsense as receiver, pytest.raises(PostFailed, match="no connection"):
         post(receiver.url, b"{}", {}, allow_private=True)
+
+
+def test_certificates_are_verified_by_the_name_that_was_given(monkeypatch):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    with Receiver(tls=context) as receiver:
+        with pytest.raises(PostFailed, match="TLS: self-signed certificate"):
+            post(f"https://127.0.0.1:{receiver.port}/", b"{}", {}, allow_private=True)
+        monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "server.pem"))
+        post(f"https://127.0.0.1:{receiver.port}/", b"{}", {}, allow_private=True)
+        with pytest.raises(PostFailed, match="TLS: Hostname mismatch"):
+            post(f"https://localhost:{receiver.port}/", b"{}", {}, allow_private=True)
+        assert len(receiver.got) == 1
 
 
 def test_proxies_of_the_environment_are_not_used(monkeypatch):
