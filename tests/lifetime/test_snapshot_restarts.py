@@ -10,6 +10,7 @@ import sqlite3
 
 import pytest
 
+import promptguard
 from promptguard.background import snapshots
 from promptguard.background.engine import Background
 from promptguard.background.folding import WHOLE, Fold
@@ -17,6 +18,7 @@ from promptguard.background.telling import Teller
 from promptguard.core.options import Drift
 from promptguard.drift import Answer, vectorise
 from promptguard.ledger.folds import Folds, Saved
+from promptguard.ledger.retention import Retention, forget
 from promptguard.ledger.store import Ledger
 
 PAIRS = 2_000
@@ -151,6 +153,13 @@ UNUSABLE = {
     "a part missing": "DELETE FROM snapshot_part WHERE \"group\" = 'group 3@1'",
     "heads missing": "DELETE FROM snapshot_part WHERE \"group\" = ''",
     "a text for bytes": "UPDATE snapshot_part SET state = 'text'",
+    "every part missing": "DELETE FROM snapshot_part",
+    "a stream missing": "DELETE FROM snapshot_part WHERE stream = 'candidate'",
+    "another epoch's": "UPDATE snapshot_part SET epoch = epoch + 7 WHERE stream = 'candidate'",
+    "an earlier last pair": "UPDATE snapshot SET last_id = 10",
+    "a later last pair": "UPDATE snapshot SET last_id = last_id + 1",
+    "a last pair below none": "UPDATE snapshot SET last_id = -5",
+    "no contents": "UPDATE snapshot_part SET state = (SELECT min(state) FROM snapshot_part) WHERE stream = ''",
 }
 
 
@@ -186,6 +195,33 @@ def test_a_snapshot_that_has_seen_more_than_there_is_is_not_taken(written):
     restart(written, fold, Drift())
     damaged(written, f"UPDATE snapshot SET last_id = {PAIRS + 10}")  # noqa: S608 - a number
     assert Folds(written).load(snapshots.key_of(Drift(), b"one")) is None
+
+
+def test_a_quiet_ledger_whose_pairs_are_old_keeps_its_verdicts(written, tmp_path):
+    shutil.copytree(written.directory, tmp_path / "ledger")
+    copied = Ledger(tmp_path / "ledger")
+    expected = verdicts_of(copied.directory)
+    row = {**rows_of(written)[0]._mapping, "id": None}
+    while forget(copied, Retention(), 1e9, folded=PAIRS):
+        pass
+    assert len(rows_of(copied)) == 1
+    copied.write_pairs([row])
+    found = {tuple(each[:3]): json.loads(each[3])["pairs"] for each in verdicts_of(copied.directory)}
+    for stream, epoch, group, document in expected:
+        more = (stream, epoch, group) == (row["stream"], row["epoch"], row["group"]) and row[
+            "outcome"
+        ] == "compared"
+        assert found[stream, epoch, group] == json.loads(document)["pairs"] + more
+
+
+def test_verdicts_that_somebody_deleted_are_told_again(written, tmp_path):
+    shutil.copytree(written.directory, tmp_path / "ledger")
+    copied = Ledger(tmp_path / "ledger")
+    expected = verdicts_of(copied.directory)
+    damaged(copied, "DELETE FROM verdict_group")
+    damaged(copied, "DELETE FROM verdict")
+    assert verdicts_of(copied.directory) == expected
+    assert [each.status for each in promptguard.verdicts(copied.directory)]
 
 
 def verdicts_of(directory, drift=DRIFTS[0]):
@@ -225,6 +261,8 @@ def test_a_snapshot_without_curves_of_groups_is_gone_on_from(written):
         fold.take(row)
     saved = {}
     for part in snapshots.parts_of(fold, between=lambda: None):
+        if (part.stream, part.epoch) == snapshots.CONTENTS:
+            continue
         told = json.loads(part.state[8:])
         if part.group == WHOLE:
             told["curve"] = [point[:3] for point in told["curve"]]

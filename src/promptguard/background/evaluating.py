@@ -245,6 +245,7 @@ class Evaluator:
             snapshots.mark_unsaved(self._fold)
         elif found.last_id > self._fold.last_id:
             self._fold, self._saved_id = found, found.last_id
+            snapshots.mark_untold(found, self._folds.told())
         self._saved = time.monotonic()
 
     def _renew_lease(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +23,8 @@ from promptguard.ledger.folds import Part, Saved
 log = logging.getLogger("promptguard")
 
 FORMAT = 1
+CONTENTS = ("", 0)
+"""In place of stream and epoch: the part that says what a snapshot has and up to which pair, written with every save."""
 
 
 def key_of(drift: Drift, identity: bytes) -> str:
@@ -57,7 +59,16 @@ def parts_of(fold: Fold, *, between: Callable[[], None]) -> list[Part]:
         for name in sorted((known.unsaved | set(monitor.groups[:1])) - {WHOLE}):
             found.append(Part(stream, epoch, name, _packed(_group_part(known, name))))
             between()
+    contents = {"last_id": fold.last_id, "streams": _saved_streams(fold)}
+    found.append(Part(*CONTENTS, WHOLE, _packed(contents)))
     return found
+
+
+def _saved_streams(fold: Fold) -> list[list[object]]:
+    """Return which streams' epochs a snapshot has parts of: those that have taken something in."""
+    return [
+        [stream, epoch] for (stream, epoch), known in sorted(fold.streams.items()) if known.monitor.groups
+    ]
 
 
 def mark_saved(fold: Fold) -> None:
@@ -77,12 +88,34 @@ def restored(saved: Saved, drift: Drift) -> Fold | None:
     fold = Fold(drift)
     fold.last_id = saved.last_id
     try:
-        for (stream, epoch), parts in saved.parts.items():
-            fold.streams[stream, epoch] = _stream(parts)
+        for place, parts in saved.parts.items():
+            if place != CONTENTS:
+                fold.streams[place] = _stream(parts)
+        _check_contents(saved, fold)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         log.debug("the snapshot of the fold cannot be read; the pairs are folded anew", exc_info=error)
         return None
     return fold
+
+
+def _check_contents(saved: Saved, fold: Fold) -> None:
+    """Raise ValueError where the parts are not those of this moment: some were lost, or another wrote the last pair."""
+    contents = dict(saved.parts.get(CONTENTS, ()))
+    if not contents:  # an older version wrote it
+        if saved.last_id and not fold.streams:
+            raise ValueError("the snapshot has no parts")
+        return
+    told = _unpacked(contents[WHOLE])
+    if told != {"last_id": saved.last_id, "streams": _saved_streams(fold)}:
+        raise ValueError("the snapshot's parts are not of one moment")
+
+
+def mark_untold(fold: Fold, told: Set[tuple[str, int, str]]) -> None:
+    """Have verdicts written anew that the ledger has lost: of (stream, epoch, group) that are not in `told`."""
+    for (stream, epoch), known in fold.streams.items():
+        for name in (WHOLE, *known.monitor.groups):
+            if (stream, epoch, name) not in told:
+                known.changed[name] = None
 
 
 def _stream(parts: Iterable[tuple[str, bytes]]) -> StreamFold:

@@ -138,6 +138,17 @@ class Folds:
             ).scalar_one_or_none()
         return last or 0, 0 if judged is None else int(judged)
 
+    def told(self) -> set[tuple[str, int, str]]:
+        """Return (stream, epoch, group) of every verdict that readers have; group "" for a whole stream."""
+        whole, groups = schema.verdict, schema.verdict_group
+        with self._ledger.reading() as connection:
+            found = {
+                (row.stream, row.epoch, "")
+                for row in connection.execute(select(whole.c.stream, whole.c.epoch))
+            }
+            rows = connection.execute(select(groups.c.stream, groups.c.epoch, groups.c.group))
+            return found | {(row.stream, row.epoch, row.group) for row in rows}
+
     def begin_anew(self) -> None:
         """Drop the verdicts of groups: everything is folded again, and tells them anew."""
         with self._ledger.transaction() as connection:

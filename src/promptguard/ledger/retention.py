@@ -44,7 +44,11 @@ def forget(ledger: Ledger, retention: Retention, now: float, *, folded: int) -> 
     """
     pair, content, sighting = schema.pair, schema.content, schema.sighting
     old_texts = select(content.c.pair_id).join(pair).where(pair.c.at < now - retention.content * DAY)
-    old_pairs = select(pair.c.id).where(pair.c.id <= folded, pair.c.at < now - retention.pairs * DAY)
+    # The newest stays, however old: SQLite would give its number to the next pair, which then counted as judged already.
+    newest = select(func.max(pair.c.id)).scalar_subquery()
+    old_pairs = select(pair.c.id).where(
+        pair.c.id <= folded, pair.c.id < newest, pair.c.at < now - retention.pairs * DAY
+    )
     old_hours = select(sighting.c.id).where(sighting.c.hour < (now - retention.sightings * DAY) // HOUR)
     gone = 0
     with ledger.transaction() as connection:
