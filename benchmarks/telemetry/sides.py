@@ -20,9 +20,14 @@ def nothing(_sdk: str) -> None:
 
 def official(sdk: str) -> None:
     if sdk == "google-genai":
-        importlib.import_module(
+        google = importlib.import_module(
             "opentelemetry.instrumentation.google_genai"
-        ).GoogleGenAiSdkInstrumentor().instrument()
+        ).GoogleGenAiSdkInstrumentor()
+        google.instrument()
+        if not google.is_instrumented_by_opentelemetry:
+            raise NotThereError(
+                f"the instrumentor takes {' '.join(google.instrumentation_dependencies())} alone"
+            )
         return
     module = importlib.import_module(f"opentelemetry.instrumentation.genai.{sdk}")
     names = {"openai": "OpenAIInstrumentor", "anthropic": "AnthropicInstrumentor"}
@@ -56,6 +61,8 @@ def logfire(sdk: str) -> None:
          "google-genai": found.instrument_google_genai}[sdk]()  # fmt: skip
     except RuntimeError as error:
         raise NotThereError("needs the official instrumentor, with which it is the same") from error
+    if sdk == "google-genai":
+        official(sdk)
 
 
 def langfuse(sdk: str) -> None:
