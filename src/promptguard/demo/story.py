@@ -104,7 +104,7 @@ def run(options: Options, progress: Callable[[int, int], None] = lambda _done, _
             shadow=promptguard.Shadow(
                 model=before,
                 sample=_share(recordings, 0.25),
-                budget=promptguard.Budget(usd_per_day=50, calls_per_minute=None),
+                budget=promptguard.Budget(usd_per_day=50, calls_per_day=50_000, calls_per_minute=None),
             ),
             replay=promptguard.Replay(share=_share(recordings, 0.15), after=_replay_after(recordings)),
             drift=promptguard.Drift(alpha=0.01, mode="monitor", horizon=max(50, len(recordings.questions))),
