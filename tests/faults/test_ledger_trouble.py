@@ -272,7 +272,7 @@ def test_a_ledger_that_is_locked_is_waited_for(sound, guarded, provider, caplog)
 @pytest.mark.sdk
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("what", ["file", "directory", "damaged", "emptied", "replaced", "table"])
-def test_a_ledger_that_goes_while_it_is_used_comes_back(what, sound, guarded, provider):
+def test_a_ledger_that_goes_while_it_is_used_comes_back(what, sound, guarded, provider, caplog):
     client = wrapped(provider, guarded)
     assert pairs_again(client, guarded)
     path = guarded / FILE
@@ -293,6 +293,10 @@ def test_a_ledger_that_goes_while_it_is_used_comes_back(what, sound, guarded, pr
             connection.execute("DROP TABLE pair")
     ask(client, 3)
     assert pairs_again(client, guarded)
+    # What was known went with the file, and somebody has to hear of it.
+    assert kinds_told(caplog, guarded) == [
+        "missing" if what in {"file", "directory", "emptied", "replaced"} else "damaged"
+    ]
     client.close()
 
 

@@ -121,6 +121,7 @@ class Door:
     def _open(self) -> None:
         if forks.is_unsafe():
             raise LedgerUnavailable(trouble(self.path, "unusable", "forked while a database was in use"))
+        before, aside = self.identity, None
         self.notes = prepare(self.directory)
         with locked(self.directory):
             found = self._opened()
@@ -134,6 +135,9 @@ class Door:
             raise LedgerUnavailable(found)
         self._suspect = False
         self._file = _file_of(self.path)
+        if before and before != self.identity and aside is None:
+            with contextlib.suppress(Exception):  # a filter of the application's may raise
+                log.warning("%s", trouble(self.path, "missing", "while it was in use").told)
 
     def _opened(self) -> Trouble | None:
         """Make or migrate the tables; returns what is in the way."""

@@ -63,7 +63,7 @@ _MENDS: dict[Kind, str] = {
     "locked": "another program holds it; it is tried again",
     "full": "make room on the disk; it is tried again",
     "read-only": "make the directory writable for this user; it is tried again",
-    "missing": "it was removed; a new one is made",
+    "missing": "it was removed or replaced, and with it what was known; the watch goes on with the file that is there now",
     "denied": "give this user access to it; it is tried again",
     "unusable": "see the reason; it is tried again",
 }
