@@ -29,7 +29,7 @@ TRACE_ID = "{trace_id}"
 _TRACE = re.compile(r"[0-9a-f]{32}")
 
 MOST_CARDS = 3
-MOST_ROWS = 100
+MOST_ROWS = 50
 MOST_UNFOLDED = 8
 """Rows of a section up to which it is unfolded although something else needs somebody."""
 MOST_QUERY = 200

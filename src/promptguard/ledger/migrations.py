@@ -6,9 +6,10 @@ A ledger is made by the same way: `metadata.create_all` gives today's shape, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
@@ -135,14 +136,19 @@ def other_types(connection: Connection) -> str | None:
     """
     for name in _READ_WHOLE:
         table = schema.metadata.tables[name]
-        wrong = [_wrong_type(column) for column in table.columns]
-        found = connection.execute(select(*(func.max(each) for each in wrong))).one()
+        found = connection.execute(_wrong_types(name)).one()
         column = next(
             (column for column, is_wrong in zip(table.columns, found, strict=True) if is_wrong), None
         )
         if column is not None:
             return f"the column {column.name!r} of the table {name!r} holds what does not belong there"
     return None
+
+
+@cache
+def _wrong_types(name: str) -> Select[*tuple[Any, ...]]:
+    """Return the question whether any row of a table has a wrong type, a column each."""
+    return select(*(func.max(_wrong_type(column)) for column in schema.metadata.tables[name].columns))
 
 
 def _wrong_type(column: Column[Any]) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,8 @@ from promptguard.ledger.trouble import SIDE_FILES, Trouble, kind_of, of_error, t
 from promptguard.lifetime import forks
 
 BUSY_SECONDS = 5.0
+MOST_ENGINES = 8
+"""Ledgers of a process whose compiled statements are kept."""
 
 log = logging.getLogger("promptguard")
 
@@ -50,7 +53,7 @@ def reading(
     engine = _engine(path, BUSY_SECONDS if wait is None else wait)
     try:
         with forks.connection(), engine.connect() as connection:
-            if _version(connection, path) == schema.SCHEMA_VERSION or any_version:
+            if any_version or _version(connection, path) == schema.SCHEMA_VERSION:
                 yield connection
                 return
             with _as_of_today(connection) as migrated:
@@ -60,8 +63,6 @@ def reading(
     except _UNREADABLE as error:
         log.debug("the ledger cannot be read", exc_info=error)
         raise InputFileError(_told(of_error(path, error))) from error
-    finally:
-        engine.dispose()
 
 
 def _look_at(path: Path, directory: str | Path) -> None:
@@ -96,26 +97,26 @@ def _engine(path: Path, wait: float) -> Engine:
     SQLite makes a -shm file beside a ledger to read it, which cannot be on such a volume; after an ordinary end of all its
     writers the file alone is the whole truth. https://www.sqlite.org/wal.html#read_only_databases
     """
-    query = {"mode": "ro", "uri": "true"}
-    found = _made(path, query, wait)
+    found = _made(path, wait)
     try:
         with forks.connection(), found.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     except DatabaseError as error:
-        found.dispose()
         wal = Path(f"{path}-wal")
         if kind_of(error) in {"read-only", "unusable", "denied"} and not (
             wal.exists() and wal.stat().st_size
         ):
-            return _made(path, {**query, "immutable": "1"}, wait)
+            return _made(path, wait, immutable=True)
         raise InputFileError(_told(of_error(path, error))) from error
     except _UNREADABLE as error:
-        found.dispose()
         raise InputFileError(_told(of_error(path, error))) from error
     return found
 
 
-def _made(path: Path, query: dict[str, str], wait: float) -> Engine:
+@lru_cache(maxsize=MOST_ENGINES)
+def _made(path: Path, wait: float, *, immutable: bool = False) -> Engine:
+    """Return an engine; it holds no connection, but what it has compiled, which costs more than most reading."""
+    query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if immutable else {})}
     file = f"file:{quote(str(path.resolve()))}"  # or "?" and "#" in a directory's name would end the path
     url = URL.create("sqlite", database=file, query=query)
     return create_engine(url, poolclass=NullPool, connect_args={"timeout": wait}, hide_parameters=True)

@@ -38,7 +38,7 @@ class Row:
     """Where one prompt stands in one stream. Times are seconds since the Unix epoch, None where there is none.
 
     `since` is when the change began, by the onset's estimate, with `since_low` and `since_high` around it at 90 %.
-    `spark` are (pair, log10 evidence) of its curve, thinned. `told` is the document it was made of.
+    `told` is the document it was made of.
     """
 
     group: str
@@ -58,7 +58,6 @@ class Row:
     since_high: float | None
     alarm_at: float | None
     last_at: float | None
-    spark: tuple[tuple[int, float], ...]
     told: Document
     usd: float | None = None
     """what its background calls cost, by list price; None where nothing is known of it"""
@@ -72,6 +71,11 @@ class Row:
     def alarming(self) -> bool:
         """Whether it stands at an alarm that nobody has acknowledged."""
         return self.status == "drift" and not self.acknowledged
+
+    @property
+    def spark(self) -> tuple[tuple[int, float], ...]:
+        """(pair, log10 evidence) of its curve; thinned where it was made of a summary."""
+        return tuple((int(point[0]), float(point[2])) for point in self.told.get("curve") or ())
 
     def sentence(self) -> str:
         """Return what was found, in words."""
@@ -168,7 +172,6 @@ def row_of(told: Document, routed: set[int], usd: Mapping[tuple[str, str], float
         since_high=_at(moments.get("onset_high")),
         alarm_at=_at(moments.get("alarm")),
         last_at=_at(moments.get("last")),
-        spark=tuple((int(point[0]), float(point[2])) for point in told.get("curve") or ()),
         told=told,
         usd=(usd or {}).get((told["stream"], told.get("group", WHOLE_STREAM))),
     )
