@@ -120,7 +120,11 @@ def sound_copy(sound, tmp_path, number):
 def test_any_page_overwritten_is_told_or_not_needed(sound, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pages = (sound / FILE).stat().st_size // PAGE
-    expected = {command: run(command, sound, capsys)[0] for command in COMMANDS if command != "acknowledge"}
+    expected = {
+        command: run(command, sound_copy(sound, tmp_path, command), capsys)[0]
+        for command in COMMANDS
+        if command != "acknowledge"
+    }
     told = 0
     for page in range(1, pages + 1):
         directory = tmp_path / str(page)
