@@ -155,3 +155,11 @@ def test_json_is_compared_by_path() -> None:
     ]  # fmt: skip
     assert json_diff("no json", "{}") is None
     assert json_diff("[" * 100_000, "[]") is None
+
+
+@pytest.mark.sdk
+def test_a_link_of_grafana_leads_to_a_prompt_without_a_version(recorded) -> None:
+    (group,) = {row.group for row in read_overview(recorded.path).rows if row.group}
+    views = Views(recorded.path)
+    assert views.prompt({"group": f"{group}@"}) is not None
+    assert views.prompt({"group": "another@"}) is None

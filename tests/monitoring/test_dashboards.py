@@ -51,6 +51,11 @@ def test_variables_and_links():
         if "fleet" not in path.name:
             assert {"prompt", "stream"} <= set(names)
         assert {"PromptGuard", "Local page"} <= {link["title"] for link in page["links"]}
+    overview = json.loads((FILES / "grafana" / "promptguard-overview.json").read_text("utf-8"))
+    (state,) = [panel for panel in overview["panels"] if panel["title"] == "State"]
+    links = {link["title"]: link["url"] for link in state["fieldConfig"]["defaults"]["links"]}
+    assert links["On the local page"].startswith("${page}/prompt?group=")
+    assert links["This prompt"].startswith("/d/promptguard-prompt?")
     one = json.loads((FILES / "grafana" / "promptguard-prompt.json").read_text("utf-8"))
     assert "Traces" in {link["title"] for link in one["links"]}
     assert len({json.loads(path.read_text("utf-8"))["uid"] for path in GRAFANA}) == len(GRAFANA) == 3

@@ -25,10 +25,13 @@ def made() -> dict[str, str]:
 
 
 def _plain(page: Dashboard) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(page))
-    for link in found["links"]:
-        del link["placement"]  # the builder's default hides links in a menu
+    found: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(page), object_hook=_shown)
     return found
+
+
+def _shown(value: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where links are: the builder's default hides them in a menu."""
+    return {name: part for name, part in value.items() if (name, part) != ("placement", "inControlsMenu")}
 
 
 def main() -> None:

@@ -23,6 +23,13 @@ STATES = {
     "4": ("drift", RED),
 }
 
+NAME, VERSION = (
+    "${__field.labels.gen_ai_prompt_name:percentencode}",
+    "${__field.labels.gen_ai_prompt_version:percentencode}",
+)
+PROMPT_PAGE = f"/d/promptguard-prompt?var-prompt={NAME}&${{ledger:queryparam}}&${{__url_time_range}}"
+LOCAL_PAGE = f"${{page}}/prompt?group={NAME}@{VERSION}"
+
 Panel = timeseries.Panel | stat.Panel | table.Panel | statetimeline.Panel
 
 
@@ -112,8 +119,14 @@ def states(title: str, what: str, expr: str, legend: str, *, height: int = 9) ->
         .merge_values(True)
         .show_value(kinds.VisibilityMode.AUTO)
         .row_height(0.85)
+        .data_links([_link("This prompt", PROMPT_PAGE), _link("On the local page", LOCAL_PAGE)])
         .with_target(query(expr, legend))
     )
+
+
+def _link(title: str, url: str) -> build.DashboardLink:
+    """Return a link of a band to what is known of its prompt."""
+    return build.DashboardLink(title).type(model.DashboardLinkType.LINK).url(url).target_blank(True)
 
 
 def build_colour() -> _FieldColour:

@@ -70,7 +70,9 @@ class Views:
 
     def prompt(self, query: Query) -> Values | None:
         """Return one prompt, None where there is none of that name."""
-        found = read_prompt(self.ledger, query.get("group", ""), memory=self.memory)
+        # Grafana's links name a prompt without a version so.
+        group = query.get("group", "").removesuffix("@")
+        found = read_prompt(self.ledger, group, memory=self.memory)
         if found is None:
             return None
         streams = [
