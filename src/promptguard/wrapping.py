@@ -260,6 +260,8 @@ def is_wrapped(client: object) -> bool:
 def flush(timeout: float = 2.0) -> bool:
     """Wait until sampled calls are paired, committed and judged; False if that took longer than `timeout` seconds.
 
+    Alarms are given to the functions in `on_drift`, and alerts to their channels, once before it returns True.
+
     Raises ConfigurationError unless `timeout` is a number of seconds of at least 0.
 
     Call it before a platform freezes or ends the process without notice, as serverless ones do after each invocation: what

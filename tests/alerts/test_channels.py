@@ -187,6 +187,25 @@ def test_alerts_test_tries_each_and_says_how_it_went(monkeypatch, capsys):
         assert [each["delivered"] for each in json.loads(capsys.readouterr().out)] == [True, True]
 
 
+def test_alerts_test_of_a_receiver_that_is_not_there_or_answers_too_much(monkeypatch, capsys):
+    def huge(handler):
+        handler.send_response(200)
+        handler.send_header("content-length", str(100 << 20))
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"x" * (1 << 20))
+
+    with Receiver(huge) as receiver:
+        channels = [{"webhook": receiver.url, "name": "huge", "allow_private": True}]
+        monkeypatch.setenv("PROMPTGUARD_ALERTS", json.dumps(channels))
+        with pytest.raises(SystemExit) as ended:
+            main(["alerts", "test"])
+        assert (ended.value.code, capsys.readouterr().out) == (0, "huge: delivered\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["alerts", "test"])
+    assert (ended.value.code, capsys.readouterr().out) == (2, "huge: not delivered: connection refused\n")
+
+
 def test_alerts_test_without_channels_says_what_to_write(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:

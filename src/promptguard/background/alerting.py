@@ -12,19 +12,18 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from promptguard.alerts.message import Alert
-from promptguard.alerts.sending import NotDelivered, send
 from promptguard.core.options import Channel
 from promptguard.errors import PromptGuardError
 from promptguard.ledger.outbox import Outbox, Owed
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.threads import OnFault, supervised
-from promptguard.report.alerts import compose
-from promptguard.report.read import read_verdicts
 from promptguard.shadow.retry import LONGEST_PAUSE, pause_after
+
+if TYPE_CHECKING:
+    from promptguard.alerts.message import Alert
 
 log = logging.getLogger("promptguard")
 
@@ -65,7 +64,7 @@ class Alerting:
         wall: Callable[[], float],
         *,
         lease_clock: Callable[[], float] = time.time,
-        send: Send = send,
+        send: Send | None = None,
     ) -> None:
         self._ledger = ledger
         self._outbox = Outbox(ledger)
@@ -73,7 +72,7 @@ class Alerting:
         self._on_fault = on_fault
         self._wall = wall
         self._lease_clock = lease_clock
-        self._send = send
+        self._send = send or _send
         self._channels: tuple[Channel, ...] = ()
         self._registered: tuple[bytes, tuple[Channel, ...]] = (b"", ())
         self._review_at = -math.inf
@@ -178,6 +177,8 @@ class Alerting:
         watched = {each.place: each.ended for alert in self._outbox.watched() for each in alert.members}
         if not watched:
             return
+        from promptguard.report.read import read_verdicts
+
         try:
             documents = read_verdicts(self._ledger.directory)
         except PromptGuardError:
@@ -218,6 +219,9 @@ class Alerting:
         return self._ledger.take_lease(_lease(channel), self._holder, self._lease_clock(), LEASE_SECONDS)
 
     def _try(self, channel: Channel, owed: Owed) -> None:
+        from promptguard.alerts.sending import NotDelivered
+        from promptguard.report.alerts import compose
+
         alert = owed.alert
         wants_example = bool(getattr(channel, "examples", False))
         try:
@@ -253,6 +257,13 @@ class Alerting:
                 self._ledger.drop_lease(_lease(channel), self._holder)
             except Exception as error:
                 log.debug("a lease of alerts could not be given back", exc_info=error)
+
+
+def _send(channel: Channel, alert: Alert, wall: Callable[[], float]) -> None:
+    """Send it. What that needs is loaded with the first alert: most processes never send one."""
+    from promptguard.alerts.sending import send
+
+    send(channel, alert, wall)
 
 
 def _lease(channel: Channel) -> str:
