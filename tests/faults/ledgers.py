@@ -93,6 +93,13 @@ def _directory(path: Path) -> None:
     path.mkdir()
 
 
+def _free(name: str) -> Path:
+    """Return a path at which nothing is any more."""
+    path = Path(name)
+    path.unlink(missing_ok=True)
+    return path
+
+
 def _half(path: Path) -> None:
     _written(path, path.read_bytes()[: path.stat().st_size // PAGE // 2 * PAGE + 17])
 
@@ -154,9 +161,9 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "foreign": _foreign,
     "directory": _directory,
     "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
-    "journal a pipe": lambda path: os.mkfifo(f"{path}-journal"),
-    "wal a directory": lambda path: Path(f"{path}-wal").mkdir(),
-    "shm a link": lambda path: Path(f"{path}-shm").symlink_to(path),
+    "journal a pipe": lambda path: os.mkfifo(_free(f"{path}-journal")),
+    "wal a directory": lambda path: _free(f"{path}-wal").mkdir(),
+    "shm a link": lambda path: _free(f"{path}-shm").symlink_to(path),
     "dangling link": lambda path: (path.unlink(), path.symlink_to(path.parent / "nowhere")),
 }
 """Kind of damage → what does it, to a file that nobody has open. No command may tell anything of such a ledger."""

@@ -49,7 +49,16 @@ def test_runbooks_can_be_somewhere_else(tmp_path):
     )
 
 
-@pytest.mark.parametrize("wrong", [("{tmp}/file", ()), ("{tmp}/new", ("--runbooks", "wiki"))])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("{tmp}/file", ()),
+        ("{tmp}/new", ("--runbooks", "wiki")),
+        ("~no-such-user-here/x", ()),
+        ("", ()),
+        ("x" * 300, ()),
+    ],
+)
 def test_what_cannot_be_is_one_line_and_exit_2(tmp_path, capsys, wrong):
     (tmp_path / "file").write_text("in the way")
     place, more = wrong

@@ -32,11 +32,12 @@ def export(
 
     Files of these names are replaced. Exit codes: 0 written, 2 they cannot be.
     """
+    from promptguard.directories import expanded
     from promptguard.monitoring.export import export as write
 
     if runbooks is not None and not runbooks.startswith(("http://", "https://")):
         raise ConfigurationError("--runbooks: give a URL, such as https://wiki.example.com/promptguard")
-    written = [str(path) for path in write(directory, runbooks)]
+    written = [str(path) for path in write(expanded(directory, "DIRECTORY"), runbooks)]
     if as_json:
         json.dump({"written": written}, sys.stdout, indent=2)
         sys.stdout.write("\n")
