@@ -55,16 +55,19 @@ _READ: dict[str, tuple[Callable[[object], Value | None], tuple[str, ...]]] = {
 }
 
 
+_BY_SPELLING = {spelling: (name, read) for name, (read, spellings) in _READ.items() for spelling in spellings}
+"""One way to say it → the name, and what reads the value; a body has few members, so these are what is gone through."""
+
+
 def request_parameters(facts: Facts) -> dict[str, Value]:
     """Return what a request asks for: its parameters, `output_type` and `conversation_id`, of those it has."""
     body = facts.body
-    places = [body, *(inner for name in _PLACES if isinstance(inner := body.get(name), Mapping))]
     found: dict[str, Value] = {}
-    for name, (read, spellings) in _READ.items():
-        for place in places:
-            for spelling in spellings:
-                if spelling in place and (value := read(place[spelling])) is not None:
-                    found[name] = value
+    for place in (body, *(inner for name in _PLACES if isinstance(inner := body.get(name), Mapping))):
+        for spelling in place:
+            known = _BY_SPELLING.get(spelling)
+            if known is not None and (value := known[1](place[spelling])) is not None:
+                found[known[0]] = value
     if found.get("choice_count") == 1:
         del found["choice_count"]  # the convention wants it only where it is not 1
     if facts.response_format is not None:
