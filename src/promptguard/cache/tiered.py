@@ -32,6 +32,11 @@ LOOK_S = 1.0
 faults = ErrorCounter()
 
 
+_inherited: list[Store] = []
+"""Stores that came through a fork with their connections open: kept, never closed. Such a process uses no disk cache, as
+SQLite would take the parent's locks for its own."""
+
+
 class Tiered:
     """Replies in memory and in `backend`, authenticated with `mac_key`.
 
@@ -147,6 +152,9 @@ class Tiered:
     def after_fork(self) -> None:
         """Begin anew in a child process: own queue, thread and connections; the queue stays the parent's."""
         self.stats.after_fork()
+        opened = [store for store in (self._writing, self._reading) if store is not None]
+        if opened:  # forked from C, as uWSGI does, so that nobody could close them: closing them here would harm the file
+            _inherited.extend(opened)
         self._begin()
 
     def _begin(self) -> None:
@@ -180,7 +188,7 @@ class Tiered:
     # on callers' threads
 
     def _from_store(self, key: str) -> StoredReply | None:
-        if is_unsafe():
+        if is_unsafe() or _inherited:
             return None
         self._ensure_thread()
         if not self._circuit.closed:
@@ -253,7 +261,7 @@ class Tiered:
         faults.add(operation, error)
 
     def _do(self, job: Job) -> None:
-        if is_unsafe():
+        if is_unsafe() or _inherited:
             return
         if self._writing is None and self._circuit.closed:  # at first, and after a fork
             self._open(again=False)

@@ -86,6 +86,11 @@ class Gate:
             self._forks -= 1
             self._changed.notify_all()
 
+    @property
+    def is_anybody_inside(self) -> bool:
+        """Whether a connection is open, as far as can be seen without the lock, which a child may find held for ever."""
+        return self._inside > 0
+
     def after_fork(self, *, unsafe: bool) -> None:
         """Begin anew in a child."""
         self.unsafe = self.unsafe or unsafe
@@ -119,7 +124,7 @@ def sleep_at_fork(this: Quiescent) -> None:
 
 def _before() -> None:
     deadline = time.monotonic() + FORK_WAIT
-    _asleep.these = []
+    _asleep.these, _asleep.was_asked = [], True
     quiet = _gate.close(deadline)
     for each in list(_quiescent):
         _asleep.these.append(each)
@@ -144,20 +149,22 @@ def _others_import() -> bool:
 def _in_parent() -> None:
     for each in getattr(_asleep, "these", ()):
         each.resume()
-    _asleep.these = []
+    _asleep.these, _asleep.was_asked = [], False
     _gate.open()
 
 
 def _in_child() -> None:
-    _gate.after_fork(unsafe=not getattr(_asleep, "quiet", False))
-    _asleep.these = []
+    # Forked from C, as uWSGI does, nobody was asked to be quiet, and nobody need have been at work.
+    was_asked = getattr(_asleep, "was_asked", False)
+    unsafe = not _asleep.quiet if was_asked else _gate.is_anybody_inside
+    _gate.after_fork(unsafe=unsafe)
+    _asleep.these, _asleep.was_asked = [], False
     for each in list(_living):
         each.after_fork()
     if _gate.unsafe:
         log.warning(
-            "this process was forked while a PromptGuard database was in use for more than %.0f s: it uses neither "
-            "ledger nor disk cache; its calls go through untouched",
-            FORK_WAIT,
+            "this process was forked while a PromptGuard database was in use: it uses neither ledger nor disk cache; its "
+            "calls go through untouched"
         )
 
 
