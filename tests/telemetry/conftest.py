@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs import export
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -27,7 +28,9 @@ def recorded(monkeypatch):
 @pytest.fixture
 def logged(monkeypatch):
     """What was emitted as log records, events among them; asked for before anything is wrapped."""
-    exporter = InMemoryLogRecordExporter()
+    # Its name before 1.39 was another.
+    exporter = getattr(export, "InMemoryLogRecordExporter", None) or export.InMemoryLogExporter
+    exporter = exporter()
     loggers = LoggerProvider()
     loggers.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", loggers)
