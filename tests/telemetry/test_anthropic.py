@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import anthropic
 from opentelemetry.trace import SpanKind
 
 import promptguard
 from promptguard.telemetry import semconv as name
 from promptguard.testing import FakeProvider
 from tests.telemetry.points import points
-
-anthropic = pytest.importorskip("anthropic")
-pytestmark = pytest.mark.skipif(
-    int(anthropic.__version__.partition(".")[0]) < 2, reason="this major does not trace itself"
-)
 
 
 def test_its_own_span_gets_our_part_and_tokens_are_counted_once(recorded, guarded):

@@ -15,7 +15,6 @@ from promptguard.telemetry import semconv as name
 from promptguard.testing import FakeProvider
 from tests.telemetry.points import points
 
-pytest.importorskip("opentelemetry.util.genai")
 pytestmark = pytest.mark.sdk
 
 

@@ -155,7 +155,7 @@ def instrumentation() -> Iterator[Finding]:
     yield Finding(
         "instrumentation",
         "ok",
-        f"installed: {', '.join(found)}; where one traces a call, PromptGuard's part lies on its span (docs/reference/telemetry.md)",
+        f"installed: {', '.join(found)}; where one traces a call, PromptGuard's part lies on its span",
     )
 
 
