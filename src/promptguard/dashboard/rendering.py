@@ -27,7 +27,6 @@ from promptguard.dashboard.diff import text_diff
 from promptguard.report.actions import Event
 from promptguard.report.cost import Cost, Latency
 from promptguard.report.explained import case_of
-from promptguard.report.identities import Lane
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.model import StreamReport
 from promptguard.report.next_steps import Case, Step, next_steps
@@ -35,6 +34,7 @@ from promptguard.report.overview import Row
 from promptguard.report.pairs import Pair
 from promptguard.report.prompt import Prompt
 from promptguard.report.unmeasured import Unmeasured
+from promptguard.report.who import Lane
 from promptguard.verdict.words import MEASURES, ago, measured
 
 _CLIP = 700

@@ -12,7 +12,7 @@ from promptguard.core.identity import IdentityFact, Sighting, identity_facts
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import Summaries
-from promptguard.report.who import sightings
+from promptguard.report.who import Lane, added_up, lanes_of, sightings
 
 SIGHTING_DAYS = 90
 """Days of sightings that pages show."""
@@ -24,6 +24,10 @@ class Seen:
     """Who answered, and what that comes to."""
 
     rows: tuple[Sighting, ...]
+    """hour by hour"""
+    added: tuple[Sighting, ...]
+    """the hours added up"""
+    lanes: tuple[Lane, ...]
     facts: tuple[IdentityFact, ...]
 
 
@@ -43,7 +47,10 @@ class Memory:
         as_of = tuple(connection.execute(sums).one())
         if self._seen is None or as_of != self._as_of:
             rows = sightings(connection, since=(as_of[2] or 0.0) - SIGHTING_DAYS * _DAY)
-            self._seen, self._as_of = Seen(tuple(rows), identity_facts(rows)), as_of
+            self._seen, self._as_of = (
+                Seen(tuple(rows), added_up(rows), lanes_of(rows), identity_facts(rows)),
+                as_of,
+            )
         return self._seen
 
 

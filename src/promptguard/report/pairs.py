@@ -118,7 +118,7 @@ def read_pairs(ledger: str | Path, wanted: Filter, *, per_page: int = PER_PAGE) 
             ).scalars()
         )
         rows = _window(connection, wanted)
-        found = [_pair(row) for row in rows]
+        found = _pairs(rows)
         matching = [pair for pair in found if _shown(pair, wanted.show)]
         if not wanted.newest_first:
             matching.sort(key=lambda pair: (-(pair.apart or 0.0), -pair.id))
@@ -144,7 +144,7 @@ def read_pair(ledger: str | Path, number: int) -> Pair | None:
         return None
     with reading(ledger) as connection:
         row = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).first()
-        return None if row is None else _in_full(connection, [_pair(row)])[0]
+        return None if row is None else _in_full(connection, _pairs([row]))[0]
 
 
 def worst_pairs(
@@ -153,7 +153,7 @@ def worst_pairs(
     """Return the pairs furthest apart among the newest since a moment, those with texts first."""
     rows = _window(connection, Filter(group=group, stream=stream, epoch=epoch))
     found = sorted(
-        (pair for pair in map(_pair, rows) if pair.at >= since and pair.apart),
+        (pair for pair in _pairs([row for row in rows if row.at >= since]) if pair.apart),
         key=lambda pair: -(pair.apart or 0.0),
     )
     full = _in_full(connection, found[: 10 * most])
@@ -195,11 +195,18 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _pair(row: Row[Any]) -> Pair:
-    """Return a row as a pair, without what only those that are shown need."""
-    values = {name: getattr(row, name) for name in _COLUMNS}
-    vector = _vector(row)
-    return Pair(**values, apart=None if vector is None else apart(vector), differences=())
+def _pairs(rows: Sequence[Row[Any]]) -> list[Pair]:
+    """Return rows as pairs, without what only those that are shown need."""
+    vectors = [_vector(row) for row in rows]
+    distances = iter(apart([vector for vector in vectors if vector is not None]))
+    return [
+        Pair(
+            **{name: getattr(row, name) for name in _COLUMNS},
+            apart=None if vector is None else next(distances),
+            differences=(),
+        )
+        for row, vector in zip(rows, vectors, strict=True)
+    ]
 
 
 def _vector(row: Row[Any]) -> PairVector | None:
@@ -214,11 +221,18 @@ def _vector(row: Row[Any]) -> PairVector | None:
 _WEIGHTS = np.array([feature.tier / 4 for feature in FEATURES])
 
 
-def apart(vector: PairVector) -> float:
-    """Return how far two answers lie apart: their features, weighted by how telling they are, and their wording."""
-    shifts = np.abs(vector.control.astype(np.float64) - vector.candidate) / SCALE
-    wording = float(np.linalg.norm(vector.hashed.astype(np.float64))) * vector.scale / 127.0
-    return round(float(shifts @ _WEIGHTS) + wording, 6)
+def apart(vectors: Sequence[PairVector]) -> list[float]:
+    """Return how far two answers lie apart, of each pair: features, weighted by how telling they are, and wording."""
+    if not vectors:
+        return []
+    control, candidate = (
+        np.stack([getattr(vector, side) for vector in vectors]).astype(np.float64)
+        for side in ("control", "candidate")
+    )
+    hashed = np.stack([vector.hashed for vector in vectors]).astype(np.float64)
+    scales = np.array([vector.scale for vector in vectors]) / 127.0
+    found = np.abs(control - candidate) / SCALE @ _WEIGHTS + np.sqrt((hashed * hashed).sum(axis=1)) * scales
+    return [round(float(each), 6) for each in found]
 
 
 def differences(vector: PairVector) -> tuple[Difference, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, inspect, select
 
@@ -49,3 +49,39 @@ def added_up(rows: Sequence[Sighting]) -> tuple[Sighting, ...]:
 def _added(one: Sighting, other: Sighting) -> Sighting:
     first, last = min(one.first_at, other.first_at), max(one.last_at, other.last_at)
     return replace(one, first_at=first, last_at=last, calls=one.calls + other.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """When one identity answered: stretches of (first, last, answers), Unix seconds."""
+
+    origin: str
+    asked: str
+    name: str
+    stretches: tuple[tuple[float, float, int], ...]
+    answers: int
+
+
+_GAP = 2 * 3600.0
+"""Seconds without an answer up to which a stretch goes on: sightings are an hour each."""
+
+
+def lanes_of(seen: Sequence[Sighting]) -> tuple[Lane, ...]:
+    """Return a lane for every identity, by server and model asked, the first that answered first."""
+    by_name: dict[tuple[str, str, str], list[Sighting]] = {}
+    for each in seen:
+        parts = [getattr(each, attribute) for attribute in ATTRIBUTES]
+        name = " · ".join(part for part in parts if part) or "not reported"
+        by_name.setdefault((each.origin, each.asked, name), []).append(each)
+    found = []
+    for (origin, asked, name), rows in by_name.items():
+        rows.sort(key=lambda row: row.first_at)
+        stretches: list[tuple[float, float, int]] = []
+        for row in rows:
+            if stretches and row.first_at - stretches[-1][1] <= _GAP:
+                first, last, calls = stretches[-1]
+                stretches[-1] = (first, max(last, row.last_at), calls + row.calls)
+            else:
+                stretches.append((row.first_at, row.last_at, row.calls))
+        found.append(Lane(origin, asked, name, tuple(stretches), sum(row.calls for row in rows)))
+    return tuple(sorted(found, key=lambda lane: (lane.origin, lane.asked, lane.stretches[0][0])))

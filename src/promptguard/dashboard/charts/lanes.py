@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from promptguard.dashboard.charts.clock import time_ticks
 from promptguard.dashboard.charts.svg import LETTER, NARROW, box, line, svg, text
-from promptguard.report.identities import Lane
+from promptguard.report.who import Lane
 
 _ROW = 40
 
