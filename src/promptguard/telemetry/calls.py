@@ -80,6 +80,8 @@ class Calls:
             genai_util.mark_hit(data, attributes)
             _marked(context, attributes)
             return
+        if not trace.get_current_span(context).get_span_context().is_valid:
+            return  # nobody has begun one, or none that can be reached
         other = foreign_span(context, str)
         if other is not None and other.span is not None:
             other.span.set_attributes(attributes)
