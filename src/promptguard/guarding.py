@@ -143,9 +143,9 @@ class Interceptor:
             do.Choose: self._choose,
             do.Save: self._save,
             do.Complete: self._complete,
-            do.Witness: self._witness,
+            do.RecordIdentity: self._record_identity,
             do.Offer: self._offer,
-            do.Forfeit: self._forfeit,
+            do.Abandon: self._abandon,
             do.Emit: lambda effect: self.emit(effect.event),
             do.Observe: lambda effect: self.observe(effect.began),
         }
@@ -192,7 +192,7 @@ class Interceptor:
             settings=self.settings,
             state=state,
             identify=self._identify,
-            open_ticket=self._open_ticket if background else _no_ticket,
+            open_slot=self._open_slot if background else _no_slot,
             give_up=background.give_up if background else _nothing,
             clock=time.monotonic,
             wall=self.wall,
@@ -208,7 +208,7 @@ class Interceptor:
         )
         return attempt(request, protocol, ctx)
 
-    def _open_ticket(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
+    def _open_slot(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Give a sampled call its place in the order of pairs; none where its background call would be refused anyway."""
         background, asker = self.background, self.asker
         if background is None or asker is None:
@@ -221,7 +221,7 @@ class Interceptor:
             if refused is not None:
                 self.emit(PairDone(stream, group, "dropped", f"not_asked: {refused}", "", 0.0))
                 return None
-        return background.open_ticket(stream, group, clusters)
+        return background.open_slot(stream, group, clusters)
 
     def retire(self) -> None:
         """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""
@@ -321,7 +321,7 @@ class Interceptor:
     def _choose(self, effect: do.Choose) -> int:
         return self._turns.next(effect.key, effect.count)
 
-    def _witness(self, effect: do.Witness) -> None:
+    def _record_identity(self, effect: do.RecordIdentity) -> None:
         try:
             if effect.identity.model:
                 self._identities.saw(effect.origin, effect.asked, effect.identity.model)
@@ -353,9 +353,9 @@ class Interceptor:
         else:
             self.background.offer(effect.job, self.asker)
 
-    def _forfeit(self, effect: do.Forfeit) -> None:
+    def _abandon(self, effect: do.Abandon) -> None:
         if self.background is not None:
-            self.background.forfeit(effect)
+            self.background.abandon(effect)
 
     def _identify(self, facts: Facts) -> tuple[str, PromptReference | None]:
         if facts.operation == "embeddings":
@@ -398,5 +398,5 @@ def _nothing(_stream: str, _ticket: int, _group: str) -> None:
     """Give up no place: there is none."""
 
 
-def _no_ticket(_stream: str, _group: str, _clusters: tuple[str, ...]) -> int:
+def _no_slot(_stream: str, _group: str, _clusters: tuple[str, ...]) -> int:
     return 0

@@ -201,8 +201,8 @@ def test_a_share_of_hits_is_asked_afresh_and_paired():
     assert kinds(run(begin(REASK, reask_draw=0.6), ENTRY, None)) == ["Lookup", "Emit", "Serve"]
     seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, OK, body(), None, None)
     assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save", "Offer", "NoneType"]
-    assert (seen[1].event.reason, seen[5].job.prior, seen[5].job.prior_ticket) == ("asked afresh", ENTRY, 0)
-    assert (seen[5].job.candidate_ticket, seen[5].job.replay) == (None, False)
+    assert (seen[1].event.reason, seen[5].job.prior, seen[5].job.prior_slot) == ("asked afresh", ENTRY, 0)
+    assert (seen[5].job.candidate_slot, seen[5].job.replay) == (None, False)
     assert seen[4].reply.paired
 
 
@@ -230,7 +230,7 @@ def test_an_answer_enters_the_replay_stream_once():
 def test_a_fresh_answer_that_is_not_ordinary_is_no_candidate():
     for bad in (body("length"), body("content_filter")):
         seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, OK, bad, None, None)
-        assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Emit", "Forfeit", "NoneType"]
+        assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Emit", "Abandon", "NoneType"]
         assert (seen[5].stream, seen[5].outcome) == ("replay", "not_paired")
     seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, do.Head(500, ()), None)
     assert (seen[3].stream, seen[3].outcome, seen[3].reason) == ("replay", "candidate_error", "status_500")

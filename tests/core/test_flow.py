@@ -34,9 +34,9 @@ def body(finish="stop", end="eof"):
 
 def begin(settings, state=None, asked=None, witnessed=None, **more):
     """Start a flow; what it tells of who answered goes to the list `witnessed`, for few tests are about that."""
-    tickets = iter(range(10))
+    slots = iter(range(10))
     ctx = CallContext(
-        settings=settings, state=state or State(), identify=lambda _: (GROUP, None), open_ticket=lambda *_: next(tickets),
+        settings=settings, state=state or State(), identify=lambda _: (GROUP, None), open_slot=lambda *_: next(slots),
         clock=lambda: 1.0, wall=lambda: 100.0, draws=(0.0, 0.5, 0.0), **more,
     )  # fmt: skip
     return _less_witness(
@@ -51,7 +51,7 @@ def _less_witness(flow, witnessed):
             effect = flow.send(answer)
         except StopIteration:
             return
-        if isinstance(effect, do.Witness):
+        if isinstance(effect, do.RecordIdentity):
             witnessed.append(effect)
             answer = None
         else:
@@ -143,7 +143,7 @@ def test_a_sampled_call_is_offered_whatever_its_answer():
     ):
         seen = run(begin(SHADOWED), OK, body(finish, end), None)
         assert kinds(seen) == ["Send", "Deliver", "Offer", "NoneType"]
-        assert (seen[2].job.candidate_ticket, seen[2].job.repeat_ticket, seen[2].job.body.end) == (
+        assert (seen[2].job.candidate_slot, seen[2].job.repeat_slot, seen[2].job.body.end) == (
             0,
             None,
             end,
@@ -153,8 +153,8 @@ def test_a_sampled_call_is_offered_whatever_its_answer():
 def test_a_sampled_call_that_fails_gives_its_place_up():
     for answer, reason in ((do.Lost("ConnectError"), "ConnectError"), (do.Head(500, ()), "status_500")):
         seen = run(begin(SHADOWED), answer, None)
-        assert kinds(seen) == ["Send", "Forfeit", "NoneType"]
-        assert seen[1] == do.Forfeit("candidate", 0, GROUP, reason)
+        assert kinds(seen) == ["Send", "Abandon", "NoneType"]
+        assert seen[1] == do.Abandon("candidate", 0, GROUP, reason)
 
 
 def test_telemetry_is_told_of_every_call_to_a_provider():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptguard.core.identity import Sighting, identity_facts, is_form_of
+from promptguard.core.identity import IdentityObservation, identity_facts, is_form_of
 
 HOUR = 3600.0
 
@@ -32,7 +32,9 @@ def sightings(answers, asked="gpt-4", attribute="model"):
             "backend": "",
             attribute: value,
         }
-        made.append(Sighting("https://x", asked, **said, first_at=first, last_at=last, calls=calls))
+        made.append(
+            IdentityObservation("https://x", asked, **said, first_at=first, last_at=last, calls=calls)
+        )
     random.Random(3).shuffle(made)
     return made
 
@@ -212,7 +214,9 @@ def test_a_year_of_many_fingerprints_is_told_at_once():
     for hour, value in itertools.product(range(8760), range(10)):
         first = hour * HOUR + rng.random() * 600
         who = ("gpt-4-0613", f"fp_{value + hour // 2000 * 10}", "default", "", "")
-        made.append(Sighting("o", "gpt-4", *who, first, first + rng.random() * 3000, rng.randint(1, 50)))
+        made.append(
+            IdentityObservation("o", "gpt-4", *who, first, first + rng.random() * 3000, rng.randint(1, 50))
+        )
     began = time.process_time()
     facts = [f for f in identity_facts(made) if f.attribute == "fingerprint"]
     assert [f.kind for f in facts] == ["mixture", *("changed", "mixture") * 4]
@@ -248,7 +252,7 @@ def test_a_stray_answer_is_a_small_share_and_no_change():
 def test_equal_names_at_two_servers_are_apart():
     one = sightings(steady("a", 0, HOUR))
     other = [
-        Sighting("https://y", *[getattr(row, n) for n in Sighting.__slots__[1:]])
+        IdentityObservation("https://y", *[getattr(row, n) for n in IdentityObservation.__slots__[1:]])
         for row in sightings(steady("b", 0, HOUR))
     ]
     assert not [f for f in identity_facts(one + other) if f.kind in {"mixture", "changed"}]
@@ -264,7 +268,9 @@ def test_equal_names_at_two_servers_are_apart():
 )
 def test_any_rows_give_facts_in_order_that_add_up(rows):
     made = [
-        Sighting("o", "gpt-4", value, "", "", "", "", 600.0 * start, 600.0 * (start + length), calls)
+        IdentityObservation(
+            "o", "gpt-4", value, "", "", "", "", 600.0 * start, 600.0 * (start + length), calls
+        )
         for start, length, calls, value in rows
     ]
     facts = [f for f in identity_facts(made) if f.attribute == "model"]

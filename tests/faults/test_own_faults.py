@@ -59,7 +59,7 @@ FAULTS = [
     "promptguard.core.flow._settle",
     "promptguard.wire.openai_chat.read_request",
     "promptguard.wire.openai_chat.read_reply",
-    "promptguard.background.engine.Background.open_ticket",
+    "promptguard.background.engine.Background.open_slot",
     "promptguard.background.engine.Background.offer",
     "promptguard.http.transport._to_ours",
     "promptguard.http.transport._rebuilt",
@@ -187,14 +187,14 @@ def test_a_model_without_a_price_is_not_asked_under_a_cap_in_usd(tmp_path):
 def test_outcomes_are_released_in_ticket_order():
     released = []
     order = ReorderBuffer(released.append, time.monotonic, lambda: None)
-    tickets = [order.open() for _ in range(400)]
-    parts = [tickets[n::8][::-1] for n in range(8)]
+    slots = [order.open() for _ in range(400)]
+    parts = [slots[n::8][::-1] for n in range(8)]
     threads = [
         threading.Thread(target=lambda part=part: [order.complete(t, t) for t in part]) for part in parts
     ]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    assert released == tickets
+    assert released == slots
     assert order.pending == 0
 
 

@@ -26,7 +26,7 @@ from promptguard.background.replaying import Replaying, ask_again, bank, bank_pl
 from promptguard.background.state_source import StateSource
 from promptguard.background.tasks import Task
 from promptguard.core import events as ev
-from promptguard.core.effects import Forfeit, Job
+from promptguard.core.effects import Abandon, Job
 from promptguard.core.model import Reading
 from promptguard.core.options import Action, Budget, Channel, Drift
 from promptguard.core.policy import State
@@ -199,7 +199,7 @@ class Background:
             self.pairing.drop(task.job, reason)
         elif task.banked is not None:
             lost = self.pairing.lost(task.banked.stream, task.banked.group, "dropped", reason)
-            self.pairing.settle(task.banked.stream, task.banked.ticket, lost)
+            self.pairing.settle(task.banked.stream, task.banked.slot, lost)
 
     def _bank(self, job: Job, control: Reading, asker: Asker) -> None:
         sources = self.replaying.sources
@@ -207,7 +207,7 @@ class Background:
         if job.placebo:
             bank_placebo(self.ledger, sources, self.pairing, job, asker, self.wall())
 
-    def open_ticket(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
+    def open_slot(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Give a sampled call its place in the order of a stream's pairs; None when a call it depends on has had one."""
         return self.pairing.open(stream, group, clusters)
 
@@ -218,21 +218,21 @@ class Background:
         if reason is not None:
             self.pairing.drop(job, reason)
 
-    def forfeit(self, effect: Forfeit) -> None:
+    def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call that has no answer."""
-        self.pairing.forfeit(effect)
+        self.pairing.abandon(effect)
 
-    def give_up(self, stream: str, ticket: int, group: str) -> None:
+    def give_up(self, stream: str, slot: int, group: str) -> None:
         """Give up a place soon. Only notes it: flows may end where they are collected, within any lock."""
-        self._given_up.append((stream, ticket, group))
+        self._given_up.append((stream, slot, group))
 
     def _settle_given_up(self) -> None:
         while self._given_up:
             try:
-                stream, ticket, group = self._given_up.popleft()
+                stream, slot, group = self._given_up.popleft()
             except IndexError:
                 return  # another thread was first
-            self.pairing.settle(stream, ticket, self.pairing.lost(stream, group, "dropped", "fault"))
+            self.pairing.settle(stream, slot, self.pairing.lost(stream, group, "dropped", "fault"))
 
     def listen(self, listener: Callable[[ev.Event], None], observer: ev.CallObserver) -> None:
         """Tell a client's telemetry what happens; one is enough, as all record with the same providers."""

@@ -26,7 +26,7 @@ from promptguard.core.background_call import (
     BackgroundResponse,
     NoBackgroundClient,
 )
-from promptguard.core.effects import Forfeit, Job
+from promptguard.core.effects import Abandon, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
 from promptguard.core.key import credentials, meaningful_headers
@@ -104,10 +104,10 @@ class Pairing:
 
     def open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Take the next place in a stream's order, or None when one of `clusters` has taken one in this process."""
-        ticket = self._orders[stream].open()
+        slot = self._orders[stream].open()
         if self._first(stream, self.epoch(stream, group), clusters):
-            return ticket
-        self.settle(stream, ticket, self.lost(stream, group, "not_paired", PAIRED_BEFORE))
+            return slot
+        self.settle(stream, slot, self.lost(stream, group, "not_paired", PAIRED_BEFORE))
         return None
 
     def _first(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
@@ -131,19 +131,19 @@ class Pairing:
 
     def offered(self, job: Job) -> None:
         """Give the second answer of a call as much time as the first had."""
-        for stream, ticket in _tickets(job):
-            self._orders[stream].renew(ticket)
+        for stream, slot in _slots(job):
+            self._orders[stream].renew(slot)
 
     def drop(self, job: Job, reason: str) -> None:
         """Give up the places of a call that could not be taken."""
-        for stream, ticket in _tickets(job):
-            self.settle(stream, ticket, self.lost(stream, job.group, "dropped", reason))
+        for stream, slot in _slots(job):
+            self.settle(stream, slot, self.lost(stream, job.group, "dropped", reason))
 
-    def forfeit(self, effect: Forfeit) -> None:
+    def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call whose control has no answer."""
         self.settle(
             effect.stream,
-            effect.ticket,
+            effect.slot,
             self.lost(effect.stream, effect.group, effect.outcome, effect.reason),
         )
 
@@ -155,15 +155,15 @@ class Pairing:
         except BaseException:
             self.drop(job, "fault")  # or the pairs behind it would wait for minutes
             raise
-        for stream, ticket in _tickets(job):
-            if not self._orders[stream].is_open(ticket):
+        for stream, slot in _slots(job):
+            if not self._orders[stream].is_open(slot):
                 continue  # it waited so long that its slot was given up: what it would cost is spared
             try:
                 row = self._row(stream, job, control, asker)
             except BaseException:
-                self.settle(stream, ticket, self.lost(stream, job.group, "dropped", "fault"))
+                self.settle(stream, slot, self.lost(stream, job.group, "dropped", "fault"))
                 raise
-            self.settle(stream, ticket, row)
+            self.settle(stream, slot, row)
         if job.replay and job.routed_to is None and not control.error and asker.replay is not None:
             self._bank(job, control, asker)
 
@@ -325,9 +325,9 @@ class Pairing:
         if not reading.error:
             self._writer.note_sighting(who_of(request.origin, asked, reading.identity), at)
 
-    def settle(self, stream: str, ticket: int, row: PairRow) -> None:
+    def settle(self, stream: str, slot: int, row: PairRow) -> None:
         """Fill a place in a stream's order."""
-        self._orders[stream].complete(ticket, row)
+        self._orders[stream].complete(slot, row)
 
     def _release(self, row: PairRow) -> None:
         self._writer.put_pair(row)
@@ -343,10 +343,10 @@ class Pairing:
         )
 
 
-def _tickets(job: Job) -> list[tuple[str, int]]:
+def _slots(job: Job) -> list[tuple[str, int]]:
     places = (
-        ("candidate", job.candidate_ticket),
-        ("repeat", job.repeat_ticket),
-        ("replay", job.prior_ticket),
+        ("candidate", job.candidate_slot),
+        ("repeat", job.repeat_slot),
+        ("replay", job.prior_slot),
     )
-    return [(stream, ticket) for stream, ticket in places if ticket is not None]
+    return [(stream, slot) for stream, slot in places if slot is not None]

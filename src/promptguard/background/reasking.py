@@ -13,12 +13,12 @@ from promptguard.ledger.rows import PairRow
 def pair_prior(pairing: Pairing, job: Job) -> None:
     """Pair what the cache held before this call (control) with what this call brought (candidate)."""
     assert job.prior is not None  # noqa: S101 - what makes it such a job
-    assert job.prior_ticket is not None  # noqa: S101
+    assert job.prior_slot is not None  # noqa: S101
     row = pairing.lost("replay", job.group, "dropped", "fault")
     try:
         row = _row(pairing, job, job.prior)
     finally:
-        pairing.settle("replay", job.prior_ticket, row)
+        pairing.settle("replay", job.prior_slot, row)
 
 
 def _row(pairing: Pairing, job: Job, prior: StoredReply) -> PairRow:

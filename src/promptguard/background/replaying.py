@@ -20,7 +20,7 @@ from promptguard.background.following import Purpose, trace_id
 from promptguard.background.pairing import PAIRED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.stored_facts import facts_document, restored_facts
-from promptguard.background.tasks import Banked, Task
+from promptguard.background.tasks import StoredCall, Task
 from promptguard.core.effects import Job
 from promptguard.core.key import (
     MEANINGFUL_HEADERS,
@@ -145,7 +145,7 @@ def _answer_document(reading: Reading) -> dict[str, object]:
     }
 
 
-def _restored(row: StoredRow, ticket: int, who: Headers) -> Banked:
+def _restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
     question, answer = json.loads(row.question), json.loads(row.answer)
     request = Request(
         method=question["method"],
@@ -167,10 +167,10 @@ def _restored(row: StoredRow, ticket: int, who: Headers) -> Banked:
     facts, prompt = restored_facts(question, request)
     if facts is None:
         raise ValueError("a stored request that its protocol cannot read")
-    return Banked(
+    return StoredCall(
         stream=row.stream,
         model=row.model,
-        ticket=ticket,
+        slot=slot,
         group=row.group,
         clusters=tuple(row.clusters.split()),
         at=row.at,
@@ -183,16 +183,16 @@ def _restored(row: StoredRow, ticket: int, who: Headers) -> Banked:
     )
 
 
-def ask_again(pairing: Pairing, banked: Banked, asker: Asker) -> None:
+def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
     row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
         row = _replayed(pairing, banked, asker)
     finally:
-        pairing.settle(banked.stream, banked.ticket, {**row, "banked_call": banked.call})
+        pairing.settle(banked.stream, banked.slot, {**row, "banked_call": banked.call})
 
 
-def _replayed(pairing: Pairing, banked: Banked, asker: Asker) -> PairRow:
+def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
     epoch = pairing.epoch(banked.stream, banked.group)
     if not pairing.claim(banked.stream, epoch, banked.clusters):
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
@@ -327,16 +327,16 @@ class Replaying:
         if not at_once:
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
-            ticket = self._pairing.order(row.stream).open()
+            slot = self._pairing.order(row.stream).open()
             try:
-                banked = _restored(row, ticket, sources[row.source])
+                banked = _restored(row, slot, sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
                 self._on_fault("replay", error)
-                self._lose(row, ticket, "unreadable")
+                self._lose(row, slot, "unreadable")
                 continue
             reason = self._worker.offer(Task(asker, banked=banked))
             if reason is not None:
-                self._lose(row, ticket, reason)
+                self._lose(row, slot, reason)
 
     def _at_once(self, asker: Asker) -> int:
         """Return how many may be taken now: a taken answer that a cap then refuses would be lost."""
@@ -348,6 +348,6 @@ class Replaying:
         waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
         return max(0, min(AT_ONCE, room - waiting))
 
-    def _lose(self, row: StoredRow, ticket: int, reason: str) -> None:
+    def _lose(self, row: StoredRow, slot: int, reason: str) -> None:
         lost = self._pairing.lost(row.stream, row.group, "dropped", reason)
-        self._pairing.settle(row.stream, ticket, {**lost, "banked_call": row.call})
+        self._pairing.settle(row.stream, slot, {**lost, "banked_call": row.call})

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Banked:
+class StoredCall:
     """A stored request with its one unused answer, taken from the ledger to be asked again."""
 
     stream: str
     """`replay`, or `placebo` for a pinned snapshot's own answer"""
     model: str
-    ticket: int
+    slot: int
     group: str
     clusters: tuple[str, ...]
     at: float
@@ -38,4 +38,4 @@ class Task:
 
     asker: Asker
     job: Job | None = None
-    banked: Banked | None = None
+    banked: StoredCall | None = None

@@ -13,7 +13,7 @@ import typer
 from promptguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from promptguard.report.model import Rhythm
+    from promptguard.report.model import Pace
 
 SHIFTS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 GUESSED_NOISE = 0.02
@@ -82,15 +82,15 @@ def run(
         _show(plan, rows)
 
 
-def _measured(ledger: str | None, stream: str) -> Rhythm | None:
+def _measured(ledger: str | None, stream: str) -> Pace | None:
     if ledger is None:
         return None
-    from promptguard.report.full import rhythm
+    from promptguard.report.full import measured_pace
 
-    return rhythm(ledger, stream)
+    return measured_pace(ledger, stream)
 
 
-def _source(noise: float | None, known: Rhythm | None) -> str:
+def _source(noise: float | None, known: Pace | None) -> str:
     if noise is None:
         return "a guess: give --noise, or a --ledger with repeat pairs"
     if known is not None and known.noise == noise:

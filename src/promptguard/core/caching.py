@@ -158,7 +158,9 @@ def keep(
     """
     if reading.error is None and reading.complete:
         asked = call.routed_to or call.facts.model
-        yield do.Witness(call.request.origin, asked, reading.identity, ctx.wall(), to_ledger=not call.sampled)
+        yield do.RecordIdentity(
+            call.request.origin, asked, reading.identity, ctx.wall(), to_ledger=not call.sampled
+        )
     if call.key is None:
         return False
     reason = broken_off(head, body, streamed=call.facts.streamed and marks_end) or unsaved(reading)

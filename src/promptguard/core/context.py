@@ -18,7 +18,7 @@ class CallContext:
     state: State
     identify: Callable[[Facts], tuple[str, PromptReference | None]]
     """what the call is counted under, and the prompt it was rendered from; asked once a call"""
-    open_ticket: Callable[[str, str, tuple[str, ...]], int | None]
+    open_slot: Callable[[str, str, tuple[str, ...]], int | None]
     """(stream, group, clusters) → a place in the order of pairs, or None where one of the clusters has had its pair"""
     clock: Callable[[], float]
     """monotonic seconds"""
@@ -35,7 +35,7 @@ class CallContext:
     tags: tuple[str, ...] = ()
     """of `with promptguard.cache_tags(...)`"""
     give_up: Callable[[str, int, str], None] = lambda _stream, _ticket, _group: None
-    """(stream, ticket, group) → nothing: the place will not be filled, as this flow ends by a fault. Safe anywhere."""
+    """(stream, slot, group) → nothing: the place will not be filled, as this flow ends by a fault. Safe anywhere."""
     moved: Callable[[str, str, str], bool] = lambda _origin, _asked, _served: False
     """(origin, model asked, model that served) → whether that name is served by another model by now"""
     observed: bool = False
@@ -63,7 +63,7 @@ class CallState:
     """the cached answer that this call's own replaces and is paired with"""
     sampled: Sampled = NOT_SAMPLED
     clusters: tuple[str, ...] = ()
-    tickets: dict[str, int] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)
     routed_to: str | None = None
     routed: Request | None = None
     """the request that asks `routed_to`, as it is sent"""

@@ -72,7 +72,7 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class RecordIdentity:
     """A fresh answer was read to its end: who served it."""
 
     origin: str
@@ -162,8 +162,8 @@ class Job:
     body: Body
     prompt: PromptReference | None = None
     """recognised when the call was made; nobody recognises it again"""
-    candidate_ticket: int | None = None
-    repeat_ticket: int | None = None
+    candidate_slot: int | None = None
+    repeat_slot: int | None = None
     replay: bool = False
     placebo: bool = False
     """the pinned snapshot of Replay(placebo) is asked as well"""
@@ -172,7 +172,7 @@ class Job:
     """seconds from sending to the end of the body"""
     prior: StoredReply | None = None
     """the cached answer that this call's own replaces: the two are a pair of the replay stream"""
-    prior_ticket: int | None = None
+    prior_slot: int | None = None
     link: str | None = None
     """the call in telemetry (W3C's traceparent), which background calls are linked to"""
 
@@ -185,11 +185,11 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Forfeit:
+class Abandon:
     """A sampled call that can not be paired: its place in the order of pairs is given up, with the reason."""
 
     stream: str
-    ticket: int
+    slot: int
     group: str
     reason: str
     outcome: Literal["control_error", "candidate_error", "not_paired"] = "control_error"
@@ -214,14 +214,14 @@ Effect = (
     | Choose
     | Join
     | Complete
-    | Witness
+    | RecordIdentity
     | Send
     | Deliver
     | Serve
     | Refuse
     | Save
     | Offer
-    | Forfeit
+    | Abandon
     | Emit
     | Observe
 )

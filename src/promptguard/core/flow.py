@@ -69,8 +69,8 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
         body: do.Body = yield do.Deliver()
         yield from _settle(call, protocol, ctx, head, body)
     except BaseException:  # also where the flow is closed after a fault of whoever drives it
-        for stream, ticket in call.tickets.items():
-            ctx.give_up(stream, ticket, group)
+        for stream, slot in call.slots.items():
+            ctx.give_up(stream, slot, group)
         raise
 
 
@@ -84,10 +84,10 @@ def _draw(call: CallState, ctx: CallContext, sampled: Sampled) -> Flow:
         return
     call.sampled = sampled if call.prior is None else replace(sampled, replay=False)
     call.clusters = _clusters(call, ctx)
-    _take_tickets(call, ctx)
+    _take_slots(call, ctx)
 
 
-def _take_tickets(call: CallState, ctx: CallContext) -> None:
+def _take_slots(call: CallState, ctx: CallContext) -> None:
     """Take places in the order of pairs before the answer is known: of dependent calls the first sampled one has the pair.
 
     Were it the first answered one, short answers would be favoured on the control's side alone.
@@ -96,9 +96,9 @@ def _take_tickets(call: CallState, ctx: CallContext) -> None:
     if call.prior is not None:
         drawn.append("replay")
     for name in drawn:
-        ticket = ctx.open_ticket(name, call.group, call.clusters)
-        if ticket is not None:
-            call.tickets[name] = ticket
+        slot = ctx.open_slot(name, call.group, call.clusters)
+        if slot is not None:
+            call.slots[name] = slot
 
 
 def _send(call: CallState, ctx: CallContext) -> do.Steps[do.Head | None]:
@@ -128,12 +128,12 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
     status = head.status if isinstance(head, do.Head) else None
     error = head.error if isinstance(head, do.Lost) else f"status_{head.status}"
     yield from complete(call, None, "gone" if error in _CALLER_WENT else "failed")
-    for stream, ticket in call.tickets.items():
+    for stream, slot in call.slots.items():
         # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
         side: Literal["candidate_error", "control_error"] = (
             "candidate_error" if stream == "replay" else "control_error"
         )
-        yield do.Forfeit(stream, ticket, call.group, error, side)
+        yield do.Abandon(stream, slot, call.group, error, side)
     if ctx.observed:
         yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(status) if status else error))
 
@@ -152,7 +152,7 @@ def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.
         yield do.Emit(CallMade(call.trace, ended, error, reading, body.arrivals))
     yield from _offer(call, ctx, head, body, latency=ended - call.started)
     kept = yield from keep(call, ctx, head, body, reading, marks_end=protocol.MARKS_END)
-    if "replay" in call.tickets:
+    if "replay" in call.slots:
         yield from _pair_prior(call, ctx, head, body, kept, latency=ended - call.started)
 
 
@@ -161,7 +161,7 @@ def _offer(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, late
     if call.sampled:
         yield do.Offer(_job(call, ctx, head, body, latency))
         # Whoever took the offer fills these now.
-        call.tickets = {name: ticket for name, ticket in call.tickets.items() if name == "replay"}
+        call.slots = {name: slot for name, slot in call.slots.items() if name == "replay"}
 
 
 def _pair_prior(
@@ -171,13 +171,13 @@ def _pair_prior(
 
     Otherwise the two would not be exchangeable, and a share of refusals that never changed would look like a change.
     """
-    ticket = call.tickets["replay"]
+    slot = call.slots["replay"]
     if not kept:
-        yield do.Forfeit("replay", ticket, call.group, "fresh answer not ordinary", "not_paired")
+        yield do.Abandon("replay", slot, call.group, "fresh answer not ordinary", "not_paired")
         return
     whole = _job(call, ctx, head, body, latency)
-    alone = replace(whole, candidate_ticket=None, repeat_ticket=None, replay=False, placebo=False)
-    yield do.Offer(replace(alone, prior=call.prior, prior_ticket=ticket))
+    alone = replace(whole, candidate_slot=None, repeat_slot=None, replay=False, placebo=False)
+    yield do.Offer(replace(alone, prior=call.prior, prior_slot=slot))
 
 
 def _job(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latency: float) -> do.Job:
@@ -191,8 +191,8 @@ def _job(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latenc
         head=head,
         body=body,
         prompt=call.prompt,
-        candidate_ticket=call.tickets.get("candidate"),
-        repeat_ticket=call.tickets.get("repeat"),
+        candidate_slot=call.slots.get("candidate"),
+        repeat_slot=call.slots.get("repeat"),
         replay=call.sampled.replay,
         placebo=call.sampled.placebo,
         routed_to=call.routed_to,

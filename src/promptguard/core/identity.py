@@ -35,7 +35,7 @@ Kind = Literal["resolved", "rewritten", "changed", "mixture", "not_reported"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class IdentityObservation:
     """Answers to one name that said the same of who served them, within one hour; "" where they said nothing."""
 
     origin: str
@@ -88,9 +88,9 @@ def who_of(origin: str, asked: str, identity: Identity) -> tuple[str, ...]:
     return tuple(name[:LONGEST_NAME] for name in (origin, asked, *said))
 
 
-def identity_facts(sightings: Iterable[Sighting]) -> tuple[IdentityFact, ...]:
+def identity_facts(sightings: Iterable[IdentityObservation]) -> tuple[IdentityFact, ...]:
     """Return the facts by server and name asked for, each attribute apart, in order of time."""
-    places: dict[tuple[str, str], list[Sighting]] = {}
+    places: dict[tuple[str, str], list[IdentityObservation]] = {}
     for seen in sightings:
         places.setdefault((seen.origin, seen.asked), []).append(seen)
     return tuple(
@@ -127,11 +127,11 @@ class _Segment:
 class _Attribute:
     """One attribute of the answers to one name."""
 
-    def __init__(self, origin: str, asked: str, name: str, rows: Sequence[Sighting]) -> None:
+    def __init__(self, origin: str, asked: str, name: str, rows: Sequence[IdentityObservation]) -> None:
         self.origin = origin
         self.asked = asked
         self.name = name
-        self.spans: dict[str, list[Sighting]] = {}
+        self.spans: dict[str, list[IdentityObservation]] = {}
         for row in sorted(rows, key=lambda row: (row.first_at, row.last_at)):
             self.spans.setdefault(getattr(row, name), []).append(row)
         self.silent = self.spans.pop("", [])
@@ -294,7 +294,7 @@ def _is_rare(gap: int, gaps: Sequence[int]) -> bool:
     return sum(islice(as_long, RETURNS + 1)) <= RETURNS
 
 
-def _merged(value: str, rows: Sequence[Sighting]) -> list[_Run]:
+def _merged(value: str, rows: Sequence[IdentityObservation]) -> list[_Run]:
     """Return the times of one value's rows, those that overlap put together."""
     found: list[_Run] = []
     first, last, calls = rows[0].first_at, rows[0].last_at, 0

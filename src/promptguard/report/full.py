@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from promptguard.core.streams import REPEAT
-from promptguard.report.model import CacheUse, Report, Rhythm
+from promptguard.report.model import CacheUse, Pace, Report
 
 FEWEST_FOR_NOISE = 20
 """Repeat pairs below which noise is not measured but guessed."""
@@ -20,12 +20,12 @@ def full_report(ledger: str | Path = ".promptguard") -> Report:
     return replace(report, cache=replace(report.cache, saved_usd=saved_usd(report.cache)))
 
 
-def rhythm(ledger: str | Path, stream: str) -> Rhythm:
+def measured_pace(ledger: str | Path, stream: str) -> Pace:
     """Measure what planning needs. Raises InputFileError when there is no ledger."""
     from promptguard.report.read import read_pace
 
     noise, noise_pairs = _noise(ledger)
-    return Rhythm(noise, noise_pairs, *read_pace(ledger, stream))
+    return Pace(noise, noise_pairs, *read_pace(ledger, stream))
 
 
 def _noise(ledger: str | Path) -> tuple[float | None, int]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptguard.core.identity import IdentityFact, Sighting
+from promptguard.core.identity import IdentityFact, IdentityObservation
 from promptguard.ledger.reading import reading
 from promptguard.report.memory import Memory
 from promptguard.report.who import Lane
@@ -23,7 +23,7 @@ class Identities:
     more_lanes: int
     ends: tuple[float, float]
     """when the first and the last of them answered"""
-    rows: tuple[Sighting, ...]
+    rows: tuple[IdentityObservation, ...]
     facts: tuple[IdentityFact, ...]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from promptguard.core.identity import IdentityFact, Sighting, identity_facts
+from promptguard.core.identity import IdentityFact, IdentityObservation, identity_facts
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import Summaries
@@ -23,9 +23,9 @@ _DAY = 86_400.0
 class Seen:
     """Who answered, and what that comes to."""
 
-    rows: tuple[Sighting, ...]
+    rows: tuple[IdentityObservation, ...]
     """hour by hour"""
-    added: tuple[Sighting, ...]
+    added: tuple[IdentityObservation, ...]
     """the hours added up"""
     lanes: tuple[Lane, ...]
     facts: tuple[IdentityFact, ...]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from promptguard.core.identity import IdentityFact, Sighting
+from promptguard.core.identity import IdentityFact, IdentityObservation
 from promptguard.core.streams import SELF_TESTS
 from promptguard.verdict import Status, Verdict
 
@@ -122,7 +122,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class Pace:
     """How fast a stream makes pairs and what they cost, and how noisy the model is; None where nothing tells."""
 
     noise: float | None
@@ -142,7 +142,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class Occurrence:
     """An alarm or an action, in the order in which they happened."""
 
     at: float
@@ -194,9 +194,9 @@ class Report:
     ledger: str
     status: str
     streams: tuple[StreamReport, ...]
-    actions: tuple[Noted, ...]
+    actions: tuple[Occurrence, ...]
     losses: tuple[Loss, ...]
-    identities: tuple[Sighting, ...]
+    identities: tuple[IdentityObservation, ...]
     """who answered, the hours added up"""
     identity_facts: tuple[IdentityFact, ...]
     """what that comes to; no verdicts"""

@@ -21,7 +21,7 @@ from promptguard.report.documents import (
     stored_object,
     verdict_documents,
 )
-from promptguard.report.model import Day, Noted, Report
+from promptguard.report.model import Day, Occurrence, Report
 from promptguard.report.streams import stream_report
 from promptguard.report.sums import cache_use, losses, notices, passed_by, spent
 from promptguard.report.who import added_up, sightings
@@ -134,12 +134,12 @@ def false_alarms(connection: Connection, documents: Sequence[Document]) -> float
     return sum(rates) if rates else None
 
 
-def actions(connection: Connection) -> tuple[Noted, ...]:
+def actions(connection: Connection) -> tuple[Occurrence, ...]:
     """Return alarms, actions and acknowledgements, in the order in which they happened."""
     table = schema.occurrence
     rows = connection.execute(select(table).where(table.c.kind != "delivered").order_by(table.c.id))
     return tuple(
-        Noted(
+        Occurrence(
             row.at,
             row.call,
             row.kind,

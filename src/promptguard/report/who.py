@@ -7,38 +7,38 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, inspect, select
 
-from promptguard.core.identity import ATTRIBUTES, Sighting
+from promptguard.core.identity import ATTRIBUTES, IdentityObservation
 from promptguard.ledger import schema
 
 
 def sightings(
     connection: Connection, *, asked: Collection[str] | None = None, since: float = 0.0
-) -> list[Sighting]:
+) -> list[IdentityObservation]:
     """Return who answered, hour by hour; what older ledgers kept is one entry for all the time it covers.
 
     `asked` names the models that are meant, None all; `since` (Unix seconds) leaves out hours before it.
     """
-    found: list[Sighting] = []
+    found: list[IdentityObservation] = []
     known = set(inspect(connection).get_table_names())
     new, old = schema.sighting, schema.identity
     if new.name in known:
-        columns = [new.c[name] for name in Sighting.__slots__]
+        columns = [new.c[name] for name in IdentityObservation.__slots__]
         query = select(*columns).where(new.c.hour >= since // 3600)
         if asked is not None:
             query = query.where(new.c.asked.in_(asked))
-        found += [Sighting(*row) for row in connection.execute(query)]
+        found += [IdentityObservation(*row) for row in connection.execute(query)]
     if old.name in known:
         for row in connection.execute(select(old).where(old.c.last_at >= since)):
             if asked is not None and row.asked not in asked:
                 continue
             who = ("", row.asked, row.served, row.fingerprint, row.service_tier, row.region, "")
-            found.append(Sighting(*who, row.first_at, row.last_at, row.calls))
+            found.append(IdentityObservation(*who, row.first_at, row.last_at, row.calls))
     return found
 
 
-def added_up(rows: Sequence[Sighting]) -> tuple[Sighting, ...]:
+def added_up(rows: Sequence[IdentityObservation]) -> tuple[IdentityObservation, ...]:
     """Add up the hours."""
-    sums: dict[tuple[str, ...], Sighting] = {}
+    sums: dict[tuple[str, ...], IdentityObservation] = {}
     for seen in rows:
         who = (seen.origin, seen.asked, *(getattr(seen, name) for name in ATTRIBUTES))
         known = sums.get(who)
@@ -46,7 +46,7 @@ def added_up(rows: Sequence[Sighting]) -> tuple[Sighting, ...]:
     return tuple(sorted(sums.values(), key=lambda seen: (seen.origin, seen.asked, seen.first_at, seen.model)))
 
 
-def _added(one: Sighting, other: Sighting) -> Sighting:
+def _added(one: IdentityObservation, other: IdentityObservation) -> IdentityObservation:
     first, last = min(one.first_at, other.first_at), max(one.last_at, other.last_at)
     return replace(one, first_at=first, last_at=last, calls=one.calls + other.calls)
 
@@ -66,9 +66,9 @@ _GAP = 2 * 3600.0
 """Seconds without an answer up to which a stretch goes on: sightings are an hour each."""
 
 
-def lanes_of(seen: Sequence[Sighting]) -> tuple[Lane, ...]:
+def lanes_of(seen: Sequence[IdentityObservation]) -> tuple[Lane, ...]:
     """Return a lane for every identity, by server and model asked, the first that answered first."""
-    by_name: dict[tuple[str, str, str], list[Sighting]] = {}
+    by_name: dict[tuple[str, str, str], list[IdentityObservation]] = {}
     for each in seen:
         parts = [getattr(each, attribute) for attribute in ATTRIBUTES]
         name = " · ".join(part for part in parts if part) or "not reported"

@@ -114,14 +114,14 @@ class SwapBet:
             self._share(1.0)
             return 0.0
         scaled = self._normalised(seen.features)
-        payoffs, grip = self._payoffs(seen, scaled)
+        payoffs, step = self._payoffs(seen, scaled)
         paid = self.weights * payoffs
         payoff = float(np.add.reduce(paid))
         self.edge = self._hash_edge(paid) if seen.reworded else None
         # -- nothing above this line may depend on which side is which; nothing below it may reach back
         self.weights = paid
         self._share(payoff)
-        self._learn(seen, scaled, grip)
+        self._learn(seen, scaled, step)
         return math.log(payoff)
 
     def _hash_edge(self, paid: Floats) -> float:
@@ -153,22 +153,22 @@ class SwapBet:
         edges *= 0.5
         np.tanh(edges, out=edges)
         # 2 p(truth) = 1 + tanh(z / 2); the step of a logistic learner is 1 - p = (1 - tanh(z / 2)) / 2
-        grip = _HALF_RATES * (1.0 - edges)
+        step = _HALF_RATES * (1.0 - edges)
         np.minimum(np.maximum(edges, _EDGE_LOW, out=edges), _EDGE_HIGH, out=edges)
         payoffs += 1.0
-        return payoffs, grip[:, None].astype(np.float32)
+        return payoffs, step[:, None].astype(np.float32)
 
     def _share(self, payoff: float) -> None:
         self.weights *= (1.0 - SHARE) / payoff
         self.weights += _SHARED
 
-    def _learn(self, seen: Difference, scaled: Singles, grip: Singles) -> None:
+    def _learn(self, seen: Difference, scaled: Singles, step: Singles) -> None:
         self.signs *= _SIGN_DECAY
         self.signs += seen.signs
         self.feature_weights *= _DECAYS
-        self.feature_weights += grip[:4] * scaled
+        self.feature_weights += step[:4] * scaled
         self.hash_weights *= _DECAYS
-        self.hash_weights += grip[4:] * seen.hashed
+        self.hash_weights += step[4:] * seen.hashed
 
     def state_dict(self) -> dict[str, object]:
         """Return arrays and counts by name; `frozen.py` turns arrays into JSON."""

@@ -43,33 +43,33 @@ def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Cha
     rows = history.rows_since(onset.pair)
     effect_rows = history.rows_from(effect_from)
     found = contrasts(since, history.labels.names)
-    wealth = _wealth(found)
-    best, bar = max(wealth, default=0.0), math.log((len(found) + 1) / _LEVEL)
+    log_evidence = _log_evidence(found)
+    best, bar = max(log_evidence, default=0.0), math.log((len(found) + 1) / _LEVEL)
     words = wording.record(rows)
     only_words = wording.is_told(words, best, bar)
     # where the hash saw so much more, named features need evidence of their own, not just the most among them
-    kept = _screened(found, wealth, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
+    kept = _screened(found, log_evidence, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
     leaders = _grouped(_ordered(_plain_enough(kept, since.pairs), rows), rows)[:MOST_CHANGES]
     changes = [_change(leader, related, before, since, effect_rows) for leader, related in leaders]
-    if only_words or (not leaders and words.wealth > 0.0):
+    if only_words or (not leaders and words.log_evidence > 0.0):
         changes.append(wording.change(words, effect_rows))
     examples = _examples(leaders[0][0], rows) if leaders else wording.clearest(rows) if changes else []
     return tuple(changes), tuple(examples)
 
 
-def _wealth(found: list[Contrast]) -> list[float]:
+def _log_evidence(found: list[Contrast]) -> list[float]:
     """Return the log evidence of each feature's signs."""
     plus = np.array([contrast.plus for contrast in found], dtype=np.int64)
     minus = np.array([contrast.minus for contrast in found], dtype=np.int64)
-    wealth: list[float] = ((plus + minus) * math.log(2.0) + log_kt(plus, minus)).tolist()
-    return wealth
+    log_evidence: list[float] = ((plus + minus) * math.log(2.0) + log_kt(plus, minus)).tolist()
+    return log_evidence
 
 
-def _screened(found: list[Contrast], wealth: list[float], bar: float, pairs: int) -> list[Contrast]:
+def _screened(found: list[Contrast], log_evidence: list[float], bar: float, pairs: int) -> list[Contrast]:
     """Return what has the evidence, strongest first."""
     kept = [
         _with_strength(contrast, pairs)
-        for contrast, gained in zip(found, wealth, strict=True)
+        for contrast, gained in zip(found, log_evidence, strict=True)
         if gained >= bar and contrast.plus + contrast.minus > 0 and contrast.shift
     ]
     return sorted(kept, key=lambda contrast: (-contrast.strength, contrast.column))

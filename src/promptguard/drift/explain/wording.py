@@ -26,7 +26,7 @@ _MORE = 5.0
 class Wording:
     """The record of the hash learners over some pairs."""
 
-    wealth: float
+    log_evidence: float
     """log of what their bets paid"""
     right: float
     """share of pairs guessed right; a pair of equal wordings counts half"""
@@ -36,14 +36,14 @@ class Wording:
 def record(rows: Rows) -> Wording:
     """Return the record over `rows`."""
     guesses = _guesses(rows)
-    wealth = float(np.log1p(np.where(rows.edges == NO_EDGE, 0, rows.edges) / 127.0).sum())
-    return Wording(wealth, 0.5 + 0.5 * float(guesses.mean()) if len(rows) else 0.5, len(rows))
+    log_evidence = float(np.log1p(np.where(rows.edges == NO_EDGE, 0, rows.edges) / 127.0).sum())
+    return Wording(log_evidence, 0.5 + 0.5 * float(guesses.mean()) if len(rows) else 0.5, len(rows))
 
 
 def is_told(wording: Wording, best: float, bar: float) -> bool:
     """Whether the wording is a change of its own, when `best` is the log evidence of the best named feature."""
     least = _MUCH_MORE * best if best >= bar else best + _MORE
-    return wording.wealth >= bar and wording.wealth > least
+    return wording.log_evidence >= bar and wording.log_evidence > least
 
 
 def change(wording: Wording, effect_rows: Rows) -> Change:
