@@ -54,7 +54,7 @@ CALLER = (
     "telemetry.otel.Telemetry.record",
     "background.engine.Background.open_slot",
     "background.engine.Background.offer",
-    "background.engine.Background.forfeit",
+    "background.engine.Background.abandon",
     "background.engine.Background.tally",
     "background.engine.Background.note_sighting",
 )

@@ -184,7 +184,7 @@ def test_a_model_without_a_price_is_not_asked_under_a_cap_in_usd(tmp_path):
     assert limiter.reserve("no-such-model-anywhere", 10, 10) == "price_unknown"
 
 
-def test_outcomes_are_released_in_ticket_order():
+def test_outcomes_are_released_in_slot_order():
     released = []
     order = ReorderBuffer(released.append, time.monotonic, lambda: None)
     slots = [order.open() for _ in range(400)]

@@ -34,7 +34,7 @@ class CallContext:
     """inside `with promptguard.cluster(...)`: what makes these calls depend on each other"""
     tags: tuple[str, ...] = ()
     """of `with promptguard.cache_tags(...)`"""
-    give_up: Callable[[str, int, str], None] = lambda _stream, _ticket, _group: None
+    give_up: Callable[[str, int, str], None] = lambda _stream, _slot, _group: None
     """(stream, slot, group) → nothing: the place will not be filled, as this flow ends by a fault. Safe anywhere."""
     moved: Callable[[str, str, str], bool] = lambda _origin, _asked, _served: False
     """(origin, model asked, model that served) → whether that name is served by another model by now"""
