@@ -166,7 +166,10 @@ def calls_during_a_fold(place: Path) -> tuple[float, float]:
 
 
 def steady(place: Path, seconds: float = 20.0) -> float:
-    """Return the share of a core that judging takes at a pair a second, in a ledger of many groups."""
+    """Return the share of a core that judging takes at a pair a second, in a ledger of many groups.
+
+    Every group has had a pair since the start: the first one of each is explained anew, at some milliseconds.
+    """
     ledger = Ledger(place)
     made = vectors(ledger.seed)
     row = {
@@ -175,6 +178,11 @@ def steady(place: Path, seconds: float = 20.0) -> float:
     }  # fmt: skip
     this = evaluator(place)
     this.start()
+    first = [
+        {**row, "group": f"prompt-{number}@1", "at": time.time(), "call": number, "vector": made[number]}
+        for number in range(500)
+    ]
+    ledger.write_pairs(first)
     assert this.flush(600.0)
     began, cpu = time.perf_counter(), time.process_time()
     number = 0

@@ -49,6 +49,8 @@ def _noise(ledger: str | Path) -> tuple[float | None, int]:
 
 def saved_usd(cache: CacheUse) -> float | None:
     """Return what the answers from the cache would have cost, or None when a model's price is not known."""
+    if not cache.saved_tokens:
+        return 0.0  # without the options and the prices, which take a tenth of a command to import
     from promptguard.shadow.budget import list_price
 
     total = 0.0
