@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -135,6 +137,29 @@ def test_watch_prints_each_change_once_into_a_pipe_and_ends_with_the_last_status
     rest = watching.communicate(timeout=60)[0]
     assert "DRIFT" not in rest
     assert watching.returncode == 1
+
+
+def test_watch_tells_a_change_in_a_pipe(recorded: Recorded, tmp_path: Path) -> None:
+    ledger = shutil.copytree(recorded.path, tmp_path / "ledger")
+    command = [
+        sys.executable,
+        "-m",
+        "promptguard",
+        "status",
+        "--watch",
+        "--interval",
+        "0.2",
+        "--ledger",
+        str(ledger),
+    ]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("DRIFT")
+    assert run("acknowledge", "--all", "--ledger", str(ledger)) == 0
+    list(itertools.takewhile(lambda line: "drift, acknowledged" not in line, watching.stdout))
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=60)
+    assert watching.returncode != 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from tests.dashboard.conftest import Site, serving
 from tests.dashboard.hostile import hostile_ledger
 from tests.dashboard.payloads import PAYLOADS
 
-CHROMIUM = Path("/usr/bin/chromium")
 LISTS = (
     "/",
     "/?page=2",
@@ -45,17 +44,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     place = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=xss()>"
     with serving(hostile_ledger(place)) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def targets(some: tuple[str, ...]) -> list[str]:
