@@ -112,6 +112,13 @@ def test_rows_from_the_future_and_clocks_that_differ(tmp_path):
     assert "out of order" in found[1][1]
 
 
+def test_a_candidate_that_was_waited_for_while_replays_went_on_is_no_wrong_clock(tmp_path):
+    ledger = Ledger(tmp_path)
+    now = time.time()
+    ledger.write_pairs([{**pair(now - 10), "stream": "replay"}, {**pair(now - 900), "stream": "candidate"}])
+    assert [level for level, _ in of(examine(tmp_path), "clock")] == ["ok"]
+
+
 def test_clocks_that_agree(tmp_path):
     ledger = Ledger(tmp_path)
     now = time.time()

@@ -111,3 +111,10 @@ def test_damaged_vector_is_refused_or_another_vector(data):
     except ValueError:
         return
     PairMonitor().observe(vector)
+
+
+def test_a_hashed_difference_of_minus_128_is_impossible():
+    packed = bytearray(vectorise(Answer("yes"), Answer("no, never")).to_bytes())
+    packed[-1] = 0x80  # the last byte of the hash: these answers have no labels
+    with pytest.raises(ValueError, match="impossible values"):
+        PairVector.from_bytes(bytes(packed))
