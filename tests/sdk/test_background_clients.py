@@ -88,7 +88,8 @@ def test_nothing_is_said_where_nothing_is_missing(options, provider, guarded, ca
         options = {"shadow": shadow(client=lambda: OpenAI(base_url=provider.url, api_key="k"))}
     client = promptguard.wrap(unknown(provider), ledger=guarded, **options)
     assert ask(client)
-    assert not [r for r in caplog.records if r.name == "promptguard"]
+    said = [r.getMessage() for r in caplog.records if r.name == "promptguard"]
+    assert not [line for line in said if "names without a date" not in line]  # true of this provider's two models
     client.close()
 
 

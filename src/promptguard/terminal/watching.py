@@ -31,12 +31,13 @@ def watch(read: Callable[[Memory], Situation], interval: float, *, every: bool) 
         try:
             while True:
                 shown = Group(*standing_parts(situation, out, every=every))
+                changed = situation is last or _standing(situation) != _standing(last)
+                last = situation  # before it is shown: whoever interrupts at the sight of it gets its exit code
                 if live is not None:
                     live.update(shown, refresh=True)
-                elif situation is last or _standing(situation) != _standing(last):
+                elif changed:
                     out.print(shown)
                     sys.stdout.flush()
-                last = situation
                 time.sleep(interval)
                 situation = read(memory)
         except KeyboardInterrupt:
