@@ -7,7 +7,7 @@ milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -69,12 +69,14 @@ class Curve:
     points: list[tuple[int, int, float, float | None]] = field(default_factory=list)
     """(pairs, call, log10 of the evidence, seconds since the Unix epoch); the last is None in older snapshots"""
 
-    def draw(self, row: Row, log10_evidence: Callable[[], float]) -> None:
-        """Count a pair, and add its point where one is due; the evidence is asked for only then."""
+    def counts(self) -> bool:
+        """Count a pair; returns whether its point is due."""
         self.pairs += 1
-        if self.pairs % self.stride:
-            return
-        self.points.append((self.pairs, row.call, round(log10_evidence(), 4), row.at))
+        return not self.pairs % self.stride
+
+    def draw(self, row: Row, log10_evidence: float) -> None:
+        """Add the point of the pair that was counted last."""
+        self.points.append((self.pairs, row.call, round(log10_evidence, 4), row.at))
         if len(self.points) > self.most:
             self.stride *= 2
             self.points = [point for point in self.points if not point[0] % self.stride]
@@ -135,9 +137,11 @@ class StreamFold:
 
     def _draw(self, row: Row) -> None:
         """Add a point to the evidence curves of all pairs and of the row's group."""
-        monitor = self.monitor
-        self.curve(WHOLE).draw(row, lambda: monitor.brief().log10_evidence)
-        self.curve(row.group).draw(row, lambda: monitor.brief(row.group).log10_evidence)
+        whole, own = self.curve(WHOLE), self.curve(row.group)
+        if whole.counts():
+            whole.draw(row, self.monitor.log10_evidence())
+        if own.counts():
+            own.draw(row, self.monitor.log10_evidence(row.group))
 
     def curve(self, name: str) -> Curve:
         """Return the evidence curve of a group, or of all pairs."""

@@ -187,6 +187,12 @@ class PairMonitor:
             raise ValueError(f"group {group!r} has no pairs")
         return self._state_of(self._groups[group], group)
 
+    def log10_evidence(self, group: str | None = None) -> float:
+        """Return the evidence of all pairs, or of a group that has pairs: what `brief` says, for a tenth of its cost."""
+        known = self._all if group is None else self._groups[group]
+        log = self._union.log if known is self._all else known.process.log
+        return 0.0 if log == -math.inf else log / _LN10
+
     def acknowledge(self) -> Verdict:
         """Begin a new epoch: evidence, learners and counts start again, and the promise with them.
 
@@ -339,7 +345,6 @@ class PairMonitor:
     def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all
         threshold = self._threshold() if whole else self._threshold(len(self._groups))
-        log = self._union.log if whole else group.process.log
         alarm_at = group.history.alarm_at if self._all.history.alarm_at is not None else None
         status, reason = self._status(group, alarm_at, threshold)
         return Verdict(
@@ -351,7 +356,7 @@ class PairMonitor:
             pairs=group.pairs,
             skipped=dict(group.losses.by_reason),
             alarm_at=alarm_at,
-            log10_evidence=0.0 if log == -math.inf else log / _LN10,
+            log10_evidence=self.log10_evidence(None if whole else name),
             log10_threshold=threshold / _LN10,
             epoch=self.epoch,
             horizon=self.horizon,
