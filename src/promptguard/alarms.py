@@ -123,10 +123,14 @@ def _by(who: str) -> dict[str, object]:
 
 
 @checked_call
-def verdicts(ledger: str | Path | NotGiven = NOT_GIVEN) -> Iterator[Verdict]:
+def verdicts(
+    ledger: str | Path | NotGiven = NOT_GIVEN, *, clock: Callable[[], float] = time.time
+) -> Iterator[Verdict]:
     """Return the verdict that stands for every stream and group in a ledger: a drift until acknowledged, else the newest.
 
-    `ledger` is the directory; as in settings, where it is not given. Raises ConfigurationError when it is no path, or when
+    `ledger` is the directory; as in settings, where it is not given. `clock` gives seconds since the Unix epoch, for
+    tests: what has not been measured lately is `unmeasured` (`Drift(stale_after=...)`). Raises
+    ConfigurationError when it is no path, or when
     there is no ledger (an InputFileError as well); InputFileError when the ledger cannot be read. As the last
     line of a notebook's cell they show as headline and rows.
     """
@@ -135,7 +139,8 @@ def verdicts(ledger: str | Path | NotGiven = NOT_GIVEN) -> Iterator[Verdict]:
     from promptguard.report.read import read_verdicts
 
     place = _ledger(ledger)
-    return Verdicts(place, [Verdict.from_dict(document) for document in standing(read_verdicts(place))])
+    documents = read_verdicts(place, now=check_clock(clock, "verdicts(clock)")())
+    return Verdicts(place, [Verdict.from_dict(document) for document in standing(documents)])
 
 
 class Verdicts(Iterator["Verdict"]):

@@ -50,7 +50,7 @@ def told(guarded, *, pinned_changes):
         assert promptguard.flush(20.0)
         asked = provider.asked("pinned")
         client.close()
-    return {verdict.stream: verdict for verdict in promptguard.verdicts(guarded)}, asked
+    return {verdict.stream: verdict for verdict in promptguard.verdicts(guarded, clock=lambda: now[0])}, asked
 
 
 def test_a_changed_model_is_told_and_the_placebo_stays_quiet(guarded):

@@ -89,7 +89,9 @@ def test_nothing_is_said_where_nothing_is_missing(options, provider, guarded, ca
     client = promptguard.wrap(unknown(provider), ledger=guarded, **options)
     assert ask(client)
     said = [r.getMessage() for r in caplog.records if r.name == "promptguard"]
-    assert not [line for line in said if "names without a date" not in line]  # true of this provider's two models
+    assert not [
+        line for line in said if "names without a date" not in line
+    ]  # true of this provider's two models
     client.close()
 
 

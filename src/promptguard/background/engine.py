@@ -122,7 +122,12 @@ class Background:
             failed=lambda task: self._lose(task, "fault"),  # or the pairs behind it would wait for minutes
         )
         self.replaying = Replaying(
-            self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall
+            self.ledger,
+            self.pairing,
+            self.worker,
+            on_fault=self.faults.add,
+            wall=wall,
+            refused=self.evaluator.refusals.note,
         )
         self.state_source = StateSource(
             self.ledger,
@@ -252,6 +257,7 @@ class Background:
     def tally(self, event: ev.Event) -> None:
         """Add an event to the ledger's counters."""
         tally(self.writer, event)
+        self.evaluator.refusals.hear(event)
 
     def note_sighting(self, who: tuple[str, ...], at: float) -> None:
         """Record who answered a call that is in no pair."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard.background import snapshots
+from promptguard.background.aging import Aging, Refusals
 from promptguard.background.folding import WHOLE, Fold, Row
 from promptguard.background.telling import Teller
 from promptguard.core.events import AlarmRang, Event, VerdictGiven
@@ -25,6 +26,7 @@ from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime import activity
 from promptguard.lifetime.threads import OnFault, supervised
+from promptguard.report.freshness import Clock
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
@@ -79,6 +81,8 @@ class Evaluator:
         self._identity = b""
         self._fold = Fold(drift)
         self._teller = Teller(self._folds)
+        self._aging = Aging(emit)
+        self.refusals = Refusals(self._folds, wall)
         self._loaded = False
         self._written = self._saved = self._renewed = 0.0
         self._statuses: dict[tuple[str, int, str], str] = {}
@@ -198,6 +202,7 @@ class Evaluator:
         """Fold what is new, if this process does; returns whether everything committed is judged and written."""
         self._acting.catch_up()  # also by the holder: an acknowledgement may come from another process
         self.ready.set()
+        self.refusals.write(now=write)
         if self._ledger.identity != self._identity or self._wanted is not self._fold.drift:
             self._begin()
         if not (self._held and time.monotonic() - self._renewed < RENEW_SECONDS) and not self._renew_lease():
@@ -211,6 +216,7 @@ class Evaluator:
         if self._fold.changed and (write or time.monotonic() - self._written > WRITE_SECONDS):
             self._write(fully=write)
         self._save_if_due()
+        self._look_for_old()
         self._forget()
         return not self._fold.changed
 
@@ -220,6 +226,12 @@ class Evaluator:
             self._since_saved >= SNAPSHOT_PAIRS and waited > SNAPSHOT_SECONDS
         ):
             self._save()
+
+    def _look_for_old(self) -> None:
+        """Tell which verdicts have grown too old to stand, and that they did when they stand again."""
+        clock = Clock(self._wall(), self._wanted.stale_seconds, self.refusals.known)
+        for place in self._aging.look(self._fold, self._acting.epoch, clock):
+            self._statuses[place] = "unmeasured"
 
     def _forget(self) -> None:
         """Delete some of what is too old, now and then; more often while there is more."""
@@ -238,6 +250,7 @@ class Evaluator:
     def _load(self) -> None:
         """Go on from the snapshot, if there is one that is further than what this process has folded."""
         self._loaded = True
+        self._folds.note_stale_after(self._fold.drift.stale_seconds)
         saved = self._folds.load(snapshots.key_of(self._fold.drift, self._identity))
         found = None if saved is None else snapshots.restored(saved, self._fold.drift)
         if found is None:

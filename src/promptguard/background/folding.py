@@ -15,6 +15,7 @@ from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS
 from promptguard.drift import PairMonitor, PairVector, epoch_alpha
 from promptguard.verdict import Mode, Verdict
+from promptguard.verdict.ages import Ages
 
 WHOLE = ""
 """In place of a group's name: all pairs of the stream."""
@@ -24,6 +25,9 @@ GROUP_POINTS = 128
 """The same for the curve of one group: there may be hundreds of them."""
 EXPLAIN_AGAIN = 1.02
 """A change that stands is explained anew when there are so many times the pairs it was last explained with."""
+
+MOST_REASONS = 16
+"""Reasons for missing pairs that are told apart at a time; further ones are counted together."""
 
 _LOST = frozenset(("control_error", "candidate_error"))
 
@@ -41,7 +45,9 @@ class Row(Protocol):
     at: float
     call: int
     banked_call: int | None
+    banked_at: float | None
     outcome: str
+    reason: str
     asked: str
     control_model: str
     candidate_model: str
@@ -83,6 +89,22 @@ class Curve:
 
 
 @dataclass(slots=True)
+class Missing:
+    """What became of pairs since the last one that was compared: (outcome: reason) → how many, and when last."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    at: float = 0.0
+
+    def count(self, row: Row) -> None:
+        """Count a pair that was not compared."""
+        said = f"{row.outcome}: {row.reason}"
+        if said not in self.counts and len(self.counts) >= MOST_REASONS:
+            said = f"{row.outcome}: (other)"
+        self.counts[said] = self.counts.get(said, 0) + 1
+        self.at = max(self.at, row.at)
+
+
+@dataclass(slots=True)
 class StreamFold:
     """One stream's epoch: its monitor, what changed since it was written out, and since it was saved."""
 
@@ -94,18 +116,16 @@ class StreamFold:
     explained: dict[str, Verdict] = field(default_factory=dict)
     onsets: dict[str, dict[str, object]] = field(default_factory=dict)
     """where the onset of each group's change lies, as looked up when it was explained"""
+    ages: dict[str, Ages] = field(default_factory=dict)
+    missing: dict[str, Missing] = field(default_factory=dict)
 
     def take(self, row: Row) -> bool:
         """Take in one row; returns whether the row's group stands at an alarm that was not noted here before.
 
         Raises ValueError for a vector that cannot be read, which changes nothing.
         """
-        if row.outcome in _LOST:
-            self.monitor.skip(row.outcome, row.group)
-            self._mark(row.group)
-            return False
         if row.outcome != "compared":
-            self.changed[WHOLE] = None
+            self._lose(row)
             return False
         alarmed = self.monitor.fold(PairVector.from_bytes(row.vector), row.group)
         self._mark(row.group)
@@ -116,8 +136,29 @@ class StreamFold:
                 self.seen[name] = Seen(row.control_model, row.candidate_model, place, place)
             else:
                 known.last = place
+            self.missing.pop(name, None)
+            self.age(name).add(row.at, row.banked_at)
         self._draw(row)
         return alarmed and self._rang(row.group, place)
+
+    def _lose(self, row: Row) -> None:
+        """Take in a pair that was not compared: a lost answer is judged, anything else is only told."""
+        if row.outcome in _LOST:
+            self.monitor.skip(row.outcome, row.group)
+            self._mark(row.group)
+        self.changed[WHOLE] = None
+        self.unsaved.add(WHOLE)
+        names = (WHOLE, row.group) if row.group in self.seen or row.outcome in _LOST else (WHOLE,)
+        for name in names:
+            self.missing.setdefault(name, Missing()).count(row)
+            self.changed[name] = None
+
+    def age(self, name: str) -> Ages:
+        """Return how old the pairs of a group are, or those of all groups."""
+        known = self.ages.get(name)
+        if known is None:
+            known = self.ages[name] = Ages()
+        return known
 
     def _mark(self, group: str) -> None:
         for name in (WHOLE, group):

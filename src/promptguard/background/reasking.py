@@ -32,7 +32,16 @@ def _row(pairing: Pairing, job: Job, prior: StoredReply) -> PairRow:
         return pairing.lost("replay", job.group, "not_paired", PAIRED_BEFORE)
     row = pairing.compared("replay", epoch, job.group, job.facts, job.prompt, stored, fresh)
     # Nothing was asked in the background: the tokens are the application's own.
-    return {**row, "at": job.at, "call": job.call, "input_tokens": 0, "output_tokens": 0, "usd": 0.0}
+    stored_at = min(prior.stored_at, job.at)
+    return {
+        **row,
+        "at": job.at,
+        "call": job.call,
+        "banked_at": stored_at,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "usd": 0.0,
+    }
 
 
 def _read(job: Job, prior: StoredReply) -> Reading:

@@ -222,6 +222,7 @@ def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
     )
     return {
         **row,
+        "banked_at": banked.at,
         "asked": banked.model,
         "control_model": banked.model,
         "candidate_model": banked.model,
@@ -284,7 +285,9 @@ class Replaying:
         *,
         on_fault: OnFault,
         wall: Callable[[], float],
+        refused: Callable[[str, str], None],
     ) -> None:
+        self._refused = refused
         self._ledger = ledger
         self._pairing = pairing
         self._worker = worker
@@ -325,6 +328,8 @@ class Replaying:
         """Give the worker what is due for one client, oldest first."""
         at_once = self._at_once(asker)
         if not at_once:
+            if self._ledger.banked_count(self._wall()):
+                self._refused("replay", f"not_asked: {asker.replay_limiter.exhausted() or 'budget'}")
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
             slot = self._pairing.order(row.stream).open()

@@ -13,12 +13,22 @@ from collections.abc import Callable, Iterable, Set
 from dataclasses import asdict
 from typing import Any
 
-from promptguard.background.folding import GROUP_POINTS, MOST_POINTS, WHOLE, Curve, Fold, Seen, StreamFold
+from promptguard.background.folding import (
+    GROUP_POINTS,
+    MOST_POINTS,
+    WHOLE,
+    Curve,
+    Fold,
+    Missing,
+    Seen,
+    StreamFold,
+)
 from promptguard.core.options import Drift
 from promptguard.drift import PairMonitor
 from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.monitor import STATE
 from promptguard.ledger.folds import Part, Saved
+from promptguard.verdict.ages import Ages
 
 log = logging.getLogger("promptguard")
 
@@ -52,7 +62,8 @@ def parts_of(fold: Fold, *, between: Callable[[], None]) -> list[Part]:
             "monitor": monitor.head_state(),
             "order": list(monitor.groups),
             "seen": {name: asdict(seen) for name, seen in known.seen.items()},
-            **_curve_state(known, WHOLE),
+            "missing": {name: asdict(missing) for name, missing in known.missing.items()},
+            **_rest_of(known, WHOLE),
         }
         found.append(Part(stream, epoch, WHOLE, _packed(head)))
         # The first group's part is empty while it is the only one: with the second one it has a state of its own.
@@ -131,19 +142,37 @@ def _stream(parts: Iterable[tuple[str, bytes]]) -> StreamFold:
         groups[0][1] = None  # the only group *is* the whole
     monitor = PairMonitor.from_state({**head["monitor"], "groups": groups})
     seen = {name: _seen(told) for name, told in head["seen"].items()}
+    missing = {name: Missing(**told) for name, told in head.get("missing", {}).items()}
     curves = {WHOLE: _curve(head, MOST_POINTS, monitor.pairs)}
+    ages = {WHOLE: _ages(head, seen.get(WHOLE), monitor.pairs)} if WHOLE in seen else {}
     for name, part in parts_read.items():
-        curves[name] = _curve(part or {}, GROUP_POINTS, monitor.brief(name).pairs)
-    return StreamFold(monitor, seen=seen, curves=curves)
+        pairs = monitor.brief(name).pairs
+        curves[name] = _curve(part or {}, GROUP_POINTS, pairs)
+        if name in seen:
+            ages[name] = _ages(part or {}, seen[name], pairs)
+    return StreamFold(monitor, seen=seen, curves=curves, ages=ages, missing=missing)
 
 
 def _group_part(known: StreamFold, name: str) -> dict[str, object]:
-    return {"state": known.monitor.group_state(name), **_curve_state(known, name)}
+    return {"state": known.monitor.group_state(name), **_rest_of(known, name)}
 
 
-def _curve_state(known: StreamFold, name: str) -> dict[str, object]:
-    curve = known.curve(name)
-    return {"curve": curve.points, "stride": curve.stride}
+def _rest_of(known: StreamFold, name: str) -> dict[str, object]:
+    """Return what is kept of a group, or of all pairs, beside the monitor's state."""
+    curve, ages = known.curve(name), known.ages.get(name)
+    kept: dict[str, object] = {"curve": curve.points, "stride": curve.stride}
+    return kept if ages is None else {**kept, "ages": ages.to_dict()}
+
+
+def _ages(told: dict[str, Any], seen: Seen | None, pairs: int) -> Ages:
+    """Read the ages back; of an older snapshot the first and the last pair alone are known."""
+    if "ages" in told:
+        return Ages.from_dict(told["ages"])
+    ages = Ages()
+    if seen is not None:
+        ages.pairs, ages.first, ages.last = pairs, seen.first[1], seen.last[1]
+        ages.gap = (seen.last[1] - seen.first[1]) / max(1, pairs - 1)
+    return ages
 
 
 def _curve(told: dict[str, Any], most: int, pairs: int) -> Curve:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import asdict
 
 from promptguard.background.folding import WHOLE, Place, StreamFold
 from promptguard.ledger.folds import Folds, Told
@@ -57,6 +58,7 @@ class Teller:
                 **self._change(known, stream, epoch, name, verdict, anew=anew),
             }
         document["curve"] = known.curve(name).points
+        document["pace"] = _pace(known, name)
         if name == WHOLE:
             document["example_pairs"] = self._examples(stream, epoch, verdict)
         return document
@@ -91,6 +93,17 @@ class Teller:
             for number in verdict.examples[:MOST_EXAMPLES]
         )
         return [[number, row.id] for number, row in rows if row is not None]
+
+
+def _pace(known: StreamFold, name: str) -> dict[str, object]:
+    """Return what a reader needs to tell how old a verdict is, what it could have shown, and why no pairs come."""
+    ages, missing = known.ages.get(name), known.missing.get(name)
+    power = known.monitor.power(None if name == WHOLE else name) if known.monitor.pairs else None
+    return {
+        "ages": None if ages is None else ages.to_dict(),
+        "power": None if power is None else asdict(power),
+        "missing": None if missing is None else asdict(missing),
+    }
 
 
 def _moment(number: int, place: Place) -> dict[str, object]:

@@ -78,7 +78,8 @@ def run(
 def _print_json(place: str) -> str:
     from promptguard.report.read import read_report
 
-    report, now = read_report(place), time.time()
+    now = time.time()
+    report = read_report(place, now=now)
     json.dump(summary(report, now), sys.stdout, indent=2)
     sys.stdout.write("\n")
     return report.status
@@ -96,6 +97,7 @@ def summary(report: Report, now: float) -> dict[str, Any]:
         "ledger": report.ledger,
         "at": utc(now),
         "status": report.status,
+        "groups": {"measured": report.measured[0], "of": report.measured[1]},
         "rows": [_row(row, now) for row in rows],
         "done": _done(report),
         "actions": _actions(report),
@@ -134,6 +136,8 @@ def _row(row: StreamReport, now: float) -> dict[str, Any]:
         "alarm_call": row.alarm.call if row.alarm else None,
         "onset_call": row.onset.call if row.onset else None,
         "last_pair_at": utc(row.last.at) if row.last else None,
+        "first_pair_at": utc(told.window.first_at) if told.window else None,
+        "window": None if told.window is None else asdict(told.window),
         "last_pair_age_seconds": round(now - row.last.at, 1) if row.last else None,
         "log10_evidence": told.log10_evidence,
         "log10_threshold": told.log10_threshold,

@@ -24,7 +24,10 @@ class PromptState:
     """the largest share of answers that could have changed unseen, or None while nothing can be said"""
     last_pair_at: float | None
     pairs_of_last_day: int
+    """those that could have shown a change that began a day ago"""
     alarms: int
+    reason: str | None = None
+    """why it is `unmeasured`"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from promptguard.drift.betting.evidence import Union, epoch_alpha
 from promptguard.drift.betting.experts import difference
 from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.naming import e_bh
-from promptguard.drift.betting.plan import largest_hidden
-from promptguard.drift.betting.shift import largest_hidden_beyond, onset_beyond
+from promptguard.drift.betting.plan import power_of, with_hidden
+from promptguard.drift.betting.shift import onset_beyond
 from promptguard.drift.checks import NO_GROUP, check_settings, check_tolerance, group_name
 from promptguard.drift.explain.ability import measure_ability
 from promptguard.drift.explain.changes import explain
 from promptguard.drift.features.answer import Answer
-from promptguard.drift.features.catalogue import BINARY, KINDS, SCHEMA
+from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.features.labels import Labeller, restored_labeller
 from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.history.frozen import freeze, thaw
@@ -29,6 +29,7 @@ from promptguard.drift.history.history import History
 from promptguard.drift.history.onset import find_onset
 from promptguard.drift.history.tally import Tally
 from promptguard.verdict import Mode, Onset, Status, Verdict
+from promptguard.verdict.window import Power
 
 STATE = 2
 _LN10 = math.log(10.0)
@@ -279,6 +280,13 @@ class PairMonitor:
         """The names of the groups that have pairs, in the order in which they came."""
         return tuple(name for name in self._groups if name != NO_GROUP)
 
+    def power(self, group: str | None = None) -> Power:
+        """Return what decides how large a shift could hide in so many pairs of all groups, or of one that has pairs."""
+        known = self._all if group is None else self._groups[group]
+        whole = known is self._all
+        threshold = self._threshold() if whole else self._threshold(len(self._groups))
+        return power_of(known.history.all, threshold, self.tolerance)
+
     def _named(self) -> tuple[str, ...]:
         """Name the changed groups by e-BH over the evidence of this moment; none before the whole has alarmed."""
         if self._all.history.alarm_at is None or len(self._groups) < 2:
@@ -298,7 +306,7 @@ class PairMonitor:
         brief = self._state_of(group, name)
         history = group.history
         if brief.alarm_at is None:
-            return self._with_hidden(brief, history.all) if brief.status == "no_drift" else brief
+            return with_hidden(brief, history.all) if brief.status == "no_drift" else brief
         onset = self._onset(history, brief.alarm_at)
         if onset is None:
             return brief
@@ -326,21 +334,6 @@ class PairMonitor:
         if self.tolerance is None:
             return find_onset(history.window(), latest)
         return onset_beyond(history.window(), self.tolerance, latest)
-
-    def _with_hidden(self, brief: Verdict, tally: Tally) -> Verdict:
-        """Add the largest changes that so many pairs could have missed."""
-        pairs, bar = brief.pairs, brief.log10_threshold * _LN10
-        if self.tolerance is not None:
-            hidden = largest_hidden_beyond(pairs, self.tolerance, bar)
-            return replace(brief, largest_hidden_drift=hidden)
-        flips = (tally.plus + tally.minus) / (2.0 * max(1, tally.pairs))
-        kinds = {kind: float(flips[list(places)].max()) for kind, places in KINDS.items()}
-        return replace(
-            brief,
-            # what a shift of any flag has to stand out from: the noisiest one
-            largest_hidden_drift=largest_hidden(pairs, float(flips[list(BINARY)].max()), bar),
-            hidden_by_kind={kind: largest_hidden(pairs, noise, bar) for kind, noise in kinds.items()},
-        )
 
     def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all

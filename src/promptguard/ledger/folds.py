@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,8 +43,8 @@ class Told:
 
 
 FOLDED = (
-    "id", "stream", "epoch", "group", "at", "call", "banked_call", "outcome", "asked", "control_model", "candidate_model",
-    "vector",
+    "id", "stream", "epoch", "group", "at", "call", "banked_call", "banked_at", "outcome", "reason", "asked",
+    "control_model", "candidate_model", "vector",
 )  # fmt: skip
 """The columns of a pair that the fold reads."""
 
@@ -121,6 +122,17 @@ class Folds:
                     put_whole_verdict(connection, told.stream, told.epoch, at, last_id, told.document)
             _note_judged(connection, last_id)
 
+    def note_stale_after(self, seconds: float | None) -> None:
+        """Keep how old a last pair may be, as the settings say; None for the default."""
+        with self._ledger.transaction() as connection:
+            _put_meta(connection, schema.STALE_AFTER, seconds)
+
+    def note_refused(self, refused: Mapping[str, tuple[str, float]]) -> None:
+        """Keep why calls were not even prepared: stream → (reason, when last, in Unix seconds)."""
+        with self._ledger.transaction() as connection:
+            for stream, (reason, at) in refused.items():
+                _put_meta(connection, f"{schema.REFUSED}{stream}", {"reason": reason, "at": at})
+
     def rows_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pairs with an id above `last_id`, in order: what the fold reads of each."""
         table = schema.pair
@@ -160,3 +172,9 @@ def _note_judged(connection: Connection, last_id: int) -> None:
     value = str(last_id).encode()
     statement = insert(schema.meta).prefix_with("OR REPLACE").values(name="judged", value=value)
     connection.execute(statement)
+
+
+def _put_meta(connection: Connection, name: str, told: object) -> None:
+    value = json.dumps(told).encode()
+    statement = upsert(schema.meta).values(name=name, value=value)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

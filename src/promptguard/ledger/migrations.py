@@ -58,6 +58,11 @@ def _details_of_pairs(connection: Connection) -> None:
     )
 
 
+def _ages_of_pairs(connection: Connection) -> None:
+    """From 4 to 5: when the stored answer of a replay was stored; unknown of older pairs."""
+    _add_column(connection, "pair", "banked_at", "FLOAT")
+
+
 def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:
     """Add a column unless it is there: a step that was made without its note is made again."""
     known = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,)).scalars().all()
@@ -69,6 +74,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _sums_and_read_models,
     2: _alerts,
     3: _details_of_pairs,
+    4: _ages_of_pairs,
 }
 """version found → the step to the next one"""
 

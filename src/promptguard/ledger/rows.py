@@ -35,6 +35,8 @@ class PairRow(TypedDict):
     control_model: str
     candidate_model: str
     banked_call: NotRequired[int | None]
+    banked_at: NotRequired[float | None]
+    """when the stored answer of a replay was stored, seconds since the Unix epoch"""
     control_served: NotRequired[str]
     candidate_served: NotRequired[str]
     vector: NotRequired[bytes | None]

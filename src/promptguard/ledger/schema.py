@@ -19,10 +19,15 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 NOTICE = "notice:"
 """Names in `meta` that begin so hold what cannot work: text, and when it was last said."""
+
+STALE_AFTER = "stale_after"
+"""Name in `meta`: how old a last pair may be, in seconds, as the settings say; null for the default."""
+REFUSED = "refused:"
+"""Names in `meta` that begin so hold why a stream's calls were not even prepared, and when last."""
 
 metadata = MetaData()
 
@@ -49,6 +54,7 @@ pair = Table(
     Column("output_tokens", Integer, nullable=False, default=0),
     Column("latency", Float, nullable=False, default=0.0),
     Column("trace", String, nullable=False, default="", server_default=""),
+    Column("banked_at", Float),
     Index("pair_by_stream", "stream", "id"),
     Index("pair_by_group", "stream", "epoch", "group", "id"),
 )

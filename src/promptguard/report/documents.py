@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, select
 from promptguard.core.epochs import Epochs
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
+from promptguard.report.freshness import as_of, clock_of, window
 from promptguard.verdict import Status, Verdict
 
 Document = dict[str, Any]
@@ -34,21 +36,27 @@ def standing(documents: Sequence[Document]) -> list[Document]:
     return list(found.values())
 
 
-def overall(documents: Sequence[Mapping[str, Any]]) -> Status:
-    """Return one status of all but the self-test: drift if any, else unmeasured if any, else no_drift."""
-    found = {
-        told["status"]
-        for told in documents
-        if told["stream"] not in SELF_TESTS and not (told["status"] == "drift" and told.get("acknowledged"))
-    }
-    order: tuple[Status, ...] = ("drift", "unmeasured", "no_drift")
-    return next((status for status in order if status in found), "unmeasured")
+def overall(documents: Sequence[Document]) -> Status:
+    """Return one status of all streams that judge: drift if any has one, else unmeasured if any is, else no_drift.
+
+    A stream is measured where its pairs together are, or one of its groups is: a group of few pairs takes nothing away
+    from the others (`freshness.measured` says how many there are).
+    """
+    stand = [told for told in standing(documents) if told["stream"] not in SELF_TESTS]
+    if any(told["status"] == "drift" and not told.get("acknowledged") for told in stand):
+        return "drift"
+    is_measured: dict[str, bool] = {}
+    for told in (*documents, *stand):
+        stream = told["stream"]
+        if stream not in SELF_TESTS and not (told["status"] == "drift" and told.get("acknowledged")):
+            is_measured[stream] = is_measured.get(stream, False) or told["status"] == "no_drift"
+    return "no_drift" if is_measured and all(is_measured.values()) else "unmeasured"
 
 
 def verdict_documents(
-    connection: Connection, *, only: str | None = None, known: Summaries | None = None
+    connection: Connection, *, now: float, only: str | None = None, known: Summaries | None = None
 ) -> list[Document]:
-    """Return the verdict of every stream and epoch, each with those of its groups.
+    """Return the verdict of every stream and epoch as of `now` (Unix seconds), each with those of its groups.
 
     `only` leaves out all groups but one. `known` gives summaries of the groups' documents in their place, and reads only
     those that changed since it was last given.
@@ -71,6 +79,15 @@ def verdict_documents(
         for told in (told for told in documents if told["stream"] == test):
             for each in (told, *told["groups"]):
                 each.update(status="unmeasured", reason=reason)
+    clock = clock_of(connection, now)
+    for told in documents:
+        for each in (told, *told["groups"]):
+            as_of(each, clock)
+        # A list of groups shows no windows of theirs, and there may be hundreds.
+        for each in (told, *(told["groups"] if known is None else ())):
+            found = window(each, clock)
+            each["window"] = None if found is None else asdict(found)
+            each.pop("pace", None)
     return documents
 
 
@@ -143,7 +160,7 @@ _MOST_SINGLY = 50
 _SPARK_POINTS = 24
 _SUMMARY = (
     "stream", "group", "status", "reason", "pairs", "skipped", "alarm_at", "log10_evidence", "log10_threshold", "moments",
-    "control_model", "candidate_model", "sentence", "mode", "largest_hidden_drift",
+    "control_model", "candidate_model", "sentence", "mode", "largest_hidden_drift", "pace",
 )  # fmt: skip
 
 

@@ -210,6 +210,8 @@ class Report:
     """what was not done with calls and why, the commonest first"""
     notices: tuple[Notice, ...] = ()
     """what cannot work as it is set up, newest first"""
+    measured: tuple[int, int] = (0, 0)
+    """groups that are measured in some stream that judges, and groups in all"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

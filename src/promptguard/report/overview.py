@@ -22,12 +22,14 @@ from promptguard.report.documents import (
     stored_object,
     verdict_documents,
 )
+from promptguard.report.freshness import measured
 from promptguard.report.full import saved_usd
 from promptguard.report.memory import Memory
 from promptguard.report.model import CacheUse, Day, Notice
 from promptguard.report.streams import verdict_of
 from promptguard.report.sums import cache_use, notices
 from promptguard.verdict import Status, Verdict
+from promptguard.verdict.window import Window
 
 WHOLE_STREAM = ""
 """In place of a prompt's name: all pairs of a stream."""
@@ -73,6 +75,12 @@ class Row:
         return self.status == "drift" and not self.acknowledged
 
     @property
+    def window(self) -> Window | None:
+        """What its pairs could have shown by now; of all pairs of a stream alone."""
+        told = self.told.get("window")
+        return None if told is None else Window.from_dict(told)
+
+    @property
     def spark(self) -> tuple[tuple[int, float], ...]:
         """(pair, log10 evidence) of its curve; thinned where it was made of a summary."""
         return tuple((int(point[0]), float(point[2])) for point in self.told.get("curve") or ())
@@ -105,6 +113,8 @@ class Overview:
     last_pair_at: float | None
     pairs: int
     recorded_content: bool
+    measured: tuple[int, int] = (0, 0)
+    """groups that are measured in some stream that judges, and groups in all"""
 
     @property
     def alarms(self) -> tuple[Row, ...]:
@@ -124,14 +134,15 @@ def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: floa
     """
     at = time.time() if now is None else now
     with reading(ledger) as connection:
-        documents = verdict_documents(connection, known=(memory or Memory()).summaries)
+        documents = verdict_documents(connection, now=at, known=(memory or Memory()).summaries)
         routed = {epoch for _, epoch in noted_epochs(connection).routed}
         stand = standing(documents)
         use, usd = cache_use(connection), _usd(connection)
         return Overview(
             ledger=str(ledger),
             now=at,
-            status=overall(stand),
+            status=overall(documents),
+            measured=measured(stand),
             rows=ordered([row_of(told, routed, usd) for told in stand]),
             streams=tuple(row_of(told, routed) for told in documents),
             routes=routes_in_force(connection),

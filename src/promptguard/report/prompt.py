@@ -85,14 +85,14 @@ def read_prompt(
     memory = memory or Memory()
     at = time.time() if now is None else now
     with reading(ledger) as connection:
-        documents = verdict_documents(connection, only=group)
+        documents = verdict_documents(connection, now=at, only=group)
         own = [{**told, "groups": [], "group": group} for each in documents for told in each["groups"]]
         if not own:
             return None
         routed = {epoch for name, epoch in noted_epochs(connection).routed if name == group}
         rows = ordered([row_of(told, routed) for told in standing(own)])
         name, version = split_name(group)
-        siblings = _siblings(connection, name, group, memory)
+        siblings = _siblings(connection, name, group, memory, at)
         return Prompt(
             ledger=str(ledger),
             now=at,
@@ -119,8 +119,8 @@ def _examples(connection: Connection, rows: tuple[Row, ...]) -> tuple[Pair, ...]
     return worst_pairs(connection, row.stream, row.epoch, row.group, since, MOST_EXAMPLES)
 
 
-def _siblings(connection: Connection, name: str, group: str, memory: Memory) -> tuple[Row, ...]:
-    documents = verdict_documents(connection, known=memory.summaries)
+def _siblings(connection: Connection, name: str, group: str, memory: Memory, now: float) -> tuple[Row, ...]:
+    documents = verdict_documents(connection, now=now, known=memory.summaries)
     for each in documents:
         each["groups"] = [
             told for told in each["groups"] if told["group"] == group or split_name(told["group"])[0] == name

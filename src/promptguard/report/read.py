@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from promptguard.report.documents import (
     stored_object,
     verdict_documents,
 )
+from promptguard.report.freshness import measured
 from promptguard.report.model import Day, Occurrence, Report
 from promptguard.report.streams import stream_report
 from promptguard.report.sums import cache_use, losses, notices, passed_by, spent
@@ -29,13 +31,13 @@ from promptguard.report.who import added_up, sightings
 _COMPARED = schema.pair.c.outcome == "compared"
 
 
-def read_verdicts(ledger: str | Path) -> list[Document]:
-    """Return verdict.json of every stream and epoch, the streams that judge first.
+def read_verdicts(ledger: str | Path, *, now: float | None = None) -> list[Document]:
+    """Return verdict.json of every stream and epoch as of `now` (Unix seconds, for tests), those that judge first.
 
     Raises InputFileError when there is no ledger.
     """
     with reading(ledger) as connection:
-        return verdict_documents(connection)
+        return verdict_documents(connection, now=time.time() if now is None else now)
 
 
 def standing_alarms(documents: Sequence[Document], ledger: str | Path) -> list[tuple[str, str]]:
@@ -57,18 +59,19 @@ def standing_alarms(documents: Sequence[Document], ledger: str | Path) -> list[t
     return list(found)
 
 
-def read_report(ledger: str | Path) -> Report:
-    """Return all there is to show but prices, which promptguard.report.full adds.
+def read_report(ledger: str | Path, *, now: float | None = None) -> Report:
+    """Return all there is to show but prices, which promptguard.report.full adds; `now`, in Unix seconds, is for tests.
 
     Raises InputFileError when there is no ledger.
     """
     with reading(ledger) as connection:
-        documents = verdict_documents(connection)
+        documents = verdict_documents(connection, now=time.time() if now is None else now)
         seen = sightings(connection)
         routed = {epoch for _, epoch in noted_epochs(connection).routed}
         return Report(
             ledger=str(ledger),
-            status=overall(standing(documents)),
+            status=overall(documents),
+            measured=measured(standing(documents)),
             streams=tuple(stream_report(connection, told, None, routed=routed) for told in documents),
             actions=actions(connection),
             losses=losses(connection),

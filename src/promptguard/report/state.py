@@ -19,6 +19,7 @@ from promptguard.core.ledger_state import BudgetLeft, LedgerState, Lost, PromptS
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import Document, standing, verdict_documents
+from promptguard.report.freshness import OLDER_CONTROL
 from promptguard.report.sums import cache_use, losses, spent
 from promptguard.shadow.budget import list_price
 
@@ -57,7 +58,7 @@ class StateReader:
             if not self._leads(connection):
                 return None
             return LedgerState(
-                prompts=_prompts(connection, self._recent.count(connection, now)),
+                prompts=_prompts(connection, self._recent.count(connection, now), now),
                 losses=tuple(
                     Lost(each.stream, each.outcome, each.reason, each.count) for each in losses(connection)
                 ),
@@ -124,9 +125,12 @@ def _last_before(connection: Connection, at: float, newest: int) -> int:
     return low
 
 
-def _prompts(connection: Connection, recent: Mapping[tuple[str, str], int]) -> tuple[PromptState, ...]:
+def _prompts(
+    connection: Connection, recent: Mapping[tuple[str, str], int], now: float
+) -> tuple[PromptState, ...]:
     alarms = _alarms(connection)
-    found = [_prompt(told, recent, alarms) for told in standing(verdict_documents(connection))]
+    documents = verdict_documents(connection, now=now)
+    found = [_prompt(told, recent, alarms) for told in standing(documents)]
     found.sort(key=lambda each: (_RANK[each.standing], -(each.last_pair_at or 0.0)))
     return tuple(found[:MOST_PROMPTS])
 
@@ -137,19 +141,29 @@ def _prompt(
     stream, group = told["stream"], told.get("group")
     last = told.get("moments", {}).get("last")
     place = (stream, group or "")
+    unmeasured = told["status"] == "unmeasured"
     return PromptState(
         stream=stream,
         group=group,
         standing=_standing(told),
         log10_evidence=float(told["log10_evidence"]),
         log10_threshold=float(told["log10_threshold"]),
-        hidden_shift=told.get("largest_hidden_drift"),
+        hidden_shift=None if unmeasured else told.get("largest_hidden_drift"),
         last_pair_at=None if last is None else float(last["at"]),
-        pairs_of_last_day=recent.get(place, 0)
-        if group
-        else sum(n for (name, _), n in recent.items() if name == stream),
+        pairs_of_last_day=_of_last_day(told, recent),
         alarms=alarms.get(place, 0),
+        reason=told["reason"] if unmeasured else None,
     )
+
+
+def _of_last_day(told: Document, recent: Mapping[tuple[str, str], int]) -> int:
+    """Return how many pairs could have shown a change of a day ago; where that is not known, how many there were since."""
+    stream, group, window = told["stream"], told.get("group"), told.get("window")
+    if stream in OLDER_CONTROL and window is not None:
+        return next(int(each["pairs"]) for each in window["since"] if each["seconds"] == DAY)
+    if group:
+        return recent.get((stream, group), 0)
+    return sum(n for (name, _), n in recent.items() if name == stream)
 
 
 def _standing(told: Mapping[str, Any]) -> Standing:

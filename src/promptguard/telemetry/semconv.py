@@ -88,6 +88,7 @@ FAULTS = "promptguard.faults"
 
 LEDGER = "promptguard.ledger"
 STATUS = "promptguard.status"
+UNMEASURED_REASON = "promptguard.unmeasured.reason"
 PURPOSE = "promptguard.purpose"
 DRIFT_STATUS = "promptguard.drift.status"
 EVIDENCE = "promptguard.drift.log10_evidence"
@@ -187,8 +188,8 @@ STATE_METRICS = (
         DRIFT_STATUS,
         "observable gauge",
         "{state}",
-        "1 for the state that holds, 0 for the others: drift, no_drift, unmeasured, acknowledged",
-        (*_PROMPT, STATUS),
+        "1 for the state that holds, 0 for the others: drift, no_drift, unmeasured (with the reason), acknowledged",
+        (*_PROMPT, STATUS, UNMEASURED_REASON),
     ),
     Metric(EVIDENCE, "observable gauge", "{log10}", "evidence that the model changed", _PROMPT),
     Metric(THRESHOLD, "observable gauge", "{log10}", "evidence at which the alarm rings", _PROMPT),
@@ -205,7 +206,7 @@ STATE_METRICS = (
         STRADDLING_PAIRS,
         "observable gauge",
         "{pair}",
-        "compared pairs of the last 24 hours, to a quarter of an hour",
+        "compared pairs that could have shown a change that began 24 hours ago",
         _PROMPT,
     ),
     Metric(

@@ -145,7 +145,11 @@ def _statuses(source: StateSource) -> Observations:
     for prompt in state.prompts if state else ():
         attributes = _attributes(source, prompt)
         for standing in STANDINGS:
-            yield Observation(int(standing == prompt.standing), {**attributes, name.STATUS: standing})
+            why = (
+                {name.UNMEASURED_REASON: prompt.reason} if standing == "unmeasured" and prompt.reason else {}
+            )
+            holds = int(standing == prompt.standing)
+            yield Observation(holds, {**attributes, name.STATUS: standing, **why})
 
 
 def _budget_usd(source: StateSource) -> Observations:

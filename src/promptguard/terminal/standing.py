@@ -14,7 +14,7 @@ from promptguard.report.identity_words import NO_VERDICT, sentence, worth_tellin
 from promptguard.report.overview import Overview, Row
 from promptguard.report.status import Situation
 from promptguard.terminal.verdict import STYLES, quoted, table
-from promptguard.verdict.words import ago, moment
+from promptguard.verdict.words import ago, moment, window_words
 
 MOST_OTHERS = 20
 """Unmeasured prompts, and prompts without a change, that are listed; the rest is counted, and listed on request."""
@@ -46,6 +46,7 @@ def standing_parts(situation: Situation, out: Console, *, every: bool = False) -
         parts.append(Text(f"and {left}: promptguard status --all"))
     parts += map(quoted, _done(situation))
     parts += map(quoted, _undelivered(situation))
+    parts += map(quoted, _windows(overview))
     parts += map(quoted, _next(overview))
     parts += map(quoted, _sums(situation))
     parts += map(quoted, _passed_by(situation))
@@ -74,6 +75,9 @@ def _listed(rows: Sequence[Row], *, every: bool) -> tuple[list[Row], str]:
 def _heading(overview: Overview) -> Text:
     heading = Text(overview.status.upper(), style=STYLES[overview.status])
     facts = [overview.ledger, moment(overview.now), f"{overview.pairs:,} pairs"]
+    measured, groups = overview.measured
+    if measured < groups:
+        facts.append(f"{measured:,} of {groups:,} groups measured")
     if overview.judged_at is not None:
         facts.append(f"judged {ago(overview.judged_at, overview.now)}")
     return heading.append("  ").append_text(quoted("; ".join(facts)))
@@ -136,6 +140,14 @@ def _undelivered(situation: Situation) -> Iterator[str]:
     for each in situation.undelivered:
         several = f"{each.alerts:,} alert{'s' * (each.alerts != 1)}"
         yield f"not told: {several} through {each.channel} ({each.error}), tried again: promptguard alerts list"
+
+
+def _windows(overview: Overview) -> Iterator[str]:
+    """Yield what the pairs of each stream that judges could have shown by now."""
+    told = {row.stream: row for row in overview.streams if row.judging}  # the newest epoch of each
+    for row in told.values():
+        if row.window is not None:
+            yield f"{row.stream}: {window_words(row.window, overview.now)}"
 
 
 def _next(overview: Overview) -> Iterator[str]:

@@ -32,7 +32,9 @@ def watch(read: Callable[[Memory], Situation], interval: float, *, every: bool) 
             while True:
                 shown = Group(*standing_parts(situation, out, every=every))
                 changed = situation is last or _standing(situation) != _standing(last)
-                last = situation  # before it is shown: whoever interrupts at the sight of it gets its exit code
+                last = (
+                    situation  # before it is shown: whoever interrupts at the sight of it gets its exit code
+                )
                 if live is not None:
                     live.update(shown, refresh=True)
                 elif changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from promptguard.verdict.ages import DAY
 from promptguard.verdict.scales import figure, shown
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ def sentence(verdict: Verdict) -> str:
     """
     verdict = verdict.told_forward()
     if verdict.status == "unmeasured":
-        lost = sum(verdict.skipped.values())
-        count = f"{verdict.pairs} pair{'' if verdict.pairs == 1 else 's'}"
-        missing = f", {lost} skipped" if lost else ""
-        return f"Not measured: {verdict.reason} ({count}{missing})."
+        return not_measured(verdict.reason, verdict.pairs, sum(verdict.skipped.values()))
     if verdict.status == "no_drift":
         return _quiet(verdict)
     start = f"The answers changed (alarm at pair {verdict.alarm_at})"
@@ -38,6 +36,13 @@ def sentence(verdict: Verdict) -> str:
     return f"{start}: {clauses}.{_ability(verdict)}"
 
 
+def not_measured(reason: str | None, pairs: int, lost: int) -> str:
+    """Return the sentence of a verdict that says nothing, and why."""
+    count = f"{pairs} pair{'' if pairs == 1 else 's'}"
+    missing = f", {lost} skipped" if lost else ""
+    return f"Not measured: {reason} ({count}{missing})."
+
+
 def _quiet(verdict: Verdict) -> str:
     hidden = verdict.largest_hidden_drift
     if hidden is None:
@@ -45,7 +50,21 @@ def _quiet(verdict: Verdict) -> str:
     if hidden >= 1.0:
         return f"No drift in {verdict.pairs} pairs; too few to exclude more than a change of every answer."
     share = _percent(hidden)
-    return f"No drift in {verdict.pairs} pairs; a change of under about {share} of the answers could hide."
+    told = f"No drift in {verdict.pairs} pairs; a change of under about {share} of the answers could hide"
+    return f"{told}{_of_a_day_ago(verdict, hidden)}."
+
+
+def _of_a_day_ago(verdict: Verdict, hidden: float) -> str:
+    """Return what could hide of a change that began a day ago, where that is clearly more."""
+    since = verdict.window.since if verdict.window is not None else ()
+    of_day = next((each.hidden for each in since if each.seconds == DAY), hidden)
+    if of_day <= 1.2 * hidden:
+        return ""
+    return (
+        f", of one that began a day ago under about {_percent(of_day)}"
+        if of_day < 1.0
+        else (", of one that began a day ago any")
+    )
 
 
 _OWN_UNITS = frozenset(("length", "lines", "words_per_line"))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from promptguard.verdict.ability import Ability
+from promptguard.verdict.window import Window
 
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
@@ -124,6 +125,8 @@ class Verdict:
     hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
     named: tuple[str, ...] = ()
     groups: tuple[Verdict, ...] = field(default=())
+    window: Window | None = None
+    """when its pairs were made and what they could have shown by now; of a ledger's verdicts, filled by who reads them"""
     acknowledged: bool = False
     """whether somebody has said that this drift is known; of a stream, that all its groups that drifted are. Not part
     of `to_dict`: the ledger keeps it beside the verdict."""
@@ -155,6 +158,7 @@ class Verdict:
             "hidden_by_kind": _plain(dict(self.hidden_by_kind)),
             "sentence": self.sentence(),
             "named": list(self.named),
+            "window": None if self.window is None else _plain(asdict(self.window)),
             "groups": [group.to_dict() for group in self.groups],
         }
 
@@ -170,6 +174,7 @@ class Verdict:
         values["examples"] = tuple(told["examples"])
         values["characters"] = tuple(told["characters"]) if told.get("characters") else None
         values["named"] = tuple(told.get("named", ()))
+        values["window"] = Window.from_dict(told["window"]) if told.get("window") else None
         values["groups"] = tuple(cls.from_dict(group) for group in told["groups"])
         return cls(**values)
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from promptguard.verdict.ability import Measure
 from promptguard.verdict.values import Change, Status, Verdict
+from promptguard.verdict.window import Since, Window
 
 STATUS: Final[dict[Status, tuple[str, str]]] = {
     "drift": ("▲", "drift"),
@@ -103,3 +104,19 @@ def ago(at: float | None, now: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit} ago"
     return "in the future" if seconds < -60 else "just now" if seconds < 5 else f"{seconds:.0f} s ago"
+
+
+_AGES = {3600.0: "1 h", 21_600.0: "6 h", 86_400.0: "1 d", 604_800.0: "7 d"}
+
+
+def window_words(window: Window, now: float) -> str:
+    """Return when the pairs of a verdict are from, and which changes they could have shown at `now` (Unix seconds)."""
+    told = [f"{_AGES.get(each.seconds, f'{each.seconds:.0f} s')}: {_seen_of(each)}" for each in window.since]
+    ages = f"first pair {ago(window.first_at, now)}, last {ago(window.last_at, now)}"
+    return f"{ages}; of a change that began so long ago, pairs that could show it: {', '.join(told)}"
+
+
+def _seen_of(since: Since) -> str:
+    if since.hidden >= 1.0:
+        return f"{since.pairs:,} (any could hide)"
+    return f"{since.pairs:,} (under {100 * since.hidden:.2g} % of answers could hide)"

@@ -13,6 +13,7 @@ from promptguard.core.mistakes import listed, nearest, refused, shown, takes
 from promptguard.core.options.accepting import MOST, Accepts, Model, Switch
 from promptguard.core.options.alerting import Channel, Channels
 from promptguard.core.options.base import Option
+from promptguard.core.options.durations import Duration, seconds
 from promptguard.core.streams import SELF_TESTS, STREAMS
 from promptguard.errors import ConfigurationError
 
@@ -62,6 +63,7 @@ class Drift(Option):
 
     SYNONYMS: ClassVar[dict[str, str]] = {
         "threshold": "alpha", "significance": "alpha", "p": "alpha", "window": "horizon", "groups": "max_groups",
+        "stale": "stale_after", "max_age": "stale_after",
     }  # fmt: skip
 
     alpha: Annotated[
@@ -97,6 +99,11 @@ class Drift(Option):
             "library always have their own",
         )
     )
+    stale_after: Duration | None = Field(
+        default=None,
+        description='how old the last pair may be for "no drift" to stand: seconds, or "90m", "6h", "2d"; None: '
+        "three times the usual gap between pairs, at least 1 h, at most 24 h",
+    )
     alerts: Channels = Field(
         default=None,
         description="where alerts are sent, each change once; None: as the setting `alerts` says",
@@ -105,6 +112,11 @@ class Drift(Option):
     def alpha_of(self, stream: str) -> float:
         """Return the share of alpha that `stream` may spend; self-tests gate and have the whole of their own."""
         return self.alpha if stream in SELF_TESTS else self.alpha * self.split.get(stream, 0.0)
+
+    @property
+    def stale_seconds(self) -> float | None:
+        """How old the last pair may be, in seconds; None for the default."""
+        return None if self.stale_after is None else seconds(self.stale_after, "stale_after")
 
 
 class Warn(Option):

@@ -24,10 +24,10 @@ from promptguard.verdict import Onset
 
 Floats = NDArray[np.float64]
 
-_BETS = np.array([0.08, 0.25, 0.55, 0.9])
+BETS = np.array([0.08, 0.25, 0.55, 0.9])
 """shares of the largest bet allowed: small ones find small excesses late, large ones find large ones soon"""
 _SIGNS = np.array([1.0, -1.0])
-EXPERTS = len(_SIGNS) * len(_BETS) * COUNT
+EXPERTS = len(_SIGNS) * len(BETS) * COUNT
 _PRIOR = 1.0 / EXPERTS
 
 
@@ -38,7 +38,7 @@ class ShiftBet:
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
-        self.weights: Floats = np.full((len(_SIGNS), len(_BETS), COUNT), _PRIOR)
+        self.weights: Floats = np.full((len(_SIGNS), len(BETS), COUNT), _PRIOR)
         self.pairs = 0
         self.edge: float | None = None
         """for the onset's sake, as in SwapBet: nothing is learned of the text hash here"""
@@ -46,7 +46,7 @@ class ShiftBet:
     def score_then_learn(self, seen: Difference) -> float:
         """Return log e of this pair under weights fixed before it, then move them towards what paid."""
         self.pairs += 1
-        bets = _BETS / (1.0 + self.tolerance)
+        bets = BETS / (1.0 + self.tolerance)
         excess = _SIGNS[:, None] * seen.features - self.tolerance
         payoffs = 1.0 + bets[None, :, None] * excess[:, None, :]
         payoff = float(np.add.reduce(self.weights * payoffs, axis=None))
@@ -58,7 +58,7 @@ class ShiftBet:
     @property
     def log_most(self) -> float:
         """The log of the most that one pair can pay."""
-        return math.log1p(_BETS[-1] * (1.0 - self.tolerance) / (1.0 + self.tolerance))
+        return math.log1p(BETS[-1] * (1.0 - self.tolerance) / (1.0 + self.tolerance))
 
     def state_dict(self) -> dict[str, object]:
         """Return weights and counts by name."""
@@ -82,18 +82,8 @@ def onset_beyond(rows: Rows, tolerance: float, latest: int) -> Onset | None:
         return None
     values = (rows.roots / 255.0) ** 2
     excess = _SIGNS[:, None] * (values[:, 1] - values[:, 0])[:, None, :] - tolerance
-    bets = _BETS / (1.0 + tolerance)
+    bets = BETS / (1.0 + tolerance)
     paid = np.log1p(bets[None, None, :, None] * excess[:, :, None, :]).reshape(len(values), -1)
     score = np.cumsum(paid[::-1], axis=0)[::-1].copy()
     score[~rows_left] = -np.inf
     return most_probable(score, rows.numbers)
-
-
-def largest_hidden_beyond(pairs: int, tolerance: float, log_threshold: float) -> float:
-    """Return the largest share of answers in which a flag could differ and be missed half of the time."""
-    bets = _BETS / (1.0 + tolerance)
-    up, down = np.log1p(bets * (1.0 - tolerance)), np.log1p(-bets * tolerance)
-    shares = np.linspace(tolerance, 1.0, 401)
-    growth = (shares[:, None] * up + (1.0 - shares[:, None]) * down).max(axis=1)
-    missed = shares[pairs * growth < log_threshold + math.log(EXPERTS)]
-    return float(missed.max()) if len(missed) else tolerance

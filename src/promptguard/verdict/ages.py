@@ -1,0 +1,128 @@
+"""How old the pairs of a verdict are: counts by time, coarser the older they are, of bounded size.
+
+A replay pair straddles a moment if its answer was stored before it and asked again after it: only such pairs can show a
+change that began then. How many there are is a difference of two counts, stored before less asked before, so that no pair
+needs to be kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+LEVELS = ((MINUTE, 2 * HOUR), (15 * MINUTE, 30 * HOUR), (3 * HOUR, 16 * DAY))
+"""(width of a bucket, until what age), in seconds"""
+_MEMORY = 32
+"""Pairs over which the usual gap between pairs is averaged."""
+_LONGEST_GAP = DAY
+"""Seconds; a longer pause tells nothing of the usual gap."""
+
+Counts = tuple[int, int]
+"""(answers stored, answers asked again) in a bucket; of pairs whose sides are asked at one moment, (0, pairs)"""
+
+
+class Ages:
+    """Counts of one group's pairs by time; a fold: the same pairs in the same order give the same counts.
+
+    Times are seconds since the Unix epoch; `gap` is the usual time between two pairs, `longest` the longest that a stored
+    answer has waited.
+    """
+
+    __slots__ = ("_compact_at", "_levels", "_older", "first", "gap", "last", "longest", "pairs")
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self.first: float | None = None
+        self.last: float | None = None
+        self.gap = 0.0
+        self.longest = 0.0
+        self._older = 0
+        """stored less asked again, before everything in `_levels`"""
+        self._levels: tuple[dict[int, Counts], ...] = tuple({} for _ in LEVELS)
+        self._compact_at = 0.0
+
+    def add(self, at: float, stored: float | None) -> None:
+        """Count a pair made at `at`, whose control's answer was stored at `stored`, None where both were asked then."""
+        self.pairs += 1
+        if self.last is None or self.first is None:
+            self.first = self.last = at
+        else:
+            gap = min(max(0.0, at - self.last), _LONGEST_GAP)
+            self.gap += (gap - self.gap) / min(self.pairs - 1, _MEMORY)
+            self.last = max(self.last, at)
+        self._count(at, 0, 1)
+        if stored is not None:
+            self.longest = max(self.longest, at - stored)
+            self._count(stored, 1, 0)
+        if self.last >= self._compact_at:
+            self._compact()
+
+    def _count(self, at: float, stored: int, asked: int) -> None:
+        age = (self.last or at) - at
+        for counts, (width, until) in zip(self._levels, LEVELS, strict=True):
+            if age <= until:
+                bucket = int(at // width)
+                known = counts.get(bucket, (0, 0))
+                counts[bucket] = known[0] + stored, known[1] + asked
+                return
+        self._older += stored - asked
+
+    def _compact(self) -> None:
+        """Move what has grown old to the next coarser level."""
+        now = self.last or 0.0
+        self._compact_at = now + 15 * MINUTE
+        for counts, (width, until) in zip(self._levels, LEVELS, strict=True):
+            for bucket in [bucket for bucket in counts if now - bucket * width > until]:
+                self._count(bucket * width, *counts.pop(bucket))
+
+    def since(self, moment: float) -> int:
+        """Return how many pairs were made since a moment."""
+        return int(self._sum(1, since=moment) + 1e-6)
+
+    def straddling(self, moment: float) -> int:
+        """Return how many pairs have one answer from before a moment and the other from after it."""
+        before = self._older + self._sum(0, until=moment) - self._sum(1, until=moment)
+        return max(0, int(before + 1e-6))
+
+    def between(self, start: float, end: float) -> int:
+        """Return how many pairs were made from `start` to `end`."""
+        return max(0, int(self._sum(1, since=start) - self._sum(1, since=end) + 1e-6))
+
+    def _sum(self, which: int, *, since: float | None = None, until: float | None = None) -> float:
+        """Add up one count since or until a moment; of the bucket that it lies in, the share before or after it."""
+        moment = since if since is not None else until or 0.0
+        total = 0.0
+        for counts, (width, _) in zip(self._levels, LEVELS, strict=True):
+            for bucket, known in counts.items():
+                share = min(1.0, max(0.0, moment / width - bucket))  # of the bucket that is before the moment
+                total += known[which] * (share if since is None else 1.0 - share)
+        return total
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        return {
+            "pairs": self.pairs,
+            "first": self.first,
+            "last": self.last,
+            "gap": self.gap,
+            "longest": self.longest,
+            "older": self._older,
+            "compact_at": self._compact_at,
+            "levels": [[[bucket, *known] for bucket, known in counts.items()] for counts in self._levels],
+        }
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Ages:
+        """Rebuild from `to_dict()`; it continues bit for bit."""
+        ages = cls()
+        ages.pairs, ages.first, ages.last = int(told["pairs"]), told["first"], told["last"]
+        ages.gap, ages.longest = float(told["gap"]), float(told["longest"])
+        ages._older, ages._compact_at = int(told["older"]), float(told["compact_at"])
+        levels = [
+            {int(bucket): (int(stored), int(asked)) for bucket, stored, asked in each}
+            for each in told["levels"]
+        ]
+        if len(levels) != len(LEVELS):
+            raise ValueError("counts of another version")
+        ages._levels = tuple(levels)
+        return ages
