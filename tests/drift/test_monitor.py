@@ -124,10 +124,10 @@ def test_missing_answers_are_counted_and_judged_symmetrically():
         feed(monitor, 100)
         sides = (LOST, LONG) if side == "control" else (LONG, LOST)
         verdict = feed(monitor, 12, *sides)
-        assert (verdict.status, verdict.reason) == ("unmeasured", "asymmetric loss")
+        assert (verdict.status, verdict.reason) == ("drift", None)
         assert dict(verdict.skipped) == {f"{side}_error": 12}
     monitor = PairMonitor()
-    feed(monitor, 40)
+    feed(monitor, 40, LONG, LONG)
     for _ in range(6):
         monitor.skip("control_timeout")
         verdict = monitor.skip("candidate_timeout")

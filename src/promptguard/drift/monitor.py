@@ -164,17 +164,16 @@ class PairMonitor:
     def skip(self, side_reason: str, group: str | None = None) -> Verdict:
         """Count a pair that could not be made, and why: `control_error`, `both_error`, `queue_full`, ...
 
-        Reasons that begin with `control_`, `candidate_` or `both_` are lost answers and are judged (too many,
-        or more on one side, make the verdict `unmeasured`); any other is a rule that cannot see the sides,
-        and is only counted.
+        Reasons that begin with `control_`, `candidate_` or `both_` are lost answers: one that lost one side is
+        charged the least that any answer could have paid, and too many make the verdict `unmeasured`; any other
+        is a rule that cannot see the sides, and is only counted.
         """
         if not isinstance(side_reason, str) or not side_reason:
             raise ValueError("side_reason must be a non-empty string")
         name = group_name(group)
         own = self._group(name)
-        self._all.losses.count(side_reason)
-        if own is not self._all:
-            own.losses.count(side_reason)
+        together = self._all.lose(side_reason)
+        self._union.charge(name, together, together if own is self._all else own.lose(side_reason))
         return self._brief()
 
     def brief(self, group: str | None = None) -> Verdict:
@@ -285,7 +284,7 @@ class PairMonitor:
         known = self._all if group is None else self._groups[group]
         whole = known is self._all
         threshold = self._threshold() if whole else self._threshold(len(self._groups))
-        return power_of(known.history.all, threshold, self.tolerance)
+        return power_of(known.history.all, threshold, self.tolerance, known.losses.one_sided)
 
     def _named(self) -> tuple[str, ...]:
         """Name the changed groups by e-BH over the evidence of this moment; none before the whole has alarmed."""
@@ -306,7 +305,11 @@ class PairMonitor:
         brief = self._state_of(group, name)
         history = group.history
         if brief.alarm_at is None:
-            return with_hidden(brief, history.all) if brief.status == "no_drift" else brief
+            return (
+                with_hidden(brief, history.all, group.losses.one_sided)
+                if brief.status == "no_drift"
+                else brief
+            )
         onset = self._onset(history, brief.alarm_at)
         if onset is None:
             return brief
@@ -358,11 +361,13 @@ class PairMonitor:
         )
 
     def _status(self, group: Group, alarm_at: int | None, threshold: float) -> tuple[Status, str | None]:
-        problem = group.losses.problem(group.pairs)
-        if problem:
-            return "unmeasured", problem
+        if group.problem is not None:
+            return "unmeasured", group.problem
         if alarm_at is not None:
             return "drift", None
+        lost = group.losses.problem(group.pairs)
+        if lost is not None:
+            return "unmeasured", lost
         # what is below this ceiling could not have been enough, whatever the answers said
         if group.log_ceiling < threshold - 1e-9:
             return "unmeasured", "too few pairs"

@@ -19,6 +19,7 @@ from promptguard.drift.features.labels import Labeller
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.monitor import PairMonitor
 from promptguard.verdict import Mode, Verdict
+from promptguard.verdict.reasons import ASYMMETRIC
 
 SETS = 1
 FEWEST = 2
@@ -187,6 +188,16 @@ class SetGroup(Group):
         self.rounds = 0
         self.alarm_round: int | None = None
         self.ceiling = 0.0
+
+    @property
+    def log_least(self) -> float:
+        """Nothing: what a round would have paid without a loss is not known."""
+        return 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """Why an alarm could not be believed: rounds are smaller on the side that loses more."""
+        return ASYMMETRIC if self.losses.unfair else None
 
     @property
     def log_ceiling(self) -> float:

@@ -41,6 +41,10 @@ class Process:
         """Take in one pair."""
         self.log = (self.log if self.mode == "gate" else log_add(self.log, 0.0)) + log_payoff
 
+    def charge(self, log_payoff: float) -> None:
+        """Take in a pair that lost an answer, at the least it could have paid: no alarm comes of it, and no time passes."""
+        self.log += log_payoff
+
 
 _RECOUNT = 1024
 """Changes after which the sum over groups is counted anew: each may be off by a rounding of the largest part."""
@@ -91,6 +95,15 @@ class Union:
         self.capital[group] = held
         if self._sum is not None:
             self._change(base, held)
+
+    def charge(self, group: str, log_together: float, log_group: float) -> None:
+        """Take in a pair of `group` that lost an answer, at the least it could have paid."""
+        self._log = None
+        self.together.charge(log_together)
+        self.interleaved.charge(log_group)
+        if group in self.capital:
+            self.capital[group] += log_group
+            self._sum = None
 
     def _admit(self, group: str) -> None:
         if self.mode == "monitor":

@@ -49,6 +49,10 @@ _PRIOR = np.concatenate(
 )
 _SHARED = SHARE * _PRIOR
 _ONE_STEP = 1.0 / SCALE
+_LONGEST_HASH = 2.2
+"""length of the hash difference at most: that of two unit vectors, and what rounding to integers adds"""
+_ROUNDED_UP = 1.001
+"""more than what single precision may hide"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,25 @@ class SwapBet:
     def log_most(self) -> float:
         """The log of the most that one pair can pay."""
         return math.log(2.0)
+
+    @property
+    def log_least(self) -> float:
+        """The log of the least that any pair could pay now, or of a little less: what one that lost an answer is charged.
+
+        The sign bettors of one feature see one sign; a logistic learner sees a vector of bounded length.
+        """
+        held = self.weights[:_SIGN_COUNT].reshape(3, COUNT)
+        staked = np.add.reduce(held * (self.signs[0] / (self.signs[1] + _TWICE_KAPPA)), axis=0)
+        lengths = np.concatenate(
+            [
+                np.sqrt(np.add.reduce(self.feature_weights.astype(np.float64) ** 2, axis=1)),
+                _LONGEST_HASH * np.sqrt(np.add.reduce(self.hash_weights.astype(np.float64) ** 2, axis=1)),
+            ]
+        )
+        edges = np.maximum(np.tanh(-0.5 * _ROUNDED_UP * lengths), _EDGE_LOW)
+        learned = float(np.add.reduce(self.weights[_SIGN_COUNT:] * (1.0 + edges)))
+        least = float(np.add.reduce(held, axis=None) - np.add.reduce(np.abs(staked))) + learned
+        return math.log(max(least, 1e-300))
 
     def score_then_learn(self, seen: Difference) -> float:
         """Return log e of this pair under what was known before it, then learn from it."""

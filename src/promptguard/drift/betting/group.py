@@ -7,7 +7,7 @@ from typing import Any
 
 from promptguard.drift.betting.evidence import Process
 from promptguard.drift.betting.experts import Difference, SwapBet
-from promptguard.drift.betting.losses import Losses
+from promptguard.drift.betting.losses import Losses, is_one_sided
 from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.history import NO_EDGE, History
@@ -29,6 +29,23 @@ class Group:
     def pairs(self) -> int:
         """Pairs measured in this epoch."""
         return self.history.pairs
+
+    def lose(self, reason: str) -> float:
+        """Count a pair that was not had; return log e of it, at most 0: what it is charged."""
+        self.losses.count(reason)
+        charge = self.log_least if is_one_sided(reason) else 0.0
+        self.process.charge(charge)
+        return charge
+
+    @property
+    def log_least(self) -> float:
+        """The log of the least that any pair could pay now."""
+        return min(0.0, self.learner.log_least)
+
+    @property
+    def problem(self) -> str | None:
+        """Why an alarm, were there one, could not be believed; None: what is lost has been paid for."""
+        return None
 
     @property
     def log_ceiling(self) -> float:

@@ -1,7 +1,12 @@
-"""Missing answers: counted by reason, judged by a rule that treats the sides alike.
+"""Missing answers: counted by reason; what is lost on one side is paid for out of the evidence.
 
 Pairs lost on one side more than on the other are no longer exchangeable (dropping when the control failed:
-.975 false alarms at .01), so such a loss takes the verdict away whatever the evidence says.
+.975 false alarms at .01). So a pair that lost one answer pays the least that *any* answer in its place could have
+paid (`least` of the learners). Had it been there it would have paid at least that, and the process of all pairs is a
+martingale: what is left is never above it, and the promise holds whatever decides which answers get lost. A pair that
+lost both answers is lost by a rule that treats the sides alike, and costs nothing.
+
+Rounds of sets cannot be charged that way; there a loss of one side more than of the other still takes the verdict away.
 """
 
 from __future__ import annotations
@@ -34,13 +39,21 @@ class Losses:
         """Return the pairs lost because this side alone was missing."""
         return sum(number for reason, number in self.by_reason.items() if reason.startswith(f"{side}_"))
 
+    @property
+    def one_sided(self) -> int:
+        """How many pairs lost one answer, each of which was charged."""
+        return self.of_side("control") + self.of_side("candidate")
+
+    @property
+    def unfair(self) -> bool:
+        """Whether one side lost more answers than the other, by more than chance."""
+        return _log_unfair(self.of_side("control"), self.of_side("candidate")) >= math.log(1.0 / ASYMMETRY)
+
     def problem(self, pairs: int) -> str | None:
-        """Return why the pairs that are left cannot be judged, or None."""
+        """Return why "no drift" cannot be said of the pairs that are left, or None."""
         if not self.by_reason:
             return None
         control, candidate = self.of_side("control"), self.of_side("candidate")
-        if _log_unfair(control, candidate) >= math.log(1.0 / ASYMMETRY):
-            return "asymmetric loss"
         missing = control + candidate + self.of_side("both")
         offered = pairs + missing
         if offered >= FEWEST_OFFERED and missing > MOST_LOST * offered:
@@ -50,6 +63,11 @@ class Losses:
     def state_dict(self) -> dict[str, object]:
         """Return the counts."""
         return dict(self.by_reason)
+
+
+def is_one_sided(reason: str) -> bool:
+    """Whether a pair skipped for this reason had one answer."""
+    return reason.startswith(("control_", "candidate_"))
 
 
 def _log_unfair(first: int, second: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from promptguard.drift.betting.experts import PRIOR_SIGNS, Floats
+from promptguard.drift.betting.experts import CLIP, PRIOR_SIGNS, Floats
 from promptguard.drift.betting.shift import BETS
 from promptguard.drift.betting.shift import EXPERTS as SHIFT_EXPERTS
 from promptguard.drift.features.catalogue import BINARY, COUNT, KINDS
@@ -15,6 +15,7 @@ from promptguard.verdict.window import Power
 
 LOG_PRIOR = math.log(COUNT / PRIOR_SIGNS)
 _LN10 = math.log(10.0)
+_DEAREST = -math.log(2.0 * CLIP)
 
 
 def pairs_needed(shift: float, noise: float, log_threshold: float) -> float:
@@ -31,18 +32,23 @@ def largest_hidden(pairs: int, noise: float, log_threshold: float) -> float:
     return power.could_hide(pairs, noise, log_threshold + LOG_PRIOR)
 
 
-def power_of(tally: Tally, log_threshold: float, tolerance: float | None) -> Power:
-    """Return what decides how large a shift can hide: that of any flag has to stand out from the noisiest one."""
+def power_of(tally: Tally, log_threshold: float, tolerance: float | None, lost: int = 0) -> Power:
+    """Return what decides how large a shift can hide: that of any flag has to stand out from the noisiest one.
+
+    Each of `lost` pairs that had one answer may have cost as much as a clipped learner can lose.
+    """
+    log_threshold += lost * _DEAREST
     if tolerance is not None:
         bets = tuple(BETS.tolist())
         return Power(log_threshold + math.log(SHIFT_EXPERTS), tolerance=tolerance, bets=bets)
     return Power(log_threshold + LOG_PRIOR, noise=float(_flips(tally)[list(BINARY)].max()))
 
 
-def with_hidden(brief: Verdict, tally: Tally) -> Verdict:
-    """Return a verdict with the largest changes that so many pairs could have missed."""
+def with_hidden(brief: Verdict, tally: Tally, lost: int) -> Verdict:
+    """Return a verdict with the largest changes that so many pairs could have missed; `lost` pairs had one answer."""
     bar = brief.log10_threshold * _LN10
-    hidden = power_of(tally, bar, brief.tolerance).hides(brief.pairs)
+    hidden = power_of(tally, bar, brief.tolerance, lost).hides(brief.pairs)
+    bar += lost * _DEAREST
     if brief.tolerance is not None:
         return replace(brief, largest_hidden_drift=hidden)
     flips = _flips(tally)

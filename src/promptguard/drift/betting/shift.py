@@ -56,6 +56,14 @@ class ShiftBet:
         return math.log(payoff)
 
     @property
+    def log_least(self) -> float:
+        """The log of the least that any pair could pay now: pay-offs are linear in each feature's difference."""
+        bets = BETS / (1.0 + self.tolerance)
+        ends = _SIGNS[None, :, None, None] * _SIGNS[:, None, None, None] - self.tolerance
+        paid = np.add.reduce(self.weights[None] * (1.0 + bets[None, None, :, None] * ends), axis=(1, 2))
+        return math.log(float(np.add.reduce(np.minimum.reduce(paid, axis=0))))
+
+    @property
     def log_most(self) -> float:
         """The log of the most that one pair can pay."""
         return math.log1p(BETS[-1] * (1.0 - self.tolerance) / (1.0 + self.tolerance))
