@@ -108,7 +108,7 @@ class Ages:
             "longest": self.longest,
             "older": self._older,
             "compact_at": self._compact_at,
-            "levels": [[[bucket, *known] for bucket, known in counts.items()] for counts in self._levels],
+            "levels": [_packed(counts) for counts in self._levels],
         }
 
     @classmethod
@@ -118,11 +118,21 @@ class Ages:
         ages.pairs, ages.first, ages.last = int(told["pairs"]), told["first"], told["last"]
         ages.gap, ages.longest = float(told["gap"]), float(told["longest"])
         ages._older, ages._compact_at = int(told["older"]), float(told["compact_at"])
-        levels = [
-            {int(bucket): (int(stored), int(asked)) for bucket, stored, asked in each}
-            for each in told["levels"]
-        ]
+        levels = [_unpacked(text) for text in told["levels"]]
         if len(levels) != len(LEVELS):
             raise ValueError("counts of another version")
         ages._levels = tuple(levels)
         return ages
+
+
+def _packed(counts: dict[int, Counts]) -> str:
+    """Write counts as one text: who reads hundreds of documents looks into few."""
+    return " ".join(f"{bucket} {stored} {asked}" for bucket, (stored, asked) in counts.items())
+
+
+def _unpacked(text: str) -> dict[int, Counts]:
+    numbers = [int(each) for each in text.split()]
+    return {
+        bucket: (stored, asked)
+        for bucket, stored, asked in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+    }
