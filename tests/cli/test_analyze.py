@@ -277,4 +277,5 @@ def test_a_lines_response_format_tells_wrong_json_from_right(analyze, tmp_path):
             opened.write(json.dumps({**sides, "response_format": asked}) + "\n")
     code, out, _ = analyze(file, "--json")
     first = json.loads(out)["changes"][0]
-    assert (code, first["feature"], first["control"], first["candidate"]) == (1, "json_as_asked", 1.0, 0.0)
+    assert (code, first["feature"], first["control"], first["candidate"]) == (1, "$.size:kind:5", 0.0, 1.0)
+    assert "json_as_asked" in first["related"]

@@ -10,7 +10,7 @@ import pytest
 from promptguard.drift import Answer, PairMonitor
 from promptguard.drift.history.history import NO_EDGE
 from promptguard.drift.history.onset import find_onset
-from promptguard.drift.history.rows import WIDTH, Rows
+from promptguard.drift.history.rows import PLAIN, WIDTH, Rows
 from tests.drift.recorded import ROOT, pairs
 
 pytestmark = pytest.mark.statistical
@@ -74,7 +74,7 @@ def test_onset_of_bets_that_paid_needs_no_named_feature():
     edges = rng.choice([-40, 40], 200)
     edges[120:] = 60
     edges[::7] = NO_EDGE
-    raw[:, -1] = edges.astype(np.int8).view(np.uint8)
+    raw[:, PLAIN - 1] = edges.astype(np.int8).view(np.uint8)
     onset = find_onset(Rows(np.arange(1, 201), raw))
     assert abs(onset.pair - 121) <= 3
     assert onset.low <= 121 <= onset.high

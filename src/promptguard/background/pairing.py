@@ -20,6 +20,7 @@ from promptguard.background.sides import (
     read_control,
     tools_of,
 )
+from promptguard.background.spellings import Spellings
 from promptguard.core.background_call import (
     NO_BACKGROUND_CLIENT,
     BackgroundClient,
@@ -83,6 +84,7 @@ class Pairing:
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
+        self._spellings = Spellings()
         self._rules: dict[str, LabelRule] = {}
         self._orders: dict[str, ReorderBuffer[PairRow]] = {
             stream: ReorderBuffer(
@@ -264,6 +266,7 @@ class Pairing:
             seed=self._secret(),
             labels=self._rule(prompt),
             response_format=facts.response_format,
+            may_tell=None if self.record_content else self._spellings.of_request(facts.response_format),
         )
         row: PairRow = {
             **self.lost(stream, group, "compared", ""),

@@ -11,6 +11,7 @@ from promptguard.drift.betting.plan import largest_hidden, pairs_needed
 from promptguard.drift.explain.ability import signal_detection
 from promptguard.drift.explain.effects import betting_interval
 from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.facts import MayTell
 from promptguard.drift.features.labels import LabelFunction, LabelRule
 from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.monitor import PairMonitor
@@ -25,6 +26,7 @@ __all__ = [
     "Habit",
     "LabelFunction",
     "LabelRule",
+    "MayTell",
     "Measure",
     "Onset",
     "PairMonitor",

@@ -25,13 +25,12 @@ from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.features.labels import Labeller, restored_labeller
 from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.history.frozen import freeze, thaw
-from promptguard.drift.history.history import History
 from promptguard.drift.history.onset import find_onset
 from promptguard.drift.history.tally import Tally
 from promptguard.verdict import Mode, Onset, Status, Verdict
 from promptguard.verdict.window import Power
 
-STATE = 2
+STATE = 3
 _LN10 = math.log(10.0)
 _NO_BEFORE = 10
 """an onset up to here, whose 90 % set reaches back to pair 1, is the beginning"""
@@ -310,13 +309,13 @@ class PairMonitor:
                 if brief.status == "no_drift"
                 else brief
             )
-        onset = self._onset(history, brief.alarm_at)
+        onset = self._onset(group, brief.alarm_at)
         if onset is None:
             return brief
         if self.mode == "gate" and onset.low == 1 and onset.pair <= _NO_BEFORE:
             # A comparison of two models differs from its first pair on; so few pairs "before" would tell nothing.
             onset = replace(onset, pair=1)
-        changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1)
+        changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1, group.register)
         if self.tolerance is not None:
             changes = (
                 tuple(change for change in changes if abs(change.difference) > self.tolerance) or changes
@@ -333,10 +332,10 @@ class PairMonitor:
             characters=_characters(since),
         )
 
-    def _onset(self, history: History, latest: int) -> Onset | None:
+    def _onset(self, group: Group, latest: int) -> Onset | None:
         if self.tolerance is None:
-            return find_onset(history.window(), latest)
-        return onset_beyond(history.window(), self.tolerance, latest)
+            return find_onset(group.history.window(), latest, group.register)
+        return onset_beyond(group.history.window(), self.tolerance, latest)
 
     def _state_of(self, group: Group, name: str | None) -> Verdict:
         whole = name is None or group is self._all

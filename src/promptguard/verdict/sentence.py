@@ -71,6 +71,10 @@ _OWN_UNITS = frozenset(("length", "lines", "words_per_line"))
 
 
 def _clause(change: Change) -> str:
+    if change.pattern:
+        # not str.format: a path may hold braces
+        told = change.pattern.replace("{0}", _percent(change.control))
+        return told.replace("{1}", _percent(change.candidate))
     if change.unit is None or change.control_units is None or change.candidate_units is None:
         return _plain_clause(change)
     figures = f"{_number(change.control_units)} -> {_number(change.candidate_units)} {change.unit}"

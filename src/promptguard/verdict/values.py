@@ -36,6 +36,10 @@ class Change:
 
     The kind `wording` is a change that only the text hash sees: `candidate` is the share of pairs whose sides
     the wording gave away, guessed before they were told, `control` the share in which it misled.
+
+    The kinds `json` and `tool` also hold changes by place (a JSON path, an argument, the tool called): `pattern` then says
+    the change in words, with {0} in place of the control's share and {1} of the candidate's. Where one side is larger,
+    longer or another than its counterpart, the shares are of the pairs in which that side is it.
     """
 
     feature: str
@@ -57,6 +61,7 @@ class Change:
     control_units: float | None = None
     candidate_units: float | None = None
     related: tuple[str, ...] = ()
+    pattern: str = ""
 
     @property
     def is_of_wording(self) -> bool:

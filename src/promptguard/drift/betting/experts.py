@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promptguard.drift.betting.factbet import HELD, FactBet
 from promptguard.drift.features.catalogue import COUNT, SCALE
+from promptguard.drift.features.facts import NO_FACTS, Facts
 from promptguard.drift.features.hashing import DIMENSIONS
 from promptguard.drift.features.vector import PairVector
 
@@ -67,6 +69,7 @@ class Difference:
     """shape (512,)"""
     reworded: bool
     tied: bool
+    facts: Facts = NO_FACTS
 
 
 def difference(vector: PairVector) -> Difference:
@@ -81,7 +84,8 @@ def difference(vector: PairVector) -> Difference:
     hashed = vector.hashed.astype(np.float32)
     hashed *= np.float32(vector.scale / 127.0)
     reworded = vector.scale != 0.0
-    return Difference(features, signs, hashed, reworded, not reworded and not np.count_nonzero(features))
+    tied = not reworded and not np.count_nonzero(features)
+    return Difference(features, signs, hashed, reworded, tied, vector.facts)
 
 
 class SwapBet:
@@ -90,7 +94,17 @@ class SwapBet:
     Cost about 30 microseconds a pair, 12 KB of state.
     """
 
-    __slots__ = ("edge", "feature_weights", "hash_weights", "pairs", "signs", "square_sum", "weights")
+    __slots__ = (
+        "edge",
+        "facts",
+        "feature_weights",
+        "hash_weights",
+        "held",
+        "pairs",
+        "signs",
+        "square_sum",
+        "weights",
+    )
 
     def __init__(self) -> None:
         self.weights: Floats = _PRIOR.copy()
@@ -103,6 +117,10 @@ class SwapBet:
         self.pairs = 0
         self.edge: float | None = None
         """2 p(truth) - 1 of the hash learners together, of the last pair; None where its wordings were equal"""
+        self.facts: FactBet | None = None
+        """bets on places, once an answer had some"""
+        self.held = 0.0
+        """the share of the capital that is bet by `facts`"""
 
     @property
     def log_most(self) -> float:
@@ -126,16 +144,31 @@ class SwapBet:
         edges = np.maximum(np.tanh(-0.5 * _ROUNDED_UP * lengths), _EDGE_LOW)
         learned = float(np.add.reduce(self.weights[_SIGN_COUNT:] * (1.0 + edges)))
         least = float(np.add.reduce(held, axis=None) - np.add.reduce(np.abs(staked))) + learned
+        if self.facts is not None:
+            least = (1.0 - self.held) * least + self.held * self.facts.least
         return math.log(max(least, 1e-300))
 
     def score_then_learn(self, seen: Difference) -> float:
         """Return log e of this pair under what was known before it, then learn from it."""
         self.pairs += 1
+        payoff = self._of_wording(seen)
+        records = len(seen.facts)
+        if self.facts is None and not records:
+            return math.log(payoff)
+        if self.facts is None:
+            self.facts, self.held = FactBet(), HELD
+        said = self.facts.score_then_learn(seen.facts) if records else 1.0
+        both = (1.0 - self.held) * payoff + self.held * said
+        self.held = (1.0 - SHARE) * self.held * said / both + SHARE * HELD
+        return math.log(both)
+
+    def _of_wording(self, seen: Difference) -> float:
+        """Return e of what named features and the text hash bet, and let them learn."""
         if seen.tied:
             # a full tie pays exactly 1 whatever the experts think
             self.edge = None
             self._share(1.0)
-            return 0.0
+            return 1.0
         scaled = self._normalised(seen.features)
         payoffs, step = self._payoffs(seen, scaled)
         paid = self.weights * payoffs
@@ -145,7 +178,7 @@ class SwapBet:
         self.weights = paid
         self._share(payoff)
         self._learn(seen, scaled, step)
-        return math.log(payoff)
+        return payoff
 
     def _hash_edge(self, paid: Floats) -> float:
         held, gained = self.weights[_HASH].tolist(), paid[_HASH].tolist()
@@ -195,18 +228,24 @@ class SwapBet:
 
     def state_dict(self) -> dict[str, object]:
         """Return arrays and counts by name; `frozen.py` turns arrays into JSON."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "edge"}
+        state: dict[str, object] = {name: getattr(self, name) for name in _STATE}
+        return {**state, "held": self.held, "facts": None if self.facts is None else self.facts.state_dict()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> SwapBet:
         """Rebuild a learner; it continues bit for bit. ValueError for arrays of another shape."""
         learner = cls()
-        for name in learner.state_dict():
+        for name in _STATE:
             found, expected = state[name], getattr(learner, name)
             if name != "pairs" and (found.shape != expected.shape or found.dtype != expected.dtype):
                 raise ValueError(f"state holds {name} of the wrong shape")
             setattr(learner, name, found)
+        learner.held = state["held"]
+        learner.facts = None if state["facts"] is None else FactBet.from_state(state["facts"])
         return learner
+
+
+_STATE = ("feature_weights", "hash_weights", "pairs", "signs", "square_sum", "weights")
 
 
 def _total(four: list[float]) -> float:

@@ -7,10 +7,12 @@ from typing import Any
 
 from promptguard.drift.betting.evidence import Process
 from promptguard.drift.betting.experts import Difference, SwapBet
+from promptguard.drift.betting.factbet import FactBet
 from promptguard.drift.betting.losses import Losses, is_one_sided
 from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.history import NO_EDGE, History
+from promptguard.drift.history.register import Register
 from promptguard.verdict import Mode
 
 
@@ -61,7 +63,19 @@ class Group:
     def remember(self, vector: PairVector) -> None:
         """Keep the pair just bet on."""
         edge = self.learner.edge
-        self.history.add(vector, NO_EDGE if edge is None else round(127.0 * edge))
+        facts = self.facts
+        row = None if facts is None or not len(vector.facts) else facts.row
+        self.history.add(vector, NO_EDGE if edge is None else round(127.0 * edge), row)
+
+    @property
+    def facts(self) -> FactBet | None:
+        """The bets on places; None before an answer had some, and under a tolerance."""
+        return self.learner.facts if isinstance(self.learner, SwapBet) else None
+
+    @property
+    def register(self) -> Register | None:
+        """The places that `facts` bets on."""
+        return None if self.facts is None else self.facts.register
 
     def state_dict(self) -> dict[str, object]:
         """Return learner, evidence, past and losses."""

@@ -8,7 +8,7 @@ tier; what moves together is told once, and what follows from something plainer 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from promptguard.drift.explain import wording
 from promptguard.drift.explain.contrasts import Contrast, contrasts
 from promptguard.drift.explain.effects import FEWEST, betting_interval, rate_interval
+from promptguard.drift.explain.placed import placed_contrasts
 from promptguard.drift.history.history import History
 from promptguard.drift.history.onset import log_kt
+from promptguard.drift.history.register import Register
 from promptguard.drift.history.rows import Rows
 from promptguard.drift.history.tally import Tally
 from promptguard.verdict import Change, Onset
 
 MOST_CHANGES = 8
+_FIRST_EVENT = 4096
+"""column of the first event: beyond every feature and label"""
 _NEAR_BEST = 3.0
 _LEVEL = 0.05
 _CORRELATED = 0.8
@@ -37,12 +41,30 @@ _FOLLOWING = frozenset(("style", "reasoning", "content"))
 """kinds whose graded features of tier 1 follow from others: a longer text has more of everything"""
 
 
-def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Change, ...], tuple[int, ...]]:
-    """Return the changes, most telling first, and up to three example pair numbers."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The pairs before the onset: sums of all, and those that are remembered."""
+
+    tally: Tally
+    rows: Rows
+
+    def rate(self, contrast: Contrast) -> tuple[float, int] | None:
+        """Return the candidate side's mean and of how many pairs; None where there was no before."""
+        pairs = self.tally.pairs if contrast.event is None else len(self.rows)
+        return (contrast.before(self.tally, self.rows), pairs) if pairs else None
+
+
+def explain(
+    history: History, onset: Onset, effect_from: int, register: Register | None = None
+) -> tuple[tuple[Change, ...], tuple[int, ...]]:
+    """Return the changes, most telling first, and up to three example pair numbers; `register` names places."""
     before, since = history.split(onset.pair)
     rows = history.rows_since(onset.pair)
     effect_rows = history.rows_from(effect_from)
+    earlier = Earlier(before, history.window().until(onset.pair - 1))
     found = contrasts(since, history.labels.names)
+    if register is not None and len(rows):
+        found += placed_contrasts(register, rows, _FIRST_EVENT)
     log_evidence = _log_evidence(found)
     best, bar = max(log_evidence, default=0.0), math.log((len(found) + 1) / _LEVEL)
     words = wording.record(rows)
@@ -50,7 +72,7 @@ def explain(history: History, onset: Onset, effect_from: int) -> tuple[tuple[Cha
     # where the hash saw so much more, named features need evidence of their own, not just the most among them
     kept = _screened(found, log_evidence, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
     leaders = _grouped(_ordered(_plain_enough(kept, since.pairs), rows), rows)[:MOST_CHANGES]
-    changes = [_change(leader, related, before, since, effect_rows) for leader, related in leaders]
+    changes = [_change(leader, related, earlier, since, effect_rows) for leader, related in leaders]
     if only_words or (not leaders and words.log_evidence > 0.0):
         changes.append(wording.change(words, effect_rows))
     examples = _examples(leaders[0][0], rows) if leaders else wording.clearest(rows) if changes else []
@@ -68,7 +90,7 @@ def _log_evidence(found: list[Contrast]) -> list[float]:
 def _screened(found: list[Contrast], log_evidence: list[float], bar: float, pairs: int) -> list[Contrast]:
     """Return what has the evidence, strongest first."""
     kept = [
-        _with_strength(contrast, pairs)
+        _with_strength(contrast, contrast.pairs or pairs)
         for contrast, gained in zip(found, log_evidence, strict=True)
         if gained >= bar and contrast.plus + contrast.minus > 0 and contrast.shift
     ]
@@ -118,7 +140,7 @@ def _plain_enough(ranked: list[Contrast], pairs: int) -> list[Contrast]:
 
 
 def _matters(contrast: Contrast, pairs: int) -> bool:
-    shift = abs(contrast.shift) / pairs
+    shift = abs(contrast.shift) / (contrast.pairs or pairs)
     if contrast.name == "length":
         return shift >= _SMALLEST_LENGTH
     # a share of characters may never reach a hundredth, and yet be far from what it was
@@ -152,9 +174,10 @@ def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _change(
-    contrast: Contrast, related: tuple[str, ...], before: Tally, since: Tally, effect_rows: Rows
+    contrast: Contrast, related: tuple[str, ...], before: Earlier, since: Tally, effect_rows: Rows
 ) -> Change:
-    count = max(1, since.pairs)
+    # what is said by place is remembered of the last pairs only
+    count = max(1, since.pairs if contrast.event is None else contrast.pairs)
     control, candidate = contrast.totals[0] / count, contrast.totals[1] / count
     interval = None
     if len(effect_rows) >= FEWEST:
@@ -163,7 +186,7 @@ def _change(
     # A change that took the length along is easier to grasp with its characters beside it.
     measured = contrast.name if contrast.name in _UNITS else "length" if "length" in related else None
     natural = _natural(measured, since) if measured else (None, None)
-    earlier = contrast.before(before)
+    earlier = before.rate(contrast)
     return Change(
         feature=contrast.name,
         kind=contrast.kind,
@@ -176,14 +199,15 @@ def _change(
         binary=contrast.binary,
         strength=contrast.strength,
         effect_pairs=len(effect_rows),
-        control_interval=rate_interval(contrast.totals[0], since.pairs),
-        candidate_interval=rate_interval(contrast.totals[1], since.pairs),
-        before=earlier / before.pairs if before.pairs else None,
-        before_interval=rate_interval(earlier, before.pairs) if before.pairs else None,
+        control_interval=rate_interval(contrast.totals[0], count),
+        candidate_interval=rate_interval(contrast.totals[1], count),
+        before=None if earlier is None else earlier[0],
+        before_interval=None if earlier is None else rate_interval(earlier[0] * earlier[1], earlier[1]),
         unit=_UNITS[measured] if measured else None,
         control_units=natural[0],
         candidate_units=natural[1],
         related=related,
+        pattern=contrast.pattern,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptguard.drift.features.catalogue import COUNT, FEATURES, FIRST_LABEL
+from promptguard.drift.history.events import Event
 from promptguard.drift.history.rows import UNIT, Rows
 from promptguard.drift.history.tally import Tally
 
@@ -16,11 +17,11 @@ LABEL_TIER = 3
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """One feature or label over the pairs since the onset."""
+    """One feature, label or event over the pairs since the onset."""
 
     name: str
     kind: str
-    tier: int
+    tier: float
     binary: bool
     phrase: str
     totals: tuple[float, float]
@@ -28,16 +29,25 @@ class Contrast:
     plus: int
     minus: int
     column: int
-    """feature index, or COUNT + label code"""
+    """feature index, COUNT + label code, or a number beyond those for an event"""
     strength: float = 0.0
+    event: Event | None = None
+    pattern: str = ""
+    pairs: int = 0
+    """of an event, the pairs that its totals are of; 0 where they are of all since the onset"""
 
     @property
     def shift(self) -> float:
         """Candidate's total minus the control's."""
         return self.totals[1] - self.totals[0]
 
-    def before(self, tally: Tally) -> float:
-        """Return the candidate side's total in an earlier tally."""
+    def before(self, tally: Tally, rows: Rows) -> float:
+        """Return the candidate side's mean before, from the tally, or from what is remembered of those pairs."""
+        if self.event is not None:
+            return float(self.sides(rows)[1].mean()) if len(rows) else 0.0
+        return self._total(tally) / tally.pairs
+
+    def _total(self, tally: Tally) -> float:
         if self.column < COUNT:
             return float(tally.sums[1, self.column] / UNIT)
         code = self.column - COUNT
@@ -45,6 +55,8 @@ class Contrast:
 
     def sides(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return both sides' values, each of shape (rows,)."""
+        if self.event is not None:
+            return self.event.sides(rows)
         if self.column >= COUNT:
             said = (rows.codes[:, :2] == self.column - COUNT).astype(np.float64)
             return said[:, 0], said[:, 1]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA = 2
-"""Version of the feature list; vectors of another version are refused."""
+SCHEMA = 3
+"""Version of the stored vectors; those of an older one are read, those of a newer one refused."""
 
 LABEL_SLOTS = 8
 """One-hot places for labels; a ninth label shares the last place."""

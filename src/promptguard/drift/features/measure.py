@@ -23,6 +23,7 @@ from promptguard.drift.features.catalogue import (
     SCALE,
     TEXTUAL_LIMIT,
 )
+from promptguard.drift.features.places import NOTHING
 from promptguard.drift.features.structured import finish_features, json_features, tool_features
 
 _HEAD = 2048
@@ -105,6 +106,8 @@ class Measured(NamedTuple):
     """characters, lines, words (words of the part that was read)"""
     data: bytes
     """the bytes to hash; never kept"""
+    document: object = NOTHING
+    """the JSON that the answer is, never kept either"""
 
 
 def measure(answer: Answer, slot: int | None, schema: Mapping[str, object] | None = None) -> Measured:
@@ -117,6 +120,7 @@ def measure(answer: Answer, slot: int | None, schema: Mapping[str, object] | Non
     data = read.encode("utf-8", "surrogatepass")
     trimmed = read.strip()
     values = _BLANK.copy()
+    document = NOTHING
     lines = words = 0
     if trimmed:
         lines = text.count("\n", 0, 10_000_000) + 1
@@ -129,7 +133,7 @@ def measure(answer: Answer, slot: int | None, schema: Mapping[str, object] | Non
         _characters(data, words, values)
         _opening(trimmed, values)
         _format(trimmed, values)
-        json_features(trimmed if len(text) <= TEXTUAL_LIMIT else "", values, schema)
+        document = json_features(trimmed if len(text) <= TEXTUAL_LIMIT else "", values, schema)
     else:
         values["empty"] = 1.0
         values["length"] = math.log1p(len(text)) * _PER_LENGTH
@@ -145,7 +149,7 @@ def measure(answer: Answer, slot: int | None, schema: Mapping[str, object] | Non
     extra = (answer.refusal or "")[:_HEAD] + calls
     if extra:
         data += b"\0" + extra.encode("utf-8", "surrogatepass")
-    return Measured(quantised, (min(len(text), 2**32 - 1), lines, words), data)
+    return Measured(quantised, (min(len(text), 2**32 - 1), lines, words), data, document)
 
 
 def _characters(data: bytes, words: int, values: dict[str, float]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import TEXTUAL_LIMIT
+from promptguard.drift.features.places import NOTHING, document_of, parsed
 from promptguard.drift.features.schema import fits
 
 _STOPPED = frozenset(("stop", "end_turn", "stop_sequence", "eos", "complete", "completed"))
@@ -17,37 +18,29 @@ _FILTERED = frozenset(
     ("content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content", "spii")
 )
 _TOOLS = frozenset(("tool_calls", "tool_use", "function_call"))
-_ITEM_STARTS = '"{[-0123456789tfn]'
 
 
-def json_features(trimmed: str, values: dict[str, float], schema: Mapping[str, object] | None) -> None:
-    """Set the features of JSON; `trimmed` is the whole answer, or empty when it is too long to be parsed."""
+def json_features(trimmed: str, values: dict[str, float], schema: Mapping[str, object] | None) -> object:
+    """Set the features of JSON and return the document, or `NOTHING`.
+
+    `trimmed` is the whole answer, or empty when it is too long to be parsed. JSON in a code fence is returned too, and
+    is not valid JSON.
+    """
     if schema is not None:
         values["json_as_asked"] = float(fits(trimmed, schema))
     if "{" not in trimmed and not trimmed.startswith("["):
-        return
+        return NOTHING
     values["json_like"] = float('":' in trimmed or '" :' in trimmed)
-    if trimmed[:1] + trimmed[-1:] not in ("{}", "[]"):
-        return
-    if trimmed[0] == "[" and trimmed[1:].lstrip()[0] not in _ITEM_STARTS:  # "[Yes]": an exception is dear
-        return
-    found = _parsed(trimmed)
-    if found is None:
-        return
+    found = document_of(trimmed)
+    if found is NOTHING or trimmed.startswith("`"):
+        return found
     values["json_valid"] = 1.0
     top = found[0] if isinstance(found, list) and found else found
     if isinstance(top, dict):
         names = "\0".join(sorted(map(str, top)))
         values["json_keys"] = math.log1p(len(top)) / math.log1p(64)
         values["json_schema"] = _digest(names)
-
-
-def _parsed(text: str) -> object:
-    try:
-        # numbers stay strings: parsing thousands of digits is quadratic, and their value is of no interest
-        return json.loads(text, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
-        return None
+    return found
 
 
 def _digest(text: str) -> float:
@@ -65,7 +58,7 @@ def tool_features(answer: Answer, values: dict[str, float]) -> str:
         arguments = body.get("arguments", body.get("input"))
         if isinstance(arguments, str):
             shown = arguments[:TEXTUAL_LIMIT]
-            valid = valid and len(arguments) <= TEXTUAL_LIMIT and isinstance(_parsed(shown), dict)
+            valid = valid and len(arguments) <= TEXTUAL_LIMIT and isinstance(parsed(shown), dict)
         else:
             shown = _shown(arguments)
             valid = valid and isinstance(arguments, Mapping)

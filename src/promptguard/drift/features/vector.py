@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import COUNT, SCHEMA
+from promptguard.drift.features.facts import NO_FACTS, Facts, MayTell, Side, facts_of
 from promptguard.drift.features.hashing import DIMENSIONS, hash_text, quantise
 from promptguard.drift.features.labels import Labeller, check_labeller, free_slot, tidy
 from promptguard.drift.features.measure import Measured, measure
@@ -24,6 +25,8 @@ from promptguard.drift.features.schema import asked_schema
 _HEADER = struct.Struct("<3sBHHf6I3B")
 _MAGIC = b"PGV"
 _ABSENT = 255
+_WITH_FACTS = 3
+"""the first schema whose vectors end with facts"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +35,7 @@ class PairVector:
 
     `control`, `candidate`: uint16, shape (COUNT,), features times 65,535. `hashed`: int8, shape (512,), the
     difference candidate - control in units of `scale` / 127. `counts`: (characters, lines, words) of each
-    side. `labels`: of each side, or None.
+    side. `labels`: of each side, or None. `facts`: what the sides say by place of their JSON and tool calls.
     """
 
     control: NDArray[np.uint16]
@@ -42,6 +45,7 @@ class PairVector:
     counts: tuple[tuple[int, int, int], tuple[int, int, int]]
     labels: tuple[str | None, str | None] = (None, None)
     reference: str | None = None
+    facts: Facts = NO_FACTS
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PairVector) and self.to_bytes() == other.to_bytes()
@@ -58,6 +62,7 @@ class PairVector:
             hashed=-self.hashed,
             counts=(self.counts[1], self.counts[0]),
             labels=(self.labels[1], self.labels[0]),
+            facts=self.facts.swapped(),
         )
 
     def to_bytes(self) -> bytes:
@@ -72,7 +77,7 @@ class PairVector:
             + self.candidate.astype("<u2").tobytes()
             + self.hashed.tobytes()
         )
-        return header + arrays + b"".join(name or b"" for name in names)
+        return header + arrays + b"".join(name or b"" for name in names) + self.facts.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PairVector:
@@ -93,7 +98,8 @@ class PairVector:
             raise ValueError(f"data is a pair vector of schema {schema}; this version reads up to {SCHEMA}")
         lengths = [None if length == _ABSENT else length for length in rest[6:]]
         arrays_end = _HEADER.size + 4 * count + DIMENSIONS
-        if len(raw) != arrays_end + sum(length or 0 for length in lengths):
+        names_end = arrays_end + sum(length or 0 for length in lengths)
+        if len(raw) < names_end or (schema < _WITH_FACTS and len(raw) > names_end):
             raise ValueError("data is a pair vector of the wrong size")
         values = np.frombuffer(raw, dtype="<u2", count=2 * count, offset=_HEADER.size).astype(np.uint16)
         hashed = np.frombuffer(raw, dtype=np.int8, count=DIMENSIONS, offset=_HEADER.size + 4 * count)
@@ -109,7 +115,8 @@ class PairVector:
             place += length or 0
         first, second = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
         sides = _padded(values[:count]), _padded(values[count:])
-        return cls(*sides, hashed, scale, (first, second), (names[0], names[1]), names[2])
+        facts = Facts.from_bytes(raw[names_end:]) if len(raw) > names_end else NO_FACTS
+        return cls(*sides, hashed, scale, (first, second), (names[0], names[1]), names[2], facts)
 
 
 def _padded(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -128,12 +135,15 @@ def vectorise(
     seed: bytes = b"",
     labels: Labeller | None = None,
     response_format: Mapping[str, object] | None = None,
+    may_tell: MayTell | None = None,
 ) -> PairVector:
     """Return the quantised pair; each side goes through the same code, which is not told the side.
 
     `prompt` is accepted for features that look at the request (none does yet) and is never kept. `seed` keys
     the hash: the same for every pair of a stream. `labels` reads a label off answers that carry none.
     `response_format` is the request's own; JSON answers are held against its schema (`schema.py` says how far).
+    `may_tell(place, value)` says whether the vector may hold that value, or with None that path, in clear; the default is
+    all of them.
     ValueError names a wrong argument; a missing answer (`error`) belongs to `PairMonitor.update` or `.skip`,
     not here.
     """
@@ -156,12 +166,15 @@ def vectorise(
         label, measured = _side(control, labels, schema)
         zeros = np.zeros(DIMENSIONS, dtype=np.int8)
         counts = (measured.counts, measured.counts)
-        return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted)
+        sides = Side(control, measured.document), Side(control, measured.document)
+        facts = facts_of(*sides, seed, may_tell)
+        return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted, facts)
     first_label, first = _side(control, labels, schema)
     second_label, second = _side(candidate, labels, schema)
     hashed, scale = quantise(hash_text(first.data, seed), hash_text(second.data, seed))
     names, counts = (first_label, second_label), (first.counts, second.counts)
-    return PairVector(first.values, second.values, hashed, scale, counts, names, wanted)
+    facts = facts_of(Side(control, first.document), Side(candidate, second.document), seed, may_tell)
+    return PairVector(first.values, second.values, hashed, scale, counts, names, wanted, facts)
 
 
 def _side(

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from promptguard.drift.features.catalogue import COUNT, SCALE
 from promptguard.drift.features.vector import PairVector
-from promptguard.drift.history.rows import BLOCK, MERGED, WIDTH, Block, Rows
+from promptguard.drift.history.rows import BLOCK, MERGED, PLAIN, WIDTH, Block, Rows
 from promptguard.drift.history.tally import NO_LABEL, UNLISTED, Tally
 
 BEFORE_ALARM = 500
+MOST_BYTES = 10_500
+"""of compressed rows before the alarm: answers of many places, all different, are remembered for fewer pairs"""
 ONSET_AFTER_ALARM = 100
 TAIL = 300
 NO_EDGE = -128
@@ -83,13 +85,18 @@ class History:
         self._pending = np.zeros((BLOCK, WIDTH), dtype=np.uint8)
         self._counts = [0] * 6
 
-    def add(self, vector: PairVector, edge: int = NO_EDGE) -> None:
-        """Remember one pair; `edge` is what the text hash bet on the truth, in 127ths, made before it was told."""
+    def add(self, vector: PairVector, edge: int = NO_EDGE, facts: NDArray[np.uint8] | None = None) -> None:
+        """Remember one pair.
+
+        `edge` is what the text hash bet on the truth, in 127ths, made before it was told; `facts` is the row of the
+        group's register.
+        """
         row = self._pending[self.pairs % BLOCK]
         row[:COUNT] = _ROOTS.take(vector.control)
         row[COUNT : 2 * COUNT] = _ROOTS.take(vector.candidate)
         first, second, wanted = self._codes(vector) if _named(vector) else (NO_LABEL,) * 3
-        row[2 * COUNT :] = (first & 255, second & 255, wanted & 255, _correct(vector), edge & 255)
+        row[2 * COUNT : PLAIN] = (first & 255, second & 255, wanted & 255, _correct(vector), edge & 255)
+        row[PLAIN:] = 0 if facts is None else facts
         self._counts = [sum_ + count for sum_, count in zip(self._counts, chain(*vector.counts), strict=True)]
         self.pairs += 1
         if not self.pairs % BLOCK:
@@ -118,7 +125,8 @@ class History:
         """Keep a block; of the oldest, where there are too many, only the tally."""
         if self.alarm_at is None:
             self._blocks.append(block)
-            if len(self._blocks) * MERGED > BEFORE_ALARM - MERGED:
+            held = sum(len(each.data) for each in self._blocks)
+            if len(self._blocks) * MERGED > BEFORE_ALARM - MERGED or held > MOST_BYTES:
                 gone = self._blocks.pop(0)
                 self._dropped.add(gone.rows(), gone.counts)
         elif block.first <= self.alarm_at + ONSET_AFTER_ALARM:

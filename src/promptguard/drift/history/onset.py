@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptguard.drift.features.catalogue import FEATURES
+from promptguard.drift.history.events import signs_of
 from promptguard.drift.history.history import NO_EDGE
+from promptguard.drift.history.register import Register
 from promptguard.drift.history.rows import Rows
 from promptguard.verdict import Onset
 
@@ -41,14 +43,18 @@ def log_kt(ones: NDArray[np.int64], zeros: NDArray[np.int64]) -> NDArray[np.floa
     return result
 
 
-def find_onset(rows: Rows, latest: int | None = None) -> Onset | None:
+def find_onset(rows: Rows, latest: int | None = None, register: Register | None = None) -> Onset | None:
     """Return the most probable first changed pair with the hull of its 90 % set; None without rows.
 
-    `latest` is the number of the last pair it can be: what rang an alarm began before it rang.
+    `latest` is the number of the last pair it can be: what rang an alarm began before it rang. With `register`, what
+    pairs say by place takes part.
     """
     if not len(rows):
         return None
-    signs = np.concatenate([rows.signs(), rows.signs(_LEAP)[:, _GRADED]], axis=1)
+    columns = [rows.signs(), rows.signs(_LEAP)[:, _GRADED]]
+    if register is not None:
+        columns.append(signs_of(register, rows))
+    signs = np.concatenate(columns, axis=1)
     score = np.concatenate([_feature_scores(signs), _wording_score(rows.edges)], axis=1)
     numbers = rows.numbers
     if latest is not None and bool((numbers <= latest).any()):

@@ -1,7 +1,8 @@
 """Remembered pairs as a matrix of bytes, and blocks of them, compressed.
 
 A row is: features of the control, of the candidate (square roots in 255ths), label codes of control,
-candidate and reference (-1 none, -2 unlisted), correctness bits, the edge of the text hash.
+candidate and reference (-1 none, -2 unlisted), correctness bits, the edge of the text hash, what was said by
+place (`register.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptguard.drift.features.catalogue import COUNT, INDEX, LENGTH_CAP, LINES_CAP
+from promptguard.drift.history.register import CELL, PLACES, ROW
 
-WIDTH = 2 * COUNT + 5
+PLAIN = 2 * COUNT + 5
+WIDTH = PLAIN + ROW
 BLOCK = 24
 """rows that wait as plain bytes before they are compressed"""
 MERGED = 4 * BLOCK
@@ -82,6 +85,11 @@ class Rows:
     def edges(self) -> NDArray[np.int8]:
         """What the text hash bet on the truth, in 127ths; -128 where both sides read the same."""
         return self.raw[:, 2 * COUNT + 4].view(np.int8)
+
+    @property
+    def cells(self) -> NDArray[np.uint8]:
+        """What was said by place, shape (rows, PLACES, CELL); zeros where nothing was."""
+        return self.raw[:, PLAIN:].reshape(len(self.raw), PLACES, CELL)
 
     def shared_out(self, counts: Sequence[int], part: Rows) -> list[int]:
         """Return the share of `counts` (characters, lines, words of each side) that falls to `part`."""

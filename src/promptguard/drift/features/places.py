@@ -1,0 +1,189 @@
+"""What an answer says by place: the paths of its JSON, the tools it calls and their arguments.
+
+A place is a path with ids and indices left out: `$.items[].price`, `$.users.*.name`, so that a map keyed by ids is one
+place and not a thousand. At most `MOST_NODES` values are looked at, of lists the first `MOST_ITEMS`, down to `DEEPEST`;
+what lies beyond is not seen. Never raises on content.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from promptguard.drift.features.answer import Answer
+from promptguard.drift.features.catalogue import TEXTUAL_LIMIT
+
+MOST_NODES, MOST_ITEMS, DEEPEST = 1_000, 32, 12
+MOST_MEMBERS = 64
+"""members of one object; the keys of a larger one are ids"""
+_LONGEST_KEY = 40
+_LONGEST_VALUE, _LONGEST_NUMBER = 32, 16
+_SHAPED = 24
+_MOST_CALLS = 16
+TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
+"""Places outside JSON: the tool called first, how many are called, arguments by name, and the order of keys."""
+
+ALWAYS_TOLD = frozenset((TOOL, CALLS, ARGUMENTS, KEYS, "$", "$[]"))
+"""places that every answer may have: they tell nothing"""
+
+ABSENT, NULL, FALSE, TRUE, NUMBER, STRING, LIST, OBJECT, MIXED = range(9)
+"""What is found at a place; MIXED where a list holds several kinds."""
+NOTHING = object()
+"""In place of a document: the text is no JSON."""
+
+
+class Said(NamedTuple):
+    """What one answer says at one place.
+
+    `size` orders values of one kind: a number itself, the length of a string or list, the mean where the place is in a
+    list; of objects only those keyed by ids have one. `shape` is how a string is made of letters, digits and marks.
+    `value` is the value itself where it is short, else empty.
+    """
+
+    kind: int
+    size: float
+    shape: str = ""
+    value: str = ""
+
+
+Places = dict[str, Said]
+
+
+def document_of(trimmed: str) -> object:
+    """Return the JSON of an answer that is nothing else, `NOTHING` otherwise; one code fence around it is taken off."""
+    if trimmed.startswith("```") and trimmed.endswith("```") and len(trimmed) > 6:
+        trimmed = trimmed[3:-3].removeprefix("json").removeprefix("JSON").strip()
+    if trimmed[:1] + trimmed[-1:] not in ("{}", "[]") or len(trimmed) > TEXTUAL_LIMIT:
+        return NOTHING
+    if trimmed[0] == "[" and trimmed[1:].lstrip()[:1] not in _ITEM_STARTS:  # "[Yes]": an exception is dear
+        return NOTHING
+    return parsed(trimmed)
+
+
+_ITEM_STARTS = frozenset('"{[]-0123456789tfn')
+
+
+def parsed(text: str) -> object:
+    """Return what a JSON text holds, `NOTHING` for any other text."""
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=float)
+    except (ValueError, RecursionError):
+        return NOTHING
+
+
+def _integer(digits: str) -> int | float:
+    # of longer numbers only the size is of interest, and reading them takes quadratic time
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else float(digits[:300])
+
+
+def places_of_json(document: object) -> Places:
+    """Return what a JSON document says by place; empty for `NOTHING` and for a single value."""
+    found: dict[str, list[Said]] = {}
+    if isinstance(document, (dict, list)):
+        _walk(document, "$", found, [MOST_NODES], 0)
+        if isinstance(document, dict):
+            found[KEYS] = [Said(STRING, 0.0, ",".join(map(str, document))[:512])]
+    return {path: _joined(each) for path, each in found.items()}
+
+
+def places_of_tools(answer: Answer) -> tuple[Places, frozenset[str] | None]:
+    """Return what is said by tool calls, and the names of the tools called; None where some arguments are no JSON."""
+    names: list[str] = []
+    sound = True
+    found: dict[str, list[Said]] = {}
+    budget = [MOST_NODES]
+    for call in list(answer.tool_calls)[:_MOST_CALLS]:
+        inner = call.get("function")
+        body: Mapping[str, object] = inner if isinstance(inner, Mapping) else call
+        names.append(str(body.get("name", ""))[:_LONGEST_KEY])
+        given = body.get("arguments", body.get("input"))
+        if isinstance(given, str):
+            given = parsed(given) if len(given) <= TEXTUAL_LIMIT else NOTHING
+        if isinstance(given, dict):
+            _members(given, ARGUMENTS, found, budget, 1)
+        sound = sound and isinstance(given, dict)
+    told = {path: _joined(each) for path, each in found.items()}
+    told[CALLS] = Said(NUMBER, float(len(names)))
+    told[TOOL] = Said(STRING, 0.0, "", names[0] if names else "")
+    return told, frozenset(names) if sound else None
+
+
+def _walk(value: object, path: str, found: dict[str, list[Said]], budget: list[int], depth: int) -> None:
+    budget[0] -= 1
+    if budget[0] < 0 or depth > DEEPEST:
+        return
+    found.setdefault(path, []).append(_said(value))
+    if isinstance(value, dict):
+        _members(value, path, found, budget, depth)
+    elif isinstance(value, list):
+        for item in value[:MOST_ITEMS]:
+            _walk(item, f"{path}[]", found, budget, depth + 1)
+
+
+def _members(
+    value: dict[str, object], path: str, found: dict[str, list[Said]], budget: list[int], depth: int
+) -> None:
+    keyed_by_ids = len(value) > MOST_MEMBERS
+    for key, inner in value.items():
+        if budget[0] <= 0:
+            return
+        name = "*" if keyed_by_ids or not _is_name(str(key)) else key
+        _walk(inner, f"{path}.{name}", found, budget, depth + 1)
+
+
+def _is_name(key: str) -> bool:
+    """Whether a key is one that people gave, and no id, date, address or sentence."""
+    if not 0 < len(key) <= _LONGEST_KEY:
+        return False
+    if key.isidentifier() and not any(char.isdigit() for char in key):
+        return True
+    digits = sum(char.isdigit() for char in key)
+    return digits <= 2 and key.replace("-", "_").replace(" ", "_").replace("$", "_").isidentifier()
+
+
+def _said(value: object) -> Said:
+    if isinstance(value, str):
+        short = value if len(value) <= _LONGEST_VALUE and value.isprintable() else ""
+        return Said(STRING, float(len(value)), _shape(value), short)
+    if isinstance(value, bool):
+        return Said(TRUE if value else FALSE, float(value))
+    if isinstance(value, (int, float)):
+        size = float(value) if math.isfinite(value) else 0.0
+        text = repr(value)
+        whole = "9" if isinstance(value, int) else "9.9"
+        return Said(NUMBER, size, whole, text if len(text) <= _LONGEST_NUMBER else "")
+    if isinstance(value, list):
+        return Said(LIST, float(len(value)))
+    if isinstance(value, dict):
+        # a member more or less is told by its own place
+        return Said(OBJECT, float(len(value)) if len(value) > MOST_MEMBERS else 0.0)
+    return Said(NULL, 0.0)
+
+
+_CLASSES = str.maketrans(
+    {
+        **dict.fromkeys("abcdefghijklmnopqrstuvwxyz", "a"),
+        **dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "A"),
+        **dict.fromkeys("0123456789", "9"),
+    }
+)
+
+
+def _shape(text: str) -> str:
+    """Return how the beginning of a text is made: `C-12345` and `K-9` are both `A-9`."""
+    classes = text[:_SHAPED].translate(_CLASSES)
+    return "".join(char for place, char in enumerate(classes) if classes[place - 1 : place] != char)
+
+
+def _joined(each: list[Said]) -> Said:
+    """Return one summary of what a list holds at a place."""
+    if len(each) == 1:
+        return each[0]
+    kinds = {TRUE if said.kind == FALSE else said.kind for said in each}
+    mean = math.fsum(said.size for said in each) / len(each)
+    kind = kinds.pop() if len(kinds) == 1 else MIXED
+    if kind == TRUE:
+        kind = TRUE if mean >= 0.5 else FALSE
+    return Said(kind, mean, each[0].shape, each[0].value)
