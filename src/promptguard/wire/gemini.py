@@ -82,10 +82,9 @@ def _content(turn: object) -> object:
 
 
 def _asked_form(settings: Mapping[str, object]) -> Mapping[str, object] | None:
-    """Return the form asked for; of a `responseSchema`, which has Google's own words, only that it is an object."""
+    """Return the form asked for; a `responseSchema` is JSON Schema in Google's own spelling, which `drift` reads too."""
     form = shared.json_schema(settings.get("responseJsonSchema"))
-    kind = shared.name(shared.members(settings.get("responseSchema")).get("type")) or ""
-    return {"type": "json_object"} if form is None and kind.upper() == "OBJECT" else form
+    return shared.json_schema(settings.get("responseSchema")) if form is None else form
 
 
 def with_model(request: Request, facts: Facts, model: str) -> Request:  # noqa: ARG001 - the interface of protocols

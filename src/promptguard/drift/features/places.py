@@ -21,6 +21,7 @@ MOST_MEMBERS = 64
 _LONGEST_KEY = 40
 _LONGEST_VALUE, _LONGEST_NUMBER = 32, 16
 _SHAPED = 24
+_MOST_BITS = 1000
 _MOST_CALLS = 16
 TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
 """Places outside JSON: the tool called first, how many are called, arguments by name, and the order of keys."""
@@ -68,9 +69,21 @@ _ITEM_STARTS = frozenset('"{[]-0123456789tfn')
 def parsed(text: str) -> object:
     """Return what a JSON text holds, `NOTHING` for any other text."""
     try:
-        return json.loads(text, parse_int=_integer, parse_float=float)
+        return json.loads(text)
+    except RecursionError:
+        return NOTHING
+    except ValueError:
+        if not _may_hold_long_numbers(text):
+            return NOTHING
+    try:
+        return json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError):
         return NOTHING
+
+
+def _may_hold_long_numbers(text: str) -> bool:
+    """Whether some digits may be more than Python reads at once (4,300 by default)."""
+    return len(text) > 640
 
 
 def _integer(digits: str) -> int | float:
@@ -150,16 +163,24 @@ def _said(value: object) -> Said:
     if isinstance(value, bool):
         return Said(TRUE if value else FALSE, float(value))
     if isinstance(value, (int, float)):
-        size = float(value) if math.isfinite(value) else 0.0
-        text = repr(value)
-        whole = "9" if isinstance(value, int) else "9.9"
-        return Said(NUMBER, size, whole, text if len(text) <= _LONGEST_NUMBER else "")
+        return _number(value)
     if isinstance(value, list):
         return Said(LIST, float(len(value)))
     if isinstance(value, dict):
         # a member more or less is told by its own place
         return Said(OBJECT, float(len(value)) if len(value) > MOST_MEMBERS else 0.0)
     return Said(NULL, 0.0)
+
+
+def _number(value: float) -> Said:
+    if isinstance(value, int):
+        if value.bit_length() > _MOST_BITS:  # beyond what a float holds, and dear to write down
+            return Said(NUMBER, 1e300 if value > 0 else -1e300, "9")
+    elif not math.isfinite(value):
+        return Said(NUMBER, 0.0, "9.9")
+    text = repr(value)
+    shape = "9" if isinstance(value, int) else "9.9"
+    return Said(NUMBER, float(value), shape, text if len(text) <= _LONGEST_NUMBER else "")
 
 
 _CLASSES = str.maketrans(

@@ -1,37 +1,33 @@
-"""Whether a JSON value is what the request's `response_format` asked for: a small, bounded subset of JSON Schema.
+"""Whether an answer is the JSON that the request's `response_format` asked for, by a bounded part of JSON Schema.
 
-`type`, `properties`, `required`, `additionalProperties` (true or false), `items`, `enum` and `const`. A schema
-that uses anything else, or is larger or deeper than the bounds, is not judged at all: half a check would call
-wrong answers right. Both sides of a pair are always judged by one schema.
+What pydantic, OpenAI's, Anthropic's and Gemini's strict modes write is understood (`schema_rules.py` has the keywords). A
+schema with any other keyword, or beyond the bounds, is not judged at all: half a check would call wrong answers right.
+Both sides of a pair are always judged by one schema. Why not by a library: docs/decisions/0041-schemas.md.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+
+from promptguard.drift.features.places import NOTHING
+from promptguard.drift.features.schema_patterns import UnknownError
+from promptguard.drift.features.schema_rules import Rule, TooMuchError, compiled
 
 MOST_NODES = 2_000
-"""nodes of a schema, and of a value, beyond which it is not judged"""
-DEEPEST = 24
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "number": (int, float),
-    "integer": (int,),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
-_KNOWN = frozenset(("type", "properties", "required", "additionalProperties", "items", "enum", "const"))
-_NOTES = frozenset(
-    ("title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated")
-)
+"""nodes of a schema beyond which it is not judged, and steps that judging one answer may take"""
+MOST_CHARACTERS = 100_000
+DEEPEST = 48
 _LONGEST_NUMBER = 300
+_MOST_BITS = 1000
 
 
-class _TooMuchError(Exception):
-    """The bounds were passed."""
+class _Judged(dict[str, object]):
+    """A schema that is judged, with the rule it was compiled to."""
+
+    __slots__ = ("rule",)
+    rule: Rule
 
 
 def asked_schema(response_format: Mapping[str, object] | None) -> Mapping[str, object] | None:
@@ -44,27 +40,42 @@ def asked_schema(response_format: Mapping[str, object] | None) -> Mapping[str, o
         return None
     kind = response_format.get("type")
     if kind == "json_object":
-        return {"type": "object"}
+        return _judged({"type": "object"})
     inner = response_format.get("json_schema", response_format)
     schema = inner.get("schema") if kind == "json_schema" and isinstance(inner, Mapping) else None
-    return schema if isinstance(schema, Mapping) and is_judged(schema) else None
+    return _judged(schema)
 
 
 def is_judged(schema: object) -> bool:
     """Whether every keyword of `schema` is known here, within the bounds."""
-    try:
-        return _is_known(schema, [MOST_NODES], 0)
-    except _TooMuchError:
-        return False
+    return isinstance(schema, bool) or _judged(schema) is not None
 
 
-def fits(text: str, schema: Mapping[str, object]) -> bool:
+def fits(text: str, schema: Mapping[str, object] | bool) -> bool:
     """Whether `text` is JSON that `schema` (one that `is_judged`) allows. Never raises; False past the bounds."""
-    try:
-        value = json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_constant)
-        return _fits(value, schema, [MOST_NODES])
-    except (ValueError, RecursionError, _TooMuchError):
+    if isinstance(schema, bool):
+        return schema and _value(text) is not NOTHING
+    judged = schema if isinstance(schema, _Judged) else _judged(schema)
+    if judged is None:
         return False
+    value = _value(text)
+    try:
+        return value is not NOTHING and judged.rule(value, [MOST_NODES])
+    except (TooMuchError, RecursionError, OverflowError):
+        return False
+
+
+def _value(text: str) -> object:
+    try:
+        return _QUICK.decode(text)
+    except RecursionError:
+        return NOTHING
+    except ValueError:
+        pass  # or a number too long to be read at once
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        return NOTHING
 
 
 def _integer(digits: str) -> int:
@@ -80,71 +91,55 @@ def _constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-def _spend(budget: list[int]) -> None:
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise _TooMuchError
+_QUICK = json.JSONDecoder(parse_constant=_constant)
 
 
-def _is_known(schema: object, budget: list[int], depth: int) -> bool:
-    _spend(budget)
-    if isinstance(schema, bool):
-        return True
-    if not isinstance(schema, Mapping) or depth > DEEPEST or not schema.keys() <= _KNOWN | _NOTES:
-        return False
-    kinds, properties = schema.get("type", []), schema.get("properties", {})
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    sound = (
-        isinstance(kinds, (list, tuple))
-        and all(isinstance(kind, str) and kind in _TYPES for kind in kinds)
-        and isinstance(properties, Mapping)
-        and isinstance(schema.get("required", []), (list, tuple))
-        and isinstance(schema.get("additionalProperties", True), bool)
-        and isinstance(schema.get("enum", []), (list, tuple))
-        and len(schema.get("enum", [])) <= MOST_NODES
-    )
-    inner = [*properties.values(), schema.get("items", True)] if sound else []
-    return sound and all(_is_known(each, budget, depth + 1) for each in inner)
-
-
-def _fits(value: object, schema: Any, budget: list[int]) -> bool:
-    _spend(budget)
-    if isinstance(schema, bool):
+def _judged(schema: object) -> _Judged | None:
+    if isinstance(schema, _Judged):
         return schema
-    kinds = schema.get("type")
-    if kinds is not None and not any(
-        _is_a(value, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)
-    ):
-        return False
-    choices = [
-        schema[word] if word == "enum" else [schema[word]] for word in ("enum", "const") if word in schema
-    ]
-    if not all(any(_same(value, choice) for choice in each) for each in choices):
-        return False
-    if isinstance(value, dict):
-        return _object_fits(value, schema, budget)
-    if isinstance(value, list) and "items" in schema:
-        return all(_fits(item, schema["items"], budget) for item in value)
-    return True
+    if not isinstance(schema, Mapping) or not _is_small(schema):
+        return None
+    try:
+        return _compiled(json.dumps(schema))
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
-def _object_fits(value: dict[str, object], schema: Mapping[str, Any], budget: list[int]) -> bool:
-    properties = schema.get("properties", {})
-    if not all(name in value for name in schema.get("required", ()) if isinstance(name, str)):
-        return False
-    if schema.get("additionalProperties") is False and not value.keys() <= properties.keys():
-        return False
-    return all(_fits(value[name], inner, budget) for name, inner in properties.items() if name in value)
+def _is_small(schema: object) -> bool:
+    """Whether a schema is within the bounds: looked at level by level, before anything is made of it."""
+    level, nodes, characters = [schema], 0, 0
+    for _ in range(DEEPEST):
+        nodes += len(level)
+        if nodes > MOST_NODES or characters > MOST_CHARACTERS:
+            return False
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, str):
+                characters += len(value)
+            elif isinstance(value, Mapping):
+                if len(value) > MOST_NODES:
+                    return False
+                characters += (
+                    sum(map(len, value)) if all(isinstance(key, str) for key in value) else MOST_CHARACTERS
+                )
+                below.extend(value.values())
+            elif isinstance(value, (list, tuple)):
+                below.extend(value[: MOST_NODES + 1])
+            elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                return False
+        if not below:
+            return characters <= MOST_CHARACTERS
+        level = below
+    return False
 
 
-def _is_a(value: object, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, _TYPES[kind])
-
-
-def _same(value: object, allowed: object) -> bool:
-    """JSON equality: true is not 1."""
-    return isinstance(value, bool) == isinstance(allowed, bool) and value == allowed
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> _Judged | None:
+    schema = json.loads(text)
+    try:
+        rule = compiled(schema)
+    except UnknownError:
+        return None
+    judged = _Judged(schema)
+    judged.rule = rule
+    return judged
