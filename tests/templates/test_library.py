@@ -284,7 +284,8 @@ print(open_library({str(folder)!r}).get("triage").render(ticket="x").version)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == "triage@1\n", done.stderr
-    assert [path.name for path in folder.iterdir()] == ["triage"]  # no half-written file is left
+    files = [path.name for path in folder.rglob("*") if path.is_file()]
+    assert files == ["1.prompty"]  # no half-written file is left
 
 
 def test_what_is_wrong_with_variables_is_said(folder):

@@ -29,6 +29,7 @@ COMMANDS = (
     "report",
     "dashboard",
     "plan",
+    "prompts",
     "cache",
     "acknowledge",
     "undo",

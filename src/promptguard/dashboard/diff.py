@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Literal
 
+from promptguard.core.word_diff import runs, words_of
 from promptguard.report.pairs import Pair, Texts
 
-Kind = Literal["same", "del", "ins", "cut"]
-Runs = tuple[tuple[Kind, str], ...]
+Runs = tuple[tuple[Literal["same", "del", "ins", "cut"], str], ...]
 _MOST_WORDS = {False: 160, True: 1200}
 """Words a side that are compared, on a list and on a pair's own page: the time grows faster than the words."""
 _MOST_PATHS = 200
 _MOST_JSON = 200_000
 _MOST_DEPTH = 60
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
@@ -45,32 +43,16 @@ def text_diff(pair: Pair, full: bool) -> TextDiff:
     texts = pair.texts or Texts("", "", "")
     most = _MOST_WORDS[full]
     # A slice bounds the time that a very long answer takes to be cut into words.
-    first, second = (_WORDS.findall(text[: 40 * most]) for text in (texts.control, texts.candidate))
+    first, second = (words_of(text[: 40 * most]) for text in (texts.control, texts.candidate))
     one, other, cut = first[:most], second[:most], len(first) > most or len(second) > most
-    runs = _runs(one, other)
+    sides: tuple[Runs, Runs] = runs(one, other)
     if cut:
-        runs = _more(runs[0], len(first) > most), _more(runs[1], len(second) > most)
-    return TextDiff(*runs, json_diff(texts.control, texts.candidate) if full else None, cut)
+        sides = _more(sides[0], len(first) > most), _more(sides[1], len(second) > most)
+    return TextDiff(*sides, json_diff(texts.control, texts.candidate) if full else None, cut)
 
 
 def _more(runs: Runs, longer: bool) -> Runs:
     return (*runs, ("cut", " …")) if longer else runs
-
-
-def _runs(one: list[str], other: list[str]) -> tuple[Runs, Runs]:
-    first: list[tuple[Kind, str]] = []
-    second: list[tuple[Kind, str]] = []
-    for kind, low, high, begin, end in SequenceMatcher(None, one, other, autojunk=True).get_opcodes():
-        gone, come = "".join(one[low:high]), "".join(other[begin:end])
-        if kind == "equal":
-            first.append(("same", gone))
-            second.append(("same", come))
-            continue
-        if gone:
-            first.append(("del", gone))
-        if come:
-            second.append(("ins", come))
-    return tuple(first), tuple(second)
 
 
 def json_diff(first: str, second: str) -> tuple[PathDifference, ...] | None:

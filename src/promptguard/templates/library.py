@@ -5,35 +5,31 @@
     prompts/
         triage/1.prompty  triage/2.prompty      versions of the prompt `triage`
         mail/reply/1.prompty                    a name may have parts
-        labels.jsonl                            append-only: {"name": ..., "label": ..., "to": "2", ...}
-        lock.json                               digest of every version that was used
+        labels.jsonl                            where labels such as `production` stand, append-only (labels.py)
+        lock.json  .locked/                     digest and text of every version that was used
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from promptguard.core.mistakes import checked_call, nearest, refused, shown
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
+from promptguard.templates.labels import Labels, Move
 from promptguard.templates.lock import Lock
+from promptguard.templates.near import NAME, SUFFIX, VERSION, misplaced
 from promptguard.templates.prompt import Prompt
 from promptguard.templates.promptfile import parse
 from promptguard.templates.remembered import Remembered
 from promptguard.templates.sandbox import Sandbox
 
-SUFFIX = ".prompty"
 MAX_FILE_BYTES = 1_000_000
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*")
-_VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){0,3}")
-_LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 @checked_call
@@ -72,7 +68,7 @@ class PromptLibrary:
         self._loaded: dict[tuple[str, str], _Loaded] = {}
         self._loading = threading.Lock()
         self._versions: Remembered[tuple[str, ...]] = Remembered(_list_versions)
-        self._moves: Remembered[tuple[tuple[str, str, str], ...]] = Remembered(_read_moves)
+        self._labels = Labels(self.directory)
 
     @property
     def compiled(self) -> int:
@@ -92,13 +88,7 @@ class PromptLibrary:
         loaded = self._loaded.get((name, wanted))
         if loaded is not None and os.path.exists(loaded.path):  # noqa: PTH110 - a Path would take twice as long
             return loaded.prompt
-        versions = self.versions(name)
-        if not versions:
-            names = self.names()
-            hint = _hint(name, names)
-            raise UnknownPrompt(
-                f"there is no prompt {name!r} in {self.directory}{hint}; there are: {', '.join(names) or 'none'}"
-            )
+        versions = self._there(name)
         version = self._version(name, wanted, versions) if at else versions[-1]
         loaded = self._loaded.get((name, version))
         if loaded is None:
@@ -112,15 +102,24 @@ class PromptLibrary:
     @checked_call
     def names(self) -> list[str]:
         """Return the names of all prompts, sorted."""
-        found = {
-            path.parent.relative_to(self.directory).as_posix() for path in self.directory.rglob(f"*{SUFFIX}")
-        }
-        return sorted(name for name in found if _NAME.fullmatch(name) and self.versions(name))
+        return sorted(self.all_versions())
+
+    def all_versions(self) -> dict[str, list[str]]:
+        """Return name -> versions, lowest first, of all prompts: one walk through the folder."""
+        found: dict[str, list[str]] = {}
+        for directory, folders, files in os.walk(self.directory):
+            folders[:] = [name for name in folders if NAME.fullmatch(name)]
+            stems = [file.removesuffix(SUFFIX) for file in files if file.endswith(SUFFIX)]
+            versions = sorted((stem for stem in stems if VERSION.fullmatch(stem)), key=_order)
+            name = os.path.relpath(directory, self.directory).replace(os.sep, "/")
+            if versions and NAME.fullmatch(name):
+                found[name] = versions
+        return found
 
     @checked_call
     def versions(self, name: str) -> list[str]:
         """Return the versions of a prompt, lowest first; empty when there is no such prompt."""
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             return []
         try:
             return list(self._versions.read(os.path.join(self.directory, name)))  # noqa: PTH118 - on every get()
@@ -129,15 +128,65 @@ class PromptLibrary:
 
     @checked_call
     def labels(self, name: str) -> Mapping[str, str]:
-        """Return label -> version of a prompt, as the last lines of labels.jsonl have it."""
-        path = self.directory / "labels.jsonl"
-        try:
-            moves = self._moves.read(str(path))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptSyntaxError(f"{path}: the labels cannot be read: {error}") from None
-        return {label: version for of, label, version in moves if of == name}
+        """Return label -> version of a prompt, as the last moves have it."""
+        return self._labels.of(name)
+
+    @checked_call
+    def history(self, name: str | None = None) -> Sequence[Move]:
+        """Return every move of a label, oldest first: of one prompt, or of all.
+
+        Raises UnknownPrompt for a name that there is not, PromptSyntaxError for a file of labels that cannot be read.
+        """
+        moves = self._labels.moves()
+        if name is None:
+            return moves
+        self._there(name)
+        return tuple(move for move in moves if move.name == name)
+
+    @checked_call
+    def label(self, reference: str, label: str, *, why: str = "", by: str = "") -> Move:
+        """Put a label on a version; running processes see it at their next `get()`.
+
+        `reference` is "name@version", or "name@label" for where another label stands; `why` and `by` are kept in the
+        history. Returns the move; where the label stands there already, the last one. Raises UnknownPrompt,
+        PromptSyntaxError or PromptChanged for a version that could not be used, and PromptError for a label that cannot be
+        one or a folder that cannot be written.
+        """
+        prompt = self.get(reference)
+        return self._labels.move(prompt.name, label, prompt.version, by=by, why=why)
+
+    @checked_call
+    def rollback(
+        self, name: str, label: str = "production", *, to: str | None = None, why: str = "", by: str = ""
+    ) -> Move:
+        """Put a label back where it stood before its last move, or on the version `to` of its own history.
+
+        Twice goes two moves back. Returns the move. Raises UnknownPrompt where there is no such prompt or label, or the
+        label never stood elsewhere, and PromptError where the folder cannot be written.
+        """
+        self._there(name)
+        return self._labels.roll_back(name, label, to=to, by=by, why=why)
+
+    @property
+    def locked(self) -> Mapping[str, str]:
+        """Version -> digest of those that were used; raises PromptSyntaxError where lock.json cannot be read."""
+        return self._lock.known
+
+    def locked_text(self, reference: str) -> str | None:
+        """Return the text of a version as it was when it was first used; None where it was never, or is not kept."""
+        digest = self.locked.get(reference)
+        return None if digest is None else self._lock.kept(digest)
+
+    def _there(self, name: str) -> list[str]:
+        versions = self.versions(name)
+        if not versions:
+            names = self.names()
+            beside = next((each for each in misplaced(self.directory) if _alike(each.name, name)), None)
+            hint = f": {beside.sentence()}" if beside else _hint(str(name), names)
+            raise UnknownPrompt(
+                f"there is no prompt {name!r} in {self.directory}{hint}; there are: {_listed(names)}"
+            )
+        return versions
 
     def _version(self, name: str, wanted: str, versions: list[str]) -> str:
         if wanted in versions:
@@ -166,8 +215,10 @@ class PromptLibrary:
         if file.front.name not in ("", name):
             raise PromptSyntaxError(f"{path}: name is {file.front.name}, but the folder says {name}")
         key = f"{name}@{version}"
-        self._lock.verify(key, file.digest, path)
-        return Prompt(file, name, version, self._sandbox, lambda: self._lock.record(key, file.digest, path))
+        self._lock.verify(key, file.digest, path, file.text)
+        return Prompt(
+            file, name, version, self._sandbox, lambda: self._lock.record(key, file.digest, path, file.text)
+        )
 
     def _read(self, path: Path) -> str:
         """Read a regular file that really lies below the root (no symlink may lead out)."""
@@ -192,6 +243,18 @@ class PromptLibrary:
             raise PromptSyntaxError(f"{path}:{line}: the file is not UTF-8") from None
 
 
+def _alike(first: str, second: object) -> bool:
+    return isinstance(second, str) and first.casefold() == second.casefold()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more or "none"
+
+
+_MOST_LISTED = 30
+
+
 def _hint(given: str, known: list[str]) -> str:
     meant = nearest(given, known)
     return "" if meant is None else f" (did you mean {meant!r}?)"
@@ -203,26 +266,4 @@ def _order(version: str) -> tuple[int, ...]:
 
 def _list_versions(directory: str) -> tuple[str, ...]:
     stems = [path.stem for path in Path(directory).iterdir() if path.suffix == SUFFIX]
-    return tuple(sorted((stem for stem in stems if _VERSION.fullmatch(stem)), key=_order))
-
-
-def _read_moves(path: str) -> tuple[tuple[str, str, str], ...]:
-    lines = Path(path).read_text("utf-8").splitlines()
-    return tuple(
-        _label_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()
-    )
-
-
-def _label_line(line: str, where: str) -> tuple[str, str, str]:
-    try:
-        move = json.loads(line)
-        name, label, version = move["name"], move["label"], str(move["to"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise PromptSyntaxError(
-            f'{where}: not a label; a line is {{"name": ..., "label": ..., "to": ...}}'
-        ) from None
-    if not isinstance(name, str) or not isinstance(label, str) or not _LABEL.fullmatch(label):
-        raise PromptSyntaxError(
-            f"{where}: a label begins with a letter and has letters, digits, - and _ only"
-        )
-    return name, label, version
+    return tuple(sorted((stem for stem in stems if VERSION.fullmatch(stem)), key=_order))

@@ -67,8 +67,13 @@ class Prompt:
         self._templates = tuple(
             (role, sandbox.template(text, file.filename, line)) for role, text, line in file.messages
         )
-        read = frozenset().union(*(template.variables for _, template in self._templates))
-        self.inputs: Mapping[str, Input] = MappingProxyType(self._schema(file.front.inputs, read))
+        self.read: frozenset[str] = frozenset().union(*(each.variables for _, each in self._templates))
+        """the variables that the messages use"""
+        self.source = file.text
+        """the file as it is"""
+        self.messages = tuple((role, text) for role, text, _ in file.messages)
+        """role and template of each message"""
+        self.inputs: Mapping[str, Input] = MappingProxyType(self._schema(file.front.inputs, self.read))
         self._kinds: dict[str, str] = {name: each.kind for name, each in self.inputs.items()}
         self._defaults = {
             name: plain(each.default, name) for name, each in self.inputs.items() if each.has_default
@@ -119,6 +124,18 @@ class Prompt:
             yield
         finally:
             USED.reset(token)
+
+    def wrong_cases(self) -> Iterator[tuple[int, str]]:
+        """Yield (number from 1, what is wrong) of the `cases` that render() would not take; renders nothing."""
+        for number, case in enumerate(self.cases, 1):
+            if not isinstance(case, Mapping) or not all(isinstance(key, str) for key in case):
+                yield number, "it must be a mapping of variables, or have them under `inputs`"
+                continue
+            given = case.get("inputs", case)
+            try:
+                self._checked(given if isinstance(given, Mapping) else {}, {})
+            except PromptError as error:
+                yield number, str(error)
 
     def _checked(self, variables: Mapping[str, object], sizes: Sizes) -> dict[str, object]:
         values = dict(self._defaults)

@@ -133,6 +133,8 @@ class PromptFile:
     """A parsed file; nothing is compiled yet."""
 
     filename: str
+    text: str
+    """the file as it is"""
     front: FrontMatter
     raw: Mapping[str, object]
     """the front matter as written"""
@@ -167,7 +169,7 @@ def parse(text: str, filename: str) -> PromptFile:
         front = FrontMatter.model_validate(raw)
     except ValidationError as error:
         raise PromptSyntaxError(f"{filename}:{_explain(error, lines[:end])}") from None
-    return PromptFile(filename, front, raw, _messages(lines, end + 1, filename))
+    return PromptFile(filename, text, front, raw, _messages(lines, end + 1, filename))
 
 
 def _messages(lines: list[str], start: int, filename: str) -> tuple[tuple[str, str, int], ...]:

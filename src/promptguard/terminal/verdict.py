@@ -159,9 +159,12 @@ def _examples(numbers: Sequence[int], texts: Iterable[Pair]) -> list[RenderableT
     return parts
 
 
-def quoted(text: str) -> Text:
-    """Return an answer as text that cannot steer the terminal: control characters are shown, not sent."""
-    shown = text if len(text) <= 320 else text[:320].rstrip() + " ..."
+def quoted(text: str, most: int | None = 320) -> Text:
+    """Return an answer as text that cannot steer the terminal: control characters are shown, not sent.
+
+    Of a longer text than `most` characters the beginning; None for all of it.
+    """
+    shown = text if most is None or len(text) <= most else text[:most].rstrip() + " ..."
     safe = "".join(
         char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in shown
     )

@@ -1,0 +1,180 @@
+"""`promptguard prompts`: versions and labels of a folder of prompts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptguard.cli.exits import WRONG_USE
+from promptguard.cli.place import who
+
+if TYPE_CHECKING:
+    from promptguard.templates.library import PromptLibrary
+
+SHORT = "versions of prompts: list, show, compare, check, label, roll back"
+app = typer.Typer(
+    help="Versions of prompts, and the labels that stand for them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Folder = Annotated[str, typer.Option("--prompts", help="the folder of prompts")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Reference = Annotated[str, typer.Argument(help="name@version, name@label, or name for its highest version")]
+Why = Annotated[str, typer.Option(help="why, kept in the history")]
+
+
+@app.callback()
+def _prompts() -> None:
+    """Versions of prompts, and the labels that stand for them."""
+
+
+def _library(folder: str) -> PromptLibrary:
+    from promptguard.templates.library import open_library
+
+    return open_library(folder)
+
+
+def _print_json(told: object) -> None:
+    json.dump(told, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+@app.command("list")
+def list_(folder: Folder = "prompts", as_json: AsJson = False) -> None:
+    """List all prompts with their versions and where their labels stand; reads no prompt file.
+
+    Exit codes: 0, 2 there is no such folder.
+    """
+    from promptguard.templates.told import told_list
+    from promptguard.terminal.prompts import show_list
+
+    library = _library(folder)
+    rows = told_list(library)
+    if as_json:
+        _print_json({"directory": str(library.directory), "prompts": rows})
+    else:
+        show_list(rows, str(library.directory))
+
+
+@app.command()
+def show(reference: Reference, folder: Folder = "prompts", as_json: AsJson = False) -> None:
+    """Show one version: its messages, variables, labels and digest.
+
+    Exit codes: 0, 2 there is no such version, or its file is wrong.
+    """
+    from promptguard.templates.told import told_prompt
+    from promptguard.terminal.prompts import show_prompt
+
+    library = _library(folder)
+    told = told_prompt(library, library.get(reference))
+    if as_json:
+        _print_json(told)
+    else:
+        show_prompt(told)
+
+
+@app.command()
+def diff(
+    reference: Reference,
+    other: Annotated[str | None, typer.Argument(help="another version; by default the one before")] = None,
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Show the words that differ between two versions: [-those that went-] and {+those that came+}.
+
+    With one version that was edited after its first use, against its text at that time. Exit codes: 0 whatever differs,
+    2 there is no such version.
+    """
+    from promptguard.templates.told import compared
+    from promptguard.terminal.prompts import show_difference
+
+    first, second = compared(_library(folder), reference, other)
+    if as_json:
+        _print_json({
+            "from": first.reference, "to": second.reference, "same": first.text == second.text,
+            "changes": [list(run) for run in first.until(second)],
+        })  # fmt: skip
+    else:
+        show_difference(first.reference, second.reference, first.until(second))
+
+
+@app.command()
+def lint(folder: Folder = "prompts", as_json: AsJson = False) -> None:
+    """Check every version, label and file of the folder; renders nothing and records nothing.
+
+    Exit codes: 0 no error, 2 an error, or no such folder.
+    """
+    from dataclasses import asdict
+
+    from promptguard.templates.lint import lint as findings
+    from promptguard.terminal.prompts import show_findings
+
+    library = _library(folder)
+    found = [asdict(each) for each in findings(library)]
+    if as_json:
+        _print_json({"directory": str(library.directory), "findings": found})
+    else:
+        show_findings(found, sum(len(versions) for versions in library.all_versions().values()))
+    if any(each["level"] == "error" for each in found):
+        raise typer.Exit(WRONG_USE)
+
+
+@app.command()
+def label(
+    reference: Reference,
+    name: Annotated[str, typer.Argument(metavar="LABEL", help='the label, such as "production"')],
+    why: Why = "",
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Put a label on a version: processes that ask for NAME@LABEL have it at their next get().
+
+    Exit codes: 0 it stands there, 2 no such version, or nothing can be written.
+    """
+    from promptguard.terminal.prompts import show_move
+
+    move = _library(folder).label(reference, name, why=why, by=who())
+    told = move.to_dict()
+    _print_json(told) if as_json else show_move(told)
+
+
+@app.command()
+def rollback(
+    prompt: Annotated[str, typer.Argument(metavar="NAME", help="the prompt")],
+    name: Annotated[str, typer.Option("--label", help="which label")] = "production",
+    to: Annotated[str | None, typer.Option(help="a version on which the label stood before")] = None,
+    why: Why = "",
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Put a label back where it stood before its last move; twice goes two moves back.
+
+    Exit codes: 0 done, 2 the label never stood elsewhere, or nothing can be written.
+    """
+    from promptguard.terminal.prompts import show_move
+
+    move = _library(folder).rollback(prompt, name, to=to, why=why, by=who())
+    told = move.to_dict()
+    _print_json(told) if as_json else show_move(told)
+
+
+@app.command()
+def history(
+    prompt: Annotated[str | None, typer.Argument(metavar="NAME", help="the prompt; by default all")] = None,
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Show every move of a label, newest first: when, who, from where, to where and why.
+
+    Exit codes: 0, 2 there is no such prompt.
+    """
+    from promptguard.terminal.prompts import show_history
+
+    moves = [move.to_dict() for move in _library(folder).history(prompt)]
+    if as_json:
+        _print_json(moves)
+    else:
+        show_history(moves)

@@ -1,0 +1,120 @@
+"""Prompts and their versions in a terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from promptguard.core.word_diff import Runs
+from promptguard.terminal.verdict import console, quoted
+
+Told = Mapping[str, Any]
+"""What the command prints with --json."""
+_STYLES = {"del": "red strike", "ins": "green"}
+_MARKS = {"del": ("[-", "-]"), "ins": ("{+", "+}"), "same": ("", "")}
+
+
+def show_list(rows: Sequence[Told], directory: str) -> None:
+    """Print the prompts of a folder."""
+    out = console(unbroken=True)
+    if not rows:
+        out.print(quoted(f"no prompts in {directory}; the first one is a file such as triage/1.prompty"))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("prompt", "newest", "versions", "labels", "used"):
+        table.add_column(title)
+    for row in rows:
+        labels = ", ".join(f"{label} = {version}" for label, version in sorted(row["labels"].items()))
+        count, used = len(row["versions"]), len(row["used"])
+        table.add_row(
+            quoted(row["name"]), row["versions"][-1], str(count), quoted(labels), f"{used} of {count}"
+        )
+    out.print(table)
+
+
+def show_prompt(told: Told) -> None:
+    """Print one version."""
+    out = console(unbroken=True)
+    labels = f" ({', '.join(told['labels'])})" if told["labels"] else ""
+    out.print(Text(f"{told['name']}@{told['version']}{labels}", style="bold"))
+    if told["description"]:
+        out.print(quoted(told["description"]))
+    used = "used, and locked since" if told["used"] else "never used"
+    out.print(quoted(f"{told['digest'][:19]}... {used}   {told['file']}"))
+    for name, each in told["inputs"].items():
+        need = "required" if each["required"] else "optional"
+        more = f": {each['description']}" if each["description"] else ""
+        out.print(quoted(f"  {name} ({each['kind']}, {need}){more}"))
+    for message in told["messages"]:
+        out.print()
+        out.print(Text(f"{message['role']}:", style="bold"))
+        out.print(quoted(message["template"], most=None))
+
+
+def show_difference(first: str, second: str, changes: Runs) -> None:
+    """Print what differs between two versions; marks stand where there is no colour."""
+    out = console(unbroken=True)
+    out.print(quoted(f"{first} -> {second}"))
+    if all(kind == "same" for kind, _ in changes):
+        out.print("no difference")
+        return
+    told = Text()
+    for kind, text in changes:
+        before, after = ("", "") if out.is_terminal and not out.no_color else _MARKS[kind]
+        told.append(f"{before}{text}{after}", style=_STYLES.get(kind, ""))
+    out.print(quoted_text(told))
+
+
+def quoted_text(text: Text) -> Text:
+    """Return styled text whose control characters are shown, not obeyed."""
+    shown = Text()
+    for span_text, style in _pieces(text):
+        shown.append(quoted(span_text, most=None).plain, style=style)
+    return shown
+
+
+def _pieces(text: Text) -> list[tuple[str, str]]:
+    cuts = sorted({0, len(text.plain), *(at for span in text.spans for at in (span.start, span.end))})
+    found = []
+    for low, high in itertools.pairwise(cuts):
+        style = next((str(span.style) for span in text.spans if span.start <= low and high <= span.end), "")
+        found.append((text.plain[low:high], style))
+    return found
+
+
+def show_findings(found: Sequence[Told], versions: int) -> None:
+    """Print what is wrong, errors first."""
+    out = console(unbroken=True)
+    for each in sorted(found, key=lambda one: str(one["level"])):
+        style = "bold red" if each["level"] == "error" else "yellow"
+        what = quoted(f"{each['where']}: {each['message']}", most=None)
+        out.print(Text(f"{each['level']}: ", style=style) + what)
+    errors = sum(each["level"] == "error" for each in found)
+    out.print(f"{versions} versions checked: {errors} errors, {len(found) - errors} warnings")
+
+
+def show_move(move: Told) -> None:
+    """Print where a label stands now."""
+    was = f" (was {move['from']})" if move["from"] else ""
+    where = f"{move['name']}@{move['label']} is version {move['to']}{was}"
+    console().print(quoted(f"{where}; processes have it at their next get()"))
+
+
+def show_history(moves: Sequence[Told]) -> None:
+    """Print the moves of labels, newest first."""
+    out = console(unbroken=True)
+    if not moves:
+        out.print("no label has been moved")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("when", "prompt", "label", "from", "to", "by", "why"):
+        table.add_column(title)
+    for move in reversed(moves):
+        why = f"rollback{': ' if move['why'] else ''}{move['why']}" if move["rollback"] else move["why"]
+        row = (*(move[key] or "-" for key in ("at", "name", "label", "from", "to", "by")), why)
+        table.add_row(*(quoted(each) for each in row))
+    out.print(table)
