@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
+
+from jinja2 import Undefined
 
 from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, WrongVariable
+from promptguard.templates.body import CompiledBody, Message, filled, place_of
+from promptguard.templates.history import checked_history, checked_part, texts_of, with_history
+from promptguard.templates.inputs import PARTS, Input
 from promptguard.templates.limits import Sizes
-from promptguard.templates.promptfile import Input, PromptFile
+from promptguard.templates.promptfile import PromptFile
 from promptguard.templates.rendered import PROCESS, USED
+from promptguard.templates.requests import Settings, request
 from promptguard.templates.sandbox import Sandbox
 from promptguard.templates.variables import plain
 
@@ -23,6 +30,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "array": (list,),
     "object": (dict,),
+    "thread": (list,),
 }
 
 
@@ -30,7 +38,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 class Call:
     """One rendering: what to send, and which prompt it came from."""
 
-    messages: list[dict[str, str]]
+    messages: list[Message]
     """plain JSON, as the chat completions protocol takes it"""
     name: str
     version: str
@@ -40,6 +48,18 @@ class Call:
     model: str | None
     _key: bytes = field(repr=False)
     _rendered: PromptReference = field(repr=False)
+    _settings: Settings = field(repr=False, default_factory=Settings)
+
+    def request(self, provider: str = "openai") -> dict[str, Any]:
+        """Return the keyword arguments of an SDK's call: model, messages, options, form of the answer and tools.
+
+        `provider` says whose shapes: "openai" (`chat.completions.create`), "anthropic" (`messages.create`) or
+        "google-genai" (`models.generate_content`). The model is the one given to render(), else the file's. Raises
+        ConfigurationError where the prompt says too little for a call: no model, or no limit of tokens for anthropic.
+
+        >>> client.chat.completions.create(**prompt.render(ticket=ticket).request())  # doctest: +SKIP
+        """
+        return request(provider, self._settings, self.messages, self.model)
 
     def expect(self, reference: str) -> Call:
         """Say the true answer to this call, where the application knows it, and return the call itself."""
@@ -58,28 +78,44 @@ class Prompt:
         self.digest = file.digest
         self.filename = file.filename
         self.description = file.front.description
-        self.labels: Mapping[str, str] = MappingProxyType(dict(file.front.labels))
-        """label -> regular expression, in the order they are tried on an answer"""
+        self.classes: Mapping[str, str] = MappingProxyType(dict(file.front.labels))
+        """label of an answer -> regular expression, in the order they are tried on it"""
         self.cases: tuple[object, ...] = tuple(file.front.cases)
         self.models: tuple[str, ...] = tuple(file.front.models)
         """globs of the models this variant was written for; empty: all"""
         self._used = used
-        self._templates = tuple(
-            (role, sandbox.template(text, file.filename, line)) for role, text, line in file.messages
-        )
-        self.read: frozenset[str] = frozenset().union(*(each.variables for _, each in self._templates))
+        stated = file.front.inputs or {}
+        threads = [name for name, each in stated.items() if each.kind == "thread"]
+        self._thread = threads[0] if len(threads) == 1 else None
+        self._body = CompiledBody(file.body, sandbox, file.filename, self._thread or "history")
+        self.read: frozenset[str] = self._body.variables
         """the variables that the messages use"""
         self.source = file.text
         """the file as it is"""
-        self.messages = tuple((role, text) for role, text, _ in file.messages)
+        self.messages = tuple((one.role, one.text) for one in file.body.sections)
         """role and template of each message"""
+        self._settings = file.settings
         self.inputs: Mapping[str, Input] = MappingProxyType(self._schema(file.front.inputs, self.read))
+        self._placed = frozenset(
+            name for name, each in self.inputs.items()
+            if each.kind in PARTS or (each.kind == "thread" and name not in self._body.looped)
+        )  # fmt: skip
+        """variables that stand in a message's text as places, and are no text"""
+        self._has_places = bool(self._placed) or self._body.has_thread_mark
         self._kinds: dict[str, str] = {name: each.kind for name, each in self.inputs.items()}
-        self._defaults = {
-            name: plain(each.default, name) for name, each in self.inputs.items() if each.has_default
+        asked = {name for name in self._body.optional if self.inputs[name].required is not True}
+        may_lack = {
+            name for name, each in self.inputs.items() if not each.is_required or each.kind == "thread"
         }
-        self._required = tuple(name for name, each in self.inputs.items() if each.is_required)
-        self._rendered = PromptReference(name, version, self.digest, label_rule=self.labels)
+        self._demanded = frozenset(self.inputs.keys() - asked - may_lack)
+        self._required = tuple(name for name in self.inputs if name in self._demanded - self._placed)
+        self._defaults: dict[str, object] = {
+            # what may be left out reads as empty text, and is not defined
+            name: plain(each.default, name) if each.has_default else Undefined(name=name)
+            for name, each in self.inputs.items() if each.has_default or name in may_lack - asked
+        }  # fmt: skip
+        self._defaults |= {name: place_of(name) for name in self._placed}
+        self._rendered = PromptReference(name, version, self.digest, label_rule=self.classes)
         self._group = self._rendered.group
 
     def __repr__(self) -> str:
@@ -89,21 +125,54 @@ class Prompt:
     def render(self, /, model: str | None = None, **variables: object) -> Call:
         """Fill in the variables and return the messages to send.
 
-        `model` is the model the call is meant for. Every variable that the prompt names must be given or have
-        a default, and none beside them; values are text, numbers, booleans, lists and mappings. The request
-        made from `Call.messages` is recognised by the transport without more code.
+        `model` is the model the call is meant for. Every variable that the prompt names must be given, unless it has a
+        default, is `required: false`, or the text asks for it with `default` or `is defined`; and none beside them. Values
+        are text, numbers, booleans, lists and mappings. A history is a list of messages, `history=[{"role": ..., "content":
+        ...}]`: data, never rendered. It takes the place of the prompt's `thread` input or of `![thread]`, else it stands
+        before the last user message. A request made from `Call.messages` is recognised by the transport.
 
         Raises MissingVariable, WrongVariable (both ConfigurationErrors as well), PromptError for a value that no prompt
         can hold, RenderLimit.
         """
         sizes: Sizes = {}
-        values = self._checked(variables, sizes)
-        messages = [
-            {"role": role, "content": template.render(values, sizes)} for role, template in self._templates
-        ]
+        places = self._apart(variables) if self._has_places or "history" in variables else None
+        messages = self._body.render(self._checked(variables, sizes), sizes)
+        own: Sequence[Mapping[str, str]] = messages
+        if places is not None:
+            messages, own = self._put_in(messages, places)
         self._used()
-        key = PROCESS.remember(messages, self._rendered)
-        return Call(messages, self.name, self._group, self.digest, model, key, self._rendered)
+        key = PROCESS.remember(own, self._rendered)
+        return Call(messages, self.name, self._group, self.digest, model, key, self._rendered, self._settings)
+
+    def _apart(self, variables: dict[str, object]) -> dict[str, object]:
+        """Take histories and images out of the variables: for each place a list of messages, or a part of one."""
+        places: dict[str, object] = {name: [] for name in self._placed}
+        if "history" in variables and "history" not in self.inputs:
+            places[self._thread or "history"] = checked_history(
+                variables.pop("history"), f"{self._place}: history"
+            )
+        for name in self._placed & variables.keys():
+            kind, where = self._kinds[name], f"{self._place}: variable {name!r}"
+            value = variables.pop(name)
+            places[name] = (
+                checked_history(value, where) if kind == "thread" else checked_part(kind, value, where)
+            )
+        for name in self._placed & self._demanded:
+            if not places[name]:
+                raise self._missing(name)
+        return places
+
+    def _put_in(
+        self, rendered: list[Message], places: Mapping[str, object]
+    ) -> tuple[list[Message], list[Mapping[str, str]]]:
+        """Return all messages, and role and text of those that are the prompt's own."""
+        told = list(filled(rendered, places))
+        messages = [message for message, _ in told]
+        own = texts_of([message for message, is_own in told if is_own])
+        history = places.get("history")
+        if isinstance(history, list) and history and all(is_own for _, is_own in told):
+            messages = with_history(messages, history)
+        return messages, own
 
     @contextmanager
     def use(self, reference: str | None = None) -> Iterator[None]:
@@ -132,8 +201,10 @@ class Prompt:
                 yield number, "it must be a mapping of variables, or have them under `inputs`"
                 continue
             given = case.get("inputs", case)
+            variables = dict(given) if isinstance(given, Mapping) else {}
             try:
-                self._checked(given if isinstance(given, Mapping) else {}, {})
+                self._apart(variables)
+                self._checked(variables, {})
             except PromptError as error:
                 yield number, str(error)
 
@@ -147,10 +218,11 @@ class Prompt:
                 values[name] = self._copied(name, value, kind, sizes)
         for name in self._required:
             if name not in variables:
-                raise MissingVariable(
-                    f"{self._place}: variable {name!r} is missing; write render({name}=...)"
-                )
+                raise self._missing(name)
         return values
+
+    def _missing(self, name: str) -> MissingVariable:
+        return MissingVariable(f"{self._place}: variable {name!r} is missing; write render({name}=...)")
 
     def _copied(self, name: str, value: object, kind: str | None, sizes: Sizes) -> object:
         if kind is None:

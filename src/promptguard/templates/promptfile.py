@@ -1,7 +1,7 @@
-"""One `.prompty` file: front matter, then messages under role markers (Prompty v2).
+"""One `.prompty` file: front matter, then messages under role lines (Prompty v2, and what came before it).
 
-The body is split into messages **before** anything is rendered, and each message is rendered alone: whatever
-a variable holds, even a line that says `system:`, it can never open a message of its own.
+The body is cut into messages **before** anything is rendered (`roles`), and what a variable holds, even a line that says
+`system:`, can never open a message of its own.
 """
 
 from __future__ import annotations
@@ -10,90 +10,65 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from promptguard.core.canonical import digest
+from promptguard.core.mistakes import nearest
 from promptguard.errors import PromptSyntaxError
 from promptguard.templates import safeyaml
+from promptguard.templates.inputs import IDENTIFIER, Input, by_name
+from promptguard.templates.requests import Settings, settings_of
+from promptguard.templates.roles import Body, split
 
-Kind = Literal["string", "integer", "number", "boolean", "array", "object", "any"]
-
-_OTHER_NAMES = {
-    "str": "string",
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "list": "array",
-    "dict": "object",
-}
-_ROLE = re.compile(r"(system|developer|user|assistant):[ \t]*")
-_IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
-_FENCE = re.compile(r"---[ \t]*")
-
-
-class Input(BaseModel):
-    """One variable of a prompt."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Kind = "any"
-    description: str = ""
-    required: bool | None = None
-    """None: required unless there is a default"""
-    default: object = None
-    sample: object = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _other_spellings(cls, value: object) -> object:
-        """Read `number: integer`, `number:` and `type: int` as well."""
-        if value is None or isinstance(value, str):
-            value = {"kind": value or "any"}
-        if isinstance(value, dict):
-            value = dict(value)
-            kind = value.pop("type", None) or value.get("kind", "any")
-            value["kind"] = _OTHER_NAMES.get(kind, kind) if isinstance(kind, str) else kind
-        return value
-
-    @property
-    def has_default(self) -> bool:
-        """Whether the file gives a default, be it null."""
-        return "default" in self.model_fields_set
-
-    @property
-    def is_required(self) -> bool:
-        """Whether render() must be given this variable."""
-        return not self.has_default if self.required is None else self.required and not self.has_default
+_FENCE = re.compile(r"[ \t]*(---|\+\+\+)[ \t]*")
+_MUSTACHE_OTHER = re.compile(r"\{\{\s*[#^/>!=]")
+_MUSTACHE_RAW = re.compile(r"\{\{\{\s*([\w.]+)\s*\}\}\}|\{\{\s*&\s*([\w.]+)\s*\}\}")
 
 
 class FrontMatter(BaseModel):
-    """What stands between the `---` lines. A key not listed here is refused: it would be a silent typo."""
+    """What stands between the `---` lines. Keys that are not known are kept and do nothing."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
 
     kind: str = "prompt"
     name: str = ""
     description: str = ""
-    authors: list[str] = Field(default_factory=list)
-    tags: list[str] = Field(default_factory=list)
     metadata: dict[str, object] = Field(default_factory=dict)
     template: object = None
     model: object = None
     inputs: dict[str, Input] | None = None
-    outputs: object = None
+    outputs: dict[str, Input] | None = None
     tools: object = None
     sample: object = None
     labels: dict[str, str] = Field(default_factory=dict)
+    """label of an answer -> regular expression; also spelled `classes`, which says what it is"""
     cases: list[object] = Field(default_factory=list)
     models: list[str] = Field(default_factory=list)
+    tolerance: float | None = Field(default=None, gt=0.0, lt=1.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_mappings(cls, stated: object) -> object:
+        if not isinstance(stated, dict):
+            return stated
+        told = dict(stated)
+        if "classes" in told:
+            if "labels" in told:
+                raise ValueError("give `classes` or its older spelling `labels`, not both")
+            told["labels"] = told.pop("classes")
+        for name in ("inputs", "outputs"):
+            told[name] = by_name(told[name]) if name in told else None
+        sample = told.get("sample")
+        if told["inputs"] is None and isinstance(sample, dict):
+            told["inputs"] = {name: {"kind": "any"} for name in sample}
+        return {name: value for name, value in told.items() if value is not None}
 
     @field_validator("inputs")
     @classmethod
     def _names_are_identifiers(cls, inputs: dict[str, Input] | None) -> dict[str, Input] | None:
         for name in inputs or ():
-            if not _IDENTIFIER.fullmatch(name) or name in ("self", "model"):
+            if not IDENTIFIER.fullmatch(name) or name in ("self", "model"):
                 raise ValueError(f"{name!r} cannot name a variable (`model` is render()'s own)")
         return inputs
 
@@ -109,14 +84,15 @@ class FrontMatter(BaseModel):
                 raise ValueError(f"the rule of {label!r} is longer than 1000 characters")
         return labels
 
-    @field_validator("template")
-    @classmethod
-    def _jinja2_only(cls, template: object) -> object:
-        stated = template.get("format", "jinja2") if isinstance(template, dict) else template or "jinja2"
-        kind = stated.get("kind", "jinja2") if isinstance(stated, dict) else stated
-        if kind != "jinja2":
-            raise ValueError(f"template format {kind!r} is not available; write jinja2")
-        return template
+    @property
+    def format(self) -> str:
+        """The template language: jinja2 unless the file names another one."""
+        stated = self.template
+        if isinstance(stated, dict):
+            stated = stated.get("format") or stated.get("type") or stated.get("kind")
+        if isinstance(stated, dict):
+            stated = stated.get("kind")
+        return str(stated or "jinja2")
 
     @field_validator("metadata")
     @classmethod
@@ -126,6 +102,11 @@ class FrontMatter(BaseModel):
                 'version must be a whole number or quoted text: "1.10", since 1.10 would be read as 1.1'
             )
         return metadata
+
+
+_KEYS = frozenset((
+    *FrontMatter.model_fields, "classes", "authors", "tags", "version", "id", "displayName", "base", "type", "instructions",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,8 +119,9 @@ class PromptFile:
     front: FrontMatter
     raw: Mapping[str, object]
     """the front matter as written"""
-    messages: tuple[tuple[str, str, int], ...]
-    """role, template text, line it begins at"""
+    body: Body
+    settings: Settings
+    """model, options, form of the answer, tools"""
 
     @cached_property
     def digest(self) -> str:
@@ -148,51 +130,65 @@ class PromptFile:
         Comments, the order of keys and line endings (git may change them on check-out) are no content. The
         order of `labels` is, since their rules are tried in turn.
         """
-        content = {
+        content: dict[str, object] = {
             "front": dict(self.raw),
             "labels": list(self.front.labels),
-            "messages": [[role, text] for role, text, _ in self.messages],
+            "messages": [[one.role, one.text] for one in self.body.sections],
         }
+        attributes = [dict(one.attributes) for one in self.body.sections]
+        if any(attributes):
+            content["attributes"] = attributes
         return digest("prompt", content)
 
 
 def parse(text: str, filename: str) -> PromptFile:
     """Parse a `.prompty` file; raises PromptSyntaxError as `file:line: what is wrong`."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    if not _FENCE.fullmatch(lines[0]):
-        raise PromptSyntaxError(f"{filename}:1: the file must begin with a line `---` and its front matter")
-    end = next((at for at in range(1, len(lines)) if _FENCE.fullmatch(lines[at])), None)
-    if end is None:
-        raise PromptSyntaxError(f"{filename}:1: the front matter has no closing line `---`")
-    raw = safeyaml.load("\n".join(lines[1:end]), filename, first_line=2)
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    first = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    raw: Mapping[str, object] = {}
+    start = 0
+    if _FENCE.fullmatch(lines[first]):
+        start = next((at for at in range(first + 1, len(lines)) if _FENCE.fullmatch(lines[at])), 0) + 1
+        if start == 1:
+            raise PromptSyntaxError(f"{filename}:{first + 1}: the front matter has no closing line `---`")
+        stated = "\n".join(lines[first + 1 : start - 1])
+        raw = safeyaml.load(stated, filename, first_line=first + 2) if stated.strip() else {}
+    _refuse_near_misses(raw, lines[:start], filename)
     try:
         front = FrontMatter.model_validate(raw)
     except ValidationError as error:
-        raise PromptSyntaxError(f"{filename}:{_explain(error, lines[:end])}") from None
-    return PromptFile(filename, text, front, raw, _messages(lines, end + 1, filename))
+        raise PromptSyntaxError(f"{filename}:{_explain(error, lines[:start])}") from None
+    try:
+        settings = settings_of(front.model, front.outputs, front.tools)
+    except (ValueError, ValidationError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise PromptSyntaxError(f"{filename}:{first + 1}: {said.removeprefix('Value error, ')}") from None
+    _to_jinja2(lines, start, front.format, filename)
+    return PromptFile(filename, text, front, raw, split(lines, start, filename), settings)
 
 
-def _messages(lines: list[str], start: int, filename: str) -> tuple[tuple[str, str, int], ...]:
-    """Split the body; blank lines around a message's text belong to the file, not to the message."""
-    marks = [at for at in range(start, len(lines)) if _ROLE.fullmatch(lines[at])]
-    before = next((at for at in range(start, marks[0] if marks else len(lines)) if lines[at].strip()), None)
-    if before is not None or not marks:
-        where = len(lines) if before is None else before + 1
-        raise PromptSyntaxError(
-            f"{filename}:{where}: the text must follow a role line: `system:`, `user:` or `assistant:`"
-        )
-    messages = []
-    for at, following in zip(marks, [*marks[1:], len(lines)], strict=True):
-        first, last = at + 1, following
-        while first < last and not lines[first].strip():
-            first += 1
-        while last > first and not lines[last - 1].strip():
-            last -= 1
-        if first == last:
-            raise PromptSyntaxError(f"{filename}:{at + 1}: this message is empty")
-        role = lines[at].rstrip().removesuffix(":")
-        messages.append((role, "\n".join(lines[first:last]), first + 1))
-    return tuple(messages)
+def _refuse_near_misses(raw: Mapping[str, object], lines: list[str], filename: str) -> None:
+    """Raise PromptSyntaxError for a key that is nearly a known one: it would be a silent typo."""
+    for name in raw:
+        meant = None if name in _KEYS else nearest(name, _KEYS)
+        if meant is not None:
+            line = next((at for at, text in enumerate(lines, 1) if text.lstrip("\"' ").startswith(name)), 1)
+            raise PromptSyntaxError(f"{filename}:{line}: {name} is not known here; did you mean {meant!r}?")
+
+
+def _to_jinja2(lines: list[str], start: int, language: str, filename: str) -> None:
+    """Turn simple substitution of another template language into jinja2, in place; PromptSyntaxError for the rest."""
+    if language in ("jinja2", "jinja", "nunjucks"):
+        return
+    if language in ("mustache", "handlebars"):
+        for at in range(start, len(lines)):
+            if _MUSTACHE_OTHER.search(lines[at]):
+                raise PromptSyntaxError(
+                    f"{filename}:{at + 1}: {language} beyond {{{{ name }}}} is not read here; write the template as jinja2"
+                )
+            lines[at] = _MUSTACHE_RAW.sub(lambda found: "{{ " + (found[1] or found[2]) + " }}", lines[at])
+        return
+    raise PromptSyntaxError(f"{filename}:1: template format {language!r} is not available; write jinja2")
 
 
 def _explain(error: ValidationError, lines: list[str]) -> str:
@@ -203,7 +199,5 @@ def _explain(error: ValidationError, lines: list[str]) -> str:
     for part in path:
         key = re.compile(rf"\s*[\"']?{re.escape(part)}[\"']?\s*:.*")
         line = next((at for at in range(line, len(lines)) if key.fullmatch(lines[at])), line - 1) + 1
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(Input.model_fields if len(path) > 1 else FrontMatter.model_fields)
-        return f"{line}: {'.'.join(path)} is not known here; known are {known}"
-    return f"{line}: {'.'.join(path)}: {first['msg'].removeprefix('Value error, ')}"
+    where = f"{'.'.join(path)}: " if path else ""
+    return f"{line}: {where}{first['msg'].removeprefix('Value error, ')}"

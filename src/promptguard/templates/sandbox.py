@@ -13,8 +13,8 @@ their own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Container, Mapping
+from typing import Any, NamedTuple, cast
 
 import jinja2
 from jinja2 import meta, nodes
@@ -192,18 +192,41 @@ def _result_bits(operator: str, left: int | float, right: int | float) -> int:
     return bits + more
 
 
+class Read(NamedTuple):
+    """The variables of a template, by what it does with them."""
+
+    variables: frozenset[str]
+    guarded: frozenset[str]
+    looped: frozenset[str]
+
+
+def _read(tree: nodes.Template, known: Container[str]) -> Read:
+    variables = frozenset(name for name in meta.find_undeclared_variables(tree) if name not in known)
+    asked: set[str] = set()
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        named = isinstance(node.node, nodes.Name) and node.name in {"default", "d", "defined", "undefined"}
+        if named:
+            asked.add(cast("nodes.Name", node.node).name)
+    looped = {node.iter.name for node in tree.find_all(nodes.For) if isinstance(node.iter, nodes.Name)}
+    return Read(variables, variables & asked, variables & looped)
+
+
 class Template:
     """One compiled template, made by `Sandbox.template`; rendering compiles nothing."""
 
     def __init__(
         self,
         compiled: jinja2.Template | str,
-        variables: frozenset[str],
+        read: Read,
         filename: str,
         bounds: limits.Limits,
     ) -> None:
-        self.variables = variables
+        self.variables = read.variables
         """Names that the template reads and does not set itself."""
+        self.guarded = read.guarded
+        """those of them that it asks for with `default` or `is defined`: it can do without"""
+        self.looped = read.looped
+        """those of them that a loop goes through"""
         self._compiled = compiled
         """the text itself where nothing in it is to be rendered, as in many a system message"""
         self._filename = filename
@@ -276,7 +299,7 @@ class Sandbox:
             limits.RenderBudget(self.limits),
         )  # printed constants are folded here
         try:
-            variables, compiled = self._compile(source, filename)
+            read, compiled = self._compile(source, filename)
         except jinja2.TemplateSyntaxError as error:
             raise PromptSyntaxError(f"{filename}:{first_line + error.lineno - 1}: {error.message}") from None
         except RenderLimit as error:
@@ -287,19 +310,19 @@ class Sandbox:
             raise PromptSyntaxError(f"{filename}: the template is too complex: {reason}") from None
         finally:
             CURRENT.budget = outer
-        return Template(compiled, variables, filename, self.limits)
+        return Template(compiled, read, filename, self.limits)
 
-    def _compile(self, source: str, filename: str) -> tuple[frozenset[str], jinja2.Template | str]:
+    def _compile(self, source: str, filename: str) -> tuple[Read, jinja2.Template | str]:
         environment = self._environment
         tree = environment.parse(source, filename=filename)
         _refuse_unknown(tree, self.limits.nodes)
-        variables = frozenset(meta.find_undeclared_variables(tree)) - environment.globals.keys()
+        read = _read(tree, environment.globals)
         _guard(tree)
         self.compiled += 1
         if all(isinstance(node, nodes.Template | nodes.Output | nodes.TemplateData) for node in _walk(tree)):
-            return variables, "".join(data.data for data in tree.find_all(nodes.TemplateData))
+            return read, "".join(data.data for data in tree.find_all(nodes.TemplateData))
         code = environment.compile(tree, name=filename, filename=filename)
-        return variables, jinja2.Template.from_code(environment, code, dict(environment.globals))
+        return read, jinja2.Template.from_code(environment, code, dict(environment.globals))
 
 
 def _walk(node: nodes.Node) -> itertools.chain[nodes.Node]:

@@ -1,0 +1,189 @@
+"""The body of a prompt file, cut into messages at its role lines, before anything is rendered.
+
+A role line stands alone: `user:`, also indented, after one `#`, in capitals, or with attributes, `assistant[name="bot"]:`
+(Prompty v2, section 6). Text before the first one is a system message. What looks like a role line and is none is refused:
+it would silently become text of the message before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from promptguard.core.mistakes import nearest
+from promptguard.errors import PromptSyntaxError
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_OTHER_NAMES = {
+    "human": "user",
+    "ai": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "gpt": "assistant",
+}
+_LINE = re.compile(r"[ \t]*#?[ \t]*(?P<role>[A-Za-z]+)[ \t]*(?:\[(?P<attributes>[^\]]*)\])?[ \t]*:[ \t]*")
+_NEAR = re.compile(
+    r"[ \t]*[#>*_\-<(\[]{0,7}[ \t]*(?P<word>[A-Za-z]{2,12})[ \t]*[*_>)\]]{0,3}[ \t]*[:\uff1a][ \t]*[*_]{0,3}[ \t]*"
+)
+_SAME_LINE = re.compile(r"[ \t]*#?[ \t]*(?P<role>[A-Za-z]+)[ \t]*:[ \t]*\S")
+_COMPUTED = re.compile(r"[ \t]*#?[ \t]*\{\{-?(?P<expression>[^{}]*)-?\}\}[ \t]*:[ \t]*")
+_ATTRIBUTE = re.compile(
+    r'[ \t]*(?P<name>\w+)[ \t]*=[ \t]*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^,"]*))[ \t]*(?:,|$)'
+)
+_TAG = re.compile(
+    r"""\{\#.*?(?:\#\}|\Z)|\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)"""
+    r"""|\{%(?:[^'"%]|'[^']*'|"[^"]*"|%(?!\}))*%\}|\{\{(?:[^'"}]|'[^']*'|"[^"]*"|\}(?!\}))*\}\}""",
+    re.DOTALL,
+)
+_BLOCK = re.compile(r"\{%[-+]?\s*(?P<word>\w+)(?P<rest>.*)%\}", re.DOTALL)
+_OPENING = frozenset(("for", "if", "with", "filter", "call", "block", "macro", "autoescape"))
+_FOR = re.compile(r"\{%[-+]?\s*for\s+(?P<each>\w+)\s+in\s+(?P<of>\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One message: its role, its template, the line of the file it begins at, and what the role line says in brackets."""
+
+    role: str
+    text: str
+    line: int
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Body(NamedTuple):
+    """The messages; `joint` where a loop or a condition holds role lines, so that they can only be rendered as one."""
+
+    sections: tuple[Section, ...]
+    joint: bool
+
+
+class _Mark(NamedTuple):
+    at: int
+    role: str
+    attributes: Mapping[str, str]
+    depth: int
+
+
+def split(lines: list[str], start: int, filename: str) -> Body:
+    """Cut `lines` from `start` on into messages; raises PromptSyntaxError for a line that only looks like a role line."""
+    marks = list(_marks(lines, start, filename))
+    sections = []
+    first = marks[0].at if marks else len(lines)
+    if any(line.strip() for line in lines[start:first]):
+        sections.append(_section("system", {}, lines, start, first))
+    ends = [mark.at for mark in marks[1:]] + [len(lines)] * bool(marks)
+    for mark, following in zip(marks, ends, strict=True):
+        if following == mark.at + 1:
+            continue  # a role line right before another one opens no message, in the reference implementation as well
+        sections.append(_section(mark.role, mark.attributes, lines, mark.at + 1, following))
+    if not sections:
+        raise PromptSyntaxError(
+            f"{filename}:{len(lines)}: the file has no text; write `user:` and a message below it"
+        )
+    return Body(tuple(sections), any(mark.depth for mark in marks))
+
+
+def _section(role: str, attributes: Mapping[str, str], lines: list[str], first: int, last: int) -> Section:
+    """Return a message without the empty lines around its text, which belong to the file."""
+    while first < last and not lines[first]:
+        first += 1
+    while last > first and not lines[last - 1]:
+        last -= 1
+    return Section(role, "\n".join(lines[first:last]), first + 1, attributes)
+
+
+def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
+    inside, depths = _tags(lines, start)
+    seen = False
+    for at in range(start, len(lines)):
+        line = lines[at]
+        if ":" not in line and "\uff1a" not in line:
+            continue
+        if at in inside:
+            continue
+        found = _LINE.fullmatch(line)
+        role = found["role"].lower() if found else ""
+        if found and role in ROLES:
+            yield _Mark(at, role, _attributes(found["attributes"], f"{filename}:{at + 1}"), depths.get(at, 0))
+            seen = True
+            continue
+        problem = _problem(line, lines[start:at], seen=seen)
+        if problem:
+            raise PromptSyntaxError(f"{filename}:{at + 1}: {line.strip()!r} {problem}")
+
+
+def _problem(line: str, before: list[str], *, seen: bool) -> str | None:
+    computed = _COMPUTED.fullmatch(line)
+    if computed:
+        each = computed["expression"].strip().partition(".")[0].partition("[")[0].strip()
+        loops = {found["each"]: found["of"] for found in _FOR.finditer("\n".join(before))}
+        of = loops.get(each, "history")
+        return (
+            f"computes a role, which a template cannot: write {{{{ {of} }}}} in place of the loop, with"
+            f" `inputs: {{{of}: {{kind: thread}}}}`, and give render({of}=[...]) the messages"
+        )
+    near = _NEAR.fullmatch(line)
+    word = near["word"].lower() if near else ""
+    meant = word if word in ROLES else _OTHER_NAMES.get(word) or (nearest(word, ROLES) if word else None)
+    if meant is not None:
+        return (
+            f"looks like a role line and is none: write `{meant}:`, or, as text, {{{{ {line.strip()!r} }}}}"
+        )
+    same = _SAME_LINE.match(line)
+    if same and not seen and same["role"].lower() in ROLES:
+        role = same["role"].lower()
+        return f"begins no message: write `{role}:` alone, and its text on the next line"
+    return None
+
+
+def _attributes(stated: str | None, where: str) -> dict[str, str]:
+    if not stated or not stated.strip():
+        return {}
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(stated):
+        one = _ATTRIBUTE.match(stated, at)
+        if one is None or one["name"] in ("role", "content") or one["name"] in found:
+            raise PromptSyntaxError(
+                f'{where}: [{stated}] is not understood; write [name="value", other="value"]'
+            )
+        found[one["name"]] = (one["quoted"] if one["quoted"] is not None else one["plain"]).strip()
+        at = one.end()
+    return found
+
+
+def _tags(lines: list[str], start: int) -> tuple[set[int], dict[int, int]]:
+    """Return the lines that begin within a tag or a comment, and for each line how many blocks are open at its start."""
+    text = "\n".join(lines[start:])
+    if "{%" not in text and "{#" not in text:
+        return set(), {}
+    inside: set[int] = set()
+    changes: dict[int, int] = {}
+    for tag in _TAG.finditer(text):
+        begins = start + text.count("\n", 0, tag.start())
+        ends = begins + tag[0].count("\n")
+        if tag[0].startswith("{%") and "raw" in tag[0][:12]:
+            changes[begins + 1], changes[ends + 1] = (
+                changes.get(begins + 1, 0) + 1,
+                changes.get(ends + 1, 0) - 1,
+            )
+            continue
+        inside.update(range(begins + 1, ends + 1))
+        block = _BLOCK.fullmatch(tag[0])
+        if block:
+            step = _step(block["word"], block["rest"])
+            changes[ends + 1] = changes.get(ends + 1, 0) + step
+    depths, depth = {}, 0
+    for at in range(start, len(lines)):
+        depth += changes.get(at, 0)
+        depths[at] = depth
+    return inside, depths
+
+
+def _step(word: str, rest: str) -> int:
+    if word.startswith("end"):
+        return -1
+    opens = word in _OPENING or (word == "set" and "=" not in rest)
+    return 1 if opens else 0
