@@ -13,7 +13,8 @@ TEXT = "---\nname: triage\ninputs: {ticket: string}\n---\nsystem:\nSort the tick
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("COLUMNS", raising=False)
     for version, word in ((1, "Sort"), (2, "Rank")):
         path = tmp_path / "prompts" / "triage" / f"{version}.prompty"
         path.parent.mkdir(parents=True, exist_ok=True)
