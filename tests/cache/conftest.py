@@ -22,7 +22,7 @@ def make(place):
         cache = DiskCache(directory, secret, **{"memory_bytes": 0, "listener": listener, **options})
         cache.events = events
         made.append(cache)
-        assert cache.flush(10)
+        assert cache.flush(60.0)
         until(lambda: cache._reading is not None or not cache._circuit.closed)
         return cache
 

@@ -29,7 +29,7 @@ def test_entries_come_back_exactly_and_outlive_the_process_object(make):
     cache = make()
     for number in range(50):
         cache.put(f"key{number}", reply(b"x" * number * 100, epoch=number))
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert [cache.get(f"key{n}") for n in range(50)] == [reply(b"x" * n * 100, epoch=n) for n in range(50)]
     assert cache.get("other") is None
     cache.close()
@@ -51,8 +51,8 @@ def test_two_caches_share_a_directory(make):
     first, second = make(), make()
     first.put("a", reply(b"from first"))
     second.put("b", reply(b"from second"))
-    assert first.flush(10)
-    assert second.flush(10)
+    assert first.flush(60.0)
+    assert second.flush(60.0)
     assert second.get("a") == reply(b"from first")
     assert first.get("b") == reply(b"from second")
     assert make(secret=b"another secret of some length").get("a") is None
@@ -63,7 +63,7 @@ def test_directory_and_files_are_private_whatever_the_umask(place, make):
     try:
         cache = make(place / "deep" / "cache")
         cache.put("key", reply())
-        assert cache.flush(10)
+        assert cache.flush(60.0)
     finally:
         os.umask(before)
     # SQLite removes its side files with the last connection: one of ours keeps them while they are looked at.
@@ -105,7 +105,7 @@ def test_a_directory_that_cannot_be_used_is_told_and_every_lookup_a_miss(tmp_pat
     for each in impossible:
         cache = make(each)
         cache.put("key", reply())
-        assert cache.flush(10)
+        assert cache.flush(60.0)
         assert cache.get("key") is None
         assert f"cache directory {each} cannot be used" in caplog.text
     assert (tmp_path / "file").read_bytes() == b""  # nothing was written through the link
@@ -119,12 +119,12 @@ def test_a_directory_that_can_be_used_again_is_used_again(tmp_path, make):
     blocked.touch()
     cache = make(blocked, clock=clock)
     cache.put("before", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     blocked.unlink()
     clock.now += 31.0
     until(lambda: cache.get("x") is None and cache._reading is not None)
     cache.put("after", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert cache.get("after") == reply()
 
 
@@ -145,7 +145,7 @@ except MissingExtra as error: print(error)
 def test_a_locked_store_never_makes_a_caller_wait(make, place):
     cache = make()
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     with contextlib.closing(sqlite3.connect(place / "cache.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         started = time.perf_counter()
@@ -160,7 +160,7 @@ def test_a_locked_store_never_makes_a_caller_wait(make, place):
         assert time.perf_counter() - started < 2.0
         until(lambda: cache.stats.dropped)
         other.execute("ROLLBACK")
-    assert fresh.flush(10)
+    assert fresh.flush(60.0)
     assert fresh.get("new") == reply()
     fresh.close()
 
@@ -184,7 +184,7 @@ def test_a_store_that_breaks_is_left_alone_and_tried_again(make, place):
     clock = Clock()
     cache = make(clock=clock)
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     cache._reading._con.close()  # every further read fails, as on a vanished disk
     for _ in range(3):
         assert cache.get("key") is None
@@ -192,7 +192,7 @@ def test_a_store_that_breaks_is_left_alone_and_tried_again(make, place):
     assert cache.events[-1] == ("cache_unavailable", "read: ProgrammingError")
     assert cache.get("key") is None
     cache.put("other", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert (cache.stats.errors, cache.stats.dropped) == (3, 1)  # nothing is tried for 30 s
     clock.now += 31
     assert cache.get("key") is None  # the probe runs in the background
@@ -207,7 +207,7 @@ def test_a_corrupt_file_is_set_aside_and_replaced(make, place, content):
     cache = make()
     assert [kind for kind, _ in cache.events] == ["cache_replaced"]
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert cache.get("key") == reply()
     (kept,) = place.glob("cache.db.corrupt-*")
     assert kept.read_bytes() == content
@@ -218,7 +218,7 @@ def test_damage_in_the_middle_is_found_by_the_probe(make, place):
     cache = make(clock=clock)
     for number in range(200):
         cache.put(f"key{number}", reply(b"x" * 3_000))
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     cache._writing._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     size = (place / "cache.db").stat().st_size
     with (place / "cache.db").open("r+b") as file:
@@ -234,7 +234,7 @@ def test_damage_in_the_middle_is_found_by_the_probe(make, place):
     until(lambda: fresh._circuit.closed)
     assert "cache_replaced" in [kind for kind, _ in fresh.events]
     fresh.put("key", reply())
-    assert fresh.flush(10)
+    assert fresh.flush(60.0)
     assert fresh.get("key") == reply()
 
 
@@ -246,19 +246,19 @@ def test_the_directory_may_vanish(make, place):
     for number in range(10):
         cache.put(f"key{number}", reply())
         cache.get(f"key{number}")
-    assert cache.flush(10)
+    assert cache.flush(60.0)
 
 
 def test_clear_hides_at_once_and_owes_what_it_could_not_do(make, place):
     clock = Clock()
     cache = make(clock=clock)
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     with contextlib.closing(sqlite3.connect(place / "cache.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         cache.clear(timeout_s=0)
         assert cache.get("key") is None
-        assert cache.flush(10)
+        assert cache.flush(60.0)
         other.execute("ROLLBACK")
     assert cache.get("key") is None
     clock.now += 31
@@ -266,7 +266,7 @@ def test_clear_hides_at_once_and_owes_what_it_could_not_do(make, place):
     until(lambda: cache._circuit.closed)
     assert cache.get("key") is None
     cache.put("key", reply(b"new"))
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert cache.get("key") == reply(b"new")
     assert cache.clear(timeout_s=10)
     assert make().get("key") is None
@@ -277,8 +277,8 @@ def test_the_size_is_bounded(make, place):
     for number in range(300):
         cache.put(f"key{number}", reply(os.urandom(20_000)))
         if number % 50 == 0:
-            assert cache.flush(10)
-    assert cache.flush(10)
+            assert cache.flush(60.0)
+    assert cache.flush(60.0)
     assert cache.get("key299") is not None
     assert cache.get("key0") is None
     assert cache._writing.volume() < 700_000
@@ -296,14 +296,14 @@ def open_files(directory):
 def test_a_child_process_begins_anew(make):
     cache = make(memory_bytes=2**20)
     cache.put("parent", reply(b"parent"))
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     with cache._start_lock, cache._memory._lock, cache._backlog._changed:
         child = os.fork()
         if child == 0:
             right = not open_files(cache.directory)  # nothing of SQLite's came through the fork
             cache.get("parent")  # starts the child's own thread
             cache.put("child", reply(b"child"))
-            right = right and cache.flush(10) and cache._from_store("parent") == reply(b"parent")
+            right = right and cache.flush(60.0) and cache._from_store("parent") == reply(b"parent")
             os._exit(0 if right else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert cache.get("child") == reply(b"child")
@@ -318,7 +318,7 @@ from promptguard.cache.disk import DiskCache, disk_caches
 from promptguard.core.model import StoredReply
 use = disk_caches.acquire((Path({str(place)!r}), b"k" * 32), lambda: DiskCache({str(place)!r}, b"k" * 32))
 cache = use.thing
-cache.flush(10)
+cache.flush(60.0)
 other = sqlite3.connect({str(place / "cache.db")!r}, isolation_level=None)
 other.execute("BEGIN EXCLUSIVE")
 for n in range(400):
@@ -337,7 +337,7 @@ from promptguard.cache.disk import DiskCache, disk_caches
 from promptguard.core.model import StoredReply
 use = disk_caches.acquire((Path({str(place)!r}), {SECRET!r}), lambda: DiskCache({str(place)!r}, {SECRET!r}))
 cache = use.thing
-assert cache.flush(10)
+assert cache.flush(60.0)
 for n in range(50):
     cache.put(str(n), StoredReply(200, (), (b"x" * 5000,), 0.0))
 """
@@ -371,6 +371,6 @@ def test_an_event_receiver_that_raises_is_ignored(make, place):
     cache = make(listener=lambda: lambda *_: 1 / 0)
     cache.put("large", reply(b"x" * 17 * 2**20))
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     edit(place, "UPDATE Cache SET mode = 4")
     assert cache.get("key") is None

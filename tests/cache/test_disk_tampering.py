@@ -44,7 +44,7 @@ TAMPERINGS = {
 def test_a_tampered_row_is_a_miss_and_runs_nothing(tampering, make, place, tmp_path):
     cache = make()
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     marker, secret = tmp_path / "executed", tmp_path / "secret.txt"
     secret.write_text("secret")
     good = encode("key", reply(), SECRET)
@@ -61,7 +61,7 @@ def test_a_tampered_row_is_a_miss_and_runs_nothing(tampering, make, place, tmp_p
     assert (cache.stats.tampered, cache.stats.errors) == (1, 0)
     assert [kind for kind, _ in cache.events] == ["cache_tampered"]
     cache.put("key", reply(b"fresh"))  # overwrites the row; diskcache would delete the file it names
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert cache.get("key") == reply(b"fresh")
     cache.clear(timeout_s=10)
     assert not marker.exists()
@@ -75,7 +75,7 @@ def test_a_tampered_row_is_a_miss_and_runs_nothing(tampering, make, place, tmp_p
 def test_a_huge_row_is_an_error_and_not_a_gigabyte(make, place):
     cache = make()
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     edit(place, "UPDATE Cache SET value = zeroblob(64 * 1048576)")
     assert cache.get("key") is None
     assert (cache.stats.tampered, cache.stats.errors) == (0, 1)
@@ -84,7 +84,7 @@ def test_a_huge_row_is_an_error_and_not_a_gigabyte(make, place):
 def test_foreign_keys_are_never_interpreted(make, place, tmp_path):
     cache = make()
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     marker = tmp_path / "executed"
     edit(place, "UPDATE Cache SET raw = 0, key = ?", pickle.dumps(Bomb(marker)))
     assert cache.get("key") is None
@@ -121,7 +121,7 @@ def test_rows_of_the_settings_table_have_no_effect(make, place):
         edit(place, "INSERT OR REPLACE INTO Settings VALUES (?, ?)", key, value)
     cache = make()
     cache.put("key", reply(b"x" * 50_000))
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert cache.get("key") == reply(b"x" * 50_000)
     for store in (cache._writing, cache._reading):
         assert store._con.execute("PRAGMA mmap_size").fetchall() in ([(0,)], [])
@@ -136,7 +136,7 @@ def test_rows_of_the_settings_table_have_no_effect(make, place):
 def test_nothing_on_disk_is_readable_without_being_an_entry(make, place):
     cache = make()
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     with contextlib.closing(sqlite3.connect(place / "cache.db")) as connection:
         ((key, raw, mode, filename, value),) = connection.execute(
             "SELECT key, raw, mode, filename, value FROM Cache"

@@ -94,7 +94,7 @@ def make(shelf):
         cache = Tiered(shelf, options.pop("secret", SECRET), **options)
         cache.events = events
         made.append(cache)
-        assert cache.flush(10)
+        assert cache.flush(60.0)
         until(lambda: cache._reading is not None or not cache._circuit.closed)
         return cache
 
@@ -112,7 +112,7 @@ def test_the_backend_of_these_tests_is_one(shelf):
 def test_one_cache_finds_what_another_kept(make):
     one, other = make(), make()
     one.put("key", reply())
-    assert one.flush(10)
+    assert one.flush(60.0)
     assert other.get("key") == reply()
     assert (one.stats.stores, other.stats.hits) == (1, 1)
 
@@ -120,7 +120,7 @@ def test_one_cache_finds_what_another_kept(make):
 def test_memory_answers_before_the_store(make, shelf):
     cache = make(memory_bytes=2**20)
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     shelf.entries.clear()
     assert cache.get("key") == reply()
 
@@ -128,7 +128,7 @@ def test_memory_answers_before_the_store(make, shelf):
 def test_what_was_not_written_with_the_secret_is_never_served(make, shelf):
     one, other = make(), make(secret=b"another secret, of sixteen bytes")
     one.put("key", reply())
-    assert one.flush(10)
+    assert one.flush(60.0)
     assert other.get("key") is None
     shelf.entries["other"] = shelf.entries["key"]  # moved to another question
     assert one.get("other") is None
@@ -139,13 +139,13 @@ def test_entries_with_a_tag_are_cleared_and_other_caches_forget_what_they_hold(m
     one, other = make(), make(memory_bytes=2**20, clock=(clock := Clock()))
     for number, tags in enumerate([("a",), ("b",), ()]):
         one.put(f"key{number}", reply(tags=tags))
-    assert one.flush(10)
+    assert one.flush(60.0)
     assert all(other.get(f"key{number}") for number in range(3))
     assert one.clear("a")
     assert set(shelf.entries) == {"key1", "key2"}
     clock.now += 2  # it looks once a second whether somebody cleared
     other.get("key1")
-    assert other.flush(10)
+    assert other.flush(60.0)
     assert other.get("key0") is None
     assert other.get("key1") == reply(tags=("b",))
 
@@ -153,12 +153,12 @@ def test_entries_with_a_tag_are_cleared_and_other_caches_forget_what_they_hold(m
 def test_a_store_that_breaks_is_left_alone_and_opened_again(make, shelf):
     cache = make(clock=(clock := Clock()))
     cache.put("key", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     shelf.broken = OSError("no route")
     assert [cache.get("key") for _ in range(3)] == [None] * 3
     assert cache.events[-1] == ("cache_unavailable", "read: OSError")
     cache.put("other", reply())
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     assert cache.events[-1] == ("cache_dropped", "store_unavailable")
     shelf.broken = None
     clock.now += 31
@@ -175,7 +175,7 @@ def test_a_busy_store_is_tried_again_with_the_next_jobs(make, shelf, error, open
     cache = Tiered(shelf, SECRET, clock=Clock())
     for number in range(6):
         cache.put(f"key{number}", reply())
-        assert cache.flush(10)
+        assert cache.flush(60.0)
     assert len(shelf.opened) == opened
     cache.close()
 

@@ -24,7 +24,7 @@ def test_a_client_that_renews_its_credentials_asks_again_by_itself(provider, gua
     assert isinstance(family.background_client(client, client._client, dict), SdkBackgroundClient)
     promptguard.wrap(client, ledger=guarded, shadow=SHADOW)
     client.messages.create(model="m", messages=TURN, max_tokens=9)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     asked, again = (next(r for r in provider.received if r.model == name) for name in ("m", "other"))
     for name in ("authorization", "x-api-key", "anthropic-version"):
         assert again.headers.get(name) == asked.headers.get(name)
@@ -60,7 +60,7 @@ def test_threads_are_neither_cached_nor_asked_again(provider, guarded, thread):
     asked = {"model": "m", "messages": TURN, "max_tokens": 9, "betas": ["message-threads-2026-08-12"]}
     for _ in range(2):
         client.beta.messages.create(thread=thread, **asked)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert (provider.asked("m"), provider.asked("other")) == (2, 0)
     client.close()
 
@@ -73,7 +73,7 @@ def test_an_unknown_beta_passes_through_and_a_known_one_does_not_matter(provider
         for _ in range(2):
             client.beta.messages.create(model="m", messages=TURN, max_tokens=9, betas=[beta])
         assert provider.asked("m") - before == calls
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert provider.asked("other") == 1
     client.close()
 

@@ -42,7 +42,7 @@ def test_a_client_that_signs_asks_again_with_a_signature_of_its_own(cls, more, p
     assert family.can_shadow(client)
     assert not family.can_route(client)
     ask(client)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     asked, again = provider.received
     assert (asked.model, again.model) == ("m", "other")
     assert (signer(asked), signer(again)) == ("AKIA1", "AKIA1")
@@ -63,7 +63,7 @@ def test_what_a_copy_signed_for_somebody_else_is_not_asked_in_our_name(provider,
     client = anthropic.AnthropicBedrock(base_url=provider.origin, **KEYS)
     promptguard.wrap(client, ledger=guarded, shadow=SHADOW)
     ask(copied(client))
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [signer(r) for r in provider.received] == ["AKIA2"]
     rows = Ledger(guarded).pairs_after(0)
     assert [(row.outcome, row.reason) for row in rows] == [("dropped", "not_asked: other credentials")]
@@ -79,7 +79,7 @@ def test_nor_replayed_in_the_name_of_a_clients_own_profile(provider, guarded, mo
     promptguard.wrap(client, ledger=guarded, replay=replay, clock=lambda: now[0])
     ask(client)
     ask(copied(client))
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     now[0] += 3601
     until(lambda: len(list(Ledger(guarded).pairs_after(0))) == 2)
     assert [signer(received) for received in provider.received] == ["AKIA1", "AKIA2", "AKIA1"]
@@ -135,7 +135,7 @@ def routed(client, provider, guarded):
     guard.background.state.routes = {("(no template)", "m"): "json"}
     assert ask(client).content[0].text == '{"city": "Kiel"}'
     assert [event.type for event in ask(client, stream=True)][-1] == "message_stop"
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [r.streamed for r in provider.received if r.model == "json"] == [False, True]
     assert {r.headers["authorization"] for r in provider.received} <= {"Bearer b", "Bearer t"}
     client.close()
@@ -151,7 +151,7 @@ def test_vertex_renews_its_own_credentials(provider, guarded):
     assert not asker.renews_credentials("http://elsewhere")
     promptguard.wrap(client, ledger=guarded, shadow=SHADOW)
     ask(client)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [(r.model, r.headers["authorization"]) for r in provider.received] == [
         ("m", "Bearer fresh"),
         ("other", "Bearer fresh"),
@@ -174,7 +174,7 @@ def test_what_is_signed_above_a_guarded_http_client_is_cached_and_neither_change
     http._promptguard_ports.background.state.routes = {("(no template)", "m"): "json"}
     client = anthropic.AnthropicBedrock(base_url=provider.origin, http_client=http, **KEYS)
     assert ask(client).model == ask(client).model == "m"
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [r.model for r in provider.received] == ["m"]
     rows = Ledger(guarded).pairs_after(0)
     assert [(row.outcome, row.reason) for row in rows] == [("dropped", "not_asked: signed")]

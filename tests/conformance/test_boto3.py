@@ -100,7 +100,7 @@ def test_an_answer_of_somebody_elses_handler_is_the_answer_and_nothing_is_sent(c
 
     client.meta.events.register("before-send.bedrock-runtime.Converse", answer)
     assert text_of(client.converse(**ASK)) == "mine"
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert not provider.received
 
 
@@ -210,7 +210,7 @@ def test_bodies_of_other_families_pass_untouched(client, provider, guarded):
     bare = raised(lambda: client.invoke_model(**titan))
     wrapped(client, guarded, cache="memory", shadow=SHADOW)
     assert [raised(lambda: client.invoke_model(**titan)) for _ in range(2)] == [bare, bare]
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert not guard_of(client).faults.counts
 
 
@@ -308,7 +308,7 @@ def test_an_error_within_a_stream_is_raised_as_before_and_not_kept(client, provi
     assert [raised(lambda: events_of(client.converse_stream(**ASK))) for _ in range(2)] == [bare, bare]
     assert provider.asked("m") == 3
     gc.collect()  # nobody closes it
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert {row.outcome for row in Ledger(guarded).pairs_after(0)} == {"control_error"}
 
 

@@ -84,7 +84,7 @@ def test_the_caller_gets_the_same_when_we_fail(target, client, provider, guarded
     wrapped(client, guarded, cache="memory", shadow=SHADOW)
     monkeypatch.setattr(target, broken)
     assert [all_calls() for _ in range(2)] == [bare, bare]
-    promptguard.flush(10.0)
+    promptguard.flush(60.0)
 
 
 def rows(ledger):
@@ -114,7 +114,7 @@ def test_the_other_model_gets_the_exact_body_with_a_signature_of_its_own(
     if "body" in answer or "stream" in answer:
         body = answer.get("stream") or answer["body"]
         assert list(body)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     first, again = provider.received
     assert (again.path, json.loads(again.raw)) == (path, json.loads(first.raw))
     assert signed_by(first) == signed_by(again) == "AKIA1"
@@ -133,7 +133,7 @@ def test_what_headers_say_of_who_served_is_read_of_background_answers_too(
     )
     wrapped(client, guarded, shadow=promptguard.Shadow(model="other", sample=1.0, repeat=1.0))
     client.converse(**ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [(who.service_tier, who.calls) for who in read_report(guarded).identities] == [("flex", 2)]
 
 
@@ -142,7 +142,7 @@ def test_the_other_models_retries_and_errors_are_one_attempt(provider, guarded):
     provider.models["other"] = lambda _: promptguard.testing.Fault("status", 503)
     wrapped(client, guarded, shadow=SHADOW)
     client.converse(**ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert provider.asked("other") == 1
     assert rows(guarded) == [("candidate_error", "status_503")]
     client.close()
@@ -168,7 +168,7 @@ def test_a_background_answer_is_bounded(fault, limit, reason, client, provider, 
         monkeypatch.setattr(f"promptguard.{limit}", 0.03 if fault == "slow" else 500)
     wrapped(client, guarded, shadow=SHADOW)
     client.converse(**ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [each[0] for each in rows(guarded)] == ["candidate_error"]
     assert rows(guarded)[0][1] in {reason, "connection"}
     assert rows(guarded)[0][1] == reason or fault == "refused"
@@ -203,7 +203,7 @@ def test_a_session_of_the_applications_own_making_is_never_shared(client, provid
     assert "Own (it has a close() of its own)" in caplog.text
     assert isinstance(client._endpoint.http_session, Own)
     client.converse(**ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert provider.asked("other") == 0
     assert [each.reason for each in read_report(guarded).passed_by] == ["no background client"]
     assert not closed
@@ -224,7 +224,7 @@ def test_a_factory_makes_what_cannot_be_built_again(client, provider, guarded):
     shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0, client=fresh)
     wrapped(client, guarded, shadow=shadow)
     client.converse(**ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert provider.asked("other") == 1
     assert rows(guarded) == [("compared", "")]
     assert guard_of(client).asker.client._http._session is made[0]._endpoint.http_session
@@ -272,7 +272,7 @@ def test_credentials_are_written_nowhere_and_replays_are_signed_anew(provider, g
         client, guarded, cache=promptguard.Cache("disk"), shadow=SHADOW, replay=replay, clock=lambda: now[0]
     )
     client.converse(**ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     written = contents(guarded)
     assert len(written) > 1
     for file, data in written.items():
@@ -283,7 +283,7 @@ def test_credentials_are_written_nowhere_and_replays_are_signed_anew(provider, g
         if provider.asked("m") > asked:
             break
         threading.Event().wait(0.1)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     replayed = [r for r in provider.received if r.model == "m"][-1]
     assert provider.asked("m") == asked + 1
     assert replayed.headers["x-amz-security-token"] == "tokencanary"

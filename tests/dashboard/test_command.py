@@ -89,7 +89,7 @@ def test_it_serves_until_it_is_interrupted(recorded: Recorded) -> None:
         with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - its own address
             assert "PromptGuard" in answer.read().decode()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode in {0, 130}
     assert said == ""
 
@@ -103,7 +103,7 @@ def test_beyond_loopback_it_makes_up_a_token(recorded: Recorded) -> None:
         assert process.stdout is not None
         line, warning = process.stdout.readline(), process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert "?token=" in line
     assert len(line.split("?token=")[1].split()[0]) >= 32
     assert "TLS" in warning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,6 @@ from promptguard.dashboard.rendering import shown
 from promptguard.report.whole import read_whole
 from tests.report.conftest import Recorded
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.sdk
 
 
@@ -65,24 +65,16 @@ def test_a_quiet_ledger_has_a_page(quiet: Recorded) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_the_screen(page: str, tmp_path: Path, width: int, scheme: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
+def test_it_fits_the_screen(page: str, browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
     file = tmp_path / "report.html"
     file.write_text(page, encoding="utf-8")
     said: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on(
-            "request",
-            lambda request: said.append(request.url) if not request.url.startswith("file:") else None,
-        )
-        tab.goto(file.as_uri())
-        overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        browser.close()
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith("file:") else None)
+    tab.goto(file.as_uri())
+    overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    tab.close()
     assert overflow <= 0
     assert said == []
 

@@ -55,7 +55,7 @@ def test_a_route_ends_and_a_new_epoch_begins(guarded, capsys):
         assert code == 0
         assert "a new epoch begins" in out
         background = open_backgrounds()[0]
-        background.evaluator.flush(5.0)
+        background.evaluator.flush(60.0)
         assert not background.state.routes
         routed = provider.asked("m")
         assert ask(30) == "yes, it is"

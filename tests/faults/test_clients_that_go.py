@@ -25,7 +25,7 @@ def test_an_unwrapped_client_is_asked_for_no_replays(guarded):
     with FakeProvider({"m": lambda _: "fine"}) as provider:
         client = wrapped(provider, guarded, now)
         client.chat.completions.create(model="m", messages=ASK)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         background = open_backgrounds()[0]
         assert background.ledger.banked_count() == 1
         promptguard.unwrap(client)
@@ -39,12 +39,12 @@ def test_wrapping_anew_leaves_one_client_for_replays(guarded):
         client = wrapped(provider, guarded, now)
         for _ in range(2):
             client.chat.completions.create(model="m", messages=ASK)
-            assert promptguard.flush(10.0)
+            assert promptguard.flush(60.0)
             promptguard.wrap(
                 client, ledger=guarded, replay=promptguard.Replay(share=1.0), clock=lambda: now[0]
             )
         client.chat.completions.create(model="m", messages=ASK)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert len(open_backgrounds()[0].replaying.sources.by_asker()) == 1
         client.close()
 
@@ -54,6 +54,6 @@ def test_a_request_with_a_key_in_its_address_is_not_stored(guarded):
     with FakeProvider({"m": lambda _: "fine"}) as provider:
         client = wrapped(provider, guarded, now, default_query={"subscription-key": "s3cret"})
         client.chat.completions.create(model="m", messages=ASK)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert open_backgrounds()[0].ledger.banked_count() == 0
         client.close()

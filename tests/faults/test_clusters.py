@@ -16,7 +16,7 @@ def ask(client, text, **more):
 
 
 def outcomes():
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     return [(row.stream, row.outcome) for row in open_backgrounds()[0].ledger.pairs_after(0)]
 
 

@@ -96,7 +96,7 @@ def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
         wall=lambda: 0.0,
     )
     evaluator.start()
-    assert evaluator.flush(10.0)
+    assert evaluator.flush(60.0)
     evaluator.stop()
     evaluator.join(time.monotonic() + 5.0)
     assert [operation for operation, _ in faults] == ["pair"]

@@ -369,9 +369,9 @@ def test_flush_is_not_true_where_the_database_refused_a_pair(sound, guarded, pro
         connection.execute(refuse)
     client = wrapped(provider, guarded)
     ask(client, 2)
-    assert promptguard.flush(10.0) is False
+    assert promptguard.flush(60.0) is False
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TRIGGER refuse")
     ask(client, 2)
-    assert promptguard.flush(10.0) is True
+    assert promptguard.flush(60.0) is True
     client.close()

@@ -53,7 +53,7 @@ def test_the_applications_answers_are_byte_identical(kind, guarded):
         assert time.monotonic() - began < 1.0
         assert {a.split(b'"created"')[0] for a in answers} == {raw(bare).split(b'"created"')[0]}
         if kind != "hang":
-            assert promptguard.flush(10.0)  # every pair has an outcome, and no row holds up the rest
+            assert promptguard.flush(60.0)  # every pair has an outcome, and no row holds up the rest
             from promptguard.background.engine import open_backgrounds
 
             rows = open_backgrounds()[0].ledger.pairs_after(0)
@@ -111,7 +111,7 @@ def test_18_what_flush_returned_for_survives_a_process_that_is_ended_at_once(gua
             shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)
             promptguard.wrap(client, ledger={str(guarded)!r}, shadow=shadow)
             client.chat.completions.create(model="gpt-4", messages={ASK!r})
-            print(promptguard.flush(10.0), flush=True)
+            print(promptguard.flush(60.0), flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         """)
     assert done.stdout.split() == ["True"], done.stderr
@@ -134,7 +134,7 @@ def test_18_a_process_that_is_frozen_amid_a_background_call_goes_on_when_thawed(
                 client.chat.completions.create(model="gpt-4", messages={ASK!r})
                 print("answered", flush=True)
                 sys.stdin.readline()
-            print(promptguard.flush(10.0), flush=True)
+            print(promptguard.flush(60.0), flush=True)
         """
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": env}
@@ -161,12 +161,12 @@ def test_17_a_forked_child_answers_pairs_and_exits(guarded):
             shadow = promptguard.Shadow(model="other", sample=1.0, repeat=0.0)
             promptguard.wrap(client, ledger={str(guarded)!r}, shadow=shadow, cache="memory")
             ask = lambda n: client.chat.completions.create(model="gpt-4", messages=[{{"role": "user", "content": n}}])
-            ask("parent"), ask("parent 2"), promptguard.flush(5.0)
+            ask("parent"), ask("parent 2"), promptguard.flush(60.0)
             child = os.fork()
             if child == 0:
                 ask("child")
-                sys.exit(0 if promptguard.flush(5.0) else 3)
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), promptguard.flush(5.0))
+                sys.exit(0 if promptguard.flush(60.0) else 3)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), promptguard.flush(60.0))
         """)
         assert done.stdout.split() == ["0", "True"], done.stderr
         assert provider.asked("other") == 3

@@ -51,7 +51,7 @@ def test_a_request_with_a_credential_is_not_stored_and_counted(more, where, prov
     now = [1_000_000.0]
     client = client_of(provider, guarded, now)
     client.chat.completions.create(**{"model": "m", "messages": ASK, **more})
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     told = {each.reason: each.calls for each in read_report(guarded).passed_by}
     assert told == {f"replay: a credential in the {where}": 1}
     written = files(guarded)
@@ -64,10 +64,10 @@ def test_a_header_nobody_knows_is_kept_in_memory_alone_and_sent_again(provider, 
     now = [1_000_000.0]
     client = client_of(provider, guarded, now, default_headers={"x-acme-id": "CANARYHEADERID"})
     client.chat.completions.create(model="m", messages=ASK)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert b"CANARYHEADERID" not in files(guarded)
     now[0] += 7200.0
     until(lambda: provider.asked("m") == 2)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert [received.headers["x-acme-id"] for received in provider.received] == ["CANARYHEADERID"] * 2
     client.close()

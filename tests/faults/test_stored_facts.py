@@ -52,14 +52,14 @@ def replayed(guarded, prompt, meanwhile, *, ask):
         )
         for number in range(COUNT):
             ask(client, prompt, number)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         meanwhile(prompt)
         clock.advance(7200)
         ledger = open_backgrounds()[0].ledger
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(ledger.pairs_after(0)) < COUNT and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         client.close()
     rows = read_vectors(guarded, "replay", 1)
     with closing(sqlite3.connect(guarded / "ledger.sqlite3")) as ledger:

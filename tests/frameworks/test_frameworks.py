@@ -69,7 +69,7 @@ def sent(provider: FakeProvider, since: int = 0) -> list[tuple[str, bytes]]:
 def outcomes() -> set[str]:
     from promptguard.background.engine import open_backgrounds
 
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     return {row.outcome for row in open_backgrounds()[0].ledger.pairs_after(0)}
 
 

@@ -73,16 +73,15 @@ def test_every_query_finds_series(stack):
     def missing():
         return [param.id for param in queries() if len(stack.series(quick(param.values[0]))) < 1]
 
+    def states():
+        query = quick(next(param.values[0] for param in queries() if "State" in param.id))
+        return {each["value"][1] for each in stack.series(query)}
+
     stack.tell_app("calls 10")
     try:
-        stack.wait(lambda: not missing(), 60.0)
+        stack.wait(lambda: not missing() and "4" in states(), 120.0)  # 4 is drift
     except AssertionError:
-        raise AssertionError(f"without a series: {missing()}") from None
+        raise AssertionError(f"without a series: {missing()}; states: {states()}") from None
     assert len(list(queries())) >= 25
-    states = {
-        each["value"][1]
-        for each in stack.series(quick(next(p.values[0] for p in queries() if "State" in p.id)))
-    }
-    assert states <= {"1", "2", "3", "4"}
-    assert "4" in states, "drift"
+    assert states() <= {"1", "2", "3", "4"}
     assert not stack.series("promptguard_no_such_metric"), "a mistyped name would be seen"

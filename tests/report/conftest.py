@@ -70,8 +70,8 @@ def record(path: Path, *, switch: int, calls: int = CALLS) -> Recorded:
                     model="gpt-4", messages=[{"role": "user", "content": question}], temperature=0
                 )
             if now % 5 == 0:
-                assert promptguard.flush(10)
-        assert promptguard.flush(10)
+                assert promptguard.flush(60.0)
+        assert promptguard.flush(60.0)
         promptguard.unwrap(client)
         client.close()
         close_backgrounds()  # the ledger is to be read; other tests look at the work that is open

@@ -36,7 +36,7 @@ def calls(ledger, models, count=40, every=900.0, **options):
             client.chat.completions.create(
                 model="gpt-4", messages=[{"role": "user", "content": f"q {number}"}]
             )
-            assert promptguard.flush(10)
+            assert promptguard.flush(60.0)
         promptguard.unwrap(client)
         client.close()
         close_backgrounds()
@@ -79,7 +79,7 @@ def test_both_sides_of_a_pair_are_read_with_their_headers(tmp_path):
                 OpenAI(base_url=provider.url, api_key=key), ledger=tmp_path / name, shadow=repeat
             )
             client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "q"}])
-            assert promptguard.flush(10)
+            assert promptguard.flush(60.0)
             (seen,) = read_report(tmp_path / name).identities
             assert (seen.calls, seen.region, seen.model) == (2, "Sweden Central", "gpt-4")
             client.close()
@@ -93,8 +93,8 @@ def test_hits_are_nobodys_answers(tmp_path):
         client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=tmp_path, cache="disk")
         for _ in range(3):
             client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "q"}])
-            assert client._client._transport._promptguard_ports.cache.flush(10)
-        assert promptguard.flush(10)
+            assert client._client._transport._promptguard_ports.cache.flush(60.0)
+        assert promptguard.flush(60.0)
         assert provider.asked("gpt-4") < 3
         client.close()
     (fact,) = about(read_report(tmp_path))

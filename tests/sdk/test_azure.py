@@ -64,7 +64,7 @@ def test_the_other_deployment_is_asked_at_its_own_url(provider, guarded, cls, mo
         client.close()
     else:
         asyncio.run(use())
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     first, second = provider.received
     assert (first.path, second.path) == (CHATS.format("prod"), CHATS.format("chat%20eu-2"))
     assert json.loads(second.raw) == {"model": "chat eu-2", "messages": ASK}
@@ -88,7 +88,7 @@ def test_a_client_that_renews_its_token_asks_with_its_own_copy_at_the_exact_url(
         ask(client), client.close()
     else:
         asyncio.run(use())
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     assert [each.path for each in provider.received] == [CHATS.format("prod"), CHATS.format("chat%20eu-2")]
     assert all(each.headers["authorization"].startswith("Bearer token-") for each in provider.received)
     assert outcomes() == [("compared", "")]
@@ -103,7 +103,7 @@ def test_the_url_decides_where_the_body_names_something_else(provider, guarded, 
         client, ledger=guarded, shadow=promptguard.Shadow(model="chat eu-2", sample=1.0, repeat=1.0)
     )
     ask(client, "gpt-4o")
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     question, repeat = provider.received
     assert question.path == repeat.path == CHATS.format("prod")
     assert json.loads(question.raw) == json.loads(repeat.raw)  # to ask the same is to say the same
@@ -118,7 +118,7 @@ def test_the_newer_paths_name_it_in_the_body_alone(provider, guarded):
         shadow=SHADOW,
     )
     ask(client)
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     assert {each.path for each in provider.received} == {"/openai/v1/chat/completions"}
     assert [each.model for each in provider.received] == ["prod", "chat eu-2"]
     client.close()
@@ -127,7 +127,7 @@ def test_the_newer_paths_name_it_in_the_body_alone(provider, guarded):
 def test_responses_name_it_in_the_body_alone(provider, guarded):
     client = promptguard.wrap(azure(provider, azure_deployment="prod"), ledger=guarded, shadow=SHADOW)
     client.responses.create(model="prod", input="hi", store=False)
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     assert {each.path for each in provider.received} == {"/openai/responses?api-version=2024-10-21"}
     assert [each.model for each in provider.received] == ["prod", "chat eu-2"]
     client.close()
@@ -193,7 +193,7 @@ def test_a_deployments_entry_is_not_found_by_what_the_body_says(provider, guarde
 def test_who_served_is_the_model_and_not_the_deployment(provider, guarded):
     client = promptguard.wrap(azure(provider), ledger=guarded, shadow=SHADOW)
     ask(client)
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     found = {seen.asked: (seen.model, seen.region) for seen in read_report(guarded).identities}
     assert found == {
         "prod": ("gpt-4o-2024-08-06", "Sweden Central"),
@@ -207,9 +207,9 @@ def test_replays_ask_the_same_deployment_and_a_placebo_another(provider, guarded
     replay = promptguard.Replay(share=1.0, after=60, placebo="chat eu-2", placebo_share=1.0)
     client = promptguard.wrap(azure(provider), ledger=guarded, clock=clock, replay=replay)
     ask(client)
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     clock.advance(120)
-    until(lambda: promptguard.flush(10) and len(outcomes()) == 2)
+    until(lambda: promptguard.flush(60.0) and len(outcomes()) == 2)
     assert outcomes() == [("compared", "")] * 2
     asked = sorted(each.path for each in provider.received)
     assert asked == sorted([CHATS.format("prod"), CHATS.format("chat%20eu-2")] * 2)
@@ -233,7 +233,7 @@ def test_asynchronous_and_plain_clients_of_openai_are_as_before(provider, guarde
         await client.close()
 
     asyncio.run(use())
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     assert {each.path for each in provider.received} == {"/v1/chat/completions"}
 
 

@@ -73,7 +73,7 @@ def test_what_cannot_be_rebuilt_is_said_once_and_the_rest_works(provider, guarde
     assert "\n" not in line[0]
     assert len({ask(client) for _ in range(3)}) == 1
     assert provider.asked("gpt-4") == 1
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert not_paired(guarded) == {"no background client": 1}
     assert provider.asked("gpt-4-other") == 0
     assert not guard_of(client).background.faults.counts
@@ -100,7 +100,7 @@ def test_a_sampled_call_without_a_background_client_costs_nothing(provider, guar
     asked = promptguard.Shadow(model="gpt-4-other", sample=1.0, repeat=0.0, budget=budget, workers=1)
     client = promptguard.wrap(unknown(provider), ledger=guarded, shadow=asked)
     assert [ask(client) for _ in range(3)]
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert not_paired(guarded) == {"no background client": 3}
     client.close()
 
@@ -158,7 +158,7 @@ def test_a_factorys_client_is_used_and_closed_by_background_work_alone(kind, pro
 
     client = promptguard.wrap(unknown(provider), ledger=guarded, shadow=shadow(client=fresh))
     assert ask(client)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert rows(guarded) == [("candidate", "compared", "")]
     assert len(made) == 1
     asked = next(r for r in provider.received if r.model == "gpt-4-other")
@@ -178,7 +178,7 @@ def test_a_factory_serves_guard_as_well(provider, guarded):
     )
     client = OpenAI(base_url=provider.url, api_key="k", http_client=http)
     assert ask(client)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert rows(guarded) == [("candidate", "compared", "")]
     client.close()
     for wrong in (lambda: 5, lambda: OpenAI(base_url=provider.url, api_key="k")):
@@ -204,7 +204,7 @@ def test_a_factorys_transport_may_raise_anything_and_the_next_call_is_asked(erro
     client = promptguard.wrap(unknown(provider), ledger=guarded, shadow=shadow(client=fresh, workers=1))
     for _ in range(5):
         assert ask(client)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     outcomes = [outcome for _, outcome, _ in rows(guarded)]
     assert outcomes == ["candidate_error"] * 3 + ["compared"] * 2
     assert all(name.startswith("promptguard") for name in seen)
@@ -239,7 +239,7 @@ def test_a_key_callback_is_called_in_the_background_and_may_raise_anything(is_as
         client = kind(base_url=provider.url, api_key=async_key if is_async else key)
         promptguard.wrap(client, ledger=guarded, shadow=shadow())
         assert once(client)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         promptguard.unwrap(client)
     assert [outcome for _, outcome, _ in rows(guarded)] == ["candidate_error", "candidate_error", "compared"]
     background = "promptguard-loop" if is_async else "promptguard-background-call"
@@ -277,7 +277,7 @@ def test_a_subclass_of_the_sdk_that_cannot_be_copied_costs_its_pairs_alone(provi
 
     client = promptguard.wrap(Own(base_url=provider.url, api_key="k"), ledger=guarded, shadow=shadow())
     assert [ask(client) for _ in range(2)]
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert not_paired(guarded) == {"no background client": 2}
     assert caplog.text.count("building one raised TypeError") == 1
     client.close()
@@ -294,10 +294,10 @@ def test_replays_have_a_background_client_too(provider, guarded, caplog):
     replay = promptguard.Replay(share=1.0, after="1h", client=fresh)
     client = promptguard.wrap(unknown(provider), ledger=guarded, replay=replay, clock=lambda: now[0])
     assert ask(client)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     now[0] += 7200.0
     until(lambda: provider.asked("gpt-4") == 2)
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(60.0)
     assert rows(guarded) == [("replay", "compared", "")]
     assert made
     client.close()

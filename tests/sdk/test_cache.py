@@ -214,12 +214,12 @@ def test_tagged_entries_are_cleared_alone(client_of, provider, kind):
     promptguard.clear_cache(client, "customer-1")
     if kind == "disk":
         cache = opened(client)
-        assert cache.flush(10)
+        assert cache.flush(60.0)
     ask(client, "one"), ask(client, "two")
     assert provider.asked("gpt-4") == 3
     promptguard.clear_cache(client, "all")
     if kind == "disk":
-        assert cache.flush(10)
+        assert cache.flush(60.0)
     ask(client, "two")
     assert provider.asked("gpt-4") == 4
 
@@ -238,8 +238,8 @@ def test_the_command_line_tells_and_empties_it(client_of, provider, guarded, cap
         ask(client, "one"), ask(client, "one")
     ask(client, "two")
     ask(client, "two", temperature=1)
-    assert cache.flush(10)
-    assert client._client._transport._promptguard_ports.counting.flush(10)
+    assert cache.flush(60.0)
+    assert client._client._transport._promptguard_ports.counting.flush(60.0)
 
     code, out, _ = run_cli(capsys, "cache", "stats", "--ledger", str(guarded), "--json")
     told = json.loads(out)
@@ -263,7 +263,7 @@ def test_the_command_line_tells_and_empties_it(client_of, provider, guarded, cap
     until(asked_again)
     ask(client, "two")
     assert provider.asked("gpt-4") == 4
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     code, out, _ = run_cli(capsys, "cache", "clear", "--ledger", str(guarded), "--json")
     assert (code, json.loads(out)["removed"]) == (0, 2)
 
@@ -271,7 +271,7 @@ def test_the_command_line_tells_and_empties_it(client_of, provider, guarded, cap
 def test_the_command_line_tells_what_caches_in_memory_counted(client_of, guarded, capsys):
     client = client_of(cache="memory", replay=promptguard.Replay(share=0))
     ask(client), ask(client), ask(client, temperature=1)
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     code, out, _ = run_cli(capsys, "cache", "stats", "--ledger", str(guarded), "--json")
     told = json.loads(out)
     assert code == 0
@@ -288,7 +288,7 @@ def test_a_tag_that_no_entry_can_have_clears_nothing_and_is_told(client_of, prov
     ask(client)
     with pytest.raises(promptguard.ConfigurationError, match="1 to 200 characters"):
         promptguard.clear_cache(client, tag)
-    assert cache.flush(10)
+    assert cache.flush(60.0)
     code, _, err = run_cli(capsys, "cache", "clear", "--tag", "", "--ledger", str(guarded))
     assert (code, "1 to 200 characters" in err) == (2, True)
     code, out, _ = run_cli(capsys, "cache", "stats", "--ledger", str(guarded), "--json")
@@ -331,7 +331,7 @@ def test_what_happens_to_the_store_is_counted(client_of, guarded):
     assert ask(client)
     assert ports.faults.counts["cache error:CacheTrouble"] == 3
     assert ports.faults.counts["cache unavailable:CacheTrouble"] == 1
-    assert ports.counting.flush(10)
+    assert ports.counting.flush(60.0)
     ledger = Ledger(guarded)
     stored = {k[1]: v for k, v in counters(ledger).items() if k[0] == "cache store"}
     ledger.close()

@@ -48,7 +48,7 @@ async def test_synchronous_and_asynchronous_clients_share_keys(provider, guarded
     sync = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=guarded, cache="disk")
     ports = sync._client._transport._promptguard_ports
     sync.chat.completions.create(model="gpt-4", messages=ASK)
-    assert ports.cache.flush(10)
+    assert ports.cache.flush(60.0)
     other = promptguard.wrap(AsyncOpenAI(base_url=provider.url, api_key="k"), ledger=guarded, cache="disk")
     theirs = other._client._transport._promptguard_ports
     until(lambda: theirs.cache._reading is not None)  # opened in the background

@@ -58,7 +58,7 @@ def test_background_calls_carry_the_same_credentials(guarded, kind):
                     await client.chat.completions.create(model="m", messages=ASK)
 
             asyncio.run(ask())
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         shadow = next(call for call in provider.received if call.model == "n")
         assert shadow.headers["authorization"] == "Bearer theirs"
         assert shadow.headers["x-team"] == "search"

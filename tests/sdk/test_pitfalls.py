@@ -97,7 +97,7 @@ def test_6_retries_happen_above_and_one_logical_call_is_paired_once(guarded):
     ):
         promptguard.wrap(client, ledger=guarded, shadow=promptguard.Shadow(model="n", sample=1.0, repeat=0.0))
         assert ask(client, "m").choices[0].message.content == "fine"
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert (provider.asked("m"), provider.asked("n")) == (3, 1)
 
 
@@ -243,7 +243,7 @@ def test_16_a_pair_outlives_the_event_loop_of_its_call(guarded):
                 await ask(client, "m")
 
         asyncio.run(once())  # over before the other model has answered
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert [row.outcome for row in open_backgrounds()[0].ledger.pairs_after(0)] == ["compared"]
 
 
@@ -362,7 +362,7 @@ def test_embeddings_are_cached_and_never_paired(guarded):
         )
         first, second = (client.embeddings.create(model="e", input=["a", "b"]) for _ in range(2))
         assert first == second
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert (provider.asked("e"), provider.asked("n")) == (1, 0)
 
 
@@ -379,19 +379,19 @@ def test_responses_at_their_default_are_cached_and_paired_and_kept_ones_only_pai
         )
         for _ in range(2):
             client.responses.create(model="m", input="hi")
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert (provider.asked("m"), provider.asked("n")) == (1, 1)
         for _ in range(2):
             client.responses.create(model="m", input="hi", store=False)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert (provider.asked("m"), provider.asked("n")) == (2, 2)
         for _ in range(2):
             client.responses.create(model="m", input="hi", store=True)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert (provider.asked("m"), provider.asked("n")) == (4, 4)
         for _ in range(2):
             client.responses.create(model="m", input="hi", previous_response_id="resp_1")
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         assert (provider.asked("m"), provider.asked("n")) == (6, 4)
         assert {json.loads(each.raw)["store"] for each in provider.received if each.model == "n"} == {False}
 

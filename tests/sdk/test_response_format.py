@@ -31,7 +31,7 @@ def test_both_answers_of_a_pair_are_held_against_the_requests_schema(guarded):
         client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "how big?"}], response_format=ASKED
         )
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(60.0)
         rows = [row for row in open_backgrounds()[0].ledger.pairs_after(0) if row.stream == "candidate"]
         vector = PairVector.from_bytes(rows[0].vector)
         client.close()

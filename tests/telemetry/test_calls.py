@@ -193,7 +193,7 @@ def test_background_calls_are_roots_that_are_linked_to_what_they_repeat(recorded
     )  # fmt: skip
     with trace.get_tracer("application").start_as_current_span("request") as request:
         usage = asked(client).usage
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     clock.advance(7200)
     until(lambda: len(told_of(spans)) == 3)
     made = {span.attributes.get(name.ROLE): span for span in told_of(spans)}
@@ -298,7 +298,7 @@ def test_background_calls_are_made_where_instrumentation_keeps_quiet(recorded, c
         shadow=promptguard.Shadow(model="other", sample=1.0, repeat=0.0, budget=budget),
     )
     asked(client)
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     assert seen == [[False] * 3, [True] * 3]
 
 

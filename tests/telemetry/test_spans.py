@@ -45,7 +45,7 @@ def test_one_client_span_a_call_none_for_a_hit_and_no_content_anywhere(recorded,
     promptguard.wrap(client, ledger=guarded, cache="disk", shadow=shadow)
     for _ in range(2):
         client.chat.completions.create(model="gpt-4", messages=ASK, temperature=0)
-    assert promptguard.flush(5.0)
+    assert promptguard.flush(60.0)
     span, shadowing = spans.get_finished_spans()
     assert (span.name, span.kind) == ("chat gpt-4", trace.SpanKind.CLIENT)
     assert (shadowing.name, shadowing.kind) == ("chat other", trace.SpanKind.CLIENT)
@@ -93,7 +93,7 @@ def test_two_clients_of_one_ledger_count_each_pair_once(recorded, provider, guar
             promptguard.wrap(client, ledger=guarded, shadow=shadow), ledger=guarded, shadow=shadow
         )
         client.chat.completions.create(model="gpt-4", messages=ASK)
-    assert promptguard.flush(5.0)
+    assert promptguard.flush(60.0)
     points = [
         point.value
         for scope in reader.get_metrics_data().resource_metrics[0].scope_metrics

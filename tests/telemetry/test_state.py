@@ -56,7 +56,7 @@ def watched(ledger, clock, **options):
         OpenAI(base_url="http://127.0.0.1:9", api_key="k", max_retries=0), ledger=ledger, cache="memory",
         shadow=shadow, clock=clock, **options
     )  # fmt: skip
-    assert promptguard.flush(10)
+    assert promptguard.flush(60.0)
     _kept.append(client)  # one that is collected takes its background work with it, after a few seconds
     return client
 
@@ -151,7 +151,7 @@ def test_a_lost_pair_a_spent_budget_and_an_acknowledgement_show(recorded, ledger
         gone = promptguard.Shadow(model="gone", sample=1.0, repeat=0.0)
         promptguard.wrap(asking, ledger=ledger, shadow=gone, clock=clock)
         asking.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "one more"}])
-        assert promptguard.flush(10)
+        assert promptguard.flush(60.0)
         lost = values(reader, name.LOSSES, name.STREAM, name.PAIR_OUTCOME, name.SKIPPED_REASON)
         assert any(outcome == "candidate_error" and count for (_, outcome, _), count in lost.items()), lost
         assert values(reader, name.BUDGET_CALLS_LEFT, name.PURPOSE)["shadow"] == before - 1

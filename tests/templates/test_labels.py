@@ -165,7 +165,7 @@ def test_another_process_sees_a_move_at_its_next_get(library: PromptLibrary) -> 
         asked.stdin.write("?\n")
         asked.stdin.flush()
         assert asked.stdout.readline().strip() == str(version)
-    asked.communicate(timeout=30)
+    asked.communicate(timeout=60)
 
 
 def test_an_edited_locked_version_is_told_with_the_words_that_changed(library: PromptLibrary) -> None:
