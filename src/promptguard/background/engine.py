@@ -22,6 +22,7 @@ from promptguard.background.following import Following
 from promptguard.background.notices import Notices
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
+from promptguard.background.replay_pace import ReplayPace
 from promptguard.background.replaying import Replaying, ask_again, bank, bank_placebo
 from promptguard.background.state_source import StateSource
 from promptguard.background.tasks import Task
@@ -86,6 +87,7 @@ class Background:
         self.ledger = Ledger(directory, tell=tell_trouble)
         holder = uuid.uuid4().hex
         self.notices = Notices(self.ledger, wall)
+        self.replay_pace = ReplayPace(self.ledger, self.notices, wall)
         self.delivery = Delivery(self.ledger, holder, self.faults.add)
         self.alerting = Alerting(self.ledger, holder, self.faults.add, wall)
         self.alerting.use(_channels(actions))
@@ -267,6 +269,7 @@ class Background:
         self._settle_given_up()
         self.pairing.expire()
         self._learn_groups()
+        self.replay_pace.look(self._options[0])
         self.notices.write()
         self.alerting.register()
 

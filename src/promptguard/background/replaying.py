@@ -1,5 +1,7 @@
 """Requests kept with their answers, each asked once more after a while: the stream that shows a silent update.
 
+How long each waits, `core.ladder` says.
+
 What is kept lies in the ledger's `banked` table (files 0600) until it is used, at most 30 days; headers that carry
 credentials are never kept. The process that asks again uses its own client's credentials.
 """
@@ -29,6 +31,7 @@ from promptguard.core.key import (
     principal,
     unknown_headers,
 )
+from promptguard.core.ladder import draw, ladder
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.core.secrets import carries_credential
@@ -125,13 +128,14 @@ def _keep(
         "group": job.group,
         "clusters": " ".join(job.clusters),
         "at": job.at,
-        "due": job.at + seconds(options.after, "after"),
+        "due": job.at,
         "call": job.call,
         "source": source,
         "question": json.dumps(question).encode(),
         "answer": json.dumps(answer).encode(),
     }
-    ledger.bank(row, options.reservoir, now - KEPT_SECONDS)
+    rungs = ladder(seconds(options.after, "after"), options.reservoir)
+    ledger.bank(row, rungs, draw(job.call), options.reservoir, now - KEPT_SECONDS)
 
 
 def _answer_document(reading: Reading) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +34,7 @@ SHORT = "how many pairs, days and dollars a change takes to be seen"
 EXAMPLES = (
     "promptguard plan --shift 0.05 --pairs-per-day 200",
     "promptguard plan --ledger .promptguard       from what was measured",
+    "promptguard plan --stream replay --calls-per-day 1000 --share 0.05",
 )
 
 
@@ -56,6 +58,12 @@ def run(
     horizon: Annotated[int, typer.Option(help="monitor: pairs between resets")] = 1000,
     pairs_per_day: Annotated[float | None, typer.Option(help="instead of the ledger's own")] = None,
     usd_per_pair: Annotated[float | None, typer.Option(help="instead of the ledger's own")] = None,
+    calls_per_day: Annotated[
+        float | None, typer.Option(help="replay: calls of the application, in place of --pairs-per-day")
+    ] = None,
+    share: Annotated[float, typer.Option(help="replay: as in Replay(share=...)")] = 0.02,
+    after: Annotated[str, typer.Option(help="replay: as in Replay(after=...)")] = "6h",
+    reservoir: Annotated[int, typer.Option(help="replay: as in Replay(reservoir=...)")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Tell how many pairs, days and dollars it takes to see a change: medians, by formula.
@@ -73,8 +81,16 @@ def run(
         "pairs_per_day": pairs_per_day or (known.pairs_per_day if known else None),
         "usd_per_pair": usd_per_pair if usd_per_pair is not None else known.usd_per_pair if known else None,
     }
+    if calls_per_day is not None:
+        if stream != "replay":
+            raise ConfigurationError("--calls-per-day, --share and --after belong to --stream replay")
+        plan["pairs_per_day"] = calls_per_day * share
+    ages = _ages(plan, ledger, after, reservoir) if stream == "replay" and plan["pairs_per_day"] else None
+    if ages is not None:
+        plan["pairs_per_day"] = sum(rate for _, rate in ages)
+        plan["ages"] = [{"days": age, "answers_per_day": rate} for age, rate in ages]
     bar = _log_threshold(alpha, stream, mode, horizon)
-    rows = [_row(size, plan, bar) for size in _checked(shift or list(SHIFTS), plan)]
+    rows = [_row(size, plan, bar, ages) for size in _checked(shift or list(SHIFTS), plan)]
     if as_json:
         json.dump({**plan, "rows": [asdict(row) for row in rows]}, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -121,15 +137,47 @@ def _checked(shifts: list[float], plan: dict[str, Any]) -> list[float]:
     return shifts
 
 
-def _row(shift: float, plan: dict[str, Any], bar: float) -> Row:
-    from promptguard.drift import pairs_needed
+def _ages(plan: dict[str, Any], ledger: str | None, after: str, reservoir: int) -> list[tuple[float, float]]:
+    """Return how many stored answers a day wait how long: (days, answers a day), of a ledger as it was."""
+    from promptguard.core.ladder import DAY, flows, ladder
+    from promptguard.core.options import seconds
 
+    waits: list[float] = []
+    if ledger is not None:
+        from promptguard.report.read import read_waits
+
+        waits = read_waits(ledger, time.time())
+    if waits:
+        return [(wait / DAY, plan["pairs_per_day"] / len(waits)) for wait in waits]
+    rungs = ladder(seconds(_number_or_text(after), "--after"), reservoir)
+    return [(flow.age / DAY, flow.per_day) for flow in flows(rungs, plan["pairs_per_day"])]
+
+
+def _number_or_text(given: str) -> float | str:
+    try:
+        return float(given)
+    except ValueError:
+        return given
+
+
+def _row(
+    shift: float, plan: dict[str, Any], bar: float, ages: list[tuple[float, float]] | None = None
+) -> Row:
+    from promptguard.drift import days_needed, pairs_needed
+
+    price = plan["usd_per_pair"]
+    if ages is not None:
+        found = days_needed(shift, plan["noise"], bar, ages)
+        if found is None:
+            return Row(shift, None, None, None)
+        days, asked = found[0], math.ceil(found[1])
+        return Row(shift, asked, days, None if price is None else asked * price)
     needed = pairs_needed(shift, plan["noise"], bar)
     if not math.isfinite(needed):
         return Row(shift, None, None, None)
     # No pair pays more than 2, whatever the formula says.
     pairs = max(math.ceil(needed), math.ceil(bar / math.log(2.0)))
-    rate, price = plan["pairs_per_day"], plan["usd_per_pair"]
+    rate = plan["pairs_per_day"]
     return Row(shift, pairs, pairs / rate if rate else None, None if price is None else pairs * price)
 
 
@@ -150,6 +198,12 @@ def _show(plan: dict[str, Any], rows: list[Row]) -> None:
             "-" if row.usd is None else f"{row.usd:,.2f}",
         )
     out.print(shown)
+    if "ages" in plan:
+        longest = max(each["days"] for each in plan["ages"])
+        out.print(
+            f"{plan['pairs_per_day']:.3g} stored answers a day are asked again, after {longest:.3g} days at most: then "
+            "only new answers are left, and a change that was not found by then is not found any more"
+        )
     out.print(
         "pairs counted after the change; half of all runs need more, measured medians were .58 to 1.06 of this"
     )

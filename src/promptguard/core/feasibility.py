@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
+from promptguard.core.ladder import AGES, DAY
 from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Replay, Route, Shadow, seconds
 
 Priced = Callable[[str], bool]
@@ -52,6 +53,7 @@ def of_settings(
         found += _of_shadow(shadow, drift, priced)
     if replay is not None:
         found += _of_replay(replay, cache, kept)
+        found += _of_window(replay, drift)
         if replay.budget is not None:
             found += _of_budget(replay.budget, "Replay", "replay", drift)
     if (
@@ -140,6 +142,24 @@ def _of_replay(replay: Replay, cache: Cache | None, kept: float) -> list[str]:
     if replay.placebo is not None and is_alias(replay.placebo):
         found.append(_not_pinned(f"Replay(placebo={replay.placebo!r})"))
     return found
+
+
+def _of_window(replay: Replay, drift: Drift) -> list[str]:
+    """Tell where fewer stored answers can straddle any moment than an alarm takes: then no change is ever found."""
+    least, days = pairs_at_least(drift, "replay"), AGES[-1] / DAY
+    calls = None if replay.budget is None else replay.budget.calls_per_day
+    said = ""
+    if replay.reservoir < least:
+        said = (
+            f"Replay(reservoir={replay.reservoir}) keeps fewer answers than the {least} pairs that an alarm of the replay "
+            "stream takes at the very least: after a change only new answers are left before it is found; give more"
+        )
+    elif calls is not None and 0 < calls * days < least:
+        said = (
+            f"Replay(budget=Budget(calls_per_day={calls})) asks fewer than {least} stored answers in the {days:g} days "
+            "that one waits at most, so not even a change of every answer can be found; give more"
+        )
+    return [said] if said else []
 
 
 def _of_budget(budget: Budget, owner: str, stream: str, drift: Drift) -> list[str]:

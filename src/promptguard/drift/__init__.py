@@ -7,7 +7,7 @@ so `promptguard` itself never imports it.
 from promptguard.drift.betting.evidence import epoch_alpha
 from promptguard.drift.betting.naming import e_bh
 from promptguard.drift.betting.partitions import AnswerVector, vectorise_answer
-from promptguard.drift.betting.plan import largest_hidden, pairs_needed
+from promptguard.drift.betting.plan import days_needed, largest_hidden, pairs_needed
 from promptguard.drift.explain.ability import signal_detection
 from promptguard.drift.explain.effects import betting_interval
 from promptguard.drift.features.answer import Answer
@@ -35,6 +35,7 @@ __all__ = [
     "SideAbility",
     "Verdict",
     "betting_interval",
+    "days_needed",
     "e_bh",
     "epoch_alpha",
     "largest_hidden",

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, case, delete, func, insert, or_, select, upda
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from promptguard.core.ladder import Rung
 from promptguard.ledger import schema
+from promptguard.ledger.bank import keep
 from promptguard.ledger.door import Door
 from promptguard.ledger.migrations import stored_once
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
@@ -221,20 +223,10 @@ class Ledger(Door):
         with self.transaction() as connection:
             connection.execute(delete(table).where(table.c.name == name, table.c.holder == holder))
 
-    def bank(self, row: BankedRow, reservoir: int, oldest: float) -> None:
-        """Store a request with one unused answer; what is from before `oldest`, or too many for the group, gives way."""
-        table = schema.banked
+    def bank(self, row: BankedRow, rungs: Sequence[Rung], at: float, reservoir: int, oldest: float) -> None:
+        """Store a request with one unused answer, due after the age that `at` draws; `bank.keep` says what gives way."""
         with self.transaction() as connection:
-            connection.execute(delete(table).where(table.c.at < oldest))
-            connection.execute(insert(table).values(**row))
-            kept = (
-                select(table.c.id)
-                .where(table.c.group == row["group"], table.c.stream == row["stream"])
-                .order_by(table.c.id.desc())
-                .limit(reservoir)
-            )
-            same = (table.c.group == row["group"], table.c.stream == row["stream"])
-            connection.execute(delete(table).where(*same, table.c.id.not_in(kept)))
+            keep(connection, row, rungs, at, reservoir, oldest)
 
     def due(self, now: float, sources: Sequence[str], limit: int) -> list[StoredRow]:
         """Take up to `limit` stored requests of `sources` whose time has come; each is taken once (and deleted)."""

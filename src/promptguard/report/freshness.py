@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select
 from promptguard.core.streams import SELF_TESTS
 from promptguard.ledger import schema
 from promptguard.verdict.ages import Ages
-from promptguard.verdict.reasons import NO_PAIRS, STALE, why_missing
+from promptguard.verdict.reasons import NO_PAIRS, NONE_STRADDLE, STALE, why_missing
 from promptguard.verdict.sentence import not_measured
-from promptguard.verdict.window import Power, Window, stale_after, window_of
+from promptguard.verdict.window import Power, Window, shows_nothing, stale_after, window_of
 
 Document = dict[str, Any]
 IN_A_ROW = 3
@@ -67,20 +67,34 @@ def as_of(told: Document, clock: Clock) -> None:
             _take_away(told, cause[0])
         return
     limit = stale_after(_gap(told), clock.stale_after)
-    if last is None or clock.now - last <= limit:
-        return
-    recent = cause is not None and clock.now - cause[1] <= limit
-    _take_away(told, cause[0] if cause is not None and recent else STALE)
+    if last is not None and clock.now - last > limit:
+        recent = cause is not None and clock.now - cause[1] <= limit
+        _take_away(told, cause[0] if cause is not None and recent else STALE)
+    elif told["stream"] in OLDER_CONTROL and _shows_nothing(told, clock):
+        _take_away(told, NONE_STRADDLE)
 
 
 def window(told: Document, clock: Clock) -> Window | None:
     """Return what a verdict's pairs could have shown at a moment; None of documents of older versions."""
-    pace = told.get("pace") or {}
-    if not pace.get("ages") or not pace.get("power"):
+    found = _ages_and_power(told)
+    if found is None:
         return None
-    power = Power(**{**pace["power"], "bets": tuple(pace["power"]["bets"])})
     stored = told["stream"] in OLDER_CONTROL
-    return window_of(Ages.from_dict(pace["ages"]), power, clock.now, stored=stored, given=clock.stale_after)
+    return window_of(*found, clock.now, stored=stored, given=clock.stale_after)
+
+
+def _shows_nothing(told: Document, clock: Clock) -> bool:
+    """Whether no change of the last week could have been seen, as too few answers from before it were left to ask again."""
+    found = _ages_and_power(told)
+    return found is not None and shows_nothing(*found, clock.now)
+
+
+def _ages_and_power(told: Document) -> tuple[Ages, Power] | None:
+    pace = told.get("pace") or {}
+    ages, power = pace.get("ages"), pace.get("power")
+    if not ages or not power or "levels" not in ages:
+        return None
+    return Ages.from_dict(ages), Power(**{**power, "bets": tuple(power["bets"])})
 
 
 def measured(documents: Sequence[Document]) -> tuple[int, int]:

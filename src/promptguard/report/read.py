@@ -10,8 +10,10 @@ from sqlalchemy import Connection, func, select
 
 from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.identity import identity_facts
+from promptguard.core.ladder import AGES
 from promptguard.core.streams import SELF_TESTS
 from promptguard.ledger import schema
+from promptguard.ledger.bank import stored_since
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import (
     NEEDED,
@@ -106,6 +108,19 @@ def read_pace(ledger: str | Path, stream: str) -> tuple[float | None, float | No
         pairs, daily = pace(connection, stream)
         usd = sum(each.usd for each in spent(connection) if each.stream == stream)
     return daily, float(usd) / pairs if pairs else None
+
+
+MOST_WAITS = 5000
+"""Stored answers that are looked at for how long they wait."""
+
+
+def read_waits(ledger: str | Path, now: float) -> list[float]:
+    """Return how long answers of the last fortnight waited, or are to wait, until they are asked again (seconds).
+
+    Of those stored in that time: the ones that were used, and the ones that wait.
+    """
+    with reading(ledger) as connection:
+        return [wait for _, wait in stored_since(connection, now - AGES[-1], MOST_WAITS)]
 
 
 def pace(connection: Connection, stream: str, shortest: float = 0.0) -> tuple[int, float | None]:

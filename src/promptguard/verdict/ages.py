@@ -7,6 +7,8 @@ needs to be kept.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -17,6 +19,8 @@ _MEMORY = 32
 _LONGEST_GAP = DAY
 """Seconds; a longer pause tells nothing of the usual gap."""
 
+Sums = tuple[list[int], tuple[list[int], list[int]]]
+"""buckets in order, and what lies before each of them and before the end: stored, asked"""
 Counts = tuple[int, int]
 """(answers stored, answers asked again) in a bucket; of pairs whose sides are asked at one moment, (0, pairs)"""
 
@@ -28,7 +32,7 @@ class Ages:
     answer has waited.
     """
 
-    __slots__ = ("_compact_at", "_levels", "_older", "first", "gap", "last", "longest", "pairs")
+    __slots__ = ("_compact_at", "_levels", "_older", "_sums", "first", "gap", "last", "longest", "pairs")
 
     def __init__(self) -> None:
         self.pairs = 0
@@ -40,10 +44,13 @@ class Ages:
         """stored less asked again, before everything in `_levels`"""
         self._levels: tuple[dict[int, Counts], ...] = tuple({} for _ in LEVELS)
         self._compact_at = 0.0
+        self._sums: list[Sums] | None = None
+        """the counts added up, for who asks; None since the last pair"""
 
     def add(self, at: float, stored: float | None) -> None:
         """Count a pair made at `at`, whose control's answer was stored at `stored`, None where both were asked then."""
         self.pairs += 1
+        self._sums = None
         if self.last is None or self.first is None:
             self.first = self.last = at
         else:
@@ -91,11 +98,19 @@ class Ages:
     def _sum(self, which: int, *, since: float | None = None, until: float | None = None) -> float:
         """Add up one count since or until a moment; of the bucket that it lies in, the share before or after it."""
         moment = since if since is not None else until or 0.0
+        if self._sums is None:
+            self._sums = [_summed(counts) for counts in self._levels]
         total = 0.0
-        for counts, (width, _) in zip(self._levels, LEVELS, strict=True):
-            for bucket, known in counts.items():
-                share = min(1.0, max(0.0, moment / width - bucket))  # of the bucket that is before the moment
-                total += known[which] * (share if since is None else 1.0 - share)
+        for (buckets, before), (width, _) in zip(self._sums, LEVELS, strict=True):
+            where = moment / width
+            place = bisect_right(
+                buckets, where
+            )  # the bucket before it is the one that the moment lies in, or past
+            past: float = before[which][place]
+            if place:
+                own = past - before[which][place - 1]
+                past -= own * max(0.0, 1.0 - (where - buckets[place - 1]))
+            total += past if since is None else before[which][-1] - past
         return total
 
     def to_dict(self) -> dict[str, object]:
@@ -123,6 +138,13 @@ class Ages:
             raise ValueError("counts of another version")
         ages._levels = tuple(levels)
         return ages
+
+
+def _summed(counts: dict[int, Counts]) -> Sums:
+    buckets = sorted(counts)
+    stored = accumulate((counts[bucket][0] for bucket in buckets), initial=0)
+    asked = accumulate((counts[bucket][1] for bucket in buckets), initial=0)
+    return buckets, (list(stored), list(asked))
 
 
 def _packed(counts: dict[int, Counts]) -> str:

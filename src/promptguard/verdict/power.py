@@ -7,6 +7,7 @@ p = (shift + noise)/(shift + 2 noise): measured medians were .58-1.06 of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _STEPS = 20
 """Halvings of the interval in which the largest shift lies: to a millionth."""
@@ -35,21 +36,49 @@ def could_hide(pairs: int, noise: float, log_bar: float, straddling: float = 1.0
 
     `straddling` is the share of those pairs that compare an answer from before the change with one from after it.
     """
-    if _hides(1.0, pairs, noise, log_bar, straddling):
+    if hides(1.0, pairs, noise, log_bar, straddling):
         return 1.0
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if _hides(middle, pairs, noise, log_bar, straddling) else (low, middle)
+        low, high = (middle, high) if hides(middle, pairs, noise, log_bar, straddling) else (low, middle)
     return high
 
 
-def _hides(shift: float, pairs: int, noise: float, log_bar: float, straddling: float) -> bool:
-    """Whether more than `pairs` are needed: the equation is a contraction, so one step from there tells the side."""
+def hides(shift: float, pairs: int, noise: float, log_bar: float, straddling: float) -> bool:
+    """Whether a shift takes more than `pairs`: the equation is a contraction, so one step from there tells the side."""
     active, gain = active_and_gain(shift * straddling, noise)
     if active * gain < 1e-12:
         return True
     return (log_bar + 0.5 * math.log(max(1.0, pairs * active))) / (active * gain) > pairs
+
+
+_STEP = 1.02
+"""Factor between two looks for the day on which a change is found."""
+
+
+def days_needed(
+    shift: float, noise: float, log_bar: float, log_prior: float, ages: Sequence[tuple[float, float]]
+) -> tuple[float, float] | None:
+    """Return (days, pairs) until half of all runs find a change, where stored answers are asked again; None for never.
+
+    `log_bar` is ln threshold + ln(1/prior); `ages` are (days that an answer waits, answers a day that wait so
+    long): t days after the change the answers of an age that were stored before it are asked for min(t, age) days; then new
+    is compared with new.
+    """
+    floor = log_bar - log_prior
+    per_day = sum(rate for _, rate in ages)
+    longest = max((age for age, rate in ages if rate > 0.0), default=0.0)
+    days = 0.01
+    while days <= longest:
+        pairs = per_day * days
+        straddling = sum(rate * min(days, age) for age, rate in ages)
+        # no pair pays more than 2, whatever the formula says
+        reachable = straddling * math.log(2.0) >= floor
+        if reachable and not hides(shift, max(1, int(pairs)), noise, log_bar, straddling / pairs):
+            return days, pairs
+        days *= _STEP
+    return None
 
 
 def could_hide_beyond(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 STALE = "stale"
 """the last pair is too old"""
+NONE_STRADDLE = "too few answers from before"
+"""of stored answers asked again: too few pairs compare one from before a change of the last week with one from after it"""
 TOO_FEW, TOO_MANY_LOST, ASYMMETRIC = "too few pairs", "too many losses", "asymmetric loss"
 NO_PAIRS = frozenset((TOO_FEW, TOO_MANY_LOST, ASYMMETRIC))
 """reasons that leave open why pairs are missing"""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptguard.verdict.ages import DAY
+from promptguard.verdict.ages import DAY, HOUR
 from promptguard.verdict.scales import figure, shown
 
 if TYPE_CHECKING:
     from promptguard.verdict.values import Change, Verdict
+    from promptguard.verdict.window import Since
 
 _MOST_CLAUSES = 3
+AGES = {HOUR: "1 h", 6 * HOUR: "6 h", DAY: "1 d", 7 * DAY: "7 d"}
+"""How ages of changes are written, by seconds."""
 
 
 def sentence(verdict: Verdict) -> str:
@@ -45,6 +48,9 @@ def not_measured(reason: str | None, pairs: int, lost: int) -> str:
 
 def _quiet(verdict: Verdict) -> str:
     hidden = verdict.largest_hidden_drift
+    since = verdict.window.since if verdict.window is not None else ()
+    if verdict.reads_forward and since:
+        return _quiet_since(verdict, since)
     if hidden is None:
         return f"No drift in {verdict.pairs} pairs."
     if hidden >= 1.0:
@@ -54,17 +60,24 @@ def _quiet(verdict: Verdict) -> str:
     return f"{told}{_of_a_day_ago(verdict, hidden)}."
 
 
+def _quiet_since(verdict: Verdict, since: tuple[Since, ...]) -> str:
+    """Say what could hide where only pairs that straddle the beginning of a change could show it."""
+    best = min(since, key=lambda each: (each.hidden, each.seconds))
+    told = f"No drift in {verdict.pairs} pairs; of a change that began {AGES.get(best.seconds, 'then')} ago"
+    of_day = next((each for each in since if each.seconds == DAY), best)
+    rest = "" if of_day is best else f", of one that began 1 d ago {_share(of_day.hidden)}"
+    return f"{told} {_share(best.hidden)} could hide{rest}."
+
+
+def _share(hidden: float) -> str:
+    return f"under about {_percent(hidden)} of the answers" if hidden < 1.0 else "any size"
+
+
 def _of_a_day_ago(verdict: Verdict, hidden: float) -> str:
     """Return what could hide of a change that began a day ago, where that is clearly more."""
     since = verdict.window.since if verdict.window is not None else ()
     of_day = next((each.hidden for each in since if each.seconds == DAY), hidden)
-    if of_day <= 1.2 * hidden:
-        return ""
-    return (
-        f", of one that began a day ago under about {_percent(of_day)}"
-        if of_day < 1.0
-        else (", of one that began a day ago any")
-    )
+    return "" if of_day <= 1.2 * hidden else f", of one that began 1 d ago {_share(of_day)}"
 
 
 _OWN_UNITS = frozenset(("length", "lines", "words_per_line"))

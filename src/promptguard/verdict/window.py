@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptguard.verdict.ages import DAY, HOUR, Ages
-from promptguard.verdict.power import could_hide, could_hide_beyond
+from promptguard.verdict.power import could_hide, could_hide_beyond, hides
 
 MOMENTS = (HOUR, 6 * HOUR, DAY, 7 * DAY)
 """Ages of a change of which every verdict says whether it could have been seen, in seconds."""
@@ -31,6 +31,12 @@ class Power:
         if self.tolerance is None:
             return could_hide(pairs, self.noise, self.log_bar, straddling)
         return could_hide_beyond(pairs, self.tolerance, self.log_bar, self.bets, straddling)
+
+    def hides_all(self, pairs: int, straddling: float) -> bool:
+        """Whether even a change of every answer could hide; as `hides` at its end, in a step."""
+        if self.tolerance is not None:
+            return self.hides(pairs, straddling) >= 1.0
+        return hides(1.0, pairs, self.noise, self.log_bar, straddling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,25 @@ def window_of(
     return Window(ages.first, ages.last, stale_after(ages.gap, given), since)
 
 
+def shows_nothing(ages: Ages, power: Power, now: float) -> bool:
+    """Whether not even a change of every answer, begun at any of MOMENTS, could have been seen by now in stored answers."""
+    return all(_hides_all(ages, power, now - seconds) for seconds in MOMENTS)
+
+
+def _hides_all(ages: Ages, power: Power, moment: float) -> bool:
+    straddling, among = _straddling(ages, moment)
+    return not straddling or power.hides_all(among, straddling / among)
+
+
+def _straddling(ages: Ages, moment: float) -> tuple[int, int]:
+    """Return the pairs that straddle a moment, and among how many they lie: the others, new with new, dilute them."""
+    straddling = ages.straddling(moment)
+    return straddling, max(straddling, ages.between(moment, moment + ages.longest))
+
+
 def _since(ages: Ages, power: Power, seconds: float, moment: float, *, stored: bool) -> Since:
     if not stored:
         pairs = ages.since(moment)
         return Since(seconds, pairs, power.hides(pairs))
-    # Pairs that straddle the moment lie among such as compare new with new, which dilute what they show.
-    straddling = ages.straddling(moment)
-    among = max(straddling, ages.between(moment, moment + ages.longest))
+    straddling, among = _straddling(ages, moment)
     return Since(seconds, straddling, power.hides(among, straddling / among if among else 0.0))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from promptguard.verdict.ability import Measure
+from promptguard.verdict.sentence import AGES
 from promptguard.verdict.values import Change, Status, Verdict
 from promptguard.verdict.window import Since, Window
 
@@ -106,12 +107,9 @@ def ago(at: float | None, now: float) -> str:
     return "in the future" if seconds < -60 else "just now" if seconds < 5 else f"{seconds:.0f} s ago"
 
 
-_AGES = {3600.0: "1 h", 21_600.0: "6 h", 86_400.0: "1 d", 604_800.0: "7 d"}
-
-
 def window_words(window: Window, now: float) -> str:
     """Return when the pairs of a verdict are from, and which changes they could have shown at `now` (Unix seconds)."""
-    told = [f"{_AGES.get(each.seconds, f'{each.seconds:.0f} s')}: {_seen_of(each)}" for each in window.since]
+    told = [f"{AGES.get(each.seconds, f'{each.seconds:.0f} s')}: {_seen_of(each)}" for each in window.since]
     ages = f"first pair {ago(window.first_at, now)}, last {ago(window.last_at, now)}"
     return f"{ages}; of a change that began so long ago, pairs that could show it: {', '.join(told)}"
 

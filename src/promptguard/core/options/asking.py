@@ -110,7 +110,8 @@ class Shadow(Option):
 class Replay(Option):
     """Keep a share of requests with their answers, and ask each once more after a while.
 
-    The only way to see a change behind a fixed name: stored answers are from before, new ones from after.
+    The only way to see a change behind a fixed name: stored answers are from before, new ones from after. Some wait for
+    `after`, others up to a fortnight, so that a change stays visible for so long.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {
@@ -120,11 +121,15 @@ class Replay(Option):
     share: Share = Field(default=0.02, description="share of requests that are stored, 0 to 1")
     after: Duration = Field(
         default="6h",
-        description='how long until a stored request is asked again: seconds, or "15m", "6h", "1d"',
+        description="how long until a stored request is asked again, at least: seconds, or text such as 15m, 6h, 1d; most "
+        "wait longer (6 h, 1 d, 3 d, 7 d, 14 d), so that a change stays visible for a fortnight",
     )
     reservoir: Annotated[
         int, Field(ge=1, le=MOST), Accepts("a whole number of stored requests a group, at least 1")
-    ] = Field(default=500, description="stored requests a group, at most; the oldest give way")
+    ] = Field(
+        default=1000,
+        description="stored requests a group, at most; those that were to be asked soonest give way to newer ones",
+    )
     budget: OwnBudget | None = Field(
         default=None, description="the hard cap of replays; None: replays spend from the shadow's budget"
     )

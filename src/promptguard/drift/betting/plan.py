@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from promptguard.drift.betting.experts import CLIP, PRIOR_SIGNS, Floats
@@ -14,6 +15,8 @@ from promptguard.verdict import Verdict, power
 from promptguard.verdict.window import Power
 
 LOG_PRIOR = math.log(COUNT / PRIOR_SIGNS)
+_MOVED_TOGETHER = 30
+"""Features that an ordinary change moves; measured in benchmarks/replay_window.py."""
 _LN10 = math.log(10.0)
 _DEAREST = -math.log(2.0 * CLIP)
 
@@ -25,6 +28,15 @@ def pairs_needed(shift: float, noise: float, log_threshold: float) -> float:
     changed; log_threshold is ln(1/alpha) in a gate, ln(H/alpha) in a monitor (`promptguard.verdict.power`).
     """
     return power.needed(shift, noise, log_threshold + LOG_PRIOR)
+
+
+def days_needed(
+    shift: float, noise: float, log_threshold: float, ages: Sequence[tuple[float, float]]
+) -> tuple[float, float] | None:
+    """Return (days, pairs) until half of all runs find a change by stored answers; `ages` as (days, answers a day)."""
+    # a change is seldom of one feature: as many bettors begin to win together
+    prior = LOG_PRIOR - math.log(_MOVED_TOGETHER)
+    return power.days_needed(shift, noise, log_threshold + prior, prior, ages)
 
 
 def largest_hidden(pairs: int, noise: float, log_threshold: float) -> float:

@@ -1,0 +1,109 @@
+"""Ages of stored answers: spread over a fortnight, each with its share, in a bank of one size."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import create_engine, delete, func, select
+
+from promptguard.background.replay_pace import too_slow
+from promptguard.core.ladder import AGES, DAY, FIRST, HOUR, draw, drawn, flows, ladder
+from promptguard.core.options import Drift
+from promptguard.drift import days_needed
+from promptguard.ledger import schema
+from promptguard.ledger.bank import keep
+from promptguard.ledger.store import Ledger
+
+SIX_HOURS = 6 * HOUR
+
+
+def test_the_ages_begin_with_after_and_end_with_a_fortnight():
+    assert [rung.age for rung in ladder(SIX_HOURS, 1000)] == list(AGES)
+    assert [rung.age for rung in ladder(HOUR, 1000)] == [HOUR, *AGES]
+    assert [rung.age for rung in ladder(2 * DAY, 1000)] == [2 * DAY, 7 * DAY, 14 * DAY]
+    assert [rung.age for rung in ladder(20 * DAY, 9)] == [20 * DAY]
+    assert [rung.age for rung in ladder(10.0, 1000)] == [10.0, 40.0, 120.0, 280.0, 560.0]
+
+
+@pytest.mark.parametrize("after", [1.0, HOUR, SIX_HOURS, 3 * DAY])
+def test_every_age_keeps_its_share(after):
+    rungs = ladder(after, 1000)
+    assert sum(rung.share for rung in rungs) == pytest.approx(1.0)
+    places = Counter(drawn(rungs, draw(call)) for call in range(7, 7 + 2000))
+    for place, rung in enumerate(rungs):
+        assert places[place] / 2000 == pytest.approx(rung.share, abs=0.01)
+    assert sum(rung.room for rung in rungs[1:]) < 1000
+
+
+def test_what_the_bank_has_no_room_for_is_used_sooner():
+    rungs = ladder(SIX_HOURS, 1000)
+    few, many = flows(rungs, 50.0), flows(rungs, 100_000.0)
+    assert sum(flow.per_day for flow in few) == pytest.approx(50.0)
+    assert [flow.per_day for flow in few] == pytest.approx([50.0 * rung.share for rung in rungs])
+    assert sum(flow.per_day * flow.age / DAY for flow in many) <= 1001.0
+    assert all(flow.per_day > 0 for flow in many)
+
+
+def stored(number, at):
+    return {
+        "stream": "replay", "model": "m", "group": "g", "clusters": "", "at": at, "due": at, "call": number, "source": "s",
+        "question": b"q", "answer": b"a",
+    }  # fmt: skip
+
+
+def test_a_bank_keeps_answers_of_every_age_and_uses_each_once():
+    """200 stored answers a day, twice what there is room for, over 18 days."""
+    engine, table = create_engine("sqlite://"), schema.banked
+    schema.metadata.create_all(engine)
+    rungs, used, per_day = ladder(SIX_HOURS, 80), [], 200
+    with engine.begin() as connection:
+        for number in range(per_day * 18):
+            now = number * DAY / per_day
+            keep(connection, stored(number, now), rungs, draw(number), 80, -1.0)
+            due = connection.execute(delete(table).where(table.c.due <= now).returning(table)).all()
+            used += [(row.call, round((row.due - row.at) / HOUR)) for row in due]
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() <= 80
+    assert len({call for call, _ in used}) == len(used)
+    ages = Counter(age for _, age in used)
+    assert set(ages) == {6, 24, 72, 168, 336}
+    # the longest is used from the fifteenth day on: as many as its room lets through in four days
+    assert 0.7 < ages[336] / (4 * rungs[-1].room / 14) < 1.6
+
+
+def test_the_first_answers_are_asked_again_soon(tmp_path):
+    ledger, rungs = Ledger(tmp_path), ladder(SIX_HOURS, 1000)
+    for number in range(FIRST + 60):
+        ledger.bank(stored(number, 0.0), rungs, draw(number), 1000, -1.0)
+    soon = ledger.banked_count(SIX_HOURS)
+    assert FIRST <= soon < FIRST + 60
+    ledger.close()
+
+
+def test_planning_knows_the_window():
+    bar = 12.4
+    spread = [(flow.age / DAY, flow.per_day) for flow in flows(ladder(SIX_HOURS, 1000), 50.0)]
+    total, fifth = days_needed(1.0, 0.02, bar, spread), days_needed(0.2, 0.02, bar, spread)
+    assert total is not None
+    assert fifth is not None
+    # benchmarks/replay_window.py: .4 days and 3.3 days
+    assert 0.4 / 1.5 < total[0] < 0.4 * 1.5
+    assert 3.3 / 1.5 < fifth[0] < 3.3 * 1.5
+    # all of them used after six hours, as it was: 12 pairs straddle a change, and nothing is ever found
+    assert days_needed(1.0, 0.02, bar, [(0.25, 50.0)]) is None
+
+
+def test_a_pace_that_can_show_nothing_is_said(tmp_path):
+    ledger, now = Ledger(tmp_path), 20 * DAY
+    assert too_slow(ledger, Drift(), now) == []
+    for number in range(12):
+        ledger.bank(stored(number, now - 3 * DAY + number * DAY / 4), ladder(SIX_HOURS, 9), 0.0, 1000, -1.0)
+    [said] = too_slow(ledger, Drift(), now)
+    assert "stores about 4 answers a day, which wait 0.25 days at most" in said
+    assert too_slow(ledger, Drift(), now - 2.5 * DAY) == []  # too early to tell
+    for number in range(300):
+        ledger.bank(
+            stored(number, now - 3 * DAY + number * DAY / 100), ladder(SIX_HOURS, 999), 0.0, 1000, -1.0
+        )
+    assert too_slow(ledger, Drift(), now) == []
+    ledger.close()
