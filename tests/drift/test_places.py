@@ -153,7 +153,7 @@ def test_no_pair_pays_less_than_what_a_lost_one_is_charged():
 
 
 def test_text_alone_has_no_bets_on_places():
-    vectors = [vectorise(Answer(f"so it is {n}"), Answer(f"so it was {n}")) for n in range(20)]
+    vectors = [vectorise(Answer(f"so it is {n}"), Answer(f"so it was {n}" * 5)) for n in range(20)]
     learner = SwapBet()
     fed(vectors, learner)
     assert learner.facts is None

@@ -114,7 +114,7 @@ def test_damaged_vector_is_refused_or_another_vector(data):
 
 
 def test_a_hashed_difference_of_minus_128_is_impossible():
-    packed = bytearray(vectorise(Answer("yes"), Answer("no, never")).to_bytes())
-    packed[-1] = 0x80  # the last byte of the hash: these answers have no labels
+    packed = bytearray(vectorise(Answer("yes, " * 20), Answer("no, never")).to_bytes())
+    packed[-1] = 0x80  # the last byte of the hash: these answers have no labels, and say nothing by place
     with pytest.raises(ValueError, match="impossible values"):
         PairVector.from_bytes(bytes(packed))

@@ -128,7 +128,9 @@ def test_a_pair_is_the_one_that_vectorise_makes():
     rule = LabelRule("prime", "1", {"yes": r"(?i)yes", "no": r"(?i)\bno\b"})
     for first, second in zip(LONG, SHORT, strict=True):
         sides = (vectorise_answer(answer, seed=b"s", labels=rule) for answer in (first, second))
-        assert paired(*sides, "yes") == vectorise(first, second, seed=b"s", labels=rule, reference="yes")
+        assert paired(*sides, "yes", b"s") == vectorise(
+            first, second, seed=b"s", labels=rule, reference="yes"
+        )
 
 
 @pytest.mark.parametrize("arguments", [{}, {"mode": "monitor", "horizon": 200}])

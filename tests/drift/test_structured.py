@@ -185,7 +185,9 @@ def test_labels_by_code_are_labels():
     for number in range(60):
         monitor.update(Answer(f"{number} is surely yes"), Answer(f"{number} is surely no"), reference="yes")
     verdict = monitor.explain()
-    assert verdict.changes[0].feature in {"label:yes", "label:no"}
+    told = [change.feature for change in verdict.changes]
+    assert told[0] == "right:reverse"
+    assert {"label:no", "label:yes"} & {*told}
     assert (verdict.ability.control.accuracy.value, verdict.ability.candidate.accuracy.value) == (1.0, 0.0)
 
 

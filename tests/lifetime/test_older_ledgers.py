@@ -103,7 +103,7 @@ def test_a_new_schema_of_features_keeps_what_was_measured(older, monkeypatch):
 
 
 def test_fewer_features_are_read_and_more_are_not():
-    made = vector.vectorise(vector.Answer("yes, 42"), vector.Answer("no"), seed=b"s").to_bytes()
+    made = vector.vectorise(vector.Answer("yes, 42 " * 9), vector.Answer("no"), seed=b"s").to_bytes()
     header = bytearray(made[: vector._HEADER.size])
     values = made[vector._HEADER.size : vector._HEADER.size + 4 * vector.COUNT]
     rest = made[vector._HEADER.size + 4 * vector.COUNT :]

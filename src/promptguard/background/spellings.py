@@ -1,7 +1,7 @@
 """Which texts of an answer's structure a ledger may hold in clear, when texts of answers are not to be kept.
 
 A vector holds digests of JSON paths and short values. Their texts go beside them only where they are no secret of an
-answer: the name of a tool, what the request's own schema lists, and paths that many different calls had in common.
+answer: the name of a tool, a label, what the request's own schema lists, and paths that many different calls had in common.
 Values that only the model chose stay digests; with `record_content=True` everything is told.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from promptguard.drift import MayTell
-from promptguard.drift.features.places import ALWAYS_TOLD, TOOL
+from promptguard.drift.features.places import ALWAYS_TOLD, LABEL, TOOL
 
 COMMON = 8
 """calls that had a path before it is written down"""
@@ -37,7 +37,7 @@ class Spellings:
 
     def _may_tell(self, listed: set[str], place: str, value: str | None) -> bool:
         if value is not None:
-            return place == TOOL or value in listed
+            return place in (TOOL, LABEL) or value in listed
         if place in ALWAYS_TOLD:
             return True
         with self._lock:

@@ -17,6 +17,7 @@ from promptguard.drift.checks import group_name
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.labels import Labeller
 from promptguard.drift.features.vector import PairVector
+from promptguard.drift.history.register import FactRow
 from promptguard.drift.monitor import PairMonitor
 from promptguard.verdict import Mode, Verdict
 from promptguard.verdict.reasons import ASYMMETRIC
@@ -180,7 +181,7 @@ class SetMonitor:
 class SetGroup(Group):
     """A group whose pairs come in rounds. Its learner plays the pairs; `sets` bets on whole rounds."""
 
-    __slots__ = ("alarm_round", "ceiling", "rounds", "sets")
+    __slots__ = ("alarm_round", "ceiling", "rounds", "said", "sets")
 
     def __init__(self, mode: Mode) -> None:
         super().__init__(mode)
@@ -188,6 +189,8 @@ class SetGroup(Group):
         self.rounds = 0
         self.alarm_round: int | None = None
         self.ceiling = 0.0
+        self.said: list[FactRow | None] = []
+        """how what the last round's pairs say by place is remembered"""
 
     @property
     def log_least(self) -> float:
@@ -208,7 +211,10 @@ class SetGroup(Group):
         """Score the round, then learn from it; return log e."""
         self.rounds += 1
         self.ceiling += seen.log_ceiling
-        log_pairs = sum(self.learner.score_then_learn(pair) for pair in seen.pairs)
+        log_pairs, self.said = 0.0, []
+        for pair in seen.pairs:
+            log_pairs += self.learner.score_then_learn(pair)
+            self.said.append(self.facts.row if self.facts is not None and len(pair.facts) else None)
         payoff = self.sets.score_then_learn(seen, log_pairs)
         self.process.pay(payoff)
         return payoff
@@ -250,7 +256,7 @@ class _Rounds(PairMonitor):
         own, whole = self._group(name), self.whole
         assert isinstance(own, SetGroup)  # noqa: S101
         # as many pairs as both sides allow; the rest of the longer side plays in the set game only
-        vectors = [paired(*answers, reference) for answers in zip(banked, live, strict=False)]
+        vectors = [paired(*answers, reference, self.seed) for answers in zip(banked, live, strict=False)]
         self.drawn += 1
         seen = make_round(banked, live, vectors, (self.seed, self.drawn))
         together = whole.bet_round(seen)
@@ -264,10 +270,9 @@ class _Rounds(PairMonitor):
         return self.brief()
 
     def _remember(self, own: SetGroup, vectors: list[PairVector]) -> None:
-        for vector in vectors:
-            self._all.history.add(vector)
-            if own is not self._all:
-                own.history.add(vector)
+        for group in (self.whole,) if own is self._all else (self.whole, own):
+            for vector, said in zip(vectors, group.said, strict=True):
+                group.history.add(vector, facts=said)
 
 
 def _check_round(banked: object, live: object, kind: type) -> None:

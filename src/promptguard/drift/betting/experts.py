@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.betting.factbet import HELD, FactBet
+from promptguard.drift.betting.factbet import FactBet, held_of
 from promptguard.drift.features.catalogue import COUNT, SCALE
 from promptguard.drift.features.facts import NO_FACTS, Facts
 from promptguard.drift.features.hashing import DIMENSIONS
@@ -156,10 +156,11 @@ class SwapBet:
         if self.facts is None and not records:
             return math.log(payoff)
         if self.facts is None:
-            self.facts, self.held = FactBet(), HELD
+            self.facts = FactBet()
+            self.held = held_of(records)
         said = self.facts.score_then_learn(seen.facts) if records else 1.0
         both = (1.0 - self.held) * payoff + self.held * said
-        self.held = (1.0 - SHARE) * self.held * said / both + SHARE * HELD
+        self.held = (1.0 - SHARE) * self.held * said / both + SHARE * held_of(len(self.facts.register.places))
         return math.log(both)
 
     def _of_wording(self, seen: Difference) -> float:

@@ -31,8 +31,7 @@ from promptguard.drift.history.register import (
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-HELD = 0.5
-"""share of a group's capital that goes to FactBet when its first place appears, and back to it after each pair"""
+_HELD, _HELD_OF_FEW, _FEW = 0.5, 0.25, 3
 SHARE = 0.001
 _KINDS = ("there", "null", "type", "order", "shape", "value", "switch")
 _STARTS = (*(PLACES * number for number in range(5)), FIRST_VALUE, FIRST_SWITCH, EXPERTS)
@@ -41,6 +40,14 @@ _MASS = (0.15, 0.07, 0.07, 0.3, 0.08, 0.23, 0.1)
 _DECAY, _TWICE_KAPPA = np.float32(0.99), np.float32(0.2)
 _ROUNDED_UP = 1.0 + 1e-5
 _FIRSTS = np.array(_STARTS[:-1])
+
+
+def held_of(places: int) -> float:
+    """Return the share of a group's capital that goes to FactBet when its first places appear, and back after each pair.
+
+    Less where there is only a label, a short answer or whether it is right: the features see much of that too.
+    """
+    return _HELD if places > _FEW else _HELD_OF_FEW
 
 
 class FactBet:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from promptguard.drift.betting.experts import Difference, difference
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import SCALE
+from promptguard.drift.features.facts import Side, facts_of
 from promptguard.drift.features.hashing import hash_text, quantise
 from promptguard.drift.features.labels import Labeller, tidy
 from promptguard.drift.features.schema import asked_schema
@@ -53,6 +54,8 @@ class AnswerVector:
     words: NDArray[np.uint32]
     counts: tuple[int, int, int]
     label: str | None
+    side: Side
+    """what pairs of this answer are compared by place with; like the rest, it is not kept beyond the round"""
 
 
 def vectorise_answer(
@@ -73,14 +76,20 @@ def vectorise_answer(
     label, measured = _side(answer, labels, asked_schema(response_format))
     words = np.array([zlib.crc32(word) for word in measured.data.split()[:_WORDS]], dtype=np.uint32)
     hashed = hash_text(measured.data, seed)
-    return AnswerVector(measured.values, hashed, words, measured.counts, label or None)
+    side = Side(answer, measured.document, label or None)
+    return AnswerVector(measured.values, hashed, words, measured.counts, label or None, side)
 
 
-def paired(banked: AnswerVector, live: AnswerVector, reference: str | None = None) -> PairVector:
+def paired(
+    banked: AnswerVector, live: AnswerVector, reference: str | None = None, seed: bytes = b""
+) -> PairVector:
     """Return the pair as `vectorise` would have made it."""
     hashed, scale = quantise(banked.hashed, live.hashed)
     counts, names = (banked.counts, live.counts), (banked.label, live.label)
-    return PairVector(banked.values, live.values, hashed, scale, counts, names, tidy(reference) or None)
+    facts = facts_of(banked.side, live.side, seed, reference)
+    return PairVector(
+        banked.values, live.values, hashed, scale, counts, names, tidy(reference) or None, facts
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,14 +46,15 @@ def signal_detection(hits: int, misses: int, false_alarms: int, rejections: int)
 def measure_ability(tally: Tally, names: list[str], positive: str | None = None) -> Ability | None:
     """Return both sides' ability over the pairs of `tally`; None without references.
 
-    An answer with no label counts as wrong.
+    Where some answers have labels, one with none counts as wrong; where none has, texts are compared
+    (`features/correctness.py`), and only accuracy is told.
     """
     if not tally.correct[0]:
         return None
     references = {codes[2] for codes in tally.labels if codes[2] != NO_LABEL}
-    yes = (
-        _positive_code(references, names, positive) if len(references) == 2 and min(references) >= 0 else None
-    )
+    labelled = any(codes[0] != NO_LABEL or codes[1] != NO_LABEL for codes in tally.labels)
+    binary = labelled and len(references) == 2 and min(references) >= 0
+    yes = _positive_code(references, names, positive) if binary else None
     control, candidate = (_side(tally, side, yes) for side in (0, 1))
     if yes is None:
         return Ability(None, control, candidate)

@@ -10,7 +10,7 @@ import numpy as np
 
 from promptguard.drift.explain.contrasts import Contrast
 from promptguard.drift.features import places as kinds
-from promptguard.drift.features.places import ARGUMENTS, CALLS, KEYS, TOOL
+from promptguard.drift.features.places import ANSWER, ARGUMENTS, CALLS, KEYS, LABEL, RIGHT, TOOL
 from promptguard.drift.history.events import Event, events_of
 from promptguard.drift.history.register import Register
 from promptguard.drift.history.rows import Rows
@@ -18,8 +18,11 @@ from promptguard.drift.history.rows import Rows
 _TIER, _TIER_OF_LENGTH, _TIER_OF_SHAPE, _TIER_OF_WORDS = 6.0, 5.0, 4.5, 3.0
 _DEEPER = 0.001
 """how much less a place deeper by one counts: of an object that is missing, its members are missing too"""
-_TIER_OF_CALLS = 3.9
-"""below that of a tool call at all"""
+_PLAIN = {TOOL: "tool", LABEL: "label", ANSWER: "the answer"}
+_OWN_TIERS = {RIGHT: 8.0, LABEL: 1.0, CALLS: 3.9}
+"""right or wrong before all else; switches of labels behind labels, the number of calls behind that there is one"""
+_TIER_OF_SWITCH = 4.4
+"""behind the values: between two of them it is only told first where neither is said more often"""
 _RISING = 0.01
 """of what came and what went, the former is told first"""
 _BACKWARDS = {"order": "reverse", "shape": "unshape"}
@@ -38,6 +41,8 @@ _KINDS = {
 def placed_contrasts(register: Register, rows: Rows, first_column: int) -> Iterator[Contrast]:
     """Yield the events that told the sides apart, as contrasts over `rows`; columns count from `first_column`."""
     for column, event in enumerate(events_of(register, rows), first_column):
+        if not _is_told(register, event):
+            continue
         told = _risen(event, rows)
         first, second = told.sides(rows)
         plus, minus = int(np.count_nonzero(second > first)), int(np.count_nonzero(second < first))
@@ -49,7 +54,7 @@ def placed_contrasts(register: Register, rows: Rows, first_column: int) -> Itera
         words = _words(register, told, rows)
         yield Contrast(
             f"{place or 'place'}:{told.aspect}" + "".join(f":{code}" for code in told.codes),
-            "tool" if place in (TOOL, CALLS) or place.startswith(ARGUMENTS) else "json",
+            _kind_of(place),
             _tier(register, told, rows, place) + _RISING * (plus > minus),
             True,
             words.phrase,
@@ -62,6 +67,24 @@ def placed_contrasts(register: Register, rows: Rows, first_column: int) -> Itera
             pattern=words.pattern,
             pairs=len(rows),
         )
+
+
+def _kind_of(place: str) -> str:
+    if place in (LABEL, ANSWER):
+        return "label"
+    if place == RIGHT:
+        return RIGHT
+    return "tool" if place in (TOOL, CALLS) or place.startswith(ARGUMENTS) else "json"
+
+
+def _is_told(register: Register, event: Event) -> bool:
+    """Whether an event is told at all: labels have contrasts of their own, and of right and wrong one says it all."""
+    place = register.place(event.place)
+    if place == LABEL:
+        return event.aspect == "switch"
+    if place == ANSWER:
+        return event.aspect in ("value", "switch")
+    return place != RIGHT or event.aspect == "order"
 
 
 def _risen(event: Event, rows: Rows) -> Event:
@@ -77,11 +100,13 @@ def _risen(event: Event, rows: Rows) -> Event:
 
 
 def _tier(register: Register, event: Event, rows: Rows, place: str) -> float:
-    if place == CALLS:
-        return _TIER_OF_CALLS
+    if place in _OWN_TIERS:
+        return _OWN_TIERS[place]
     deeper = _DEEPER * (place.count(".") + place.count("["))
     if event.aspect in ("shape", "unshape"):
         return _TIER_OF_SHAPE - deeper
+    if event.aspect == "switch":
+        return _TIER_OF_SWITCH - deeper
     if event.aspect in ("order", "reverse") and _kind_at(event, rows) == kinds.STRING:
         # the length of one of a few words is a by-product of which word it is
         return (_TIER_OF_WORDS if event.place in register.value_places else _TIER_OF_LENGTH) - deeper
@@ -105,6 +130,9 @@ class _Words(NamedTuple):
 def _words(register: Register, event: Event, rows: Rows) -> _Words:
     place = register.place(event.place)
     name = _name(place)
+    if place == RIGHT:
+        one, other = ("wrong", "right") if event.aspect == "order" else ("right", "wrong")
+        return _Words(f"{one} -> {other}", f"{one} -> {other} in {{1}} of answers, {other} -> {one} in {{0}}")
     if event.aspect in ("there", "missing"):
         there = name if event.aspect == "there" else f"{name} missing"
         return _Words(there, f"{there} {{0}} -> {{1}}")
@@ -113,14 +141,15 @@ def _words(register: Register, event: Event, rows: Rows) -> _Words:
         return _Words(kind, f"{kind} {{0}} -> {{1}}")
     if event.aspect in ("value", "switch"):
         values = " -> ".join(_value(register, event, which) for which in range(len(event.codes)))
-        said = (
-            f"tool {values}"
-            if place == TOOL
-            else f"{name} {values if len(event.codes) > 1 else f'= {values}'}"
-        )
+        plain = place in _PLAIN or len(event.codes) > 1
+        said = f"{_PLAIN.get(place, name)} {values}" if plain else f"{name} = {values}"
         if event.aspect == "value":
             return _Words(said, f"{said} {{0}} -> {{1}}")
         return _Words(said, f"{said} in {{1}} of answers, back in {{0}}")
+    return _compared(event, rows, place, name)
+
+
+def _compared(event: Event, rows: Rows, place: str, name: str) -> _Words:
     if event.aspect in ("shape", "unshape"):
         said = "another order of keys" if place == KEYS else f"{name} written in another way"
         return _Words(said, f"{said} in {{1}} of answers")

@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.places import (
     ABSENT,
+    ALWAYS_TOLD,
+    ANSWER,
     CALLS,
     FALSE,
     KEYS,
     MIXED,
     NULL,
+    RIGHT,
     TOOL,
     TRUE,
     Places,
     Said,
+    places_of_answer,
     places_of_json,
     places_of_tools,
 )
@@ -144,10 +148,14 @@ def compared(first: Places, second: Places, seed: bytes, may_tell: MayTell | Non
     return Facts(columns[0].copy(), kinds, marks, columns[3:].copy(), told)
 
 
+def _said(side: Side, reference: str | None) -> Places:
+    return places_of_answer(side.answer, side.label, reference)
+
+
 def _record(
     name: str, first: Said | None, second: Said | None, seed: bytes, texts: dict[int, tuple[str, str | None]]
 ) -> tuple[int, int, int, int, int]:
-    place = digest_of(name, seed)
+    place = digest_of(name, seed if name not in ALWAYS_TOLD else b"")
     texts[place] = name, None
     kinds = ((first.kind if first else ABSENT) << 4) | (second.kind if second else ABSENT)
     values = [0, 0]
@@ -165,8 +173,10 @@ def _record(
 
 
 def _shortened(text: str) -> str:
-    raw = text[:_LONGEST_TEXT].encode("utf-8", "replace")
-    return raw[: 2 * _LONGEST_TEXT].decode("utf-8", "ignore")
+    plain = "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_LONGEST_TEXT]
+    )
+    return plain.encode("utf-8", "replace")[: 2 * _LONGEST_TEXT].decode("utf-8", "ignore")
 
 
 def _alike(first: int, second: int) -> bool:
@@ -198,22 +208,42 @@ def _same_type(first: int, second: int) -> bool:
     return first == second or {first, second} == {FALSE, TRUE}
 
 
+RIGHT_DIGEST = digest_of(RIGHT, b"")
+
+
+def correctness_of(facts: Facts) -> tuple[bool, bool] | None:
+    """Return whether each side agrees with the reference; None where there was none."""
+    at = np.flatnonzero(facts.places == RIGHT_DIGEST)
+    if not len(at):
+        return None
+    kinds = int(facts.kinds[at[0]])
+    return kinds >> 4 == TRUE, kinds & 15 == TRUE
+
+
 class Side(NamedTuple):
     """One side of a pair, as far as facts look at it."""
 
     answer: Answer
     document: object
+    label: str | None
 
 
-def facts_of(first: Side, second: Side, seed: bytes, may_tell: MayTell | None = None) -> Facts:
+def facts_of(
+    first: Side, second: Side, seed: bytes, reference: str | None = None, may_tell: MayTell | None = None
+) -> Facts:
     """Return the facts of a pair.
 
     Paths are compared where both answers are JSON, arguments where both call the same tools: elsewhere every place
     would only repeat that they do not.
     """
-    sides: tuple[Places, Places] = {}, {}
+    sides = _said(first, reference), _said(second, reference)
+    if not all(ANSWER in place for place in sides):
+        for place in sides:
+            place.pop(ANSWER, None)  # a word here, a text there: the features of length tell that
     if isinstance(first.document, (dict, list)) and isinstance(second.document, (dict, list)):
-        sides = places_of_json(first.document), places_of_json(second.document)
+        for place, side in zip(sides, (first, second), strict=True):
+            place.pop(ANSWER, None)
+            place.update(places_of_json(side.document))
     if first.answer.tool_calls or second.answer.tool_calls:
         (called, tools), (other, others) = places_of_tools(first.answer), places_of_tools(second.answer)
         for place, told in zip(sides, (called, other), strict=True):

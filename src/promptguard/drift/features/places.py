@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import TEXTUAL_LIMIT
+from promptguard.drift.features.correctness import is_right, short_answer
 
 MOST_NODES, MOST_ITEMS, DEEPEST = 1_000, 32, 12
 MOST_MEMBERS = 64
@@ -25,9 +26,10 @@ _MOST_BITS = 1000
 _MOST_CALLS = 16
 TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
 """Places outside JSON: the tool called first, how many are called, arguments by name, and the order of keys."""
-
-ALWAYS_TOLD = frozenset((TOOL, CALLS, ARGUMENTS, KEYS, "$", "$[]"))
-"""places that every answer may have: they tell nothing"""
+RIGHT, LABEL, ANSWER = "right", "label", "answer"
+"""And whether the answer agrees with the reference, its label, and a short answer itself."""
+ALWAYS_TOLD = frozenset((TOOL, CALLS, ARGUMENTS, KEYS, RIGHT, LABEL, ANSWER, "$", "$[]"))
+"""places that every answer may have: their names tell nothing of it"""
 
 ABSENT, NULL, FALSE, TRUE, NUMBER, STRING, LIST, OBJECT, MIXED = range(9)
 """What is found at a place; MIXED where a list holds several kinds."""
@@ -121,6 +123,21 @@ def places_of_tools(answer: Answer) -> tuple[Places, frozenset[str] | None]:
     told[CALLS] = Said(NUMBER, float(len(names)))
     told[TOOL] = Said(STRING, 0.0, "", names[0] if names else "")
     return told, frozenset(names) if sound else None
+
+
+def places_of_answer(answer: Answer, label: str | None, reference: str | None) -> Places:
+    """Return whether an answer is right, where there is a reference, and what it is labelled, or says in a word or two."""
+    found: Places = {}
+    if reference is not None:
+        right = is_right(answer.text, label, reference)
+        found[RIGHT] = Said(TRUE if right else FALSE, float(right))
+    if label is not None:
+        found[LABEL] = Said(STRING, 0.0, "", label.casefold()[:_LONGEST_VALUE])
+    elif not answer.tool_calls:
+        said = short_answer(answer.text)
+        if said:
+            found[ANSWER] = Said(STRING, 0.0, "", said)
+    return found
 
 
 def _walk(value: object, path: str, found: dict[str, list[Said]], budget: list[int], depth: int) -> None:

@@ -166,14 +166,15 @@ def vectorise(
         label, measured = _side(control, labels, schema)
         zeros = np.zeros(DIMENSIONS, dtype=np.int8)
         counts = (measured.counts, measured.counts)
-        sides = Side(control, measured.document), Side(control, measured.document)
-        facts = facts_of(*sides, seed, may_tell)
+        side = Side(control, measured.document, label)
+        facts = facts_of(side, side, seed, reference, may_tell)
         return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted, facts)
     first_label, first = _side(control, labels, schema)
     second_label, second = _side(candidate, labels, schema)
     hashed, scale = quantise(hash_text(first.data, seed), hash_text(second.data, seed))
     names, counts = (first_label, second_label), (first.counts, second.counts)
-    facts = facts_of(Side(control, first.document), Side(candidate, second.document), seed, may_tell)
+    sides = Side(control, first.document, first_label), Side(candidate, second.document, second_label)
+    facts = facts_of(*sides, seed, reference, may_tell)
     return PairVector(first.values, second.values, hashed, scale, counts, names, wanted, facts)
 
 

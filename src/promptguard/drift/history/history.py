@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptguard.drift.features.catalogue import COUNT, SCALE
+from promptguard.drift.features.facts import correctness_of
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.rows import BLOCK, MERGED, PLAIN, WIDTH, Block, Rows
 from promptguard.drift.history.tally import NO_LABEL, UNLISTED, Tally
@@ -241,6 +242,9 @@ def _correct(vector: PairVector) -> int:
     """Return bits: 1 there is a reference, 2 the control equals it, 4 the candidate does."""
     if vector.reference is None:
         return 0
+    right = correctness_of(vector.facts)
+    if right is not None:
+        return 1 + 2 * right[0] + 4 * right[1]
     wanted = vector.reference.casefold()
     first, second = (name is not None and name.casefold() == wanted for name in vector.labels)
     return 1 + 2 * first + 4 * second

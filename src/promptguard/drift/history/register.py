@@ -36,6 +36,8 @@ _EVENTS, _MARKS = event_signs(), mark_signs()
 
 Signs = NDArray[np.int8]
 Digests = NDArray[np.uint32]
+FactRow = NDArray[np.uint8]
+"""what a pair says by place, as it is remembered: shape (ROW,)"""
 
 
 class Register:
@@ -61,7 +63,7 @@ class Register:
         self._told = 0
         """how many numbers have a text"""
 
-    def read(self, facts: Facts) -> tuple[Signs, NDArray[np.uint8]]:
+    def read(self, facts: Facts) -> tuple[Signs, FactRow]:
         """Return the sign of every expert's event in a pair, and the row to remember it by."""
         places = self._places(facts.places)
         signs = np.zeros(EXPERTS, dtype=np.int8)
