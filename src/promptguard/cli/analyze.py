@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from promptguard.drift import LabelRule, PairMonitor, Verdict
     from promptguard.report.lines_file import BadLine
     from promptguard.report.pairs_file import PairLine
+    from promptguard.report.repeats import Repeated
 
 SHARES = {"candidate": 0.4, "replay": 0.4, "canary": 0.2}
 """How a group's alpha is split between the streams that judge; self-tests have their own and only gate."""
 Mode = Literal["gate", "monitor"]
+Repeats = Literal["auto", "separate"]
+REPEATED = "repeated answer"
+"""why a pair is left out whose answer is in an earlier pair"""
 Texts = dict[str, deque[tuple[int, int, str, str]]]
 """By stream: pair number, line, and both texts cut short, of the last pairs."""
 _ANSWER = ("text", "finish_reason", "tool_calls", "refusal", "output_tokens", "latency_s", "label", "error")
@@ -59,6 +63,13 @@ def run(
             metavar="KEY", help="a key of each line, such as a conversation: one pair each is judged"
         ),
     ] = None,
+    repeats: Annotated[
+        Repeats,
+        typer.Option(
+            help="one answer of one side in several pairs of a prompt: auto judges one pair of each such prompt, and says "
+            "so; separate judges all, which is right only if every answer was asked for by itself"
+        ),
+    ] = "auto",
     label: Annotated[
         list[str] | None, typer.Option(metavar="NAME=REGEX", help="name answers by pattern; first match wins")
     ] = None,
@@ -105,6 +116,7 @@ def run(
         group_by=group_by,
         cluster_by=cluster_by,
         label_from=label_from,
+        repeats=repeats,
     )
     analysis.read(file, strict=strict)
     verdicts = analysis.verdicts()
@@ -190,7 +202,10 @@ class Analysis:
         group_by: str | None = None,
         cluster_by: str | None = None,
         label_from: str | None = None,
+        repeats: Repeats = "auto",
     ) -> None:
+        self._look_for_repeats = repeats == "auto" and cluster_by is None
+        self._repeated: dict[str, Repeated] = {}
         self._alpha, self._mode, self._horizon, self._tolerance = alpha, mode, horizon, tolerance
         self._rule, self._group_by, self._label_from = rule, group_by, label_from
         self._cluster_by = cluster_by
@@ -203,6 +218,7 @@ class Analysis:
         """Read the whole file, one monitor a stream; alpha is split between the streams there are."""
         from promptguard.cli.progress import reading
         from promptguard.report.pairs_file import PairsFile
+        from promptguard.report.repeats import find_repeated
 
         self._bad = BadLines("standard input" if file == "-" else file)
         pairs = PairsFile(file, self._bad.add)
@@ -212,10 +228,16 @@ class Analysis:
             stream: self._monitor(stream, SHARES[stream] / total if stream in SHARES else 1.0)
             for stream in sorted(streams)
         }
+        if self._look_for_repeats:
+            self._repeated = find_repeated(pairs.usable())
         with reading(pairs) as counted:
             for pair in counted:
                 self._take(pair)
         self._bad.close(strict=strict)
+        for stream, repeated in self._repeated.items():
+            left_out = self._monitors[stream].brief().skipped.get(REPEATED, 0)
+            if left_out:
+                sys.stderr.write(f"{pairs.name}: {_told(stream, repeated, left_out)}\n")
 
     def verdicts(self) -> list[Verdict]:
         """Return a verdict a stream; when a self-test alarms, those it tests are unmeasured for that reason."""
@@ -237,7 +259,8 @@ class Analysis:
         except ValueError as error:
             return self._bad.add(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
         if self._dependent(pair):
-            self._monitors[pair.stream].skip("same cluster", self._group(pair))
+            reason = REPEATED if pair.stream in self._repeated else "same cluster"
+            self._monitors[pair.stream].skip(reason, self._group(pair))
             return None
         asked = pair.extra.get("response_format")
         verdict = self._monitors[pair.stream].update(
@@ -256,7 +279,9 @@ class Analysis:
 
     def _dependent(self, pair: PairLine) -> bool:
         """Whether its cluster has had its pair: two pairs of one conversation repeat each other's accidents."""
+        repeated = self._repeated.get(pair.stream)
         name = None if self._cluster_by is None else self._named(pair, self._cluster_by)
+        name = name if repeated is None else repeated.cluster(pair)
         if name is None:
             return False
         place = (pair.stream, name)
@@ -294,6 +319,16 @@ class Analysis:
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
+
+
+def _told(stream: str, repeated: Repeated, left_out: int) -> str:
+    """Say what was done about answers that occur in several pairs, and how to have it otherwise."""
+    of = "answers" if repeated.by_text else "prompts"
+    return (
+        f"in the {stream} stream {repeated.prompts:,} {of} have the same {repeated.side} answer in several pairs, which "
+        f"are not independent: one pair of each is judged, {left_out:,} are left out (--repeats separate judges all: "
+        "right only if every answer was asked for by itself)"
+    )
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:

@@ -6,7 +6,7 @@ an InputFileError.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,14 @@ class PairsFile(LinesFile[PairLine]):
                     continue
             found.add(stream)
         return found
+
+    def usable(self) -> Iterator[PairLine]:
+        """Look at every pair before they are read; bad lines are passed over."""
+        for number, line in enumerate(self._from_start(), 1):
+            try:
+                yield parse_pair(line, number)
+            except ValueError:
+                continue
 
     def _parse(self, line: bytes, number: int) -> PairLine:
         return parse_pair(line, number, self.name)
