@@ -145,3 +145,35 @@ def test_dividing_uses_no_answer_twice_and_looks_at_none():
 
 def test_times_without_a_zone_are_utc():
     assert moment("2026-06-01T00:00:00") == moment("2026-06-01T02:00:00+02:00") == START.timestamp()
+
+
+def test_the_newest_answers_are_compared(capsys, tmp_path):
+    """Two stored answers a prompt and twelve later ones, of which the last two changed."""
+    file = tmp_path / "series.jsonl"
+    texts = ["Yes, it is one, and here is why."] * 12 + ["no"] * 2
+    lines = [{"prompt_id": f"p{n}", "text": text} for text in texts for n in range(20)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, out, _ = analyze(capsys, str(file), "--bank", "2", "--json")
+    assert code == 1
+    assert json.loads(out)["series"]["unused"] == 200
+    _, out, _ = analyze(capsys, str(file), "--bank", "2")
+    assert "200 unused: the oldest of the later ones" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("count", range(2, 24))
+def test_rounds_leave_nothing_over(count):
+    answers = [SeriesLine(n, "p", "text") for n in range(2 * count)]
+    rounds = list(_rounds(answers[:count], answers[count:], 5))
+    assert sum(len(one.live) for one in rounds) == sum(len(one.banked) for one in rounds) == count
+    assert all(2 <= len(one.live) <= 5 for one in rounds)
+
+
+def test_the_onset_is_in_time_order_however_many_answers_a_prompt_has(capsys, tmp_path):
+    code, out, _ = analyze(capsys, history(tmp_path, "base_A", "base_B", "serv_maxtok24"), "--json")
+    told = json.loads(out)
+    assert code == 1
+    assert told["series"]["unused"] <= 40
+    switch = START + timedelta(minutes=20_000)
+    onset = datetime.fromisoformat(told["series"]["onset_time"])
+    assert abs(onset - switch) < timedelta(minutes=600), "60 answers"
+    assert datetime.fromisoformat(told["series"]["alarm_time"]) > switch

@@ -7,7 +7,7 @@ what an answer says.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +51,9 @@ class Told:
     live: int
     unused: int
     compared: list[tuple[SeriesLine, SeriesLine]] = field(default_factory=list)
-    """(stored, later) answer of every pair the verdict counts, in its order"""
+    """(stored, later) answer of every pair the verdict counts, in the order of time"""
+    alarm: SeriesLine | None = None
+    """the answer with which the alarm rang"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what verdict.json says under `series`."""
@@ -61,7 +63,7 @@ class Told:
             "banked": self.banked,
             "live": self.live,
             "unused": self.unused,
-            "alarm_time": self._time(self.verdict.alarm_at),
+            "alarm_time": None if self.alarm is None else _written(self.alarm.at),
             "onset_time": None if onset is None else self._time(onset.pair),
             "onset_between": None if onset is None else [self._time(onset.low), self._time(onset.high)],
         }
@@ -69,8 +71,11 @@ class Told:
     def _time(self, pair: int | None) -> str | None:
         if pair is None or not 0 < pair <= len(self.compared):
             return None
-        at = self.compared[pair - 1][1].at
-        return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _written(self.compared[pair - 1][1].at)
+
+
+def _written(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def judge(
@@ -109,13 +114,50 @@ def judge(
     for one in rounds:
         _take(monitor, one, told, sets=sets)
     told.verdict = monitor.verdict()
+    if sets:
+        _tell_in_time(told, alpha, mode, horizon, rule)
     return told
 
 
+def _tell_in_time(
+    told: Told, alpha: float, mode: Literal["gate", "monitor"], horizon: int | None, rule: LabelRule | None
+) -> None:
+    """Date and explain a change that rounds of sets have found by the same pairs in the order of time.
+
+    A round is judged when its last answer is there, so its pairs may be older than those of rounds before it.
+    """
+    from promptguard.drift import Answer, PairMonitor
+
+    told.compared.sort(key=lambda pair: _place(pair[1]))
+    if told.alarm is None or told.verdict.alarm_at is None:
+        return
+    pairs = PairMonitor(alpha, mode, horizon=horizon, stream=STREAM, labels=rule)
+    until = _place(told.alarm)
+    for number, (stored, later) in enumerate(told.compared, 1):
+        pairs.update(Answer(stored.text), Answer(later.text), later.group)
+        if number == len(told.compared) or _place(told.compared[number][1]) > until:
+            pairs.note_alarm()
+    known = pairs.explain()
+    told.verdict = replace(
+        told.verdict,
+        alarm_at=known.alarm_at,
+        onset=known.onset,
+        changes=known.changes,
+        ability=known.ability,
+        examples=known.examples,
+        characters=known.characters,
+    )
+
+
+def _place(answer: SeriesLine) -> tuple[float, int]:
+    """Return where an answer lies in time; where lines tell none, in the file."""
+    return answer.at or 0.0, answer.line
+
+
 def in_time(answers: list[SeriesLine]) -> list[SeriesLine]:
-    """Sort by time where every line tells one; else the file's order is the order of time."""
+    """Sort by time where every line tells one; else the file's order is the order of time, and no times are known."""
     if any(answer.at is None for answer in answers):
-        return answers
+        return [replace(answer, at=None) for answer in answers]
     return sorted(answers, key=lambda answer: answer.at or 0.0)
 
 
@@ -138,13 +180,19 @@ def _divided(answers: list[SeriesLine], plan: Plan) -> tuple[list[SeriesLine], l
 
 
 def _rounds(banked: list[SeriesLine], live: list[SeriesLine], size: int) -> Iterator[Round]:
-    """Pair off stored and later answers in blocks of `size`, the first with the first; what has no partner is not used."""
+    """Pair off stored answers with as many of the newest later ones, in rounds of about equal size, at most `size`.
+
+    The newest answers are what the question is about: where there are more later answers than stored ones, those left out
+    are the oldest of them.
+    """
     both = min(len(banked), len(live))
-    for start in range(0, both, size):
-        end = min(start + size, both)
-        if end - start == 1 and start:
-            return  # a single answer left over says nothing as a set
-        yield Round(tuple(banked[start:end]), tuple(live[start:end]))
+    newest = live[len(live) - both :]
+    number = -(-both // size)
+    start = 0
+    for place in range(number):
+        end = both * (place + 1) // number
+        yield Round(tuple(banked[start:end]), tuple(newest[start:end]))
+        start = end
 
 
 def in_order(rounds: list[Round]) -> list[Round]:
@@ -178,6 +226,8 @@ def _take(monitor: Any, one: Round, told: Told, *, sets: bool) -> None:
         if len(live) == 1:
             return  # counted as a short round
     told.compared.extend(zip(one.banked, one.live, strict=True))
+    if told.alarm is None and monitor.brief().alarm_at is not None:
+        told.alarm = one.live[-1]
 
 
 def show_series(told: Told) -> None:
@@ -190,6 +240,7 @@ def show_series(told: Told) -> None:
     when = told.to_dict()
     out.print(
         f"{when['prompts']} prompts: {when['banked']} earlier answers, {when['live']} later ones, {when['unused']} unused"
+        + _why_unused(told)
     )
     if when["alarm_time"]:
         low, high = when["onset_between"] or (None, None)
@@ -199,3 +250,14 @@ def show_series(told: Told) -> None:
             else ""
         )
         out.print(f"alarm with the answer of {when['alarm_time']}{began}")
+
+
+def _why_unused(told: Told) -> str:
+    """Say which answers were not compared: each stored answer is used once, with the newest of the later ones."""
+    if not told.unused:
+        return ""
+    if told.live > told.banked:
+        return (
+            ": the oldest of the later ones, as each stored answer is used once (a larger --bank uses more)"
+        )
+    return ": stored ones, as there are fewer later answers (a smaller --bank uses more)"

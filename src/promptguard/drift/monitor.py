@@ -26,7 +26,6 @@ from promptguard.drift.features.labels import Labeller, restored_labeller
 from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.history.frozen import freeze, thaw
 from promptguard.drift.history.onset import find_onset
-from promptguard.drift.history.tally import Tally
 from promptguard.verdict import Mode, Onset, Status, Verdict
 from promptguard.verdict.window import Power
 
@@ -174,6 +173,11 @@ class PairMonitor:
         together = self._all.lose(side_reason)
         self._union.charge(name, together, together if own is self._all else own.lose(side_reason))
         return self._brief()
+
+    def note_alarm(self) -> None:
+        """Take an alarm that another look at the same pairs has rung as this stream's, with the last pair taken in."""
+        if self._all.history.alarm_at is None:
+            self._all.history.alarm_at = self._all.pairs
 
     def brief(self, group: str | None = None) -> Verdict:
         """Return the verdict of all pairs, or of one group, without explanation; costs microseconds.
@@ -329,7 +333,7 @@ class PairMonitor:
             changes=changes,
             ability=ability,
             examples=examples,
-            characters=_characters(since),
+            characters=since.characters,
         )
 
     def _onset(self, group: Group, latest: int) -> Onset | None:
@@ -440,9 +444,3 @@ class PairMonitor:
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"state is damaged: {error!r}") from error
         return monitor
-
-
-def _characters(tally: Tally) -> tuple[float, float]:
-    """Return the mean length of answers on both sides."""
-    control, candidate = (float(total) / max(1, tally.pairs) for total in tally.counts[:, 0])
-    return control, candidate

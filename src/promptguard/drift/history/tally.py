@@ -80,6 +80,12 @@ class Tally:
         """Return an independent copy."""
         return self.without(Tally())
 
+    @property
+    def characters(self) -> tuple[float, float]:
+        """The mean length of answers on both sides."""
+        control, candidate = (float(total) / max(1, self.pairs) for total in self.counts[:, 0])
+        return control, candidate
+
     def state_dict(self) -> dict[str, object]:
         """Return arrays, numbers and lists by name."""
         state = {name: getattr(self, name) for name in (*_ARRAYS, "pairs")}
