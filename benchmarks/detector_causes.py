@@ -268,7 +268,8 @@ def _summary(edit: str, told: list[tuple[Verdict, int]]) -> dict[str, object]:
         if verdict.alarm_at is not None and verdict.alarm_at >= onset
     ]
     names = EDITS[edit].names
-    firsts = [[change.feature for change in verdict.changes[:3]] for verdict, _ in found]
+    # below the level nothing is said, and the share of streams in which something is stands beside
+    firsts = [[change.feature for change in verdict.changes[:3]] for verdict, _ in found if verdict.changes]
     dated = [(verdict.onset, onset) for verdict, onset in found if verdict.onset is not None]
     missed: dict[str, int] = {}
     for first in firsts:
@@ -276,6 +277,7 @@ def _summary(edit: str, told: list[tuple[Verdict, int]]) -> dict[str, object]:
             missed[first[0] if first else "-"] = missed.get(first[0] if first else "-", 0) + 1
     return {
         "found": len(found) / len(told),
+        "said": len(firsts) / len(found) if found else None,
         "top1": _share([bool(names & set(first[:1])) for first in firsts]),
         "top3": _share([bool(names & set(first)) for first in firsts]),
         "onset_error": statistics.median(abs(o.pair - true) for o, true in dated) if dated else None,
@@ -329,11 +331,12 @@ def main() -> None:
     read_after = 0 if "--at-alarm" in sys.argv else READ_AFTER
     rows = run(streams, seed, half, read_after)
     print(
-        f"{'edit':14s} share noise found top-1 top-3 onset error  90 % set covers (pairs)  named first instead"
+        f"{'edit':14s} share noise found  said top-1 top-3 onset error  90 % set covers (pairs)  named first instead"
     )
     for row in rows:
         shown = [
-            f"{row[name]:5.2f}" if row[name] is not None else "    -" for name in ("found", "top1", "top3")
+            f"{row[name]:5.2f}" if row[name] is not None else "    -"
+            for name in ("found", "said", "top1", "top3")
         ]
         error = "-" if row["onset_error"] is None else f"{row['onset_error']:g}"
         covered = "-" if row["covered"] is None else f"{row['covered']:.2f} ({row['width']:g})"
@@ -343,9 +346,10 @@ def main() -> None:
             f"{row['instead'] or ''}"
         )
     judged = [row for row in rows if row["found"] >= 0.5]
+    print(f"a cause is said in {statistics.mean(row['said'] for row in judged):.3f} of the alarms")
     for name, target in TARGETS:
-        met = sum(row[name] >= target for row in judged)
-        mean = statistics.mean(row[name] for row in judged)
+        met = sum(row[name] is None or row[name] >= target for row in judged)
+        mean = statistics.mean(row[name] for row in judged if row[name] is not None)
         print(f"{name:12s} mean {mean:.3f}; {met} of {len(judged)} cells at the target {target}")
     met = sum(row["onset_error"] <= 2 for row in judged)
     print(f"onset error  {met} of {len(judged)} cells at a median of at most 2 pairs")

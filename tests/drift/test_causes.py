@@ -1,81 +1,165 @@
-"""Planted causes on real answers are found, dated and named: a small run of benchmarks/detector_causes.py."""
+"""What is said to have changed: only what moved, causes before by-products, of the group that changed."""
 
-import importlib.util
-import statistics
-import sys
+from __future__ import annotations
 
-import numpy as np
+import random
+
 import pytest
 
-from promptguard.drift import Answer, PairMonitor
-from promptguard.drift.history.history import NO_EDGE
-from promptguard.drift.history.onset import find_onset
-from promptguard.drift.history.rows import PLAIN, WIDTH, Rows
-from tests.drift.recorded import ROOT, pairs
+from promptguard.drift import Answer, PairMonitor, vectorise
+from promptguard.drift.explain.causes import LEVEL, may_be_said
+from promptguard.drift.features.catalogue import INDEX, SCALE
+from promptguard.verdict import Verdict
 
-pytestmark = pytest.mark.statistical
-
-
-@pytest.fixture(scope="module")
-def rows():
-    path = ROOT / "benchmarks/detector_causes.py"
-    spec = importlib.util.spec_from_file_location("detector_causes", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["detector_causes"] = module
-    spec.loader.exec_module(module)
-    yield module.run(4, 500)
-    del sys.modules["detector_causes"]
+WORDS = [
+    "the", "model", "answer", "prime", "number", "divisor", "because", "therefore", "first", "then", "check", "whether",
+    "it", "is", "so", "and", "two", "of", "them", "are", "not",
+]  # fmt: skip
 
 
-def test_planted_causes_are_named_and_dated(rows):
-    judged = [row for row in rows if row["found"] >= 0.5]
-    assert len(judged) >= 48
-    plain = [row for row in judged if (row["edit"], row["share"], row["noise"]) != ("length", 0.3, True)]
-    assert statistics.mean(row["top1"] for row in plain) >= 0.95
-    assert statistics.mean(row["top3"] for row in plain) >= 0.97
-    assert statistics.mean(row["covered"] for row in judged) >= 0.93
-    near = [row for row in judged if row["onset_error"] <= 2]
-    assert len(near) >= len(judged) - 8  # four streams a cell
+def text(dice: random.Random, words: int = 30) -> str:
+    return " ".join(dice.choices(WORDS, k=dice.randint(words // 2, words))).capitalize() + "."
 
 
-def test_without_noise_the_onset_is_exact_and_every_cause_first(rows):
-    for row in rows:
-        if not row["noise"] and row["share"] == 1.0:
-            assert (row["found"], row["top1"], row["onset_error"]) == (1.0, 1.0, 0), row["edit"]
+def judged(pairs: list[tuple[str, str]]) -> Verdict:
+    monitor = PairMonitor(alpha=0.01)
+    for control, candidate in pairs:
+        monitor.update(Answer(control), Answer(candidate))
+    return monitor.explain()
 
 
-def prose(text):
-    return " ".join(text.split()).replace("*", "")
+def test_the_level_is_kept_where_one_thing_moves_and_all_others_are_noise() -> None:
+    """Fences come in two thirds of the answers; both texts are drawn anew, so that all other features are noise."""
+    wrong = said = 0
+    for seed in range(40):
+        dice = random.Random(seed)
+        pairs = []
+        for _ in range(60):
+            # the fence takes the place of two words at either end: length and lines move with it, and nothing else does
+            candidate = text(dice)
+            pairs.append((text(dice), f"```\n{candidate}\n```" if dice.random() < 0.66 else candidate))
+        moved = {
+            "code_fence", "starts_with_fence", "lines", "words_per_line", "length", "starts_upper", "punctuation",
+            "ends_with_punctuation", "upper_case", "type_token", "word_length", "sentence_length", "wording",
+        }  # fmt: skip
+        told = judged(pairs).changes
+        said += len(told)
+        wrong += sum(change.feature not in moved for change in told)
+    assert said >= 40
+    assert wrong / said <= LEVEL
 
 
-def test_longer_answers_are_told_as_length_not_as_what_comes_with_it():
-    """Recorded gpt-3.5 answers with another explanation before them: reasoning words and digits come along."""
-    texts = [prose(first["answer"]) for first, _ in pairs("prime", "gpt-3.5")]
-    monitor = PairMonitor()
-    for number in range(60):
-        more = texts[number + 200]
-        monitor.update(Answer(texts[number]), Answer(f"{more[: len(more) // 2]}: {texts[number]}"))
-    assert monitor.explain().changes[0].feature == "length"
+def test_below_the_level_nothing_is_said_but_which_pairs_to_look_at() -> None:
+    dice = random.Random(5)
+    monitor = PairMonitor(alpha=0.5)  # an alarm after two pairs proves nothing about any one feature
+    while monitor.brief().alarm_at is None if monitor.pairs else True:
+        monitor.update(Answer(text(dice)), Answer(text(dice, 16)))
+    verdict = monitor.explain()
+    assert verdict.status == "drift"
+    assert verdict.changes == ()
+    assert 1 <= len(verdict.examples) <= 2
+    assert "a difference, cause not yet clear (see pair" in verdict.sentence()
 
 
-def test_a_flag_that_comes_with_more_text_is_not_put_behind_it():
-    texts = [prose(first["answer"]) for first, _ in pairs("prime", "gpt-3.5")]
-    monitor = PairMonitor()
-    for number in range(60):
-        monitor.update(
-            Answer(texts[number]), Answer(f"{texts[number]} More is at https://example.org/{number}")
+def test_what_may_be_said_is_e_bh() -> None:
+    from math import log
+
+    assert may_be_said([log(100.0), log(1.0)], 0.05) == [True, False]
+    assert may_be_said([log(30.0), log(1.0)], 0.05) == [False, False]
+    assert may_be_said([log(25.0), log(21.0)], 0.05) == [True, True]
+    assert may_be_said([log(25.0), log(19.0)], 0.05) == [False, False]
+    assert may_be_said([], 0.05) == []
+
+
+def test_what_a_shrinking_text_loses_comes_after_the_shrinking() -> None:
+    dice = random.Random(3)
+    pairs = [
+        (
+            f"1. First, {text(dice, 60)}\n2. Then, {text(dice, 60)}\n\nSo [Yes]",
+            "[No]" if dice.random() < 0.9 else "[Yes]",
         )
-    assert "url" in {change.feature for change in monitor.explain().changes[:2]}
+        for _ in range(30)
+    ]
+    verdict = judged(pairs)
+    assert verdict.changes[0].feature == "length"
+    assert "answers shrank" in verdict.sentence()
 
 
-def test_onset_of_bets_that_paid_needs_no_named_feature():
-    raw = np.zeros((200, WIDTH), dtype=np.uint8)
-    rng = np.random.default_rng(3)
-    edges = rng.choice([-40, 40], 200)
-    edges[120:] = 60
-    edges[::7] = NO_EDGE
-    raw[:, PLAIN - 1] = edges.astype(np.int8).view(np.uint8)
-    onset = find_onset(Rows(np.arange(1, 201), raw))
-    assert abs(onset.pair - 121) <= 3
-    assert onset.low <= 121 <= onset.high
-    assert find_onset(Rows(np.arange(0), raw[:0])) is None
+@pytest.mark.parametrize(
+    ("edit", "feature"),
+    [
+        (lambda answer: answer.replace("\n", "\r\n"), "carriage_returns"),
+        (lambda answer: answer + "\n", "outer_space"),
+        (lambda answer: answer.replace(" ", "  ", 3), "inner_space"),
+        (lambda answer: answer.replace('"', "\u201c", 1).replace('"', "\u201d", 1), "curly_quotes"),
+    ],
+)
+def test_white_space_line_ends_and_quotes_are_named(edit, feature: str) -> None:
+    dice = random.Random(1)
+    answers = [f'He said "{text(dice)}"\n{text(dice)}' for _ in range(40)]
+    told = [change.feature for change in judged([(answer, edit(answer)) for answer in answers]).changes]
+    assert feature in told[:2], told
+
+
+REFUSALS = {
+    "English": "I'm sorry, but I can't help with that.",
+    "German": "Es tut mir leid, aber dabei kann ich nicht helfen.",
+    "Spanish": "Lo siento, pero no puedo ayudar con eso.",
+    "French": "Je suis désolé, mais je ne peux pas répondre à cette demande.",
+    "Chinese": "抱歉，我无法协助您完成这个请求。",
+    "Japanese": "申し訳ありませんが、そのご質問にはお答えできません。",
+    "Hindi": "क्षमा करें, मैं इसमें आपकी सहायता नहीं कर सकता।",
+    "Arabic": "آسف، لا أستطيع مساعدتك في هذا الطلب.",
+    "Portuguese": "Desculpe, mas não posso ajudar com isso.",
+    "Russian": "Извините, но я не могу помочь с этим.",
+}
+ANSWERS = {
+    "English": "The capital of France is Paris; a train gets you there in two hours.",
+    "German": "Die Hauptstadt von Frankreich ist Paris, und mit dem Zug ist man in zwei Stunden da.",
+    "Spanish": "La capital de Francia es París, y en tren se llega en dos horas.",
+    "French": "La capitale de la France est Paris, à deux heures de train.",
+    "Chinese": "法国的首都是巴黎，坐火车两个小时就到。",
+    "Japanese": "フランスの首都はパリで、電車で二時間です。",
+    "Hindi": "फ़्रांस की राजधानी पेरिस है, और ट्रेन से दो घंटे लगते हैं।",
+    "Arabic": "عاصمة فرنسا هي باريس، ويصل القطار إليها في ساعتين.",
+    "Portuguese": "A capital da França é Paris, a duas horas de trem.",
+    "Russian": "Столица Франции — Париж, на поезде туда два часа.",
+}
+
+
+@pytest.mark.parametrize("language", REFUSALS)
+def test_refusals_are_known_in_ten_languages(language: str) -> None:
+    vector = vectorise(Answer(ANSWERS[language]), Answer(REFUSALS[language]))
+    place = INDEX["refusal"]
+    assert (int(vector.control[place]), int(vector.candidate[place])) == (0, SCALE)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_in_a_fleet_the_sentence_is_of_the_group_that_changed(seed: int) -> None:
+    dice = random.Random(seed)
+    changed = f"prompt-{dice.randrange(60)}"
+    monitor = PairMonitor(0.01, "monitor", horizon=6000)
+    for _ in range(40):
+        for number in range(60):
+            name, answer, other = f"prompt-{number}", text(dice), text(dice)
+            monitor.fold(
+                vectorise(Answer(answer), Answer(f"**{other}**" if name == changed else other)), name
+            )
+    verdict = monitor.explain()
+    assert verdict.named == (changed,)
+    assert verdict.speaks_of == changed
+    assert "bold" in [change.feature for change in verdict.changes[:2]]
+    assert verdict.sentence().startswith(f"In {changed} (one of 60 groups), since about pair ")
+    assert Verdict.from_dict(verdict.to_dict()).sentence() == verdict.sentence()
+
+
+def test_where_all_groups_changed_the_sentence_is_of_all() -> None:
+    dice = random.Random(2)
+    monitor = PairMonitor(0.01, "monitor", horizon=6000)
+    for _ in range(40):
+        for number in range(6):
+            monitor.fold(vectorise(Answer(text(dice)), Answer(f"**{text(dice)}**")), f"prompt-{number}")
+    verdict = monitor.explain()
+    assert len(verdict.named) > 3
+    assert verdict.speaks_of is None
+    assert verdict.sentence().startswith("Since about pair ")

@@ -89,7 +89,7 @@ class Teller:
     def _examples(self, stream: str, epoch: int, verdict: Verdict) -> list[list[int]]:
         """Return (pair number, row) of the example pairs."""
         rows = (
-            (number, self._folds.nth_pair(stream, epoch, WHOLE, number))
+            (number, self._folds.nth_pair(stream, epoch, verdict.speaks_of or WHOLE, number))
             for number in verdict.examples[:MOST_EXAMPLES]
         )
         return [[number, row.id] for number, row in rows if row is not None]

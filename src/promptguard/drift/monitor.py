@@ -260,7 +260,24 @@ class PairMonitor:
 
     def explain_whole(self, effect_from: int | None = None) -> Verdict:
         """Return the verdict of all pairs with its explanation, without the groups' own."""
-        return replace(self._told(self._all, None, effect_from), named=self._named())
+        told = replace(
+            self._told(self._all, None, effect_from), named=self._named(), group_count=len(self.groups)
+        )
+        if not told.named or 2 * len(told.named) > told.group_count:
+            return told
+        # Where few of many groups changed, the pairs of all would name what those of the others happen to do.
+        own = self._told(self._groups[told.named[0]], told.named[0], None)
+        if own.onset is None:
+            return told
+        return replace(
+            told,
+            speaks_of=told.named[0],
+            own_onset=own.onset,
+            changes=own.changes,
+            ability=own.ability,
+            examples=own.examples,
+            characters=own.characters,
+        )
 
     def explain_group(self, group: str) -> Verdict:
         """Return the verdict of one group with its explanation. Raises ValueError for one that has no pairs."""

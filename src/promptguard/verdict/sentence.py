@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from promptguard.verdict.ages import DAY, HOUR
@@ -26,17 +27,38 @@ def sentence(verdict: Verdict) -> str:
         return not_measured(verdict.reason, verdict.pairs, sum(verdict.skipped.values()))
     if verdict.status == "no_drift":
         return _quiet(verdict)
-    start = f"The answers changed (alarm at pair {verdict.alarm_at})"
-    if verdict.onset is not None:
-        onset = verdict.onset
-        span = "" if onset.low == onset.high else f" ({onset.low}-{onset.high})"
-        start = f"Since about pair {onset.pair}{span}"
+    start = _start(verdict)
     if not verdict.changes:
-        return f"{start}, in wording that no named feature describes."
+        return f"{start}: a difference, cause not yet clear{_pairs(verdict.examples)}."
     if verdict.tolerance is not None:
         start = f"{start}, beyond the tolerance of {_percent(verdict.tolerance)}"
     clauses = "; ".join(_clause(change) for change in verdict.changes[:_MOST_CLAUSES])
     return f"{start}: {clauses}.{_ability(verdict)}"
+
+
+def _start(verdict: Verdict) -> str:
+    onset = verdict.onset if verdict.speaks_of is None else verdict.own_onset
+    if onset is None:
+        return f"The answers changed (alarm at pair {verdict.alarm_at})"
+    span = "" if onset.low == onset.high else f" ({onset.low}-{onset.high})"
+    since = f"since about pair {onset.pair}{span}"
+    if verdict.speaks_of is None:
+        return since[0].upper() + since[1:]
+    others = len(verdict.named) - 1
+    which = (
+        f"one of {verdict.group_count} groups"
+        if not others
+        else f"and {others} of {verdict.group_count - 1} others"
+    )
+    return f"In {verdict.speaks_of} ({which}), {since} of its own"
+
+
+def _pairs(examples: Sequence[int]) -> str:
+    """Return which pairs show it most."""
+    if not examples:
+        return ""
+    numbers = " and ".join(str(number) for number in examples[:2])
+    return f" (see pair {numbers})" if len(examples) == 1 else f" (see pairs {numbers})"
 
 
 def not_measured(reason: str | None, pairs: int, lost: int) -> str:
@@ -56,7 +78,10 @@ def _quiet(verdict: Verdict) -> str:
     if hidden >= 1.0:
         return f"No drift in {verdict.pairs} pairs; too few to exclude more than a change of every answer."
     share = _percent(hidden)
-    told = f"No drift in {verdict.pairs} pairs; a change of under about {share} of the answers could hide"
+    told = (
+        f"No drift in {verdict.pairs} pairs; of what is looked for by name, a change of under about {share} of the answers"
+        " could hide"
+    )
     return f"{told}{_of_a_day_ago(verdict, hidden)}."
 
 
@@ -80,6 +105,7 @@ def _of_a_day_ago(verdict: Verdict, hidden: float) -> str:
     return "" if of_day <= 1.2 * hidden else f", of one that began 1 d ago {_share(of_day)}"
 
 
+_MUCH = 5.0
 _OWN_UNITS = frozenset(("length", "lines", "words_per_line"))
 
 
@@ -93,6 +119,8 @@ def _clause(change: Change) -> str:
     figures = f"{_number(change.control_units)} -> {_number(change.candidate_units)} {change.unit}"
     if change.feature not in _OWN_UNITS:
         return f"{_plain_clause(change)} ({figures})"
+    if change.feature == "length" and _MUCH * change.candidate_units <= change.control_units:
+        return f"answers shrank, {figures}"
     return f"{change.phrase} {'up' if change.difference > 0 else 'down'}, {figures}"
 
 

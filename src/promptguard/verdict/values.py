@@ -129,6 +129,12 @@ class Verdict:
     largest_hidden_drift: float | None = None
     hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
     named: tuple[str, ...] = ()
+    speaks_of: str | None = None
+    """where few of many groups changed, the group whose pairs `changes`, `ability`, `examples` and `characters` are of"""
+    own_onset: Onset | None = None
+    """the onset in that group, by the numbers of its own pairs"""
+    group_count: int = 0
+    """of a whole stream, how many groups have pairs"""
     groups: tuple[Verdict, ...] = field(default=())
     window: Window | None = None
     """when its pairs were made and what they could have shown by now; of a ledger's verdicts, filled by who reads them"""
@@ -163,6 +169,9 @@ class Verdict:
             "hidden_by_kind": _plain(dict(self.hidden_by_kind)),
             "sentence": self.sentence(),
             "named": list(self.named),
+            "speaks_of": self.speaks_of,
+            "own_onset": None if self.own_onset is None else asdict(self.own_onset),
+            "group_count": self.group_count,
             "window": None if self.window is None else _plain(asdict(self.window)),
             "groups": [group.to_dict() for group in self.groups],
         }
@@ -171,8 +180,8 @@ class Verdict:
     def from_dict(cls, told: Mapping[str, Any]) -> Verdict:
         """Rebuild a verdict from what `to_dict` told; figures are as rounded there."""
         values = _known(cls, told)
-        if told.get("onset"):
-            values["onset"] = Onset(**told["onset"])
+        for name in ("onset", "own_onset"):
+            values[name] = Onset(**told[name]) if told.get(name) else None
         values["changes"] = tuple(Change(**_known(Change, _tupled(change))) for change in told["changes"])
         if told.get("ability"):
             values["ability"] = Ability.from_dict(told["ability"])

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.explain import wording
+from promptguard.drift.explain import causes, wording
 from promptguard.drift.explain.contrasts import Contrast, contrasts
 from promptguard.drift.explain.effects import FEWEST, betting_interval, rate_interval
 from promptguard.drift.explain.placed import placed_contrasts
+from promptguard.drift.features.catalogue import INDEX, LENGTH_CAP
 from promptguard.drift.history.history import History
-from promptguard.drift.history.onset import log_kt
 from promptguard.drift.history.register import Register
 from promptguard.drift.history.rows import Rows
 from promptguard.drift.history.tally import Tally
@@ -27,8 +27,6 @@ from promptguard.verdict import Change, Onset
 MOST_CHANGES = 8
 _FIRST_EVENT = 4096
 """column of the first event: beyond every feature and label"""
-_NEAR_BEST = 3.0
-_LEVEL = 0.05
 _CORRELATED = 0.8
 _CONCORDANT = 0.35
 _FLOOR = 0.02
@@ -36,6 +34,8 @@ _SMALLEST = 0.01
 _SMALLEST_SPREAD = 0.1
 _SMALLEST_LENGTH = 0.001
 """a hundredth of the characters"""
+_FEW_CHARACTERS, _FAR_LONGER = 24, 5.0
+_LOST_WITH_TEXT = frozenset(("language", "format"))
 _UNITS = {"length": "characters", "lines": "lines", "words_per_line": "words a line"}
 _FOLLOWING = frozenset(("style", "reasoning", "content"))
 """kinds whose graded features of tier 1 follow from others: a longer text has more of everything"""
@@ -65,34 +65,33 @@ def explain(
     found = contrasts(since, history.labels.names)
     if register is not None and len(rows):
         found += placed_contrasts(register, rows, _FIRST_EVENT)
-    log_evidence = _log_evidence(found)
-    best, bar = max(log_evidence, default=0.0), math.log((len(found) + 1) / _LEVEL)
-    words = wording.record(rows)
-    only_words = wording.is_told(words, best, bar)
-    # where the hash saw so much more, named features need evidence of their own, not just the most among them
-    kept = _screened(found, log_evidence, bar if only_words else min(best - _NEAR_BEST, bar), since.pairs)
-    leaders = _grouped(_ordered(_plain_enough(kept, since.pairs), rows), rows)[:MOST_CHANGES]
-    changes = [_change(leader, related, earlier, since, effect_rows) for leader, related in leaders]
-    if only_words or (not leaders and words.log_evidence > 0.0):
+    all_rows = history.rows_since(1)
+    words = wording.record(rows, causes.log_evidence_of_wording(all_rows))
+    log_evidence = causes.log_evidence(found, all_rows)
+    *said, wording_said = causes.may_be_said([*log_evidence, words.log_evidence])
+    only_words = wording_said and wording.is_apart(words, max(log_evidence, default=0.0), any(said))
+    kept = _screened(found, said, since.pairs)
+    order, under = _ordered(_plain_enough(kept, since.pairs), rows)
+    leaders = _grouped(order, rows)[:MOST_CHANGES]
+    changes = [
+        _change(leader, (*related, *under.get(leader.column, ())), earlier, since, effect_rows)
+        for leader, related in leaders
+    ]
+    if only_words:
         changes.append(wording.change(words, effect_rows))
-    examples = _examples(leaders[0][0], rows) if leaders else wording.clearest(rows) if changes else []
+    if leaders:
+        examples = _examples(leaders[0][0], rows)
+    else:
+        examples = wording.clearest(rows) if changes else causes.most_telling(found, rows)
     return tuple(changes), tuple(examples)
 
 
-def _log_evidence(found: list[Contrast]) -> list[float]:
-    """Return the log evidence of each feature's signs."""
-    plus = np.array([contrast.plus for contrast in found], dtype=np.int64)
-    minus = np.array([contrast.minus for contrast in found], dtype=np.int64)
-    log_evidence: list[float] = ((plus + minus) * math.log(2.0) + log_kt(plus, minus)).tolist()
-    return log_evidence
-
-
-def _screened(found: list[Contrast], log_evidence: list[float], bar: float, pairs: int) -> list[Contrast]:
-    """Return what has the evidence, strongest first."""
+def _screened(found: list[Contrast], said: list[bool], pairs: int) -> list[Contrast]:
+    """Return what may be said, strongest first."""
     kept = [
         _with_strength(contrast, contrast.pairs or pairs)
-        for contrast, gained in zip(found, log_evidence, strict=True)
-        if gained >= bar and contrast.plus + contrast.minus > 0 and contrast.shift
+        for contrast, may_be in zip(found, said, strict=True)
+        if may_be and contrast.plus + contrast.minus > 0 and contrast.shift
     ]
     return sorted(kept, key=lambda contrast: (-contrast.strength, contrast.column))
 
@@ -102,24 +101,51 @@ def _with_strength(contrast: Contrast, pairs: int) -> Contrast:
     return replace(contrast, strength=mean / math.sqrt(contrast.variance + _FLOOR**2) * contrast.tier)
 
 
-def _ordered(ranked: list[Contrast], rows: Rows) -> list[Contrast]:
-    """Move what follows from a plainer change, pair by pair, behind the strongest such change."""
+def _ordered(ranked: list[Contrast], rows: Rows) -> tuple[list[Contrast], dict[int, list[str]]]:
+    """Put what follows from a plainer change, pair by pair, behind the strongest such change.
+
+    Returns the order without what hardly ever moves but with its cause, and the names of that by the cause's column.
+    """
     plain = [contrast for contrast in ranked if contrast.tier > 1]
     moves = {contrast.column: _moves(contrast, rows) for contrast in ranked}
-    followers: dict[int, list[Contrast]] = {contrast.column: [] for contrast in plain}
+    dwarfed = _are_few_words(rows)
+    behind: dict[int, list[Contrast]] = {contrast.column: [] for contrast in plain}
+    under: dict[int, list[str]] = {contrast.column: [] for contrast in plain}
     order = []
     for contrast in ranked:
-        cause = None
-        if contrast.tier == 1 and not contrast.binary and contrast.kind in _FOLLOWING:
-            mine = moves[contrast.column]
-            cause = next(
-                (each for each in plain if _concordance(mine, moves[each.column]) > _CONCORDANT), None
-            )
+        agreed = [
+            (each, _concordance(moves[contrast.column], moves[each.column]))
+            for each in _possible_causes(contrast, plain, dwarfed=dwarfed)
+        ]
+        cause, agreement = next(((each, by) for each, by in agreed if by > _CONCORDANT), (None, 0.0))
         if cause is None:
             order.append(contrast)
+        elif agreement > _CORRELATED:
+            under[cause.column].append(contrast.name)
         else:
-            followers[cause.column].append(contrast)
-    return [each for contrast in order for each in (contrast, *followers.get(contrast.column, ()))]
+            behind[cause.column].append(contrast)
+    return [each for contrast in order for each in (contrast, *behind.get(contrast.column, ()))], under
+
+
+def _possible_causes(contrast: Contrast, plain: list[Contrast], *, dwarfed: bool) -> list[Contrast]:
+    """Return what a change may follow from, strongest first.
+
+    A text that shrinks loses capitals, lists and digits, and a text of a word or two has no language to speak of.
+    """
+    if contrast.tier == 1 and (contrast.binary or contrast.kind in _FOLLOWING):
+        return plain
+    if dwarfed and contrast.kind in _LOST_WITH_TEXT:
+        return [each for each in plain if each.name == "length" and each.shift * contrast.shift > 0.0]
+    return []
+
+
+def _are_few_words(rows: Rows) -> bool:
+    """Whether half of the answers of one side are shorter than a short sentence, and those of the other far longer."""
+    if not len(rows):
+        return False
+    shares = [float(np.median(rows.values(side, INDEX["length"]))) for side in (0, 1)]
+    few, many = sorted(math.expm1(share * math.log1p(LENGTH_CAP)) for share in shares)
+    return few < _FEW_CHARACTERS and many >= _FAR_LONGER * few
 
 
 def _moves(contrast: Contrast, rows: Rows) -> NDArray[np.float64]:

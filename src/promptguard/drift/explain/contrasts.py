@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptguard.drift.features.catalogue import COUNT, FEATURES, FIRST_LABEL
+from promptguard.drift.features.catalogue import COUNT, FEATURES, NAMED
 from promptguard.drift.history.events import Event
 from promptguard.drift.history.rows import UNIT, Rows
 from promptguard.drift.history.tally import Tally
@@ -75,7 +75,7 @@ def contrasts(tally: Tally, names: list[str]) -> list[Contrast]:
             (float(totals[0, place]), float(totals[1, place])),
             float(variances[place]), int(tally.plus[place]), int(tally.minus[place]), place,
         )
-        for place, feature in enumerate(FEATURES[:FIRST_LABEL])
+        for place, feature in ((place, FEATURES[place]) for place in NAMED)
     ]  # fmt: skip
     return found + [_label_contrast(tally, code, name) for code, name in enumerate(names)]
 

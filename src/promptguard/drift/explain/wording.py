@@ -33,17 +33,18 @@ class Wording:
     pairs: int
 
 
-def record(rows: Rows) -> Wording:
-    """Return the record over `rows`."""
+def record(rows: Rows, log_evidence: float) -> Wording:
+    """Return the record over `rows`, whose bets paid `log_evidence`."""
     guesses = _guesses(rows)
-    log_evidence = float(np.log1p(np.where(rows.edges == NO_EDGE, 0, rows.edges) / 127.0).sum())
     return Wording(log_evidence, 0.5 + 0.5 * float(guesses.mean()) if len(rows) else 0.5, len(rows))
 
 
-def is_told(wording: Wording, best: float, bar: float) -> bool:
-    """Whether the wording is a change of its own, when `best` is the log evidence of the best named feature."""
-    least = _MUCH_MORE * best if best >= bar else best + _MORE
-    return wording.log_evidence >= bar and wording.log_evidence > least
+def is_apart(wording: Wording, best: float, named: bool) -> bool:
+    """Whether the wording is a change of its own, beside the best named feature with the log evidence `best`.
+
+    `named` says whether a named feature may be said at all.
+    """
+    return wording.log_evidence > (_MUCH_MORE * best if named else best + _MORE)
 
 
 def change(wording: Wording, effect_rows: Rows) -> Change:

@@ -84,11 +84,17 @@ FEATURES: tuple[Feature, ...] = (
     Feature("finish_other", "finish", 1, True, "an unusual finish reason"),
     Feature("json_as_asked", "json", 4, True, "JSON as the request asked for it"),
     *(Feature(f"label:{slot}", "label", 3, True, f"label {slot}") for slot in range(LABEL_SLOTS)),
+    Feature("carriage_returns", "white space", 3, True, "Windows line ends"),
+    Feature("outer_space", "white space", 3, True, "white space around the text"),
+    Feature("inner_space", "white space", 2, True, "doubled or trailing spaces"),
+    Feature("curly_quotes", "format", 3, True, "typographic quotes"),
 )
 
 COUNT = len(FEATURES)
 INDEX = {feature.name: place for place, feature in enumerate(FEATURES)}
 FIRST_LABEL = INDEX["label:0"]
+NAMED = tuple(place for place, feature in enumerate(FEATURES) if feature.kind != "label")
+"""places of what is told by its own name: labels are told by theirs"""
 BINARY = tuple(place for place, feature in enumerate(FEATURES) if feature.binary)
 KINDS = {
     kind: tuple(place for place, feature in enumerate(FEATURES) if feature.kind == kind)

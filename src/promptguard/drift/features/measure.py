@@ -56,6 +56,40 @@ _REFUSALS = (
     "cannot comply", "not appropriate", "against my programming", "cannot provide", "can't provide",
     "must decline",
 )
+# In other languages a refusal is an apology with an inability, or an inability to help. Each list is of one of the two.
+_SORRY = (
+    "tut mir leid", "entschuldig", "bedaure", "leider",
+    "lo siento", "lamento", "disculp", "perdón",
+    "désolé", "regrette", "excus", "pardon",
+    "抱歉", "对不起", "對不起", "很遗憾", "遺憾",
+    "申し訳", "すみません", "恐れ入り", "残念ながら",
+    "क्षमा", "माफ़", "माफ", "खेद",
+    "آسف", "أعتذر", "عذر", "للأسف",
+    "desculp", "sinto muito", "infelizmente",
+    "извин", "прост", "к сожалению", "сожалею",
+)
+_UNABLE = (
+    "kann ich", "ich kann", "nicht helfen", "nicht möglich", "darf ich nicht",
+    "no puedo", "no me es posible", "no podría", "no estoy autorizad",
+    "ne peux pas", "ne suis pas en mesure", "impossible", "ne puis",
+    "无法", "不能", "無法", "不可以", "没办法",
+    "できません", "できかね", "いたしかね", "お答えでき",
+    "नहीं कर सकत", "सहायता नहीं", "मदद नहीं", "असमर्थ",
+    "لا أستطيع", "لا يمكنني", "لا أقدر", "لن أتمكن", "غير قادر",
+    "não posso", "não consigo", "não me é possível", "não estou autorizad",
+    "не могу", "не смогу", "не в состоянии", "невозможно",
+)
+_NO_HELP = (
+    "kann ich nicht helfen", "kann dir dabei nicht helfen", "kann ihnen dabei nicht helfen", "kann das nicht beantworten",
+    "no puedo ayudar", "no puedo proporcionar", "no puedo cumplir", "no puedo asist",
+    "ne peux pas vous aider", "ne peux pas t'aider", "ne peux pas répondre à cette", "ne peux pas fournir",
+    "我无法", "我不能", "無法協助", "无法提供", "无法协助",
+    "お手伝いできません", "お答えできません", "お応えできません", "提供できません",
+    "सहायता नहीं कर सकत", "मदद नहीं कर सकत",
+    "لا أستطيع مساعدتك", "لا يمكنني مساعدتك", "لا يمكنني تقديم",
+    "não posso ajudar", "não posso fornecer", "não consigo ajudar",
+    "не могу помочь", "не могу предоставить", "не могу выполнить",
+)
 # fmt: on
 _AS_AN_AI = (
     "as an ai",
@@ -133,6 +167,7 @@ def measure(answer: Answer, slot: int | None, schema: Mapping[str, object] | Non
         _characters(data, words, values)
         _opening(trimmed, values)
         _format(trimmed, values)
+        _white_space(read, trimmed, values)
         document = json_features(trimmed if len(text) <= TEXTUAL_LIMIT else "", values, schema)
     else:
         values["empty"] = 1.0
@@ -167,6 +202,16 @@ def _characters(data: bytes, words: int, values: dict[str, float]) -> None:
     values["sentence_length"] = math.log1p(words / max(ends, 1)) / math.log1p(100)
 
 
+def _white_space(read: str, trimmed: str, values: dict[str, float]) -> None:
+    values["carriage_returns"] = float("\r\n" in read)
+    values["outer_space"] = float(len(read) != len(trimmed))
+    values["inner_space"] = float(_holds(trimmed, ("  ", " \n", "\t\n", "\n\n\n")))
+    values["curly_quotes"] = float(_holds(trimmed, _CURLY))
+
+
+_CURLY = ("\u2018", "\u2019", "\u201c", "\u201d", "\u00ab", "\u00bb")
+
+
 def _holds(text: str, marks: tuple[str, ...]) -> bool:
     return any(map(text.__contains__, marks))
 
@@ -174,8 +219,10 @@ def _holds(text: str, marks: tuple[str, ...]) -> bool:
 def _opening(trimmed: str, values: dict[str, float]) -> None:
     opening = trimmed[:_OPENING].lower().replace("’", "'")
     first, last = trimmed[0], trimmed[-1]
-    if _holds(opening, _REFUSING):
-        values["refusal"] = float(_holds(opening, _REFUSALS))
+    if _holds(opening, _REFUSING) and _holds(opening, _REFUSALS):
+        values["refusal"] = 1.0
+    elif _holds(opening, _UNABLE):
+        values["refusal"] = float(_holds(opening, _NO_HELP) or _holds(opening, _SORRY))
     if _holds(opening, _SELF_NAMING):
         values["as_an_ai"] = float(_holds(opening, _AS_AN_AI))
     values["starts_with_fence"] = float(trimmed.startswith("```"))

@@ -75,7 +75,7 @@ def most_probable(score: NDArray[np.float64], numbers: NDArray[np.int64]) -> Ons
 def _feature_scores(signs: NDArray[np.int8]) -> NDArray[np.float64]:
     """Return log likelihood ratios against "no change" for every start and feature that ever moved."""
     signs = signs[:, np.any(signs != 0, axis=0)]
-    plus, minus = _from_here(signs > 0), _from_here(signs < 0)
+    plus, minus = from_here(signs > 0), from_here(signs < 0)
     moved = plus + minus
     return log_kt(plus, minus) + math.log(2.0) * moved + _tie_score(moved)
 
@@ -88,7 +88,7 @@ def _wording_score(edges: NDArray[np.int8]) -> NDArray[np.float64]:
     different = edges != NO_EDGE
     paid = np.log1p(np.where(different, edges, 0) / 127.0)
     result: NDArray[np.float64] = np.cumsum(paid[::-1])[::-1, None] + _tie_score(
-        _from_here(different[:, None])
+        from_here(different[:, None])
     )
     return result
 
@@ -104,7 +104,7 @@ def _tie_score(moved: NDArray[np.int64]) -> NDArray[np.float64]:
     return result
 
 
-def _from_here(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+def from_here(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return counts over [j, T] for every j."""
     counts: NDArray[np.int64] = np.cumsum(flags[::-1], axis=0, dtype=np.int64)[::-1]
     return counts
