@@ -53,6 +53,17 @@ def same_model_answers() -> dict[str, list[str]]:
     return found
 
 
+@cache
+def smollm2(version: str) -> dict[str, list[Answer]]:
+    """Sampled answers of one version of the small model, by prompt."""
+    found: dict[str, list[Answer]] = {}
+    for line in lines(SAME_MODEL / f"{version}.jsonl.gz"):
+        if line.get("temperature"):
+            answer = Answer(line["text"], finish_reason=line["finish_reason"])
+            found.setdefault(line["prompt_id"], []).append(answer)
+    return found
+
+
 def same_model_vectors(rng: np.random.Generator) -> list[PairVector]:
     """Pairs of two different draws of one prompt; every answer is used once; prompts in random order."""
     found = []

@@ -157,11 +157,14 @@ class Pairing:
         except BaseException:
             self.drop(job, "fault")  # or the pairs behind it would wait for minutes
             raise
+        again: Reading | None = None
         for stream, slot in _slots(job):
             if not self._orders[stream].is_open(slot):
                 continue  # it waited so long that its slot was given up: what it would cost is spared
             try:
-                row = self._row(stream, job, control, asker)
+                row, reading = self._row(stream, job, control, asker, again)
+                if stream == "repeat" and row["outcome"] == "compared":
+                    again = reading
             except BaseException:
                 self.settle(stream, slot, self.lost(stream, job.group, "dropped", "fault"))
                 raise
@@ -169,31 +172,37 @@ class Pairing:
         if job.replay and job.routed_to is None and not control.error and asker.replay is not None:
             self._bank(job, control, asker)
 
-    def _row(self, stream: str, job: Job, control: Reading, asker: Asker) -> PairRow:
-        """Ask the other side and compare; every way this can end is an outcome with its reason."""
-        epoch = self.epoch(stream, job.group)
+    def _row(
+        self, stream: str, job: Job, control: Reading, asker: Asker, again: Reading | None
+    ) -> tuple[PairRow, Reading | None]:
+        """Ask the other side and compare; every way this can end is an outcome with its reason.
+
+        `again` is the answer of the same model asked again, if it was. Returns the row, and the other side's answer.
+        """
+        epoch, shadow = self.epoch(stream, job.group), asker.shadow
         if control.error:
-            return self.lost(stream, job.group, "control_error", control.error)
+            return self.lost(stream, job.group, "control_error", control.error), None
         if not self.claim(stream, epoch, job.clusters):
-            return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE)
+            return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE), None
         if job.routed_to is not None and not self._wants_effect(stream, job.group):
-            return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured")
-        shadow = asker.shadow
+            return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured"), None
         if shadow is None:
-            return self.lost(stream, job.group, "dropped", "no shadow")
+            return self.lost(stream, job.group, "dropped", "no shadow"), None
         asked = other_model(stream, job, shadow.model)
         purpose = Purpose(stream, job.group, job.link)
         reading, usd, latency = self.ask(asker, job.request, job.facts, asked, asker.limiter, purpose)
         if reading.error:
-            return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}
+            return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}, None
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
         # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
         sides = (theirs, control) if job.routed_to is not None else (control, theirs)
-        row = self.compared(stream, epoch, job.group, job.facts, job.prompt, *sides)
+        # an answer cut where the application closed it is like none that was read to its end
+        third = None if job.routed_to is not None or closed_early(job, control) else again
+        row = self.compared(stream, epoch, job.group, job.facts, job.prompt, *sides, again=third)
         row["control_model"], row["candidate_model"] = (
             (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
         )
-        return {
+        told: PairRow = {
             **row,
             "at": job.at,
             "call": job.call,
@@ -203,6 +212,7 @@ class Pairing:
             "usd": usd,
             "latency": latency,
         }
+        return told, reading
 
     def ask(
         self,
@@ -257,8 +267,12 @@ class Pairing:
         prompt: PromptReference | None,
         control: Reading,
         candidate: Reading,
+        again: Reading | None = None,
     ) -> PairRow:
-        """Return the row of a pair whose two answers are there; `prompt` is what the call was rendered from."""
+        """Return the row of a pair whose two answers are there.
+
+        `prompt` is what the call was rendered from, `again` another answer of the control's model.
+        """
         vector = vectorise(
             answer_of(control),
             answer_of(candidate),
@@ -267,6 +281,7 @@ class Pairing:
             labels=self._rule(prompt),
             response_format=facts.response_format,
             may_tell=None if self.record_content else self._spellings.of_request(facts.response_format),
+            repeat=None if again is None else answer_of(again),
         )
         row: PairRow = {
             **self.lost(stream, group, "compared", ""),
@@ -347,9 +362,10 @@ class Pairing:
 
 
 def _slots(job: Job) -> list[tuple[str, int]]:
+    # the same model first: the pair with the second one is compared with its answer beside it
     places = (
-        ("candidate", job.candidate_slot),
         ("repeat", job.repeat_slot),
+        ("candidate", job.candidate_slot),
         ("replay", job.prior_slot),
     )
     return [(stream, slot) for stream, slot in places if slot is not None]

@@ -256,6 +256,7 @@ class Analysis:
 
         try:
             control, candidate = (Answer(**self._answer(side)) for side in (pair.control, pair.candidate))
+            repeat = None if pair.repeat is None else Answer(**self._answer(pair.repeat))
         except ValueError as error:
             return self._bad.add(BadLine(pair.source, pair.line, f"{error}; mend or leave out that value"))
         if self._dependent(pair):
@@ -270,6 +271,7 @@ class Analysis:
             pair.prompt,
             pair.reference,
             asked if isinstance(asked, dict) else None,
+            repeat,
         )
         if control.error is None and candidate.error is None:
             kept = self.texts.setdefault(pair.stream, deque(maxlen=_EXAMPLES_KEPT))

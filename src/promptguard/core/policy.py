@@ -150,4 +150,6 @@ def sample(settings: Settings, draws: tuple[float, float, float, float]) -> Samp
     if not drawn and not banked:
         return NOT_SAMPLED
     placebo = banked and replay is not None and replay.placebo is not None and draws[3] < replay.placebo_share
-    return Sampled(candidate=drawn and not repeat, repeat=repeat, replay=banked, placebo=placebo)
+    # a call that asks its own model again asks the second one too: three answers tell more than two
+    only = repeat and shadow is not None and shadow.repeat >= 1.0
+    return Sampled(candidate=drawn and not only, repeat=repeat, replay=banked, placebo=placebo)

@@ -107,10 +107,11 @@ class PairMonitor:
         prompt: str | None = None,
         reference: str | None = None,
         response_format: Mapping[str, object] | None = None,
+        repeat: Answer | None = None,
     ) -> Verdict:
         """Take in one pair and return the verdict so far (without explanation).
 
-        The same as `vectorise`, then `observe`.
+        The same as `vectorise`, then `observe`. `repeat` is a second answer of the control's model.
 
         A side with `error` makes the pair skipped and counted. ValueError names a wrong argument; no text
         raises.
@@ -130,6 +131,7 @@ class PairMonitor:
             seed=self.seed,
             labels=self.labels,
             response_format=response_format,
+            repeat=repeat,
         )
         return self.observe(vector, group)
 

@@ -13,7 +13,7 @@ from typing import Any
 from promptguard.core.streams import STREAMS
 from promptguard.report.lines_file import LinesFile, json_object, kind_of, text_of
 
-_KNOWN = frozenset(("group", "prompt", "control", "candidate", "stream", "reference"))
+_KNOWN = frozenset(("group", "prompt", "control", "candidate", "stream", "reference", "repeat"))
 _SHAPE = '{"control": {"text": "..."}, "candidate": {"text": "..."}}'
 
 
@@ -32,6 +32,8 @@ class PairLine:
     reference: str | None = None
     stream: str = "candidate"
     source: str = ""
+    repeat: Mapping[str, Any] | None = None
+    """another answer of the control's model to the same request"""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """keys this version does not know, kept"""
 
@@ -83,6 +85,7 @@ def parse_pair(line: bytes, number: int, source: str = "") -> PairLine:
         reference=text_of(value, "reference"),
         stream=stream or "candidate",
         source=source,
+        repeat=_side(value, "repeat") if value.get("repeat") is not None else None,
         extra={key: inner for key, inner in value.items() if key not in _KNOWN},
     )
 

@@ -88,8 +88,8 @@ class Shadow(Option):
     sample: Share = Field(default=0.05, description="share of calls that are asked again, 0 to 1")
     repeat: Share = Field(
         default=0.1,
-        description="share of the sampled calls that ask the *same* model again instead, 0 to 1: measures the noise "
-        "floor and tests the instrument itself",
+        description="share of the sampled calls that ask the *same* model again as well, 0 to 1: measures the noise floor, "
+        "tests the instrument itself, and shows which of three answers is the odd one; with 1 nobody else is asked",
     )
     budget: OwnBudget = Field(default_factory=Budget, description="the hard cap of shadow calls")
     queue: Annotated[int, Field(ge=1, le=100_000), Accepts("a whole number of calls, 1 to 100,000")] = Field(

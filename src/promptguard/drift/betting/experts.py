@@ -70,6 +70,8 @@ class Difference:
     reworded: bool
     tied: bool
     facts: Facts = NO_FACTS
+    triple: PairVector | None = None
+    """the pair itself where a second control stands beside it"""
 
 
 def difference(vector: PairVector) -> Difference:
@@ -85,7 +87,8 @@ def difference(vector: PairVector) -> Difference:
     hashed *= np.float32(vector.scale / 127.0)
     reworded = vector.scale != 0.0
     tied = not reworded and not np.count_nonzero(features)
-    return Difference(features, signs, hashed, reworded, tied, vector.facts)
+    triple = None if vector.third is None else vector
+    return Difference(features, signs, hashed, reworded, tied, vector.facts, triple)
 
 
 class SwapBet:

@@ -9,23 +9,31 @@ from promptguard.drift.betting.evidence import Process
 from promptguard.drift.betting.experts import Difference, SwapBet
 from promptguard.drift.betting.factbet import FactBet
 from promptguard.drift.betting.losses import Losses, is_one_sided
+from promptguard.drift.betting.oddbet import HELD, SHARE, OddBet
 from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.history import NO_EDGE, History
 from promptguard.drift.history.register import Register
 from promptguard.verdict import Mode
 
+_MORE = math.log(3.0) - math.log(2.0)
+"""what a triple can pay above a pair, as a logarithm"""
+
 
 class Group:
     """What is known of one group, or of all groups together."""
 
-    __slots__ = ("history", "learner", "losses", "process")
+    __slots__ = ("history", "learner", "losses", "odd", "odd_held", "process")
 
     def __init__(self, mode: Mode, tolerance: float | None = None) -> None:
         self.learner: SwapBet | ShiftBet = SwapBet() if tolerance is None else ShiftBet(tolerance)
         self.process = Process(mode)
         self.history = History()
         self.losses = Losses()
+        self.odd: OddBet | None = None
+        """bets on which of three answers is the odd one, once a second control stood beside a pair"""
+        self.odd_held = 0.0
+        """the share of the capital that is bet by `odd`"""
 
     @property
     def pairs(self) -> int:
@@ -41,8 +49,11 @@ class Group:
 
     @property
     def log_least(self) -> float:
-        """The log of the least that any pair could pay now."""
-        return min(0.0, self.learner.log_least)
+        """The log of the least that any pair could pay now, with or without a second control."""
+        alone = min(0.0, self.learner.log_least)
+        if self.odd is None:
+            return alone
+        return min(alone, math.log((1.0 - self.odd_held) * math.exp(alone) + self.odd_held * self.odd.least))
 
     @property
     def problem(self) -> str | None:
@@ -52,13 +63,25 @@ class Group:
     @property
     def log_ceiling(self) -> float:
         """The log of the most that what was measured could have paid."""
-        return self.pairs * self.learner.log_most
+        more = self.odd.triples * _MORE if self.odd is not None else 0.0
+        return self.pairs * self.learner.log_most + more
 
     def bet(self, seen: Difference) -> float:
         """Score the pair, then learn from it; return log e."""
         payoff = self.learner.score_then_learn(seen)
+        if seen.triple is not None and isinstance(self.learner, SwapBet):
+            payoff = self._with_the_odd_one(payoff, seen.triple)
         self.process.pay(payoff)
         return payoff
+
+    def _with_the_odd_one(self, log_payoff: float, triple: PairVector) -> float:
+        """Return log e of a pair with a second control beside it: both games, mixed by shares fixed before."""
+        if self.odd is None:
+            self.odd, self.odd_held = OddBet(), HELD
+        swapped, odd = math.exp(log_payoff), self.odd.score_then_learn(triple)
+        both = (1.0 - self.odd_held) * swapped + self.odd_held * odd
+        self.odd_held = (1.0 - SHARE) * self.odd_held * odd / both + SHARE * HELD
+        return math.log(both)
 
     def remember(self, vector: PairVector) -> None:
         """Keep the pair just bet on."""
@@ -84,6 +107,8 @@ class Group:
             "log": None if self.process.log == -math.inf else self.process.log,
             "history": self.history.state_dict(),
             "losses": list(self.losses.state_dict().items()),
+            "odd": None if self.odd is None else self.odd.state_dict(),
+            "odd_held": self.odd_held,
         }
 
     @classmethod
@@ -95,4 +120,6 @@ class Group:
         group.process = Process(mode, -math.inf if state["log"] is None else state["log"])
         group.history = History.from_state(state["history"])
         group.losses = Losses(dict(state["losses"]))
+        group.odd_held = state["odd_held"]
+        group.odd = None if state["odd"] is None else OddBet.from_state(state["odd"])
         return group

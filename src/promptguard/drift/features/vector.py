@@ -21,9 +21,11 @@ from promptguard.drift.features.hashing import DIMENSIONS, hash_text, quantise
 from promptguard.drift.features.labels import Labeller, check_labeller, free_slot, tidy
 from promptguard.drift.features.measure import Measured, measure
 from promptguard.drift.features.schema import asked_schema
+from promptguard.drift.features.third import Third, third_of
 
 _HEADER = struct.Struct("<3sBHHf6I3B")
 _MAGIC = b"PGV"
+_LENGTHS = struct.Struct("<II")
 _ABSENT = 255
 _WITH_FACTS = 3
 """the first schema whose vectors end with facts"""
@@ -35,7 +37,8 @@ class PairVector:
 
     `control`, `candidate`: uint16, shape (COUNT,), features times 65,535. `hashed`: int8, shape (512,), the
     difference candidate - control in units of `scale` / 127. `counts`: (characters, lines, words) of each
-    side. `labels`: of each side, or None. `facts`: what the sides say by place of their JSON and tool calls.
+    side. `labels`: of each side, or None. `facts`: what the sides say by place. `third`: a second answer of the
+    control's model, where there is one.
     """
 
     control: NDArray[np.uint16]
@@ -46,6 +49,7 @@ class PairVector:
     labels: tuple[str | None, str | None] = (None, None)
     reference: str | None = None
     facts: Facts = NO_FACTS
+    third: Third | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PairVector) and self.to_bytes() == other.to_bytes()
@@ -54,7 +58,7 @@ class PairVector:
         return hash(self.to_bytes())
 
     def swapped(self) -> PairVector:
-        """Return the pair with its sides exchanged; differences are negated exactly."""
+        """Return the pair with its sides exchanged, without a second control; differences are negated exactly."""
         return replace(
             self,
             control=self.candidate,
@@ -63,6 +67,7 @@ class PairVector:
             counts=(self.counts[1], self.counts[0]),
             labels=(self.labels[1], self.labels[0]),
             facts=self.facts.swapped(),
+            third=None,
         )
 
     def to_bytes(self) -> bytes:
@@ -77,7 +82,13 @@ class PairVector:
             + self.candidate.astype("<u2").tobytes()
             + self.hashed.tobytes()
         )
-        return header + arrays + b"".join(name or b"" for name in names) + self.facts.to_bytes()
+        return header + arrays + b"".join(name or b"" for name in names) + self._rest()
+
+    def _rest(self) -> bytes:
+        """Return facts and second control behind their lengths; nothing where there are neither."""
+        facts = self.facts.to_bytes()
+        third = b"" if self.third is None else self.third.to_bytes()
+        return _LENGTHS.pack(len(facts), len(third)) + facts + third if facts or third else b""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PairVector:
@@ -91,12 +102,12 @@ class PairVector:
         raw = bytes(data)
         if len(raw) < _HEADER.size:
             raise ValueError("data is too short to be a pair vector")
-        magic, schema, count, dimensions, scale, *rest = _HEADER.unpack_from(raw)
+        magic, schema, count, dimensions, scale, *told = _HEADER.unpack_from(raw)
         if magic != _MAGIC:
             raise ValueError("data is no pair vector")
         if schema > SCHEMA or not 0 < count <= COUNT or dimensions != DIMENSIONS:
             raise ValueError(f"data is a pair vector of schema {schema}; this version reads up to {SCHEMA}")
-        lengths = [None if length == _ABSENT else length for length in rest[6:]]
+        lengths = [None if length == _ABSENT else length for length in told[6:]]
         arrays_end = _HEADER.size + 4 * count + DIMENSIONS
         names_end = arrays_end + sum(length or 0 for length in lengths)
         if len(raw) < names_end or (schema < _WITH_FACTS and len(raw) > names_end):
@@ -113,10 +124,23 @@ class PairVector:
             # UnicodeDecodeError is a ValueError
             names.append(None if length is None else raw[place : place + length].decode())
             place += length or 0
-        first, second = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
+        first, second = (told[0], told[1], told[2]), (told[3], told[4], told[5])
         sides = _padded(values[:count]), _padded(values[count:])
-        facts = Facts.from_bytes(raw[names_end:]) if len(raw) > names_end else NO_FACTS
-        return cls(*sides, hashed, scale, (first, second), (names[0], names[1]), names[2], facts)
+        rest = _split(raw[names_end:])
+        return cls(*sides, hashed, scale, (first, second), (names[0], names[1]), names[2], *rest)
+
+
+def _split(rest: bytes) -> tuple[Facts, Third | None]:
+    """Read what follows the names. ValueError for damaged bytes."""
+    if not rest:
+        return NO_FACTS, None
+    if len(rest) < _LENGTHS.size:
+        raise ValueError("data is a pair vector of the wrong size")
+    facts, third = _LENGTHS.unpack_from(rest)
+    start, middle = _LENGTHS.size, _LENGTHS.size + facts
+    if len(rest) != middle + third:
+        raise ValueError("data is a pair vector of the wrong size")
+    return Facts.from_bytes(rest[start:middle]), Third.from_bytes(rest[middle:]) if third else None
 
 
 def _padded(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -136,6 +160,7 @@ def vectorise(
     labels: Labeller | None = None,
     response_format: Mapping[str, object] | None = None,
     may_tell: MayTell | None = None,
+    repeat: Answer | None = None,
 ) -> PairVector:
     """Return the quantised pair; each side goes through the same code, which is not told the side.
 
@@ -144,25 +169,17 @@ def vectorise(
     `response_format` is the request's own; JSON answers are held against its schema (`schema.py` says how far).
     `may_tell(place, value)` says whether the vector may hold that value, or with None that path, in clear; the default is
     all of them.
+    `repeat` is a second answer of the control's model, made as the candidate's was; one with `error` is left out.
     ValueError names a wrong argument; a missing answer (`error`) belongs to `PairMonitor.update` or `.skip`,
     not here.
     """
-    for name, answer in (("control", control), ("candidate", candidate)):
-        if not isinstance(answer, Answer):
-            raise ValueError(f"{name} must be an Answer, not {type(answer).__name__}")
-        if answer.error is not None:
-            raise ValueError(f"{name} is missing ({answer.error!r}); count it with skip() instead")
-    for name, value in (("prompt", prompt), ("reference", reference)):
-        if value is not None and not isinstance(value, str):
-            raise ValueError(f"{name} must be a string or None, not {type(value).__name__}")
-    if not isinstance(seed, bytes):
-        raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
+    _check(control, candidate, repeat)
+    _check_circumstances(prompt, reference, seed, response_format)
     check_labeller(labels)
-    if response_format is not None and not isinstance(response_format, Mapping):
-        raise ValueError(f"response_format must be an object or None, not {type(response_format).__name__}")
     schema = asked_schema(response_format)
     wanted = tidy(reference) or None
-    if control == candidate:  # frequent at temperature 0: measure once
+    again = None if repeat is None or repeat.error is not None else repeat
+    if again is None and control == candidate:  # frequent at temperature 0: measure once
         label, measured = _side(control, labels, schema)
         zeros = np.zeros(DIMENSIONS, dtype=np.int8)
         counts = (measured.counts, measured.counts)
@@ -171,11 +188,37 @@ def vectorise(
         return PairVector(measured.values, measured.values, zeros, 0.0, counts, (label, label), wanted, facts)
     first_label, first = _side(control, labels, schema)
     second_label, second = _side(candidate, labels, schema)
-    hashed, scale = quantise(hash_text(first.data, seed), hash_text(second.data, seed))
+    one, other = hash_text(first.data, seed), hash_text(second.data, seed)
+    hashed, scale = quantise(one, other)
     names, counts = (first_label, second_label), (first.counts, second.counts)
     sides = Side(control, first.document, first_label), Side(candidate, second.document, second_label)
     facts = facts_of(*sides, seed, reference, may_tell)
-    return PairVector(first.values, second.values, hashed, scale, counts, names, wanted, facts)
+    third = None
+    if again is not None:
+        _, more = _side(again, labels, schema)
+        data = first.data, more.data, second.data
+        third = third_of(more.values, [one, hash_text(more.data, seed), other], data)
+    return PairVector(first.values, second.values, hashed, scale, counts, names, wanted, facts, third)
+
+
+def _check(control: object, candidate: object, repeat: object) -> None:
+    if repeat is not None and not isinstance(repeat, Answer):
+        raise ValueError(f"repeat must be an Answer or None, not {type(repeat).__name__}")
+    for name, answer in (("control", control), ("candidate", candidate)):
+        if not isinstance(answer, Answer):
+            raise ValueError(f"{name} must be an Answer, not {type(answer).__name__}")
+        if answer.error is not None:
+            raise ValueError(f"{name} is missing ({answer.error!r}); count it with skip() instead")
+
+
+def _check_circumstances(prompt: object, reference: object, seed: object, response_format: object) -> None:
+    for name, value in (("prompt", prompt), ("reference", reference)):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} must be a string or None, not {type(value).__name__}")
+    if not isinstance(seed, bytes):
+        raise ValueError(f"seed must be bytes, not {type(seed).__name__}")
+    if response_format is not None and not isinstance(response_format, Mapping):
+        raise ValueError(f"response_format must be an object or None, not {type(response_format).__name__}")
 
 
 def _side(
