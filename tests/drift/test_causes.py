@@ -163,3 +163,17 @@ def test_where_all_groups_changed_the_sentence_is_of_all() -> None:
     assert len(verdict.named) > 3
     assert verdict.speaks_of is None
     assert verdict.sentence().startswith("Since about pair ")
+
+
+def test_a_group_that_may_not_be_named_yet_speaks_for_all_where_it_holds_nearly_all_evidence() -> None:
+    dice = random.Random(4)
+    monitor = PairMonitor(0.01, "monitor", horizon=60_000)
+    while not monitor.pairs or monitor.brief().alarm_at is None:
+        for number in range(60):
+            candidate = text(dice)
+            vector = vectorise(Answer(text(dice)), Answer(f"**{candidate}**" if number == 7 else candidate))
+            monitor.fold(vector, f"prompt-{number}")
+    verdict = monitor.explain()
+    assert verdict.named == ()
+    assert verdict.speaks_of == "prompt-7"
+    assert "of 60 groups the one with nearly all evidence" in verdict.sentence()

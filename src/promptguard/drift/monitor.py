@@ -31,6 +31,8 @@ from promptguard.verdict.window import Power
 
 STATE = 3
 _LN10 = math.log(10.0)
+_HOLDS, _NEAR = 0.9, math.log(10.0)
+"""share of the groups' evidence from which one speaks for all, and how far from the bar it may be"""
 _NO_BEFORE = 10
 """an onset up to here, whose 90 % set reaches back to pair 1, is the beginning"""
 
@@ -265,21 +267,25 @@ class PairMonitor:
         told = replace(
             self._told(self._all, None, effect_from), named=self._named(), group_count=len(self.groups)
         )
-        if not told.named or 2 * len(told.named) > told.group_count:
+        leading = self._leading(told.named) if told.alarm_at is not None else None
+        own = None if leading is None else self._explained(self._groups[leading], told, None)
+        if own is None or own.onset is None:
             return told
-        # Where few of many groups changed, the pairs of all would name what those of the others happen to do.
-        own = self._told(self._groups[told.named[0]], told.named[0], None)
-        if own.onset is None:
-            return told
-        return replace(
-            told,
-            speaks_of=told.named[0],
-            own_onset=own.onset,
-            changes=own.changes,
-            ability=own.ability,
-            examples=own.examples,
-            characters=own.characters,
-        )
+        return replace(own, onset=told.onset, own_onset=own.onset, speaks_of=leading)
+
+    def _leading(self, named: tuple[str, ...]) -> str | None:
+        """Return the group that speaks for all pairs: where few changed, the others' pairs say what they happen to do.
+
+        It is the one with the most evidence of those that may be named; before any may, the one that holds nearly all and
+        would by itself be near an alarm.
+        """
+        if 2 * len(named) > len(self.groups):
+            return None
+        if named:
+            return named[0]
+        leading, held = self._union.leading()
+        near = leading is not None and self._groups[leading].process.log >= self._log_bar - _NEAR
+        return leading if near and held >= _HOLDS else None
 
     def explain_group(self, group: str) -> Verdict:
         """Return the verdict of one group with its explanation. Raises ValueError for one that has no pairs."""
@@ -332,13 +338,19 @@ class PairMonitor:
                 if brief.status == "no_drift"
                 else brief
             )
-        onset = self._onset(group, brief.alarm_at)
+        return self._explained(group, brief, effect_from)
+
+    def _explained(self, group: Group, brief: Verdict, effect_from: int | None) -> Verdict:
+        """Return `brief` with what changed in the pairs of `group`, until its alarm or, where it has none, until now."""
+        history = group.history
+        alarm_at = history.alarm_at or group.pairs
+        onset = self._onset(group, alarm_at)
         if onset is None:
             return brief
         if self.mode == "gate" and onset.low == 1 and onset.pair <= _NO_BEFORE:
             # A comparison of two models differs from its first pair on; so few pairs "before" would tell nothing.
             onset = replace(onset, pair=1)
-        changes, examples = explain(history, onset, effect_from or brief.alarm_at + 1, group.register)
+        changes, examples = explain(history, onset, effect_from or alarm_at + 1, group.register)
         if self.tolerance is not None:
             changes = (
                 tuple(change for change in changes if abs(change.difference) > self.tolerance) or changes

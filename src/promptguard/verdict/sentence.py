@@ -44,11 +44,13 @@ def _start(verdict: Verdict) -> str:
     since = f"since about pair {onset.pair}{span}"
     if verdict.speaks_of is None:
         return since[0].upper() + since[1:]
-    others = len(verdict.named) - 1
+    count, others = verdict.group_count, len(verdict.named) - 1
     which = (
-        f"one of {verdict.group_count} groups"
-        if not others
-        else f"and {others} of {verdict.group_count - 1} others"
+        f"and {others} of {count - 1} others"
+        if others > 0
+        else f"one of {count} groups"
+        if verdict.named
+        else f"of {count} groups the one with nearly all evidence"
     )
     return f"In {verdict.speaks_of} ({which}), {since} of its own"
 

@@ -156,6 +156,13 @@ class Union:
         groups = _log_sum(self.capital.values())
         return log_add(log_add(self.together.log, self.interleaved.log), groups) - math.log(3.0)
 
+    def leading(self) -> tuple[str | None, float]:
+        """Return the group with the most evidence of its own, and its share of that of all groups."""
+        if len(self.capital) < 2:
+            return None, 0.0
+        name = max(self.capital, key=lambda each: self.capital[each])
+        return name, math.exp(self.capital[name] - _log_sum(self.capital.values()))
+
     def state_dict(self) -> dict[str, object]:
         """Return the three processes; minus infinity as None, for JSON."""
         return {
