@@ -144,6 +144,7 @@ def _answer_document(reading: Reading) -> dict[str, object]:
         "finish_reason": reading.finish_reason,
         "refusal": reading.refusal,
         "tool_calls": list(reading.tool_calls),
+        "logprobs": list(reading.logprobs),
         "output_tokens": reading.output_tokens,
         "served": reading.identity.model,
     }
@@ -165,6 +166,7 @@ def _restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
         finish_reason=answer["finish_reason"],
         refusal=answer["refusal"],
         tool_calls=tuple(answer["tool_calls"]),
+        logprobs=tuple(answer.get("logprobs", ())),
         output_tokens=answer["output_tokens"],
         identity=Identity(model=answer["served"]),
     )

@@ -33,7 +33,11 @@ def as_far_read(candidate: Reading, control: Reading) -> Reading:
     Otherwise the control would always be the shorter one, and the two sides not exchangeable.
     """
     return replace(
-        candidate, text=candidate.text[: len(control.text)], finish_reason=None, tool_calls=control.tool_calls
+        candidate,
+        text=candidate.text[: len(control.text)],
+        finish_reason=None,
+        tool_calls=control.tool_calls,
+        logprobs=(),
     )
 
 
@@ -59,6 +63,7 @@ def answer_of(reading: Reading) -> Answer:
         tool_calls=reading.tool_calls,
         refusal=reading.refusal,
         output_tokens=reading.output_tokens,
+        logprobs=reading.logprobs,
     )
 
 

@@ -28,7 +28,17 @@ REPEATED = "repeated answer"
 """why a pair is left out whose answer is in an earlier pair"""
 Texts = dict[str, deque[tuple[int, int, str, str]]]
 """By stream: pair number, line, and both texts cut short, of the last pairs."""
-_ANSWER = ("text", "finish_reason", "tool_calls", "refusal", "output_tokens", "latency_s", "label", "error")
+_ANSWER = (
+    "text",
+    "finish_reason",
+    "tool_calls",
+    "refusal",
+    "output_tokens",
+    "latency_s",
+    "label",
+    "error",
+    "logprobs",
+)
 _EXAMPLES_KEPT = 2_000
 _EXAMPLE_LENGTH = 600
 _BAD_LINES_SHOWN = 20

@@ -145,6 +145,8 @@ class Reading:
     error: str | None = None
     other_ends: tuple[str, ...] = ()
     """finish reasons of the choices after the first, `refusal` for one that refused; only n above 1 has any"""
+    logprobs: tuple[float, ...] = ()
+    """log-probabilities of the answer's first tokens, where the server gives them"""
 
 
 @dataclass(frozen=True, slots=True)

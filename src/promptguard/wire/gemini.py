@@ -139,6 +139,7 @@ class _Candidate:
         self.text: list[str] = []
         self.calls: list[dict[str, str]] = []
         self.finish: str | None = None
+        self.logprobs: list[float] = []
 
     def add(self, candidate: Mapping[str, object]) -> None:
         for part in shared.records(shared.members(candidate.get("content")).get("parts") or []):
@@ -148,6 +149,8 @@ class _Candidate:
                 self.calls.append({"name": named, "arguments": shared.arguments(call.get("args"))})
             elif not part.get("thought"):
                 self.text.append(shared.text(part.get("text")) or "")
+        chosen = shared.members(candidate.get("logprobsResult")).get("chosenCandidates")
+        self.logprobs += shared.logprobs(chosen, "logProbability")
         self.finish = shared.text(candidate.get("finishReason")) or self.finish
 
     def ended(self) -> str | None:
@@ -186,4 +189,5 @@ def _reading(parts: Iterable[Mapping[str, object]]) -> Reading:
         input_tokens=shared.counts(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")),
         output_tokens=shared.counts(usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount")),
         token_details=shared.token_details(usage),
+        logprobs=tuple(first.logprobs[: shared.MOST_LOGPROBS]),
     )

@@ -108,7 +108,12 @@ def _read_plain(body: bytes) -> Reading:
             else shared.text(c.get("finish_reason")) or ""
             for c in choices[1:]
         ),
+        logprobs=_logprobs(choices[0]),
     )
+
+
+def _logprobs(choice: Mapping[str, object]) -> tuple[float, ...]:
+    return shared.logprobs(shared.members(choice.get("logprobs")).get("content"))
 
 
 def _content(value: object) -> str | None:
@@ -165,6 +170,7 @@ class _Gathered:
         self.finish: dict[int, str] = {}
         self.choices: set[int] = set()
         self.refused: set[int] = set()
+        self.logprobs: list[float] = []
         self.last: dict[str, object] = {}
         self.usage: dict[str, object] = {}
 
@@ -186,6 +192,7 @@ class _Gathered:
                 self.refused.add(index)
             if index == 0:
                 self._add_delta(delta)
+                self.logprobs += _logprobs(choice)
 
     def _add_delta(self, delta: Mapping[str, object]) -> None:
         self.text.append(_content(delta.get("content")) or "")
@@ -211,4 +218,5 @@ class _Gathered:
                 "refusal" if index in self.refused else self.finish.get(index, "")
                 for index in sorted(self.choices - {0})
             ),
+            logprobs=tuple(self.logprobs[: shared.MOST_LOGPROBS]),
         )

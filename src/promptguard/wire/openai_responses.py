@@ -106,10 +106,12 @@ def _reading(response: Mapping[str, object]) -> Reading:
     said: list[str] = []
     refused: list[str] = []
     calls: list[dict[str, str]] = []
+    logprobs: list[float] = []
     for item in shared.records(response["output"]):
         if item.get("type") == "message":
             for part in shared.records(item.get("content") or []):
                 said.append(shared.text(part.get("text")) or "" if part.get("type") == "output_text" else "")
+                logprobs += shared.logprobs(part.get("logprobs"))
                 refused.append(
                     shared.text(part.get("refusal")) or "" if part.get("type") == "refusal" else ""
                 )
@@ -130,6 +132,7 @@ def _reading(response: Mapping[str, object]) -> Reading:
         output_tokens=shared.count(usage.get("output_tokens")),
         token_details=shared.token_details(usage),
         error="failed" if status == "failed" else None,
+        logprobs=tuple(logprobs[: shared.MOST_LOGPROBS]),
     )
 
 

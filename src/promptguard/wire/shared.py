@@ -155,6 +155,16 @@ def number(value: object) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
+MOST_LOGPROBS = 4_096
+"""tokens whose log-probabilities are read"""
+
+
+def logprobs(tokens: object, member: str = "logprob") -> tuple[float, ...]:
+    """Return the log-probabilities of an answer's tokens; what is none is left out."""
+    found = [number(each.get(member)) for each in items(tokens)[:MOST_LOGPROBS] if isinstance(each, Mapping)]
+    return tuple(each for each in found if each is not None and -1e4 < each <= 0.0)
+
+
 def limit(value: object) -> int | None:
     """Return a request's limit of tokens, or None for what bounds nothing."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

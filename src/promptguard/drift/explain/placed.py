@@ -10,7 +10,17 @@ import numpy as np
 
 from promptguard.drift.explain.contrasts import Contrast
 from promptguard.drift.features import places as kinds
-from promptguard.drift.features.places import ANSWER, ARGUMENTS, CALLS, KEYS, LABEL, RIGHT, TOOL
+from promptguard.drift.features.places import (
+    ANSWER,
+    ARGUMENTS,
+    CALLS,
+    CERTAINTY,
+    FIRST_CERTAINTY,
+    KEYS,
+    LABEL,
+    RIGHT,
+    TOOL,
+)
 from promptguard.drift.history.events import Event, events_of
 from promptguard.drift.history.register import Register
 from promptguard.drift.history.rows import Rows
@@ -19,7 +29,7 @@ _TIER, _TIER_OF_LENGTH, _TIER_OF_SHAPE, _TIER_OF_WORDS = 6.0, 5.0, 4.5, 3.0
 _DEEPER = 0.001
 """how much less a place deeper by one counts: of an object that is missing, its members are missing too"""
 _PLAIN = {TOOL: "tool", LABEL: "label", ANSWER: "the answer"}
-_OWN_TIERS = {RIGHT: 8.0, LABEL: 1.0, CALLS: 3.9}
+_OWN_TIERS = {RIGHT: 8.0, LABEL: 1.0, CALLS: 3.9, CERTAINTY: 1.0, FIRST_CERTAINTY: 0.9}
 """right or wrong before all else; switches of labels behind labels, the number of calls behind that there is one"""
 _TIER_OF_SWITCH = 4.4
 """behind the values: between two of them it is only told first where neither is said more often"""
@@ -74,6 +84,8 @@ def _kind_of(place: str) -> str:
         return "label"
     if place == RIGHT:
         return RIGHT
+    if place in (CERTAINTY, FIRST_CERTAINTY):
+        return CERTAINTY
     return "tool" if place in (TOOL, CALLS) or place.startswith(ARGUMENTS) else "json"
 
 
@@ -161,8 +173,8 @@ def _compared(event: Event, rows: Rows, place: str, name: str) -> _Words:
 
 
 def _name(place: str) -> str:
-    if place == CALLS:
-        return "number of calls"
+    if place in (CALLS, CERTAINTY, FIRST_CERTAINTY):
+        return "number of calls" if place == CALLS else place
     if place.startswith(f"{ARGUMENTS}."):
         return f"argument `{place[len(ARGUMENTS) + 1 :]}`"
     return f"`{place}`" if place else "a field (its name is not kept)"

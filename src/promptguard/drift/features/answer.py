@@ -15,7 +15,8 @@ class Answer:
     """One side of a pair.
 
     `latency_s` is seconds, `output_tokens` the provider's own count: both are carried for readers and never
-    bet on (foreground and background latencies are not exchangeable). `label` overrides a `LabelRule`. With
+    bet on (foreground and background latencies are not exchangeable). `logprobs` are the log-probabilities of the answer's
+    own tokens, where the API gives them. `label` overrides a `LabelRule`. With
     `error` the answer is missing: its pair is skipped and counted. Everything else (refusal, cut, empty text)
     is an outcome.
 
@@ -31,6 +32,7 @@ class Answer:
     latency_s: float | None = None
     label: str | None = None
     error: str | None = None
+    logprobs: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -44,8 +46,14 @@ class Answer:
             raise ValueError(f"tool_calls must be a list of objects, not {type(calls).__name__}")
         if not all(isinstance(call, Mapping) for call in calls):
             raise ValueError("tool_calls must hold objects (name and arguments)")
+        if not isinstance(self.logprobs, Sequence) or not all(map(_is_logprob, self.logprobs)):
+            raise ValueError("logprobs must be a list of numbers of at most 0")
         _check_number("output_tokens", self.output_tokens)
         _check_number("latency_s", self.latency_s)
+
+
+def _is_logprob(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0.0
 
 
 def _check_number(name: str, value: object) -> None:

@@ -24,7 +24,9 @@ from promptguard.drift.features.places import (
     ALWAYS_TOLD,
     ANSWER,
     CALLS,
+    CERTAINTY,
     FALSE,
+    FIRST_CERTAINTY,
     KEYS,
     MIXED,
     NULL,
@@ -237,9 +239,11 @@ def facts_of(
     would only repeat that they do not.
     """
     sides = _said(first, reference), _said(second, reference)
-    if not all(ANSWER in place for place in sides):
-        for place in sides:
-            place.pop(ANSWER, None)  # a word here, a text there: the features of length tell that
+    # a word here, a text there: the features of length tell that; and log-probabilities are compared with such
+    for name in (ANSWER, CERTAINTY, FIRST_CERTAINTY):
+        if not all(name in place for place in sides):
+            for place in sides:
+                place.pop(name, None)
     if isinstance(first.document, (dict, list)) and isinstance(second.document, (dict, list)):
         for place, side in zip(sides, (first, second), strict=True):
             place.pop(ANSWER, None)

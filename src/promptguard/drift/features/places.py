@@ -28,7 +28,11 @@ TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
 """Places outside JSON: the tool called first, how many are called, arguments by name, and the order of keys."""
 RIGHT, LABEL, ANSWER = "right", "label", "answer"
 """And whether the answer agrees with the reference, its label, and a short answer itself."""
-ALWAYS_TOLD = frozenset((TOOL, CALLS, ARGUMENTS, KEYS, RIGHT, LABEL, ANSWER, "$", "$[]"))
+CERTAINTY, FIRST_CERTAINTY = "certainty", "certainty of the first token"
+"""And how likely the model held its answer to be: the mean log-probability of its tokens, and that of the first."""
+ALWAYS_TOLD = frozenset(
+    (TOOL, CALLS, ARGUMENTS, KEYS, RIGHT, LABEL, ANSWER, CERTAINTY, FIRST_CERTAINTY, "$", "$[]")
+)
 """places that every answer may have: their names tell nothing of it"""
 
 ABSENT, NULL, FALSE, TRUE, NUMBER, STRING, LIST, OBJECT, MIXED = range(9)
@@ -131,6 +135,10 @@ def places_of_answer(answer: Answer, label: str | None, reference: str | None) -
     if reference is not None:
         right = is_right(answer.text, label, reference)
         found[RIGHT] = Said(TRUE if right else FALSE, float(right))
+    if answer.logprobs:
+        # rounded, as servers' last digits depend on the batch
+        found[CERTAINTY] = Said(NUMBER, round(math.fsum(answer.logprobs) / len(answer.logprobs), 6))
+        found[FIRST_CERTAINTY] = Said(NUMBER, round(answer.logprobs[0], 6))
     if label is not None:
         found[LABEL] = Said(STRING, 0.0, "", label.casefold()[:_LONGEST_VALUE])
     elif not answer.tool_calls:
