@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -12,6 +14,8 @@ from promptguard.verdict.window import Window
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
 Mode = Literal["gate", "monitor"]
+_BOTH_WAYS = re.compile(r"((?:`[^`]*`|\w+)(?: -> (?:`[^`]*`|\w+))?) in \{1\} of answers, (.+) in \{0\}$")
+"""patterns that tell both ways: told the other way round, what was said second comes first"""
 WORDING = "wording"
 """feature and kind of a change that no named feature describes"""
 
@@ -69,6 +73,11 @@ class Change:
         return self.kind == WORDING
 
     @property
+    def compares(self) -> bool:
+        """Whether its shares are of the sides compared (the larger of two): they do not tell which side moved."""
+        return " in {1} of answers" in self.pattern
+
+    @property
     def pending(self) -> bool:
         """Whether the interval waits for more pairs after the alarm."""
         return self.low is None
@@ -89,6 +98,7 @@ class Change:
             candidate_interval=self.control_interval,
             control_units=self.candidate_units,
             candidate_units=self.control_units,
+            pattern=_BOTH_WAYS.sub(r"\2 in {0} of answers, \1 in {1}", self.pattern),
         )
 
 
@@ -161,7 +171,8 @@ class Verdict:
             "horizon": self.horizon,
             "tolerance": self.tolerance,
             "onset": None if self.onset is None else asdict(self.onset),
-            "changes": [_plain(asdict(change)) for change in self.changes],
+            "direction": dict(zip(("from", "to"), self.direction, strict=True)),
+            "changes": [_plain(asdict(change) | self._forward(change)) for change in self.changes],
             "ability": None if self.ability is None else _plain(self.ability.to_dict()),
             "examples": list(self.examples),
             "characters": _plain(self.characters),
@@ -208,14 +219,25 @@ class Verdict:
         """Whether the control left what both sides were before the onset, and the candidate stayed.
 
         So it is when an alias moved away from the pinned snapshot it is compared with. Judged by the most
-        telling change; False where there was no before, and where the control is the older answer by construction.
+        telling change that is of one side, whose rate on the control's side must differ from the one before by more
+        than chance explains. False where there was no before, and where the control is the older answer by construction.
         """
         if self.stream in _OLDER_CONTROL:
             return False
-        first = self.changes[0] if self.changes else None
+        first = next((change for change in self.changes if not change.compares), None)
         if first is None or first.before is None:
             return False
-        return abs(first.control - first.before) > abs(first.candidate - first.before)
+        moved = abs(first.control - first.before)
+        chance = math.hypot(_half(first.control_interval), _half(first.before_interval))
+        return moved > max(chance, abs(first.candidate - first.before))
+
+    @property
+    def direction(self) -> tuple[str, str]:
+        """From which side to which everything reads: from the reference (snapshot, stored answer) to the model asked today.
+
+        The reference is the side that stayed as both were before; where there was no before, the control.
+        """
+        return ("candidate", "control") if self.control_moved else ("control", "candidate")
 
     def told_forward(self) -> Verdict:
         """Return the verdict with the side that moved as the candidate, so that figures read before -> after."""
@@ -226,9 +248,19 @@ class Verdict:
         characters = None if self.characters is None else self.characters[::-1]
         return replace(self, changes=turned, ability=ability, characters=characters)
 
+    def _forward(self, change: Change) -> dict[str, float]:
+        """Return a change's two rates in the direction in which the sentence reads."""
+        told = change.turned() if self.control_moved else change
+        return {"from": told.control, "to": told.candidate}
+
     def unmeasured(self, reason: str) -> Verdict:
         """Return the verdict taken away for `reason`, a failed self-test say; its figures stay to be seen."""
         return replace(self, status="unmeasured", reason=reason)
+
+
+def _half(interval: tuple[float, float] | None) -> float:
+    """Return half the width of a 95 % interval; 0 where there is none."""
+    return 0.0 if interval is None else (interval[1] - interval[0]) / 2.0
 
 
 def _known(kind: type, told: Mapping[str, object]) -> dict[str, Any]:

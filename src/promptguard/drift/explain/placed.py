@@ -152,12 +152,14 @@ def _words(register: Register, event: Event, rows: Rows) -> _Words:
         kind = f"{name} {_KINDS.get(event.codes, 'of another type')}"
         return _Words(kind, f"{kind} {{0}} -> {{1}}")
     if event.aspect in ("value", "switch"):
-        values = " -> ".join(_value(register, event, which) for which in range(len(event.codes)))
+        each = [_value(register, event, which) for which in range(len(event.codes))]
+        values = " -> ".join(each)
         plain = place in _PLAIN or len(event.codes) > 1
         said = f"{_PLAIN.get(place, name)} {values}" if plain else f"{name} = {values}"
         if event.aspect == "value":
             return _Words(said, f"{said} {{0}} -> {{1}}")
-        return _Words(said, f"{said} in {{1}} of answers, back in {{0}}")
+        back = " -> ".join(reversed(each))
+        return _Words(said, f"{said} in {{1}} of answers, {back} in {{0}}")
     return _compared(event, rows, place, name)
 
 

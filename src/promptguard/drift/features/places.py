@@ -22,7 +22,7 @@ MOST_MEMBERS = 64
 _LONGEST_KEY = 40
 _LONGEST_VALUE, _LONGEST_NUMBER = 32, 16
 _SHAPED = 24
-_MOST_BITS = 1000
+_MOST_BITS, _LARGEST = 900, 1e270
 _MOST_CALLS = 16
 TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
 """Places outside JSON: the tool called first, how many are called, arguments by name, and the order of keys."""
@@ -200,12 +200,12 @@ def _said(value: object) -> Said:
 def _number(value: float) -> Said:
     if isinstance(value, int):
         if value.bit_length() > _MOST_BITS:  # beyond what a float holds, and dear to write down
-            return Said(NUMBER, 1e300 if value > 0 else -1e300, "9")
+            return Said(NUMBER, _LARGEST if value > 0 else -_LARGEST, "9")
     elif not math.isfinite(value):
         return Said(NUMBER, 0.0, "9.9")
     text = repr(value)
     shape = "9" if isinstance(value, int) else "9.9"
-    return Said(NUMBER, float(value), shape, text if len(text) <= _LONGEST_NUMBER else "")
+    return Said(NUMBER, min(max(float(value), -_LARGEST), _LARGEST), shape, text if len(text) <= _LONGEST_NUMBER else "")
 
 
 _CLASSES = str.maketrans(
