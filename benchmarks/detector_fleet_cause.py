@@ -60,9 +60,8 @@ def main() -> None:
         corpus = CORPORA[number % len(CORPORA)]
         group, cause, sentence = run(corpus, number)
         groups, causes = groups + group, causes + cause
-        print(
-            f"{'/'.join(corpus):18s} group {'right' if group else 'WRONG'}, cause {'right' if cause else 'WRONG'}: {sentence}"
-        )
+        words = ["right" if each else "WRONG" for each in (group, cause)]
+        print(f"{'/'.join(corpus):18s} group {words[0]}, cause {words[1]}: {sentence}")
     print(
         f"one of {GROUPS} prompts changed: right group in {groups} of {runs}, right cause in {causes} of {runs}"
     )
