@@ -84,6 +84,11 @@ def in_order(corpus: tuple[str, ...], rng: np.random.Generator) -> list[Differen
     return [found[place][0] for place in rng.permutation(len(found))]
 
 
+def differences_of_change(version: str, rng: np.random.Generator) -> list[Difference]:
+    """A random order of the small model's pairs before and after a change."""
+    return in_order((version,), rng)
+
+
 def swapped(corpus: tuple[str, ...], rng: np.random.Generator) -> Iterator[Difference]:
     """The null by construction: real pairs, sides exchanged by a fair coin; without end, a new order each pass."""
     found = both_ways(corpus)
