@@ -15,7 +15,7 @@ from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS
 from promptguard.drift import PairMonitor, PairVector, epoch_alpha
 from promptguard.verdict import Mode, Verdict
-from promptguard.verdict.ages import Ages
+from promptguard.verdict.ages import DAY, Ages
 
 WHOLE = ""
 """In place of a group's name: all pairs of the stream."""
@@ -127,7 +127,9 @@ class StreamFold:
         if row.outcome != "compared":
             self._lose(row)
             return False
-        alarmed = self.monitor.fold(PairVector.from_bytes(row.vector), row.group)
+        # Pairs of a replay compare two days; both sides of any other pair are of one moment.
+        day = None if row.banked_at is None else int(row.at // DAY)
+        alarmed = self.monitor.fold(PairVector.from_bytes(row.vector), row.group, day)
         self._mark(row.group)
         place = (row.call, row.at, row.banked_call)
         for name in (WHOLE, row.group):
@@ -250,7 +252,7 @@ class Fold:
             mode=mode,
             horizon=drift.horizon if mode == "monitor" else None,
             stream=stream,
-            tolerance=drift.tolerance if stream == "candidate" else None,
+            tolerance=None if stream in SELF_TESTS else drift.tolerance,
         )
 
     @property

@@ -39,7 +39,7 @@ CONTENTS = ("", 0)
 
 def key_of(drift: Drift, identity: bytes) -> str:
     """Name what a snapshot is of: the file, the settings of judging, the versions of state and features."""
-    settings = {
+    settings: dict[str, object] = {
         "alpha": drift.alpha,
         "mode": drift.mode,
         "horizon": drift.horizon,
@@ -47,6 +47,8 @@ def key_of(drift: Drift, identity: bytes) -> str:
         "tolerance": drift.tolerance,
         "lifetime": drift.lifetime,
     }
+    if drift.tolerance is not None:  # it held for candidate pairs alone, once
+        settings["tolerated"] = "every stream"
     said = json.dumps([FORMAT, STATE, SCHEMA, identity.hex(), settings], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 

@@ -60,9 +60,7 @@ def run(
     horizon: Annotated[int | None, typer.Option(help="monitor: pairs between resets")] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(
-            help="candidate pairs: alarm only when some feature differs by more than this share of answers"
-        ),
+        typer.Option(help="alarm only when some feature differs by more than this share of answers"),
     ] = None,
     group_by: Annotated[
         str | None, typer.Option(help="another key of each line to take the group from")
@@ -111,12 +109,19 @@ def run(
         raise ConfigurationError("--label and --label-from both name answers: give one of them")
     if not series and (bank is not None or since is not None):
         raise ConfigurationError("--bank and --since divide a history: give --series too")
-    if series and (group_by or cluster_by or label_from or tolerance):
+    if series and (group_by or cluster_by or label_from):
         raise ConfigurationError(
-            "--group-by, --cluster-by, --label-from and --tolerance are about pairs: leave them out with --series"
+            "--group-by, --cluster-by and --label-from are about pairs: leave them out with --series"
         )
     if series:
-        _judge_series(file, alpha, mode, horizon, _rule(label), (bank, since), as_json=as_json, strict=strict)
+        judged = {
+            "alpha": alpha,
+            "mode": mode,
+            "horizon": horizon,
+            "tolerance": tolerance,
+            "rule": _rule(label),
+        }
+        _judge_series(file, judged, (bank, since), as_json=as_json, strict=strict)
     analysis = Analysis(
         alpha=alpha,
         mode=mode,
@@ -145,10 +150,7 @@ def run(
 
 def _judge_series(
     file: str,
-    alpha: float,
-    mode: Mode,
-    horizon: int | None,
-    rule: LabelRule | None,
+    judged: dict[str, Any],
     divide: tuple[int | None, str | None],
     *,
     as_json: bool,
@@ -165,7 +167,7 @@ def _judge_series(
     except ValueError as error:
         raise ConfigurationError(f"--since: {error}") from None
     reported = BadLines(file)
-    told = series.judge(file, plan, alpha=alpha, mode=mode, horizon=horizon, rule=rule, bad=reported.add)
+    told = series.judge(file, plan, **judged, bad=reported.add)
     reported.close(strict=strict)
     if as_json:
         json.dump({**told.verdict.to_dict(), "series": told.to_dict()}, sys.stdout, indent=2)
@@ -327,7 +329,7 @@ class Analysis:
                 horizon=self._horizon,
                 stream=stream,
                 labels=self._rule,
-                tolerance=self._tolerance if stream == "candidate" else None,
+                tolerance=None if stream in SELF_TESTS else self._tolerance,
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from None

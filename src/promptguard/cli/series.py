@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptguard.errors import ConfigurationError, InputFileError
+from promptguard.verdict.ages import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from promptguard.drift import LabelRule, PairMonitor, SetMonitor, Verdict
+    from promptguard.drift import Answer, LabelRule, PairMonitor, SetMonitor, Verdict
     from promptguard.report.lines_file import BadLine
     from promptguard.report.series_file import SeriesLine
 
@@ -86,12 +87,14 @@ def judge(
     mode: Literal["gate", "monitor"],
     horizon: int | None,
     rule: LabelRule | None,
+    tolerance: float | None = None,
     bad: Callable[[BadLine], None],
 ) -> Told:
     """Read a history and judge it, in rounds of sets where prompts repeat often enough, else in pairs.
 
     Raises InputFileError for a file without two answers to one prompt, ConfigurationError for wrong settings.
     """
+    from promptguard.drift import SetMonitor
     from promptguard.report.series_file import SeriesFile
 
     answers = in_time(list(SeriesFile(file, bad)))
@@ -102,7 +105,7 @@ def judge(
             f"{file}: no prompt has an earlier and a later answer; each prompt_id must occur at least twice"
         )
     sets = any(len(one.live) > 1 for one in rounds)
-    monitor = _monitor(sets, alpha, mode, horizon, rule)
+    monitor = _monitor(sets, alpha, mode, horizon, rule, tolerance)
     used = sum(len(one.live) for one in rounds)
     told = Told(
         monitor.verdict(),
@@ -111,16 +114,23 @@ def judge(
         live=sum(len(live) for _, live in divided),
         unused=len(answers) - 2 * used,
     )
+    if isinstance(monitor, SetMonitor):
+        monitor.learn_days(list(_past_days([banked for banked, _ in divided], plan.size)))
     for one in rounds:
         _take(monitor, one, told, sets=sets)
     told.verdict = monitor.verdict()
     if sets:
-        _tell_in_time(told, alpha, mode, horizon, rule)
+        _tell_in_time(told, alpha, mode, horizon, rule, tolerance)
     return told
 
 
 def _tell_in_time(
-    told: Told, alpha: float, mode: Literal["gate", "monitor"], horizon: int | None, rule: LabelRule | None
+    told: Told,
+    alpha: float,
+    mode: Literal["gate", "monitor"],
+    horizon: int | None,
+    rule: LabelRule | None,
+    tolerance: float | None,
 ) -> None:
     """Date and explain a change that rounds of sets have found by the same pairs in the order of time.
 
@@ -131,7 +141,7 @@ def _tell_in_time(
     told.compared.sort(key=lambda pair: _place(pair[1]))
     if told.alarm is None or told.verdict.alarm_at is None:
         return
-    pairs = PairMonitor(alpha, mode, horizon=horizon, stream=STREAM, labels=rule)
+    pairs = PairMonitor(alpha, mode, horizon=horizon, stream=STREAM, labels=rule, tolerance=tolerance)
     until = _place(told.alarm)
     for number, (stored, later) in enumerate(told.compared, 1):
         pairs.update(Answer(stored.text), Answer(later.text), later.group)
@@ -147,6 +157,31 @@ def _tell_in_time(
         examples=known.examples,
         characters=known.characters,
     )
+
+
+def _day(answer: SeriesLine) -> int | None:
+    """Return the day of an answer, UTC, counted from 1970; None where its line tells no time."""
+    return None if answer.at is None else int(answer.at // DAY)
+
+
+def _past_days(
+    stored: Sequence[list[SeriesLine]], size: int
+) -> Iterator[list[tuple[list[Answer], list[Answer]]]]:
+    """Yield what each second day of the stored answers is beside the day before it: by prompt, both days' answers.
+
+    Each answer is used once: used twice, it would look as if days differed. Nothing where there are no times.
+    """
+    from promptguard.drift import Answer
+
+    days = sorted({day for answers in stored for answer in answers if (day := _day(answer)) is not None})
+    for first, second in zip(days[::2], days[1::2], strict=False):
+        rounds = []
+        for answers in stored:
+            sides = [[Answer(each.text) for each in answers if _day(each) == day] for day in (first, second)]
+            both = min(size, *map(len, sides))
+            if both > 1:
+                rounds.append((sides[0][:both], sides[1][:both]))
+        yield rounds
 
 
 def _place(answer: SeriesLine) -> tuple[float, int]:
@@ -203,13 +238,18 @@ def in_order(rounds: list[Round]) -> list[Round]:
 
 
 def _monitor(
-    sets: bool, alpha: float, mode: Literal["gate", "monitor"], horizon: int | None, rule: LabelRule | None
+    sets: bool,
+    alpha: float,
+    mode: Literal["gate", "monitor"],
+    horizon: int | None,
+    rule: LabelRule | None,
+    tolerance: float | None,
 ) -> PairMonitor | SetMonitor:
     from promptguard.drift import PairMonitor, SetMonitor
 
     kind = SetMonitor if sets else PairMonitor
     try:
-        return kind(alpha, mode, horizon=horizon, stream=STREAM, labels=rule)
+        return kind(alpha, mode, horizon=horizon, stream=STREAM, labels=rule, tolerance=tolerance)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 
@@ -220,9 +260,9 @@ def _take(monitor: Any, one: Round, told: Told, *, sets: bool) -> None:
     banked, live = ([Answer(answer.text) for answer in side] for side in (one.banked, one.live))
     group = one.live[0].group
     if not sets:
-        monitor.update(banked[0], live[0], group)
+        monitor.update(banked[0], live[0], group, day=_day(one.live[0]))
     else:
-        monitor.update(banked, live, group)
+        monitor.update(banked, live, group, day=_day(one.live[-1]))
         if len(live) == 1:
             return  # counted as a short round
     told.compared.extend(zip(one.banked, one.live, strict=True))

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from promptguard.drift.betting.days import Days
 from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.partitions import AnswerVector, Round, make_round, paired, vectorise_answer
 from promptguard.drift.betting.setbet import SetBet
+from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.checks import group_name
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.labels import Labeller
@@ -39,6 +41,8 @@ class SetMonitor:
     The promise holds when, given the past, all answers of a round could be exchanged: every stored answer is
     used in one round only, and stored and live answers are calls alike but for the model.
 
+    `tolerance`, as for `PairMonitor`: the pairs of the rounds alone are judged then.
+
     `seed` keys the text hash and the labelings drawn for rounds larger than 5 + 5. It must not depend on the
     answers, and is not part of the state.
 
@@ -57,8 +61,11 @@ class SetMonitor:
         stream: str = "canary",
         labels: Labeller | None = None,
         seed: bytes = b"",
+        tolerance: float | None = None,
     ) -> None:
-        self._inner = _Rounds(alpha, mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
+        self._inner = _Rounds(
+            alpha, mode, horizon=horizon, stream=stream, labels=labels, seed=seed, tolerance=tolerance
+        )
 
     # -- taking rounds in
 
@@ -69,6 +76,7 @@ class SetMonitor:
         group: str | None = None,
         reference: str | None = None,
         response_format: Mapping[str, object] | None = None,
+        day: int | None = None,
     ) -> Verdict:
         """Take in one round and return the verdict so far (without explanation).
 
@@ -96,7 +104,7 @@ class SetMonitor:
                     if answer.error is None
                 ]
             )
-        return self.observe(sides[0], sides[1], group, reference)
+        return self.observe(sides[0], sides[1], group, reference, day)
 
     def observe(
         self,
@@ -104,12 +112,33 @@ class SetMonitor:
         live: Sequence[AnswerVector],
         group: str | None = None,
         reference: str | None = None,
+        day: int | None = None,
     ) -> Verdict:
-        """Take in one round of measured answers and return the verdict so far; about 4 milliseconds."""
+        """Take in one round of measured answers and return the verdict so far; about 4 milliseconds.
+
+        `day` is that of the live answers, as for `PairMonitor.fold`.
+        """
         _check_round(banked, live, AnswerVector)
         if min(len(banked), len(live)) < FEWEST:
             return self._inner.skip("short_round", group)
-        return self._inner.take(list(banked), list(live), group, reference)
+        return self._inner.take(list(banked), list(live), group, reference, day)
+
+    def learn_days(self, days: Sequence[Sequence[tuple[Sequence[Answer], Sequence[Answer]]]]) -> None:
+        """Learn before the first round how much days differ: past days two by two, their answers beside each other.
+
+        Each pair of sides is one prompt's. No answer may stand in two of them. They count as two days each.
+        """
+        if self._inner.whole.rounds:
+            raise ValueError("days are learned before the first round")
+        inner = self._inner
+        other = SetMonitor(
+            self.alpha, inner.mode, horizon=inner.horizon, seed=inner.seed, tolerance=inner.tolerance
+        )
+        for number, rounds in enumerate(days):
+            for others, own in rounds:
+                other.update(others, own, day=number)
+        known = other._inner.whole.days
+        self._inner.know([day for day in (() if known is None else known.all_finished()) for _ in range(2)])
 
     def skip(self, side_reason: str, group: str | None = None) -> Verdict:
         """Count an answer that could not be had, and why; reasons as for `PairMonitor.skip`."""
@@ -183,8 +212,8 @@ class SetGroup(Group):
 
     __slots__ = ("alarm_round", "ceiling", "rounds", "said", "sets")
 
-    def __init__(self, mode: Mode) -> None:
-        super().__init__(mode)
+    def __init__(self, mode: Mode, tolerance: float | None = None) -> None:
+        super().__init__(mode, tolerance)
         self.sets = SetBet()
         self.rounds = 0
         self.alarm_round: int | None = None
@@ -207,16 +236,18 @@ class SetGroup(Group):
         """The log of the most that the rounds measured could have paid."""
         return self.ceiling
 
-    def bet_round(self, seen: Round) -> float:
+    def bet_round(self, seen: Round, day: int | None) -> float:
         """Score the round, then learn from it; return log e."""
         self.rounds += 1
-        self.ceiling += seen.log_ceiling
+        tolerated = isinstance(self.learner, ShiftBet)
+        self.ceiling += len(seen.pairs) * self.learner.log_most if tolerated else seen.log_ceiling
         log_pairs, self.said = 0.0, []
         for pair in seen.pairs:
             log_pairs += self.learner.score_then_learn(pair)
             self.said.append(self.facts.row if self.facts is not None and len(pair.facts) else None)
-        payoff = self.sets.score_then_learn(seen, log_pairs)
-        self.process.pay(payoff)
+        # what a round says beyond its pairs knows no tolerance
+        payoff = log_pairs if tolerated else self.sets.score_then_learn(seen, log_pairs)
+        self.paid(payoff, day, len(seen.pairs))
         return payoff
 
     def state_dict(self) -> dict[str, object]:
@@ -249,8 +280,18 @@ class _Rounds(PairMonitor):
         assert isinstance(self._all, SetGroup)  # noqa: S101 -- narrows the type; `_group_type` makes it so
         return self._all
 
+    def know(self, days: Sequence[tuple[float, int]]) -> None:
+        """Take days (evidence that grew, pairs) as known before the first round."""
+        self.whole.days = Days(self.mode, self._log_bar)
+        self.whole.days.known = list(days)
+
     def take(
-        self, banked: list[AnswerVector], live: list[AnswerVector], group: str | None, reference: str | None
+        self,
+        banked: list[AnswerVector],
+        live: list[AnswerVector],
+        group: str | None,
+        reference: str | None,
+        day: int | None,
     ) -> Verdict:
         name = group_name(group)
         own, whole = self._group(name), self.whole
@@ -259,8 +300,9 @@ class _Rounds(PairMonitor):
         vectors = [paired(*answers, reference, self.seed) for answers in zip(banked, live, strict=False)]
         self.drawn += 1
         seen = make_round(banked, live, vectors, (self.seed, self.drawn))
-        together = whole.bet_round(seen)
-        self._union.pay(name, together, together if own is whole else own.bet_round(seen))
+        self._know_days(own, day)
+        together = whole.bet_round(seen, day)
+        self._union.pay(name, together, together if own is whole else own.bet_round(seen, day))
         self._remember(own, vectors)
         # the process is a martingale at the ends of rounds only: nothing may look earlier
         self._ring(own)

@@ -71,6 +71,11 @@ def not_measured(reason: str | None, pairs: int, lost: int) -> str:
 
 
 def _quiet(verdict: Verdict) -> str:
+    days = "" if verdict.days is None else verdict.days.sentence()
+    return f"{_hidden(verdict)} {days}" if days else _hidden(verdict)
+
+
+def _hidden(verdict: Verdict) -> str:
     hidden = verdict.largest_hidden_drift
     since = verdict.window.since if verdict.window is not None else ()
     if verdict.reads_forward and since:

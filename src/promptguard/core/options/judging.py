@@ -84,8 +84,8 @@ class Drift(Option):
     )
     tolerance: Open | None = Field(
         default=None,
-        description="for a candidate that is known to differ: candidate pairs alarm only when some feature differs by more "
-        "than this share of answers on average; None: any difference counts",
+        description="for a candidate that is known to differ, or an endpoint that is never quite the same: pairs alarm "
+        "only when some feature differs by more than this share of answers on average; None: any difference counts",
     )
     lifetime: Switch = Field(
         default=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from promptguard.drift.betting.days import Days
 from promptguard.drift.betting.evidence import Process
 from promptguard.drift.betting.experts import Difference, SwapBet
 from promptguard.drift.betting.factbet import FactBet
@@ -23,13 +24,15 @@ _MORE = math.log(3.0) - math.log(2.0)
 class Group:
     """What is known of one group, or of all groups together."""
 
-    __slots__ = ("history", "learner", "losses", "odd", "odd_held", "process")
+    __slots__ = ("days", "history", "learner", "losses", "odd", "odd_held", "process")
 
     def __init__(self, mode: Mode, tolerance: float | None = None) -> None:
         self.learner: SwapBet | ShiftBet = SwapBet() if tolerance is None else ShiftBet(tolerance)
         self.process = Process(mode)
         self.history = History()
         self.losses = Losses()
+        self.days: Days | None = None
+        """what is known of days; None in a stream whose pairs are of one moment each"""
         self.odd: OddBet | None = None
         """bets on which of three answers is the odd one, once a second control stood beside a pair"""
         self.odd_held = 0.0
@@ -66,13 +69,27 @@ class Group:
         more = self.odd.triples * _MORE if self.odd is not None else 0.0
         return self.pairs * self.learner.log_most + more
 
-    def bet(self, seen: Difference) -> float:
+    def bet(self, seen: Difference, day: int | None = None) -> float:
         """Score the pair, then learn from it; return log e."""
         payoff = self.learner.score_then_learn(seen)
         if seen.triple is not None and isinstance(self.learner, SwapBet):
             payoff = self._with_the_odd_one(payoff, seen.triple)
-        self.process.pay(payoff)
+        self.paid(payoff, day)
         return payoff
+
+    def paid(self, payoff: float, day: int | None, pairs: int = 1) -> None:
+        """Take in what a pair has paid, or a round of several, and on which day."""
+        self.process.pay(payoff)
+        if day is not None and self.days is not None:
+            self.days.pay(day, payoff, pairs)
+
+    def rings(self, bar: float) -> bool:
+        """Whether the evidence has reached `bar`, and is more than the wobble of a day."""
+        return self.process.log >= bar and self.allows(bar)
+
+    def allows(self, bar: float) -> bool:
+        """Whether evidence that has reached `bar` is more than the wobble of a day."""
+        return self.days is None or self.days.allows(bar)
 
     def _with_the_odd_one(self, log_payoff: float, triple: PairVector) -> float:
         """Return log e of a pair with a second control beside it: both games, mixed by shares fixed before."""
@@ -107,6 +124,7 @@ class Group:
             "log": None if self.process.log == -math.inf else self.process.log,
             "history": self.history.state_dict(),
             "losses": list(self.losses.state_dict().items()),
+            "days": None if self.days is None else self.days.state_dict(),
             "odd": None if self.odd is None else self.odd.state_dict(),
             "odd_held": self.odd_held,
         }
@@ -120,6 +138,8 @@ class Group:
         group.process = Process(mode, -math.inf if state["log"] is None else state["log"])
         group.history = History.from_state(state["history"])
         group.losses = Losses(dict(state["losses"]))
+        days = state.get("days")  # older states know none
+        group.days = None if days is None else Days.from_state(mode, days)
         group.odd_held = state["odd_held"]
         group.odd = None if state["odd"] is None else OddBet.from_state(state["odd"])
         return group

@@ -205,7 +205,12 @@ def _number(value: float) -> Said:
         return Said(NUMBER, 0.0, "9.9")
     text = repr(value)
     shape = "9" if isinstance(value, int) else "9.9"
-    return Said(NUMBER, min(max(float(value), -_LARGEST), _LARGEST), shape, text if len(text) <= _LONGEST_NUMBER else "")
+    return Said(
+        NUMBER,
+        min(max(float(value), -_LARGEST), _LARGEST),
+        shape,
+        text if len(text) <= _LONGEST_NUMBER else "",
+    )
 
 
 _CLASSES = str.maketrans(
