@@ -20,8 +20,8 @@ PLACES = 50
 """places told apart; the last one stands for all that came later"""
 LAST = PLACES - 1
 ASPECTS = ("there", "null", "type", "order", "shape")
-VALUES, VALUES_OF_A_PLACE = 96, 12
-SWITCHES = 48
+VALUES, VALUES_OF_A_PLACE = 84, 12
+SWITCHES = 42
 FIRST_VALUE = len(ASPECTS) * PLACES
 FIRST_SWITCH = FIRST_VALUE + VALUES
 EXPERTS = FIRST_SWITCH + SWITCHES
@@ -65,15 +65,17 @@ class Register:
 
     def read(self, facts: Facts) -> tuple[Signs, FactRow]:
         """Return the sign of every expert's event in a pair, and the row to remember it by."""
-        places = self._places(facts.places)
+        numbers = self._places(facts.places)
+        places = np.array(numbers)
         signs = np.zeros(EXPERTS, dtype=np.int8)
         row = np.zeros((PLACES, CELL), dtype=np.uint8)
         of_places = signs[:FIRST_VALUE].reshape(len(ASPECTS), PLACES)
         of_places[:3, places] = _EVENTS.take(facts.kinds, axis=1)
         of_places[3:, places] = _MARKS.take(facts.marks, axis=1)
-        row[places, 0] = facts.kinds
-        row[places, 1] = facts.marks
-        row[places, 2] = self._values(places, facts.values, signs)
+        cells = np.array(
+            (facts.kinds, facts.marks, self._values(numbers, facts.values, signs)), dtype=np.uint8
+        )
+        row[places] = cells.T
         of_places[:, LAST] = 0
         row[LAST] = 0
         if facts.texts:
@@ -93,32 +95,48 @@ class Register:
     def _values(self, places: list[int], sides: Digests, signs: Signs) -> list[int]:
         """Set the signs of values and switches; return both sides' codes, the control's in the high half."""
         first, second = sides.tolist()
-        known = self.values
-        strange = sorted(
-            {
-                (digest, place)
-                for side in (first, second)
-                for digest, place in zip(side, places, strict=True)
-                if digest and digest not in known
-            }
-        )
-        if strange:
-            self._meet(strange)
-        codes, found = self._codes, []
-        for one, other in zip(first, second, strict=True):
-            before, after = known.get(one, -1), known.get(other, -1)
-            found.append((codes[before] << 4 if one else 0) | (codes[after] if other else 0))
-            if one != other:
-                if before >= 0:
-                    signs[FIRST_VALUE + before] = -1
-                if after >= 0:
-                    signs[FIRST_VALUE + after] = 1
-                    if before >= 0:
-                        self._switch(before, after, signs)
+        found, strange = self._codes_of(first, second, signs)
+        if strange and self._meet(sorted({(digest, places[at]) for digest, at in strange})):
+            signs[FIRST_VALUE:] = 0
+            found, _ = self._codes_of(first, second, signs)
         return found
 
-    def _meet(self, strange: list[tuple[int, int]]) -> None:
-        """Note values without an expert; those that were noted before become known."""
+    def _codes_of(
+        self, first: list[int], second: list[int], signs: Signs
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return both sides' codes, and the values that are not known with where they were; set the signs of the others."""
+        codes, get = self._codes, self.values.get
+        found, strange = [], []
+        for at, (one, other) in enumerate(zip(first, second, strict=True)):
+            if one == other:
+                if not one:
+                    found.append(0)
+                    continue
+                before = get(one, -1)
+                if before < 0:
+                    strange.append((one, at))
+                found.append(codes[before] * 17)
+                continue
+            before, after = get(one, -1), get(other, -1)
+            if before < 0 and one:
+                strange.append((one, at))
+            if after < 0 and other:
+                strange.append((other, at))
+            found.append((codes[before] << 4 if one else 0) | (codes[after] if other else 0))
+            self._tell(before, after, signs)
+        return found, strange
+
+    def _tell(self, before: int, after: int, signs: Signs) -> None:
+        """Set the signs of two values that differ, where they are known, and of the switch between them."""
+        if before >= 0:
+            signs[FIRST_VALUE + before] = -1
+        if after >= 0:
+            signs[FIRST_VALUE + after] = 1
+            if before >= 0:
+                self._switch(before, after, signs)
+
+    def _meet(self, strange: list[tuple[int, int]]) -> bool:
+        """Note values without an expert; those that were noted before become known. Returns whether any did."""
         waiting, held = self.waiting.data, len(self.values)
         for digest, place in strange:
             if waiting[digest % _WAITING] != digest:
@@ -126,8 +144,10 @@ class Register:
             elif self._has_room(place):
                 self.values[digest] = len(self.values)
                 self.value_places.append(place)
-        if held != len(self.values):
-            self._codes = _codes(self.value_places)
+        if held == len(self.values):
+            return False
+        self._codes = _codes(self.value_places)
+        return True
 
     def _has_room(self, place: int) -> bool:
         few = len(self.values) < VALUES and self.value_places.count(place) < VALUES_OF_A_PLACE
