@@ -280,3 +280,23 @@ def test_a_change_is_told_without_a_name_where_none_may_be_told():
     for pair in stream.pairs("unnamed", 60, stream.dearer):
         monitor.observe(vectorise(*pair, may_tell=lambda place, value: False))
     assert "a field (its name is not kept) higher in 100 % of answers" in monitor.explain().sentence()
+
+
+def test_a_renamed_key_is_told_by_both_names():
+    pairs = [
+        (first, Answer(second.text.replace('"priority"', '"level"')))
+        for first, second in stream.pairs("renamed key", 80)
+    ]
+    _, verdict = found(PairMonitor(), pairs)
+    assert {"$.priority:missing", "$.level:there"} <= {change.feature for change in verdict.changes[:3]}
+
+
+def test_json_in_a_code_fence_is_told_as_a_fence():
+    rng = random.Random(8)
+    pairs = [
+        (first, Answer(f"```json\n{second.text}\n```") if rng.random() < 0.4 else second)
+        for first, second in stream.pairs("fenced", 120)
+    ]
+    at, verdict = found(PairMonitor(), pairs)
+    assert at is not None
+    assert "code fence" in verdict.changes[0].phrase

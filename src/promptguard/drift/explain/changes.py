@@ -36,6 +36,7 @@ _SMALLEST_LENGTH = 0.001
 """a hundredth of the characters"""
 _FEW_CHARACTERS, _FAR_LONGER = 24, 5.0
 _LOST_WITH_TEXT = frozenset(("language", "format"))
+_NO_JSON_IN_A_FENCE = frozenset(("json_valid", "json_as_asked", "json_keys", "json_schema"))
 _UNITS = {"length": "characters", "lines": "lines", "words_per_line": "words a line"}
 _FOLLOWING = frozenset(("style", "reasoning", "content"))
 """kinds whose graded features of tier 1 follow from others: a longer text has more of everything"""
@@ -130,10 +131,15 @@ def _ordered(ranked: list[Contrast], rows: Rows) -> tuple[list[Contrast], dict[i
 def _possible_causes(contrast: Contrast, plain: list[Contrast], *, dwarfed: bool) -> list[Contrast]:
     """Return what a change may follow from, strongest first.
 
-    A text that shrinks loses capitals, lists and digits, and a text of a word or two has no language to speak of.
+    A text that shrinks loses capitals, lists and digits, a text of a word or two has no language to speak of, and JSON in
+    a code fence is no valid JSON.
     """
     if contrast.tier == 1 and (contrast.binary or contrast.kind in _FOLLOWING):
         return plain
+    if contrast.name in _NO_JSON_IN_A_FENCE:
+        return [
+            each for each in plain if each.name in ("starts_with_fence", "code_fence") and each.shift > 0.0
+        ]
     if dwarfed and contrast.kind in _LOST_WITH_TEXT:
         return [each for each in plain if each.name == "length" and each.shift * contrast.shift > 0.0]
     return []
@@ -176,7 +182,8 @@ def _matters(contrast: Contrast, pairs: int) -> bool:
 def _grouped(ranked: list[Contrast], rows: Rows) -> list[tuple[Contrast, tuple[str, ...]]]:
     """Fold each feature into the first stronger one it is correlated with above .8, over both sides' answers.
 
-    Labels stand for themselves: they are the user's own words for what matters.
+    Labels stand for themselves: they are the user's own words for what matters. So does a place that came where another
+    went: it is the other's new name.
     """
     leaders: list[tuple[Contrast, list[str], NDArray[np.float64]]] = []
     for contrast in ranked:
@@ -184,13 +191,24 @@ def _grouped(ranked: list[Contrast], rows: Rows) -> list[tuple[Contrast, tuple[s
         home = None
         if contrast.kind != "label":
             home = next(
-                (names for _, names, other in leaders if abs(float(values @ other)) > _CORRELATED), None
+                (
+                    names
+                    for leader, names, other in leaders
+                    if abs(float(values @ other)) > _CORRELATED and not _are_two_names(contrast, leader)
+                ),
+                None,
             )
         if home is None:
             leaders.append((contrast, [], values))
         else:
             home.append(contrast.name)
     return [(contrast, tuple(names)) for contrast, names, _ in leaders]
+
+
+def _are_two_names(contrast: Contrast, leader: Contrast) -> bool:
+    if contrast.event is None or leader.event is None:
+        return False
+    return {contrast.event.aspect, leader.event.aspect} == {"there", "missing"}
 
 
 def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
