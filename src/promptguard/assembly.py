@@ -44,6 +44,10 @@ class Assembly:
         self._wanted = wanted
         self.actions = wanted.actions
         _check_packages(wanted.actions)
+        if wanted.shadow is not None and wanted.shadow.rules is not None:
+            from promptguard.compat.ruleset import rules_with
+
+            rules_with(wanted.shadow.rules)  # a file of rules that cannot be read is said here
         self._directory = _directory(wanted.ledger)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""

@@ -81,7 +81,9 @@ class Following:
         """Tell how a call ended."""
         if trace is None:
             return
-        failed = None if reading.error is None else reading.error.removeprefix("status_")
+        failed = reading.error
+        if failed is not None and failed.startswith("status_"):
+            failed = failed.removeprefix("status_").partition(":")[0]
         try:
             trace.end(CallMade(trace, time.monotonic(), failed, reading))
         except Exception as error:  # noqa: BLE001

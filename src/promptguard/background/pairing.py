@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
+from promptguard.background.fitting import NOT_COMPARABLE, fitted, names_of, reason_of
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.sides import (
     answer_of,
@@ -180,17 +181,20 @@ class Pairing:
         `again` is the answer of the same model asked again, if it was. Returns the row, and the other side's answer.
         """
         epoch, shadow = self.epoch(stream, job.group), asker.shadow
-        if control.error:
-            return self.lost(stream, job.group, "control_error", control.error), None
-        if not self.claim(stream, epoch, job.clusters):
-            return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE), None
-        if job.routed_to is not None and not self._wants_effect(stream, job.group):
-            return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured"), None
+        unasked = self._unasked(stream, epoch, job, control)
+        if unasked is not None:
+            return unasked, None
         if shadow is None:
             return self.lost(stream, job.group, "dropped", "no shadow"), None
         asked = other_model(stream, job, shadow.model)
+        body = wire.named(job.facts.protocol).background_body(job.facts, asked)
+        fits = None if asked == job.facts.model else fitted(body, job.request, job.facts, asked, shadow.rules)
+        if fits is not None and not fits.is_comparable:
+            return self.lost(stream, job.group, NOT_COMPARABLE, f"{asked}: {reason_of(fits)}"), None
         purpose = Purpose(stream, job.group, job.link)
-        reading, usd, latency = self.ask(asker, job.request, job.facts, asked, asker.limiter, purpose)
+        reading, usd, latency = self.ask(
+            asker, job.request, job.facts, asked, asker.limiter, purpose, body if fits is None else fits.body
+        )
         if reading.error:
             return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}, None
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
@@ -211,8 +215,19 @@ class Pairing:
             "output_tokens": reading.output_tokens or 0,
             "usd": usd,
             "latency": latency,
+            "rules": names_of(fits),
         }
         return told, reading
+
+    def _unasked(self, stream: str, epoch: int, job: Job, control: Reading) -> PairRow | None:
+        """Return the row of a call that nobody is asked for, None where somebody is."""
+        if control.error:
+            return self.lost(stream, job.group, "control_error", control.error)
+        if not self.claim(stream, epoch, job.clusters):
+            return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE)
+        if job.routed_to is not None and not self._wants_effect(stream, job.group):
+            return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured")
+        return None
 
     def ask(
         self,
@@ -222,13 +237,17 @@ class Pairing:
         model: str,
         limiter: BudgetLimiter,
         purpose: Purpose,
+        body: Mapping[str, object] | None = None,
     ) -> tuple[Reading, float, float]:
-        """Ask `model` the question of `request` in the background; returns (reading, USD, seconds)."""
+        """Ask `model` the question of `request` in the background; returns (reading, USD, seconds).
+
+        `body` is the question as it is sent, where it is not simply that of `request`.
+        """
         client = asker.client
         if isinstance(client, NoBackgroundClient):  # nothing is booked for what cannot be asked
             return Reading(text="", complete=False, error=NO_BACKGROUND_CLIENT), 0.0, 0.0
         protocol = wire.named(facts.protocol)
-        body = protocol.background_body(facts, model)
+        body = protocol.background_body(facts, model) if body is None else body
         reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body))
         if isinstance(reserved, str):
             return Reading(text="", complete=False, error=f"not_asked: {reserved}"), 0.0, 0.0

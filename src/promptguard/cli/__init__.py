@@ -30,6 +30,7 @@ COMMANDS = (
     "dashboard",
     "plan",
     "prompts",
+    "compat",
     "cache",
     "acknowledge",
     "undo",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -103,6 +105,35 @@ def reason_of(error: BaseException) -> str:
         return NO_BACKGROUND_CLIENT
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
-        return f"status_{status}"
+        return refused(status, getattr(error, "param", None), getattr(error, "code", None))
     name = type(error).__name__
     return "timeout" if "Timeout" in name else "connection" if "Connect" in name else name
+
+
+_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]{1,60}")
+
+
+def refused(status: int, param: object = None, code: object = None) -> str:
+    """Return why a server refused a call: its status and, where it names them, the parameter and its own code.
+
+    >>> refused(400, "max_tokens", "unsupported_parameter"), refused(503)
+    ('status_400: max_tokens unsupported_parameter', 'status_503')
+    """
+    names = [each for each in (param, code) if isinstance(each, str) and _NAME.fullmatch(each)]
+    return f"status_{status}: {' '.join(names)}" if status == 400 and names else f"status_{status}"
+
+
+def refused_by(status: int, body: bytes) -> str:
+    """Return the same from the answer's body, of which nothing else is kept."""
+    told: object = None
+    if status == 400 and len(body) < _MOST_ERROR:
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            told = None
+    error = told.get("error") if isinstance(told, Mapping) else None
+    inner = error if isinstance(error, Mapping) else {}
+    return refused(status, inner.get("param"), inner.get("code"))
+
+
+_MOST_ERROR = 100_000

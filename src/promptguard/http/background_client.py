@@ -14,6 +14,7 @@ from promptguard.core.background_call import (
     BackgroundResponse,
     is_forwarded,
     reason_of,
+    refused_by,
     seconds_for,
 )
 from promptguard.core.http_types import AsyncClient, BlockingClient, HttpClient, HttpRequest, HttpResponse
@@ -68,7 +69,7 @@ class HttpBackgroundClient:
         except Exception as error:  # noqa: BLE001 - what cannot be built is a lost answer with its reason
             return BackgroundResponse(error=reason_of(error))
         if response.status_code >= 400:
-            return BackgroundResponse(error=f"status_{response.status_code}")
+            return BackgroundResponse(error=refused_by(response.status_code, response.content))
         return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
 
     def _send(self, client: BlockingClient, request: HttpRequest) -> HttpResponse:

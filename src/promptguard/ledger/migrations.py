@@ -59,8 +59,9 @@ def _details_of_pairs(connection: Connection) -> None:
 
 
 def _ages_of_pairs(connection: Connection) -> None:
-    """From 4 to 5: when the stored answer of a replay was stored; unknown of older pairs."""
+    """From 4 to 5: when a replay's stored answer was stored, and by which rules a request was rewritten."""
     _add_column(connection, "pair", "banked_at", "FLOAT")
+    _add_column(connection, "pair", "rules", "VARCHAR NOT NULL DEFAULT ''")
 
 
 def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:

@@ -47,6 +47,8 @@ class PairRow(TypedDict):
     """seconds"""
     trace: NotRequired[str]
     """id of the trace that the repeated call belongs to, in 32 hexadecimal digits; empty without one"""
+    rules: NotRequired[str]
+    """ids of the rules of compatibility by which the question was rewritten for the second model, with commas between"""
     content: NotRequired[PairTexts]
 
 

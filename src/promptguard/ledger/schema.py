@@ -55,6 +55,7 @@ pair = Table(
     Column("latency", Float, nullable=False, default=0.0),
     Column("trace", String, nullable=False, default="", server_default=""),
     Column("banked_at", Float),
+    Column("rules", String, nullable=False, default="", server_default=""),
     Index("pair_by_stream", "stream", "id"),
     Index("pair_by_group", "stream", "epoch", "group", "id"),
 )

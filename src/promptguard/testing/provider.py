@@ -195,7 +195,9 @@ class _Conversation(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _fail(self, fault: Fault) -> None:
-        if fault.kind == "status":
+        if fault.kind == "status" and fault.body.startswith(b"{"):
+            self._send(fault.status, fault.body)
+        elif fault.kind == "status":
             self._send_error(fault.status, "as told", "server_error", fault.headers)
         elif fault.kind == "garbage":
             self._send(200, fault.body)

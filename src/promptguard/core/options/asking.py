@@ -105,6 +105,11 @@ class Shadow(Option):
         "background calls alone, which close it. Needed where the wrapped client has something that cannot be built from "
         "its settings: a transport of your own, aiohttp, a mock. None: built from the settings of the wrapped client",
     )
+    rules: Annotated[str, Accepts("the path of a TOML file")] | None = Field(
+        default=None,
+        description="a TOML file with rules of your own, in addition to PromptGuard's, for what the second model does not "
+        "take of the first one's requests (docs/reference/compatibility.md)",
+    )
 
 
 class Replay(Option):

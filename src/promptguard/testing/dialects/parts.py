@@ -59,6 +59,7 @@ class Fault:
     seconds: float = 60.0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b"\x00\xff<html>no answer</html>"
+    """of `garbage`; of a `status` where it is JSON, in place of the dialect's own error"""
 
 
 @dataclass(frozen=True, slots=True)
