@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promptguard.clocks import check_clock
 from promptguard.core.mistakes import checked_call, nearest, refused
@@ -26,10 +26,14 @@ def acknowledge(
     group: str | None = None,
     *,
     stream: str | None = None,
+    accept: bool = False,
     clock: Callable[[], float] = time.time,
     by: str = "",
 ) -> list[tuple[str, str]]:
     """Say that alarms are known: routes end, `Raise` stops raising, and a new epoch with its own alpha begins.
+
+    `accept` makes today's answers the reference, so that the same change does not alarm again: answers stored before are
+    not asked again, and a candidate that alarmed is not compared with until `Shadow(model=...)` names another.
 
     Parameters: `ledger` is the directory (as in settings, where it is not given); `group` and `stream` name one alarm, None
     means all; `clock` gives seconds since the Unix epoch, for tests; `by` says who does it, and is kept. Every process that
@@ -51,9 +55,10 @@ def acknowledge(
         raise refused(
             "acknowledge(stream)", stream, f"one of {', '.join(STREAMS)}, or None for all", meant=meant
         )
+    documents = read_verdicts(ledger)
     found = [
         place
-        for place in standing_alarms(read_verdicts(ledger), ledger)
+        for place in standing_alarms(documents, ledger)
         if group in {None, place[1]} and stream in {None, place[0]}
     ]
     if not found:
@@ -64,7 +69,11 @@ def acknowledge(
     opened = Ledger(ledger)
     try:
         for name, whose in found:
-            opened.note(at=clock(), call=0, kind="acknowledge", stream=name, group=whose, detail=_by(by))
+            at, detail = clock(), _by(by)
+            if accept:
+                detail["accepted"] = _compared_with(documents, name, whose)
+                opened.forget_stored(name, whose, at)
+            opened.note(at=at, call=0, kind="acknowledge", stream=name, group=whose, detail=detail)
     except LedgerUnavailable as error:
         raise InputFileError(str(error)) from error
     finally:
@@ -116,6 +125,17 @@ def undo(
     finally:
         opened.close()
     return replace(done, ended="undone", ended_at=at)
+
+
+def _compared_with(documents: Sequence[Mapping[str, Any]], stream: str, group: str) -> str:
+    """Return the model that a group was compared with in the newest epoch that drifted; "" where none is known."""
+    models = [
+        str(each.get("candidate_model", ""))
+        for told in documents
+        for each in told["groups"]
+        if (told["stream"], each["group"], each["status"]) == (stream, group, "drift")
+    ]
+    return models[-1] if models else ""
 
 
 def _by(who: str) -> dict[str, object]:

@@ -47,6 +47,8 @@ class Acting:
         self.epochs = Epochs()
         self.actions = Actions()
         """what was done, and what of it holds"""
+        self._accepted: dict[tuple[str, str], tuple[float, str]] = {}
+        """(stream, group) → when today's answers were made the reference, and the model compared with then"""
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
 
@@ -58,6 +60,10 @@ class Acting:
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""
         return self.epochs.of(stream, group)
+
+    def accepted(self, stream: str, group: str) -> tuple[float, str] | None:
+        """Return when today's answers of a group were last made the reference, and the model compared with then."""
+        return self._accepted.get((stream, group))
 
     def routed(self, group: str, asked: str) -> str | None:
         """Where calls of (group, model asked) go instead, or None."""
@@ -80,6 +86,7 @@ class Acting:
         """Begin with an empty history: this is another file than the one that was read before."""
         self._identity, self._last_noted = self._ledger.identity, 0
         self.epochs, self.alarmed, self.actions = Epochs(), set(), Actions()
+        self._accepted = {}
         self._delivery.begin()
         self._state.routes, self._state.epochs, self._state.raising = {}, {}, {}
         self._state.bypassing = frozenset()
@@ -144,4 +151,6 @@ class Acting:
             state.raising = {done.group: done.message for done in held if done.kind == "raise"}
             state.bypassing = frozenset((done.group, done.asked) for done in held if done.kind == "bypass")
         if noted["kind"] == "acknowledge":
+            if "accepted" in detail:
+                self._accepted[noted["stream"], group] = float(noted["at"]), str(detail["accepted"])
             state.drifted = state.drifted - {group}

@@ -33,6 +33,7 @@ from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
 from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, PromptReference, Reading, Request
+from promptguard.core.options import Shadow
 from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import LabelRule, vectorise
 from promptguard.ledger.rows import PairRow
@@ -54,6 +55,7 @@ would not be exchangeable."""
 TAKEN_KEPT = 10_000
 """Clusters remembered as taken; older ones are claimed in the ledger."""
 
+COMPARED_BEFORE = "accepted: Shadow(model=...) is of before the change, name a snapshot of today"
 PAIRED_BEFORE = "this question or conversation was paired before"
 
 
@@ -127,6 +129,10 @@ class Pairing:
         """Return the epoch that the next pair of a group belongs to."""
         return self._acting.epoch(stream, group)
 
+    def accepted(self, stream: str, group: str) -> tuple[float, str | None]:
+        """Return since when answers are a reference, and the model that is none any more."""
+        return self._acting.accepted(stream, group) or (0.0, None)
+
     def expire(self) -> None:
         """Give up the slots of sampled calls that never ended."""
         for order in self._orders.values():
@@ -181,7 +187,7 @@ class Pairing:
         `again` is the answer of the same model asked again, if it was. Returns the row, and the other side's answer.
         """
         epoch, shadow = self.epoch(stream, job.group), asker.shadow
-        unasked = self._unasked(stream, epoch, job, control)
+        unasked = self._unasked(stream, epoch, job, control, shadow)
         if unasked is not None:
             return unasked, None
         if shadow is None:
@@ -219,7 +225,9 @@ class Pairing:
         }
         return told, reading
 
-    def _unasked(self, stream: str, epoch: int, job: Job, control: Reading) -> PairRow | None:
+    def _unasked(
+        self, stream: str, epoch: int, job: Job, control: Reading, shadow: Shadow | None
+    ) -> PairRow | None:
         """Return the row of a call that nobody is asked for, None where somebody is."""
         if control.error:
             return self.lost(stream, job.group, "control_error", control.error)
@@ -227,6 +235,9 @@ class Pairing:
             return self.lost(stream, job.group, "not_paired", PAIRED_BEFORE)
         if job.routed_to is not None and not self._wants_effect(stream, job.group):
             return self.lost(stream, job.group, "not_paired", "routed: the effect has been measured")
+        asked = None if shadow is None else other_model(stream, job, shadow.model)
+        if asked is not None and self.accepted(stream, job.group)[1] == asked:
+            return self.lost(stream, job.group, "not_paired", COMPARED_BEFORE)
         return None
 
     def ask(

@@ -51,6 +51,7 @@ POLL_SECONDS = 5.0
 POLL_SECONDS_SIMULATED = 0.02
 """With a clock of the test's own, which may move hours at once."""
 AT_ONCE = 32
+STORED_BEFORE = "stored before the change that was accepted"
 MOST_GONE = 16
 """Sources of clients that are gone which are served on; each may hold a connection."""
 MOST_SOURCES = 1024
@@ -200,6 +201,8 @@ def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
 
 def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
     epoch = pairing.epoch(banked.stream, banked.group)
+    if banked.at < pairing.accepted(banked.stream, banked.group)[0]:
+        return pairing.lost(banked.stream, banked.group, "not_paired", STORED_BEFORE)
     if not pairing.claim(banked.stream, epoch, banked.clusters):
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.

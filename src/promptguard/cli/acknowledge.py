@@ -15,6 +15,7 @@ SHORT = "say that an alarm is known, and watch anew"
 EXAMPLES = (
     "promptguard acknowledge triage@3",
     "promptguard acknowledge --all",
+    "promptguard acknowledge triage@3 --accept    today's model is the reference from now on",
 )
 
 
@@ -29,6 +30,13 @@ def run(
     stream: Annotated[
         str | None, typer.Option(help="only this stream's alarm", autocompletion=complete_stream)
     ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept",
+            help="make today's answers the reference: what is from before is not compared with any more",
+        ),
+    ] = False,
     ledger: Annotated[str | None, OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -40,10 +48,19 @@ def run(
 
     if (group is None) != every:
         raise ConfigurationError("name one GROUP, or give --all for every alarm of the ledger")
-    found = acknowledge(ledger_or_setting(ledger), group, stream=stream, by=who())
+    found = acknowledge(ledger_or_setting(ledger), group, stream=stream, accept=accept, by=who())
     if as_json:
         json.dump([{"stream": name, "group": whose} for name, whose in found], sys.stdout, indent=2)
         sys.stdout.write("\n")
         return
     for name, whose in found:
         sys.stdout.write(f"acknowledged: {whose or 'all groups'}, {name} stream; a new epoch begins\n")
+        if accept and name == "candidate":
+            sys.stdout.write(
+                "  it is compared with the same model no more, which would alarm again: name a snapshot of today in "
+                "Shadow(model=...)\n"
+            )
+    if not accept and any(name == "replay" for name, _ in found):
+        sys.stdout.write(
+            "answers from before the change are still compared with today's; --accept makes today's the reference\n"
+        )

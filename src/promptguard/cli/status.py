@@ -139,6 +139,7 @@ def _row(row: StreamReport, now: float) -> dict[str, Any]:
         "first_pair_at": utc(told.window.first_at) if told.window else None,
         "window": None if told.window is None else asdict(told.window),
         "last_pair_age_seconds": round(now - row.last.at, 1) if row.last else None,
+        "as_before_since": None if row.as_before_since is None else utc(row.as_before_since),
         "log10_evidence": told.log10_evidence,
         "log10_threshold": told.log10_threshold,
         "sentence": told.sentence(),

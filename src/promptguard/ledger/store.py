@@ -228,6 +228,14 @@ class Ledger(Door):
         with self.transaction() as connection:
             keep(connection, row, rungs, at, reservoir, oldest)
 
+    def forget_stored(self, stream: str, group: str, before: float) -> None:
+        """Delete stored requests of a group from before a moment: they are no reference any more."""
+        table = schema.banked
+        with self.transaction() as connection:
+            connection.execute(
+                delete(table).where(table.c.stream == stream, table.c.group == group, table.c.at < before)
+            )
+
     def due(self, now: float, sources: Sequence[str], limit: int) -> list[StoredRow]:
         """Take up to `limit` stored requests of `sources` whose time has come; each is taken once (and deleted)."""
         table = schema.banked

@@ -14,6 +14,7 @@ from promptguard.core.epochs import Epochs
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
 from promptguard.report.freshness import as_of, clock_of, window
+from promptguard.report.taken_back import mark_taken_back
 from promptguard.verdict import Status, Verdict
 
 Document = dict[str, Any]
@@ -79,6 +80,7 @@ def verdict_documents(
         for told in (told for told in documents if told["stream"] == test):
             for each in (told, *told["groups"]):
                 each.update(status="unmeasured", reason=reason)
+    mark_taken_back(documents)
     clock = clock_of(connection, now)
     for told in documents:
         for each in (told, *told["groups"]):
@@ -161,6 +163,7 @@ _SPARK_POINTS = 24
 _SUMMARY = (
     "stream", "group", "status", "reason", "pairs", "skipped", "alarm_at", "log10_evidence", "log10_threshold", "moments",
     "control_model", "candidate_model", "sentence", "mode", "largest_hidden_drift", "pace",
+    "changes",
 )  # fmt: skip
 
 

@@ -67,6 +67,8 @@ class StreamReport:
     curve: tuple[Point, ...] = ()
     examples: tuple[Example, ...] = ()
     groups: tuple[StreamReport, ...] = ()
+    as_before_since: float | None = None
+    """since when the answers are as before a change that is known, which was taken back (seconds since 1970)"""
 
     @property
     def status(self) -> Status:

@@ -30,6 +30,7 @@ from promptguard.report.streams import verdict_of
 from promptguard.report.sums import cache_use, notices
 from promptguard.verdict import Status, Verdict
 from promptguard.verdict.window import Window
+from promptguard.verdict.words import moment
 
 WHOLE_STREAM = ""
 """In place of a prompt's name: all pairs of a stream."""
@@ -90,7 +91,14 @@ class Row:
         text = self.told.get("sentence")
         if self.status == "unmeasured" or not isinstance(text, str):
             return f"Not measured: {self.reason} ({self.pairs:,} pairs)." if self.reason else ""
-        return text
+        since = self.as_before_since
+        return text if since is None else f"{text} The answers are as before since {moment(since)}."
+
+    @property
+    def as_before_since(self) -> float | None:
+        """Since when the answers are as they were before a change that is known; None where they are not."""
+        since = self.told.get("as_before_since")
+        return None if since is None else float(since)
 
 
 @dataclass(frozen=True, slots=True)

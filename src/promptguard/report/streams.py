@@ -36,6 +36,7 @@ def stream_report(
         onset_high=moments.get("onset_high"),
         last=moments.get("last"),
         curve=tuple(Point(*point) for point in told.get("curve", ())),
+        as_before_since=told.get("as_before_since"),
         examples=() if group else _examples(connection, told),
         groups=tuple(
             stream_report(connection, each, each["group"], routed=routed)

@@ -122,7 +122,9 @@ def _lines(rows: Sequence[Row], now: float, marks: dict[str, str]) -> Renderable
 
 def _status(row: Row) -> str:
     reason = f" ({row.reason})" if row.reason is not None else ""
-    return f"{row.status}{reason}{', acknowledged' if row.acknowledged else ''}"
+    since = row.as_before_since
+    back = "" if since is None else f", as before since {moment(since)}"
+    return f"{row.status}{reason}{', acknowledged' if row.acknowledged else ''}{back}"
 
 
 def _done(situation: Situation) -> Iterator[str]:
