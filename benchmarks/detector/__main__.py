@@ -15,11 +15,11 @@ from typing import Any
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-from benchmarks.detector import changes, delays, fleet, nulls, outside, placed, rivals, triples  # noqa: E402
+from benchmarks.detector import changes, delays, field, fleet, nulls, outside, placed, rivals, triples  # noqa: E402
 from benchmarks.detector.table import Row, rendered  # noqa: E402
 
 STUDIES: dict[str, Any] = {
-    module.NAME: module for module in (nulls, placed, delays, triples, changes, fleet, rivals, outside)
+    module.NAME: module for module in (nulls, field, placed, delays, triples, changes, fleet, rivals, outside)
 }
 MINUTES_AT_SCALE_ONE = 12
 

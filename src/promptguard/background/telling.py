@@ -77,6 +77,8 @@ class Teller:
                 "onset_low": verdict.onset.low,
                 "onset_high": verdict.onset.high,
             }
+            if verdict.course is not None and verdict.course.kind == "taken_back":
+                numbers["ended"] = verdict.course.pair
             known.onsets[name] = {
                 what: self._looked_up(stream, epoch, name, number) for what, number in numbers.items()
             }

@@ -21,6 +21,7 @@ from promptguard.drift.betting.shift import onset_beyond
 from promptguard.drift.checks import NO_GROUP, check_settings, check_tolerance, group_name
 from promptguard.drift.explain.ability import measure_ability
 from promptguard.drift.explain.changes import explain
+from promptguard.drift.explain.course import course_of
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.features.labels import Labeller, restored_labeller
@@ -371,6 +372,7 @@ class PairMonitor:
             ability=ability,
             examples=examples,
             characters=since.characters,
+            course=course_of(history, onset, changes, self.stream),
         )
 
     def _onset(self, group: Group, latest: int) -> Onset | None:

@@ -1,8 +1,8 @@
 """A change that was taken back: told beside the verdict of the epoch that shows it, with the moment since when.
 
-Two ways show it. The stored answers of after the change meet answers as they were before it: a second drift, the reverse of
-the first. Or the model is compared with its pinned snapshot: the first epoch says that the model moved away from it, a
-later one that they do not differ.
+Three ways show it. The verdict itself says so (`drift.explain.course`). The stored answers of after the change meet answers
+as they were before it: a second drift, the reverse of the first. Or the model is compared with its pinned snapshot: the
+first epoch says that the model moved away from it, a later one that they do not differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def mark_taken_back(documents: Sequence[Document]) -> None:
     for told in sorted(documents, key=lambda told: told["epoch"]):
         for group in told["groups"]:
             place = group["stream"], group["group"]
-            group["as_before_since"] = _since(earlier.get(place), group)
+            ended = _at(group, "ended") if group["status"] == "drift" else None
+            group["as_before_since"] = ended or _since(earlier.get(place), group)
             if group["status"] == "drift":
                 earlier[place] = group
 

@@ -33,7 +33,8 @@ def sentence(verdict: Verdict) -> str:
     if verdict.tolerance is not None:
         start = f"{start}, beyond the tolerance of {_percent(verdict.tolerance)}"
     clauses = "; ".join(_clause(change) for change in verdict.changes[:_MOST_CLAUSES])
-    return f"{start}: {clauses}.{_ability(verdict)}"
+    course = "" if verdict.course is None else f" {verdict.course.sentence()}"
+    return f"{start}: {clauses}.{_ability(verdict)}{course}"
 
 
 def _start(verdict: Verdict) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from promptguard.verdict.ability import Ability
+from promptguard.verdict.course import Course
 from promptguard.verdict.days import DaysTold
 from promptguard.verdict.window import Window
 
@@ -147,6 +148,8 @@ class Verdict:
     group_count: int = 0
     """of a whole stream, how many groups have pairs"""
     groups: tuple[Verdict, ...] = field(default=())
+    course: Course | None = None
+    """how the change went on: gradually, or until it was taken back; None where it came at once and stands"""
     days: DaysTold | None = None
     """of a stream that compares days: how many there are to tell a change from, and which wobbled"""
     window: Window | None = None
@@ -186,6 +189,7 @@ class Verdict:
             "speaks_of": self.speaks_of,
             "own_onset": None if self.own_onset is None else asdict(self.own_onset),
             "group_count": self.group_count,
+            "course": None if self.course is None else _plain(asdict(self.course)),
             "days": None if self.days is None else self.days.to_dict(),
             "window": None if self.window is None else _plain(asdict(self.window)),
             "groups": [group.to_dict() for group in self.groups],
@@ -203,6 +207,7 @@ class Verdict:
         values["examples"] = tuple(told["examples"])
         values["characters"] = tuple(told["characters"]) if told.get("characters") else None
         values["named"] = tuple(told.get("named", ()))
+        values["course"] = Course.from_dict(told["course"]) if told.get("course") else None
         values["days"] = DaysTold.from_dict(told["days"]) if told.get("days") else None
         values["window"] = Window.from_dict(told["window"]) if told.get("window") else None
         values["groups"] = tuple(cls.from_dict(group) for group in told["groups"])
