@@ -262,7 +262,7 @@ def test_signal_detection_has_no_infinite_values():
 
 def wordings(number):
     """Pairs that no named feature tells apart: as long, as many words, letters moved; too long to be labels."""
-    begun = "in the big grey house by the sea "
+    begun = "in the big grey house by the sea where we were "
     words = [begun + told for told in ("red cat sat", "tan dog ran", "big owl fed", "old fox hid")]
     first, second = words[number % 4], words[(number * 7 + 1) % 4]
     return Answer(first), Answer(second)

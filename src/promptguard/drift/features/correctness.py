@@ -14,7 +14,7 @@ _LONGEST = 512
 _READ = 4_096
 """characters at either end of an answer that are looked at"""
 _MARKS = " \t\r\n.,;:!?'\"`*_()[]{}<>#$%=\\"
-_SHORT = 32
+_SHORT = 48
 
 
 def is_right(text: str, label: str | None, reference: str) -> bool:
@@ -37,8 +37,8 @@ def _gives(text: str, said: str, wanted: str) -> bool:
 
 
 def short_answer(text: str) -> str:
-    """Return what an answer of a word or two says, empty for a longer one, or one that says nothing."""
-    return _plain(text) if len(text) <= 2 * _SHORT and len(_plain(text)) <= _SHORT else ""
+    """Return what a short answer says, empty for a longer one, or one that says nothing."""
+    return _plain(text) if len(text) <= _SHORT + 32 and len(_plain(text)) <= _SHORT else ""
 
 
 def _plain(text: str) -> str:
