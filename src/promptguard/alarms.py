@@ -113,6 +113,8 @@ def undo(
     if done.ended or done.dry_run:
         why = f"was {done.ended} already" if done.ended else "was a dry run: nothing was done"
         raise ConfigurationError(f"{ledger}: action {action} {why}")
+    if done.kind == "rollback":
+        _put_forward(done, by)
     at = clock()
     opened = Ledger(ledger)
     try:
@@ -136,6 +138,16 @@ def _compared_with(documents: Sequence[Mapping[str, Any]], stream: str, group: s
         if (told["stream"], each["group"], each["status"]) == (stream, group, "drift")
     ]
     return models[-1] if models else ""
+
+
+def _put_forward(done: Done, by: str) -> None:
+    """Put a label on the version it stood on before it was rolled back; nothing where somebody has moved it since."""
+    from promptguard.templates.library import open_library
+
+    name = done.group.rpartition("@")[0]
+    library = open_library(done.folder)
+    if library.labels(name).get(done.label) == done.to:
+        library.label(f"{name}@{done.before}", done.label, why=f"undo of action {done.id}", by=by)
 
 
 def _by(who: str) -> dict[str, object]:

@@ -294,3 +294,61 @@ def test_wrong_ones_in_settings(monkeypatch, written):
     monkeypatch.setenv("PROMPTGUARD_ON_DRIFT", written)
     with pytest.raises(ConfigurationError, match="PROMPTGUARD_ON_DRIFT"):
         current()
+
+
+LABELLED = "---\nname: triage\n---\nuser:\n{{ ticket }}, version %d\n"
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    library_path = tmp_path / "prompts"
+    for version in (2, 3):
+        path = library_path / "triage" / f"{version}.prompty"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(LABELLED % version, "utf-8")
+    library = promptguard.prompts(library_path)
+    library.label("triage@2", "production")
+    library.label("triage@3", "production")
+    return library
+
+
+def test_a_label_is_rolled_back_and_put_forward_again(provider, guarded, prompts):
+    client = wrapped(provider, guarded, promptguard.RollBack(str(prompts.directory), dry_run=False))
+    drift(client)
+    assert prompts.get("triage@production").version == "2"
+    [action] = [done for done in done_in(guarded).found.values() if done.kind == "rollback"]
+    assert action.sentence() == "the label production stands on version 2 in place of 3"
+    assert prompts.history("triage")[-1].why == "drift of triage@3"
+    promptguard.undo(guarded, action.id)
+    assert prompts.get("triage@production").version == "3"
+
+
+def test_a_dry_run_of_a_rollback_moves_nothing(provider, guarded, prompts):
+    drift(wrapped(provider, guarded, promptguard.RollBack(str(prompts.directory))))
+    assert prompts.get("triage@production").version == "3"
+    [action] = [done for done in done_in(guarded).found.values() if done.kind == "rollback"]
+    assert action.dry_run
+    assert "would stand on version 2 in place of 3" in action.sentence()
+
+
+def test_a_label_that_stands_elsewhere_is_left_alone(provider, guarded, prompts):
+    prompts.label("triage@2", "production")
+    drift(wrapped(provider, guarded, promptguard.RollBack(str(prompts.directory), dry_run=False)))
+    assert prompts.get("triage@production").version == "2"
+    assert not [done for done in done_in(guarded).found.values() if done.kind == "rollback"]
+
+
+def test_a_label_that_somebody_moved_since_is_not_moved_by_undo(provider, guarded, prompts):
+    drift(wrapped(provider, guarded, promptguard.RollBack(str(prompts.directory), dry_run=False)))
+    [action] = [done for done in done_in(guarded).found.values() if done.kind == "rollback"]
+    path = prompts.directory / "triage" / "4.prompty"
+    path.write_text(LABELLED % 4, "utf-8")
+    prompts.label("triage@4", "production")
+    promptguard.undo(guarded, action.id)
+    assert prompts.get("triage@production").version == "4"
+
+
+def test_a_folder_that_is_not_there_costs_the_action_alone(provider, guarded, tmp_path, caplog):
+    drift(wrapped(provider, guarded, promptguard.RollBack(str(tmp_path / "none"), dry_run=False)))
+    assert "cannot be rolled back" in caplog.text
+    assert any(verdict.status == "drift" for verdict in promptguard.verdicts(guarded))

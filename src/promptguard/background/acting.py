@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from promptguard.background.delivery import Delivery, undo
+from promptguard.background.rolling_back import roll_back
 from promptguard.core.actions import DRY_RUN, Actions
 from promptguard.core.epochs import Epochs
-from promptguard.core.options import Action, BypassCache, Option, Raise, Route
+from promptguard.core.options import Action, BypassCache, Option, Raise, RollBack, Route
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
 
@@ -120,6 +121,14 @@ class Acting:
             detail["to"] = action.to
         elif isinstance(action, BypassCache):
             kind, dry_run = "bypass", action.dry_run
+        elif isinstance(action, RollBack):
+            kind, dry_run = "rollback", action.dry_run
+            if self.actions.stands(kind, group, asked, dry_run=dry_run):
+                return
+            moved = roll_back(action, group)
+            if moved is None:
+                return
+            detail |= moved
         elif isinstance(action, Raise):
             kind = "raise"
             detail["message"] = (

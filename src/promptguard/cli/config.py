@@ -73,4 +73,6 @@ def _action(told: dict[str, Any]) -> str:
         return f"{'dry:' if told['dry_run'] else ''}route:{told['to']}"
     if told["do"] == "bypasscache":
         return "bypass" if told["dry_run"] else "bypass:live"
+    if told["do"] == "rollback":
+        return f"{'dry:' if told['dry_run'] else ''}rollback:{told['label']} in {told['prompts']}"
     return str(told["do"])

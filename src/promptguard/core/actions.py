@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-KINDS: Final = ("route", "raise", "bypass")
+KINDS: Final = ("route", "raise", "bypass", "rollback")
 """Occurrences that are actions; each is taken back by its number."""
 DRY_RUN: Final = "dry_run"
 """An occurrence that says what an action would have been: older versions, which do not know it, do nothing."""
@@ -21,7 +21,8 @@ UNDO: Final = "undo_"
 class Done:
     """One action. `id` is its number in the ledger, which `promptguard undo` takes; `at` is seconds since the Unix epoch.
 
-    `kind` is "route" (calls for `asked` go to `to`), "raise" (calls raise) or "bypass" (the cache is passed by).
+    `kind` is "route" (calls for `asked` go to `to`), "raise" (calls raise), "bypass" (the cache is passed by) or "rollback"
+    (the `label` of a prompt of `folder` was put from the version `before` back to `to`).
     With `dry_run` nothing was done: it says what would have been. `ended` is empty while it holds, else "undone" or
     "acknowledged".
     """
@@ -37,6 +38,9 @@ class Done:
     dry_run: bool = False
     ended: str = ""
     ended_at: float | None = None
+    label: str = ""
+    before: str = ""
+    folder: str = ""
 
     @property
     def in_force(self) -> bool:
@@ -54,9 +58,16 @@ class Done:
             "route": (f"calls for {self.asked}", "go", f"to {self.to}"),
             "raise": ("calls", "raise", "DriftDetected"),
             "bypass": (f"calls for {self.asked}", "pass", "the cache by"),
+            "rollback": (
+                f"the label {self.label}",
+                "stand",
+                f"on version {self.to} in place of {self.before}",
+            ),
         }.get(self.kind, (self.kind, "", ""))
         if self.dry_run:
             return "dry run, nothing was done: " + " ".join((what[0], "would", *what[1:]))
+        if self.kind == "rollback":
+            return f"{what[0]} stands {what[2]}"
         return " ".join(what)
 
 
@@ -75,7 +86,8 @@ class Actions:
             done = Done(
                 noted["id"], str(detail.get("action", "")) if kind == DRY_RUN else kind, noted["at"], noted["stream"],
                 noted["group"], str(detail.get("asked", "")), str(detail.get("to", "")), str(detail.get("message", "")),
-                kind == DRY_RUN,
+                kind == DRY_RUN, label=str(detail.get("label", "")), before=str(detail.get("before", "")),
+                folder=str(detail.get("folder", "")),
             )  # fmt: skip
             self.found[done.id] = done
             return done

@@ -136,6 +136,13 @@ def _less_often(event: Event) -> str:
     detail = event.detail
     if event.kind == "bypass":
         return f"Calls that ask for {detail.get('asked', 'the model')} are not answered from the cache from here on."
+    if event.kind == "rollback":
+        return f"The label {detail.get('label')} stands on version {detail.get('to')} in place of {detail.get('before')}."
+    if event.kind == DRY_RUN and detail.get("action") == "rollback":
+        return (
+            f"Dry run, nothing was done: the label {detail.get('label')} would stand on version {detail.get('to')} in "
+            f"place of {detail.get('before')}."
+        )
     if event.kind == DRY_RUN:
         would = (
             f"would be sent to {detail['to']}" if "to" in detail else "would not be answered from the cache"

@@ -117,6 +117,11 @@ class Labels:
 
         return self._write(name, label, moved)
 
+    def earlier(self, name: str, label: str) -> str | None:
+        """Return where a rollback would put a label; None where it never stood elsewhere."""
+        stood = _stack(move for move in self.moves() if (move.name, move.label) == (name, label))
+        return stood[-2] if len(stood) > 1 else None
+
     def _write(self, name: str, label: str, moved: _Moved) -> Move:
         try:
             with one_writer(self._directory):

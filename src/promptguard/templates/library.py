@@ -167,6 +167,10 @@ class PromptLibrary:
         self._there(name)
         return self._labels.roll_back(name, label, to=to, by=by, why=why)
 
+    def earlier(self, name: str, label: str = "production") -> str | None:
+        """Return the version on which `rollback` would put a label; None where there is none."""
+        return self._labels.earlier(name, label)
+
     @property
     def locked(self) -> Mapping[str, str]:
         """Version -> digest of those that were used; raises PromptSyntaxError where lock.json cannot be read."""

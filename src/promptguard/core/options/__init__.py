@@ -19,7 +19,16 @@ from promptguard.core.options.answering import MAX_VARIANTS, Cache, cache_option
 from promptguard.core.options.asking import Budget, Price, Replay, Shadow
 from promptguard.core.options.base import Option
 from promptguard.core.options.durations import seconds
-from promptguard.core.options.judging import Action, BypassCache, Drift, Raise, Route, Warn, check_action
+from promptguard.core.options.judging import (
+    Action,
+    BypassCache,
+    Drift,
+    Raise,
+    RollBack,
+    Route,
+    Warn,
+    check_action,
+)
 
 __all__ = [
     "KINDS",
@@ -36,6 +45,7 @@ __all__ = [
     "Price",
     "Raise",
     "Replay",
+    "RollBack",
     "Route",
     "Shadow",
     "Slack",

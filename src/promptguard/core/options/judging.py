@@ -150,9 +150,31 @@ class BypassCache(Option):
     )
 
 
-Action = Warn | Raise | Route | BypassCache | Channel | Callable[[Any], object]
+class RollBack(Option):
+    """On drift: put a label of the changed prompt back on the version it stood on before.
+
+    Only where the label stands on the version that changed. Processes that ask the folder for `name@label` have the earlier
+    version at their next `get()`. It stays there when the alarm is acknowledged; `promptguard undo` puts it forward again.
+    """
+
+    SYNONYMS: ClassVar[dict[str, str]] = {"folder": "prompts", "directory": "prompts", "name": "label"}
+
+    prompts: Annotated[
+        str, Field(min_length=1), Accepts('the path of a folder of prompts, such as "prompts"')
+    ] = Field(description="the folder of prompts, as promptguard.prompts() takes it")
+    label: Annotated[
+        str, Field(pattern=r"\A[a-z][a-z0-9_-]{0,63}\z"), Accepts('a label, such as "production"')
+    ] = Field(default="production", description="the label that is put back")
+    dry_run: Switch = Field(
+        default=True,
+        description="only tell what would be done, where actions are listed; False does it",
+    )
+
+
+Action = Warn | Raise | Route | BypassCache | RollBack | Channel | Callable[[Any], object]
 _ACTIONS = (
-    "promptguard.Warn(), promptguard.Raise(), promptguard.Route(to=...), promptguard.BypassCache(), a function of one "
+    "promptguard.Warn(), promptguard.Raise(), promptguard.Route(to=...), promptguard.BypassCache(), "
+    'promptguard.RollBack("prompts"), a function of one '
     "argument (the Alarm), or a list of these"
 )
 _BY_NAME = {
@@ -160,6 +182,7 @@ _BY_NAME = {
     "raise": "promptguard.Raise()",
     "route": "promptguard.Route(to=...)",
     "bypass": "promptguard.BypassCache()",
+    "rollback": 'promptguard.RollBack("prompts")',
 }
 
 
@@ -177,10 +200,10 @@ def check_action(action: object) -> None:
 
     A function takes one argument, the Alarm; coroutine functions are awaited.
     """
-    if isinstance(action, (Warn, Raise, Route, BypassCache)):
+    if isinstance(action, (Warn, Raise, Route, BypassCache, RollBack)):
         return
     if isinstance(action, type) and issubclass(action, Option):
-        needed = "to=..." if action is Route else ""
+        needed = {Route: "to=...", RollBack: '"prompts"'}.get(action, "")
         raise ConfigurationError(
             f"on_drift={action.__name__} is the class: write on_drift=promptguard.{action.__name__}({needed})"
         )
