@@ -251,6 +251,13 @@ def test_any_document_is_read_both_ways_alike(document, other):
     assert learner.facts is None or len(learner.facts.weights) == EXPERTS
 
 
+def test_arguments_that_are_no_json_are_read_too():
+    odd = {1: "a", None: {"b": object()}, "c" * 50: 2, "d": (1, 2), "": 3}
+    call = {"name": "t", "arguments": odd}
+    vector = vectorise(Answer("", tool_calls=[call]), Answer("x", tool_calls=[call]))
+    assert {"arguments.*", "arguments.d"} <= set(vector.facts.texts.values())
+
+
 def test_damaged_records_are_refused():
     raw = vectorise(*next(stream.pairs(0, 1))).to_bytes()
     for damaged in (raw[:-1], raw + b"x", raw[: len(raw) // 2]):

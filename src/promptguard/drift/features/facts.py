@@ -160,21 +160,31 @@ def _record(
     place = digest_of(name, seed if name not in ALWAYS_TOLD else b"")
     texts[place] = name, None
     kinds = ((first.kind if first else ABSENT) << 4) | (second.kind if second else ABSENT)
-    values = [0, 0]
-    for side, said in enumerate((first, second)):
-        if said is not None and said.value:
-            values[side] = digest_of(f"{name}\0{said.value}", seed)
-            texts[values[side]] = name, said.value
+    one = _value(name, first, seed, texts)
+    if first == second:
+        return place, kinds, _EVEN, one, one
+    values = one, _value(name, second, seed, texts)
     if first is None or second is None or not _alike(first.kind, second.kind):
-        return place, kinds, _EVEN, values[0], values[1]
+        return place, kinds, _EVEN, *values
     order = (second.size > first.size) - (second.size < first.size)
     shape = (second.shape > first.shape) - (second.shape < first.shape)
     if name == KEYS and sorted(first.shape.split(",")) != sorted(second.shape.split(",")):
         shape = 0  # other keys are told by their own places
-    return place, kinds, ((order + 1) << 2) | (shape + 1), values[0], values[1]
+    return place, kinds, ((order + 1) << 2) | (shape + 1), *values
+
+
+def _value(name: str, said: Said | None, seed: bytes, texts: dict[int, tuple[str, str | None]]) -> int:
+    """Return the digest of what is said at a place, 0 where it is not short."""
+    if said is None or not said.value:
+        return 0
+    digest = digest_of(f"{name}\0{said.value}", seed)
+    texts[digest] = name, said.value
+    return digest
 
 
 def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST_TEXT and text.isascii() and text.isprintable():
+        return text
     plain = "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_LONGEST_TEXT]
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, cast
 
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import TEXTUAL_LIMIT
@@ -21,7 +23,8 @@ MOST_MEMBERS = 64
 """members of one object; the keys of a larger one are ids"""
 _LONGEST_KEY = 40
 _LONGEST_VALUE, _LONGEST_NUMBER = 32, 16
-_SHAPED = 24
+_SHAPED, _LONGEST_SHAPED = 24, 48
+"""characters whose shape is told, of strings of at most so many: how a longer text begins is no shape"""
 _MOST_BITS, _LARGEST = 900, 1e270
 _MOST_CALLS = 16
 TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
@@ -152,12 +155,17 @@ def _walk(value: object, path: str, found: dict[str, list[Said]], budget: list[i
     budget[0] -= 1
     if budget[0] < 0 or depth > DEEPEST:
         return
-    found.setdefault(path, []).append(_said(value))
-    if isinstance(value, dict):
-        _members(value, path, found, budget, depth)
-    elif isinstance(value, list):
-        for item in value[:MOST_ITEMS]:
-            _walk(item, f"{path}[]", found, budget, depth + 1)
+    said = _said(value)
+    if path in found:
+        found[path].append(said)
+    else:
+        found[path] = [said]
+    if said.kind == OBJECT:
+        _members(cast("dict[str, object]", value), path, found, budget, depth)
+    elif said.kind == LIST:
+        inner = f"{path}[]"
+        for item in cast("list[object]", value)[:MOST_ITEMS]:
+            _walk(item, inner, found, budget, depth + 1)
 
 
 def _members(
@@ -167,14 +175,15 @@ def _members(
     for key, inner in value.items():
         if budget[0] <= 0:
             return
-        name = "*" if keyed_by_ids or not _is_name(str(key)) else key
+        # what is longer is asked of no cache
+        named = not keyed_by_ids and isinstance(key, str) and len(key) <= _LONGEST_KEY and _is_name(key)
+        name = key if named else "*"
         _walk(inner, f"{path}.{name}", found, budget, depth + 1)
 
 
+@lru_cache(maxsize=4096)
 def _is_name(key: str) -> bool:
     """Whether a key is one that people gave, and no id, date, address or sentence."""
-    if not 0 < len(key) <= _LONGEST_KEY:
-        return False
     if key.isidentifier() and not any(char.isdigit() for char in key):
         return True
     digits = sum(char.isdigit() for char in key)
@@ -183,8 +192,7 @@ def _is_name(key: str) -> bool:
 
 def _said(value: object) -> Said:
     if isinstance(value, str):
-        short = value if len(value) <= _LONGEST_VALUE and value.isprintable() else ""
-        return Said(STRING, float(len(value)), _shape(value), short)
+        return _string(value)
     if isinstance(value, bool):
         return Said(TRUE if value else FALSE, float(value))
     if isinstance(value, (int, float)):
@@ -195,6 +203,14 @@ def _said(value: object) -> Said:
         # a member more or less is told by its own place
         return Said(OBJECT, float(len(value)) if len(value) > MOST_MEMBERS else 0.0)
     return Said(NULL, 0.0)
+
+
+def _string(value: str) -> Said:
+    size = len(value)
+    if size > _LONGEST_SHAPED:
+        return Said(STRING, float(size))
+    short = value if size <= _LONGEST_VALUE and value.isprintable() else ""
+    return Said(STRING, float(size), _shape(value), short)
 
 
 def _number(value: float) -> Said:
@@ -213,6 +229,7 @@ def _number(value: float) -> Said:
     )
 
 
+_AGAIN = re.compile(r"(.)\1+", re.DOTALL)
 _CLASSES = str.maketrans(
     {
         **dict.fromkeys("abcdefghijklmnopqrstuvwxyz", "a"),
@@ -224,8 +241,7 @@ _CLASSES = str.maketrans(
 
 def _shape(text: str) -> str:
     """Return how the beginning of a text is made: `C-12345` and `K-9` are both `A-9`."""
-    classes = text[:_SHAPED].translate(_CLASSES)
-    return "".join(char for place, char in enumerate(classes) if classes[place - 1 : place] != char)
+    return _AGAIN.sub(r"\1", text[:_SHAPED].translate(_CLASSES))
 
 
 def _joined(each: list[Said]) -> Said:
