@@ -69,7 +69,7 @@ class Days:
             prompt = int(row.question)
             pair = vectorise(Answer(row.answer.decode()), Answer(self.answer(prompt, now)))
             self.pairs += now >= 0.0
-            if self.monitor.fold(pair) and now < 0.0:
+            if self.monitor.fold(pair, day=int(now // DAY)) and now < 0.0:
                 self.monitor.acknowledge()
         if rows:
             self.ledger.write_pairs([made(now) for _ in rows])

@@ -18,6 +18,7 @@ from tests.drift.recorded import same_model_answers
 from promptguard.drift import Answer, PairMonitor, SetMonitor, vectorise
 from promptguard.report.pairs_file import PairLine
 from promptguard.report.repeats import find_repeated
+from promptguard.verdict import Mode
 
 NAME = "field"
 LEVELS = (0.05, 0.01)
@@ -28,9 +29,10 @@ LOST = 120
 """characters; of longer answers some are lost on the candidate's side"""
 
 
-def _pairs(stream: Iterator[tuple[int, str, str, str]]) -> Alarms:
+def _pairs(stream: Iterator[tuple[int, str, str, str]], horizon: int | None = None) -> Alarms:
     """Judge (day, prompt, stored answer, today's)."""
-    monitors = [PairMonitor(level) for level in LEVELS]
+    mode: Mode = "gate" if horizon is None else "monitor"
+    monitors = [PairMonitor(level, mode, horizon=horizon) for level in LEVELS]
     for day, _, stored, today in stream:
         vector = vectorise(Answer(stored), Answer(today))
         for monitor in monitors:
@@ -48,7 +50,7 @@ def _replay(rng: np.random.Generator, usual: float) -> Alarms:
     return _pairs(replayed(Days(int(rng.integers(2**31)), usual=usual, outlier=12), 50, 20))
 
 
-def _border(rng: np.random.Generator) -> Alarms:
+def _border(rng: np.random.Generator, horizon: int | None = None) -> Alarms:
     """The same of one-word prompts whose first word moves daily."""
     days = Borders(int(rng.integers(2**31)), outlier=12)
 
@@ -58,7 +60,7 @@ def _border(rng: np.random.Generator) -> Alarms:
                 stored = day - int(rng.integers(1, 15))
                 yield day, prompt, days.answer(prompt, stored), days.answer(prompt, day)
 
-    return _pairs(stream())
+    return _pairs(stream(), horizon)
 
 
 def _rounds(rng: np.random.Generator, banked: int) -> Alarms:
@@ -134,6 +136,7 @@ CONFIGURATIONS = (
     ("lost on one side: .1 %", 150, _lost, (0.001,)),
     ("lost on one side: 1 %", 150, _lost, (0.01,)),
     ("lost on one side: 10 %", 150, _lost, (0.1,)),
+    ("one-word prompts on a border, replay, monitor", 300, _border, (1000,)),
 )
 """(name, streams at scale 1, function, its arguments)"""
 LIMITS = (("one-word prompts in rounds of sets, bank of one day", 80, _rounds, (1,)),)

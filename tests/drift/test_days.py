@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from benchmarks.days import Borders
@@ -75,6 +76,17 @@ def test_what_days_usually_differ_by_is_charged():
     assert days.growth == pytest.approx((10.0 - 2.0) / 200)
     assert rings(days, 40, 0.06, 200) is None
     assert rings(days, 41, 0.06, 200) is None
+
+
+def test_a_monitor_that_has_watched_long_does_not_ring_for_one_day_either():
+    days = Days("monitor", math.log(100))
+    for day in range(20):
+        for _ in range(50):
+            days.pay(day, 0.0)
+    assert days.charged > 6.0, "starts without number"
+    assert rings(days, 20, 0.1, 100) is None
+    assert rings(days, 21, 0.1, 100) is None
+    assert rings(days, 22, 0.1, 100) is not None
 
 
 def test_warming_up_is_told_and_only_what_is_sudden_rings():

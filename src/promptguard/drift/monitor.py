@@ -229,7 +229,7 @@ class PairMonitor:
 
     def _know_days(self, own: Group, day: int | None) -> None:
         if day is not None and own.days is None:
-            self._all.days = self._all.days or Days(self.mode, self._log_bar)
+            self._all.days = self._all.days or Days(self.mode, -math.log(self.alpha))
             own.days = self._all.days if own is self._all else self._all.days.of_group()
 
     def _ring(self, own: Group) -> None:

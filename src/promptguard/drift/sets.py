@@ -7,6 +7,7 @@ cannot: another spread, and changes that go another way for every prompt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -282,7 +283,7 @@ class _Rounds(PairMonitor):
 
     def know(self, days: Sequence[tuple[float, int]]) -> None:
         """Take days (evidence that grew, pairs) as known before the first round."""
-        self.whole.days = Days(self.mode, self._log_bar)
+        self.whole.days = Days(self.mode, -math.log(self.alpha))
         self.whole.days.known = list(days)
 
     def take(

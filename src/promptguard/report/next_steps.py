@@ -186,9 +186,10 @@ def _roll_back(case: Case) -> Step | None:
 
 def _accept(case: Case) -> Step:
     return Step(
-        "accept", "Accept it as the new baseline", "shell", (acknowledge_command(case.row, case.ledger),),
-        "The alarm is known: routes end, calls no longer raise, and a new epoch with its own alpha begins. From now on only a "
-        "further change alarms. The record of this one stays.",
+        "accept", "Accept it as the new baseline", "shell", (f"{acknowledge_command(case.row, case.ledger)} --accept",),
+        "The alarm is known: routes end, calls no longer raise, and a new epoch with its own alpha begins. Today's answers are the "
+        "reference: what was stored before is not compared with any more, and Shadow(model=...) has to name a snapshot of today. "
+        "Only a further change alarms; one that takes this one back is told as such. The record of this one stays.",
     )  # fmt: skip
 
 

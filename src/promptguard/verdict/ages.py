@@ -57,7 +57,12 @@ class Ages:
             gap = min(max(0.0, at - self.last), _LONGEST_GAP)
             self.gap += (gap - self.gap) / min(self.pairs - 1, _MEMORY)
             self.last = max(self.last, at)
-        self._count(at, 0, 1)
+        if at == self.last:  # as good as always: the newest pair of all
+            counts, bucket = self._levels[0], int(at // MINUTE)
+            known = counts.get(bucket)
+            counts[bucket] = (0, 1) if known is None else (known[0], known[1] + 1)
+        else:
+            self._count(at, 0, 1)
         if stored is not None:
             self.longest = max(self.longest, at - stored)
             self._count(stored, 1, 0)

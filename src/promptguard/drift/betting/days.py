@@ -7,7 +7,7 @@ model is the same, and many of them add up to an alarm. What makes up for it, wh
   much days differ; `FACTOR` times the largest of the last `MOST_REFERENCES` is charged to every pair. The days since
   evidence began to grow are left out, or a change would become its own reference. Before there are `WANTED` of them nothing
   is judged this way;
-* **one day is not enough.** Of the threshold one day may bring `DAY_SHARE`;
+* **one day is not enough.** Of what an alarm takes, one day may bring `DAY_SHARE`;
 * **unless it is sudden:** a run of at least `FEWEST` pairs that pay on average what no usual day pays, and reach the
   threshold alone. Of a change of every answer pays each pair about 0.6, the largest wobble of a day 0.1.
 
@@ -29,7 +29,8 @@ FACTOR = 2.0
 FEWEST, SUDDEN, BEYOND_USUAL = 30, 0.3, 5.0
 """pairs of a sudden run; nats that each pays on average; and how many times the usual growth of a day that is at least"""
 DAY_SHARE = 0.6
-"""Share of the threshold that one day may bring, unless the change is sudden."""
+"""Share of ln(1/alpha) that one day may bring, unless the change is sudden. Of a monitor's threshold the rest, ln(horizon),
+is in part there before any evidence is."""
 _CHANCE = 2.0
 """Nats that a day's evidence may grow by chance."""
 _MOST_WOBBLES = 5
@@ -40,7 +41,7 @@ class Days:
     """The days of one group's pairs.
 
     `charged` is its evidence less the charge, `excess` what days of this run have brought above their share.
-    `bar` is the log of the threshold of the whole stream.
+    `stake` is ln(1/alpha).
     """
 
     __slots__ = (
@@ -63,7 +64,7 @@ class Days:
         "wobbles",
     )  # fmt: skip
 
-    def __init__(self, mode: Mode, bar: float) -> None:
+    def __init__(self, mode: Mode, stake: float) -> None:
         self._mode: Mode = mode
         self.day: int | None = None
         self.finished: list[tuple[float, int]] = []
@@ -75,7 +76,7 @@ class Days:
         self._today, self._today_pairs = 0.0, 0
         self._run, self._run_pairs = 0.0, 0
         self.charged = self.excess = self.of_day = 0.0
-        self.most = DAY_SHARE * bar
+        self.most = DAY_SHARE * stake
         self.growth = 0.0
         self._withheld = False
         self._growing, self._growing_days = 0.0, 0
