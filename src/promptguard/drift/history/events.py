@@ -48,7 +48,9 @@ class Event:
         if self.aspect == "switch":
             one, other = self.codes
             return _flags((first == other) & (second == one)), _flags((first == one) & (second == other))
-        return _flags(np.isin(first, self.codes)), _flags(np.isin(second, self.codes))
+        wanted = np.zeros(16)
+        wanted[list(self.codes)] = 1.0
+        return wanted[first], wanted[second]
 
 
 def _flags(true: NDArray[np.bool_]) -> Floats:
