@@ -21,7 +21,9 @@ def answers(seed: int, factor: float):
 
     def said(_: object) -> str:
         amount = round(rng.uniform(10, 11) * factor, 2)
-        return json.dumps({"amount": amount, "customer": CANARY, "state": rng.choice(["open", CANARY + "-2"])})
+        return json.dumps(
+            {"amount": amount, "customer": CANARY, "state": rng.choice(["open", CANARY + "-2"])}
+        )
 
     return said
 
@@ -34,7 +36,9 @@ def test_the_path_is_named_and_values_stay_out_of_the_ledger(guarded, tmp_path):
         )
         promptguard.wrap(client, ledger=guarded, shadow=shadow)
         for number in range(CALLS):
-            client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"ticket {number}"}])
+            client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": f"ticket {number}"}]
+            )
             assert promptguard.flush(60.0)
         client.close()
     verdict = next(each for each in promptguard.verdicts(guarded) if each.stream == "candidate")

@@ -178,3 +178,51 @@ def history(
         _print_json(moves)
     else:
         show_history(moves)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="files of other tools")],
+    name: Annotated[str | None, typer.Option(help="the prompt's name; by default the file's own")] = None,
+    of: Annotated[
+        str | None, typer.Option("--format", help="the format, where it is not plain from the file")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be written, and write nothing")
+    ] = False,
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Convert prompts of other tools into versions of this folder; an existing prompt gets its next version.
+
+    Read are older Prompty files, promptflow (.jinja2 with role lines), dotprompt, promptfoo, Semantic Kernel, LangChain
+    hub, LangSmith, Langfuse, MLflow and plain text. What has no counterpart is refused by name. Exit codes: 0 all are
+    written, 2 one of them cannot be read (what came before it is written).
+    """
+    from promptguard.templates.importing import import_file
+    from promptguard.terminal.prompts import show_imports
+
+    made = [
+        each
+        for file in files
+        for each in import_file(_library(folder), file, name=name, of=of, dry_run=dry_run)
+    ]
+    if as_json:
+        _print_json(made)
+    else:
+        show_imports(made)
+
+
+@app.command()
+def export(
+    reference: Reference,
+    to: Annotated[str, typer.Option("--format", help="prompty or promptfoo")] = "prompty",
+    folder: Folder = "prompts",
+) -> None:
+    """Print one version in the form of another tool: `prompty` (the file as it is) or `promptfoo` (a configuration).
+
+    Exit codes: 0, 2 no such version or format.
+    """
+    from promptguard.templates.importing import exported
+
+    sys.stdout.write(exported(_library(folder).get(reference), to))

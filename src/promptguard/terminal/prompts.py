@@ -118,3 +118,13 @@ def show_history(moves: Sequence[Told]) -> None:
         row = (*(move[key] or "-" for key in ("at", "name", "label", "from", "to", "by")), why)
         table.add_row(*(quoted(each) for each in row))
     out.print(table)
+
+
+def show_imports(made: Sequence[Told]) -> None:
+    """Print what was read and where it was written."""
+    out = console(unbroken=True)
+    for each in made:
+        done = "would be written to" if each["dry_run"] else "is now"
+        out.print(quoted(f"{each['from']} {done} {each['reference']} ({each['file']})", most=None))
+        for note in each["notes"]:
+            out.print(quoted(f"  {note}", most=None))

@@ -1,0 +1,110 @@
+"""What every format is read into, and how it is written as a prompt file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from promptguard.errors import PromptSyntaxError
+
+_OF_LOOPS = frozenset(("loop", "this"))
+_VARIABLE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One prompt: its messages as jinja2, its variables, and what of the rest has a place in a prompt file."""
+
+    name: str
+    messages: tuple[tuple[str, str], ...]
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    description: str = ""
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tools: Sequence[Mapping[str, Any]] = ()
+    notes: tuple[str, ...] = ()
+    """what was left out, in words"""
+
+    def to_prompty(self, name: str) -> str:
+        """Return the text of a prompt file; raises PromptSyntaxError where there is no message."""
+        if not any(text.strip() for _, text in self.messages):
+            raise PromptSyntaxError(f"{name}: there is no text in it")
+        front: dict[str, Any] = {"name": name}
+        if self.description:
+            front["description"] = self.description
+        if self.model is not None:
+            front["model"] = {"id": self.model} | ({"options": dict(self.options)} if self.options else {})
+        if self.inputs:
+            front["inputs"] = {key: dict(value) for key, value in self.inputs.items()}
+        if self.outputs:
+            front["outputs"] = {key: dict(value) for key, value in self.outputs.items()}
+        if self.tools:
+            front["tools"] = [dict(tool) for tool in self.tools]
+        stated = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120)
+        body = "\n\n".join(f"{role}:\n{_kept(text)}" for role, text in self.messages)
+        return f"---\n{stated}---\n{body}\n"
+
+
+def _kept(text: str) -> str:
+    """Return a message whose lines no longer look like role lines."""
+    return "\n".join(_as_text(line) for line in text.strip("\n").split("\n"))
+
+
+_LOOKS_LIKE_A_ROLE = re.compile(
+    r"\s*[#>*_<(\[]*\s*(system|developer|user|assistant|tool|function|human|ai|bot|model)\s*[*_>)\]]*\s*:\s*[*_]*\s*",
+    re.IGNORECASE,
+)
+
+
+def _as_text(line: str) -> str:
+    return f"{{{{ {json.dumps(line)} }}}}" if _LOOKS_LIKE_A_ROLE.fullmatch(line) else line
+
+
+def variables_of(messages: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield the names that messages print, in order, each once."""
+    printed = (name for _, text in messages for name in _VARIABLE.findall(text))
+    yield from dict.fromkeys(name for name in printed if name not in _OF_LOOPS)
+
+
+def from_f_string(text: str, where: str) -> str:
+    """Return a Python format string as jinja2: `{name}` prints, `{{` is a brace. Raises PromptSyntaxError for the rest."""
+    parts: list[str] = []
+    said, at = "", 0
+    for found in re.finditer(r"\{\{|\}\}|\{([^{}]*)\}|[{}]", text):
+        said += text[at : found.start()]
+        at = found.end()
+        if found[0] in ("{{", "}}"):
+            said += found[0][0]
+        elif found[1] is not None and re.fullmatch(r"[A-Za-z_]\w*", found[1]):
+            parts += literal(said), f"{{{{ {found[1]} }}}}"
+            said = ""
+        else:
+            raise PromptSyntaxError(
+                f"{where}: {found[0]!r} is no variable of a format string; write {{name}}"
+            )
+    return "".join([*parts, literal(said + text[at:])])
+
+
+def from_mustache(text: str, where: str) -> str:
+    """Return mustache that only substitutes as jinja2; raises PromptSyntaxError for sections and the rest."""
+    other = re.search(r"\{\{\s*([#^/>!=][^}]*)\}\}", text)
+    if other is not None:
+        raise PromptSyntaxError(
+            f"{where}: {{{{{other[1].strip()}}}}} is beyond substitution; write it as jinja2"
+        )
+    return re.sub(
+        r"\{\{\{\s*([\w.]+)\s*\}\}\}|\{\{\s*&?\s*([\w.]+)\s*\}\}",
+        lambda one: f"{{{{ {one[1] or one[2]} }}}}",
+        text,
+    )
+
+
+def literal(text: str) -> str:
+    """Return text that jinja2 prints as it is."""
+    return re.sub(r"\{\{|\{%|\{#", lambda found: f"{{{{ {json.dumps(found[0])} }}}}", text)
