@@ -25,6 +25,8 @@ _LONGEST_KEY = 40
 _LONGEST_VALUE, _LONGEST_NUMBER = 32, 16
 _SHAPED, _LONGEST_SHAPED = 24, 48
 """characters whose shape is told, of strings of at most so many: how a longer text begins is no shape"""
+_LARGEST_VALUE, _LONGEST_FRACTION = 9_999, 3
+"""numbers that may be one of a few: grades and codes are, amounts are not"""
 _MOST_BITS, _LARGEST = 900, 1e270
 _MOST_CALLS = 16
 TOOL, CALLS, ARGUMENTS, KEYS = "tool", "calls", "arguments", "keys"
@@ -217,16 +219,15 @@ def _number(value: float) -> Said:
     if isinstance(value, int):
         if value.bit_length() > _MOST_BITS:  # beyond what a float holds, and dear to write down
             return Said(NUMBER, _LARGEST if value > 0 else -_LARGEST, "9")
-    elif not math.isfinite(value):
+        return Said(NUMBER, _bounded(value), "9", repr(value) if abs(value) <= _LARGEST_VALUE else "")
+    if not math.isfinite(value):
         return Said(NUMBER, 0.0, "9.9")
     text = repr(value)
-    shape = "9" if isinstance(value, int) else "9.9"
-    return Said(
-        NUMBER,
-        min(max(float(value), -_LARGEST), _LARGEST),
-        shape,
-        text if len(text) <= _LONGEST_NUMBER else "",
-    )
+    return Said(NUMBER, _bounded(value), "9.9", text if len(text) <= _LONGEST_FRACTION else "")
+
+
+def _bounded(value: float) -> float:
+    return min(max(float(value), -_LARGEST), _LARGEST)
 
 
 _AGAIN = re.compile(r"(.)\1+", re.DOTALL)
