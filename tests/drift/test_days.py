@@ -162,3 +162,18 @@ def test_a_tolerance_holds_for_rounds_of_sets():
     for _ in range(40):
         beyond.update([Answer("No, it is not so.")] * 5, [Answer("```\nIs it?\n```")] * 5)
     assert beyond.verdict().status == "drift"
+
+
+def test_the_next_epoch_knows_the_days_of_the_one_before():
+    same = vectorise(Answer("yes"), Answer("yes"))
+    monitor = PairMonitor(mode="monitor", horizon=1000)
+    for number in range(300):
+        monitor.fold(same, day=number // 30)
+    following = PairMonitor(mode="monitor", horizon=1000)
+    following.follow(monitor)
+    monitor.acknowledge()
+    for each in (monitor, following):
+        each.fold(same, day=10)
+        days = each.brief().days
+        assert days is not None
+        assert days.reference == WANTED

@@ -239,6 +239,9 @@ class Fold:
         place = (stream, epoch)
         if place not in self.streams:
             self.streams[place] = StreamFold(self.monitor(stream, epoch))
+            earlier = self.streams.get((stream, epoch - 1))
+            if earlier is not None:
+                self.streams[place].monitor.follow(earlier.monitor)
         return self.streams[place]
 
     def monitor(self, stream: str, epoch: int) -> PairMonitor:

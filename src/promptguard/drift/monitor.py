@@ -211,8 +211,15 @@ class PairMonitor:
         Never done silently.
         """
         self.epoch += 1
+        days = self._all.days
         self._reset()
+        self._all.days = None if days is None else days.of_epoch(-math.log(self.alpha))
         return self._brief()
+
+    def follow(self, earlier: PairMonitor) -> None:
+        """Take over what an earlier epoch, judged by a monitor of its own, has learned of days."""
+        days = earlier._all.days
+        self._all.days = None if days is None else days.of_epoch(-math.log(self.alpha))
 
     def _group(self, name: str) -> Group:
         group = self._groups.get(name)

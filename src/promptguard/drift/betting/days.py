@@ -122,6 +122,12 @@ class Days:
         settled = self.finished[: max(0, len(self.finished) - max(1, self._growing_days))]
         return [*self.known, *settled][-MOST_REFERENCES:]
 
+    def of_epoch(self, stake: float) -> Days:
+        """Return what the next epoch begins with: the days that are a reference in this one."""
+        days = Days(self._mode, stake)
+        days.known = self._reference()
+        return days
+
     def of_group(self) -> Days:
         """Return the days of a group that is seen for the first time: what is known of all groups' days holds for it."""
         days = Days(self._mode, self.most / DAY_SHARE)
