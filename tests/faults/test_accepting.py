@@ -124,3 +124,25 @@ def test_a_candidate_that_was_accepted_is_compared_with_no_more(guarded, capsys)
         row = standing(guarded, clock, "candidate")
         assert (row.status, row.epoch, row.pairs) == ("no_drift", 2, 40)
         app.client.close()
+
+
+def test_what_could_hide_in_replay_counts_pairs_that_straddle(guarded):
+    clock = FakeClock()
+    with FakeProvider({"m": lambda q: f"{OLD} {q.text}"}) as provider:
+        replay = promptguard.Replay(share=1.0, after="1h", budget=UNLIMITED)
+        app = Application(provider, guarded, clock, replay=replay)
+        app.ask(40)
+        app.wait(2)
+        [verdict] = [each for each in promptguard.verdicts(guarded, clock=clock) if each.group == "g"]
+        assert (verdict.status, verdict.pairs) == ("no_drift", 40)
+        assert verdict.window is not None
+        hidden = {each.seconds: (each.pairs, each.hidden) for each in verdict.window.since}
+        assert hidden[3600.0][0] == 40
+        assert hidden[86400.0] == (0, 1.0)
+        assert verdict.largest_hidden_drift == hidden[3600.0][1] < 1.0
+        assert "of a change that began 1 h ago under about" in verdict.sentence()
+        # a day later none of them could show a change of this day
+        clock.advance(7000.0)
+        [later] = [each for each in promptguard.verdicts(guarded, clock=clock) if each.group == "g"]
+        assert later.reason == "stale"
+        app.client.close()

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from promptguard.core.epochs import Epochs
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
-from promptguard.report.freshness import as_of, clock_of, window
+from promptguard.report.freshness import OLDER_CONTROL, as_of, clock_of, window
 from promptguard.report.taken_back import mark_taken_back
 from promptguard.verdict import Status, Verdict
 
@@ -89,6 +89,9 @@ def verdict_documents(
         for each in (told, *(told["groups"] if known is None else ())):
             found = window(each, clock)
             each["window"] = None if found is None else asdict(found)
+            if found is not None and each["stream"] in OLDER_CONTROL and each["status"] == "no_drift":
+                # what all pairs could have missed means nothing where only some straddle a change
+                each["largest_hidden_drift"] = min(since.hidden for since in found.since)
             each.pop("pace", None)
     return documents
 
