@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from promptguard.drift.betting.days import Days
+from promptguard.drift.betting.days import CHANCE, Days
 from promptguard.drift.betting.evidence import Union, epoch_alpha
 from promptguard.drift.betting.experts import difference
 from promptguard.drift.betting.group import Group
@@ -65,6 +65,7 @@ class PairMonitor:
     """
 
     _group_type: type[Group] = Group
+    _chance = CHANCE
 
     def __init__(
         self,
@@ -236,7 +237,7 @@ class PairMonitor:
 
     def _know_days(self, own: Group, day: int | None) -> None:
         if day is not None and own.days is None:
-            self._all.days = self._all.days or Days(self.mode, -math.log(self.alpha))
+            self._all.days = self._all.days or Days(self.mode, -math.log(self.alpha), self._chance)
             own.days = self._all.days if own is self._all else self._all.days.of_group()
 
     def _ring(self, own: Group) -> None:

@@ -127,7 +127,7 @@ class SetMonitor:
     def learn_days(self, days: Sequence[Sequence[tuple[Sequence[Answer], Sequence[Answer]]]]) -> None:
         """Learn before the first round how much days differ: past days two by two, their answers beside each other.
 
-        Each pair of sides is one prompt's. No answer may stand in two of them. They count as two days each.
+        Each pair of sides is one prompt's. No answer may stand in two of them. Each two count as one reference day.
         """
         if self._inner.whole.rounds:
             raise ValueError("days are learned before the first round")
@@ -139,7 +139,7 @@ class SetMonitor:
             for others, own in rounds:
                 other.update(others, own, day=number)
         known = other._inner.whole.days
-        self._inner.know([day for day in (() if known is None else known.all_finished()) for _ in range(2)])
+        self._inner.know(() if known is None else known.all_finished())
 
     def skip(self, side_reason: str, group: str | None = None) -> Verdict:
         """Count an answer that could not be had, and why; reasons as for `PairMonitor.skip`."""
@@ -273,6 +273,7 @@ class _Rounds(PairMonitor):
     """The bookkeeping of PairMonitor (groups, losses, history, telling), fed by rounds."""
 
     _group_type = SetGroup
+    _chance = 0.0
     drawn = 0
     """rounds of all epochs: each draws its own labelings"""
 
@@ -283,7 +284,7 @@ class _Rounds(PairMonitor):
 
     def know(self, days: Sequence[tuple[float, int]]) -> None:
         """Take days (evidence that grew, pairs) as known before the first round."""
-        self.whole.days = Days(self.mode, -math.log(self.alpha))
+        self.whole.days = Days(self.mode, -math.log(self.alpha), self._chance)
         self.whole.days.known = list(days)
 
     def take(

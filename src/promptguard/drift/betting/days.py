@@ -31,8 +31,8 @@ FEWEST, SUDDEN, BEYOND_USUAL = 30, 0.3, 5.0
 DAY_SHARE = 0.6
 """Share of ln(1/alpha) that one day may bring, unless the change is sudden. Of a monitor's threshold the rest, ln(horizon),
 is in part there before any evidence is."""
-_CHANCE = 2.0
-"""Nats that a day's evidence may grow by chance."""
+CHANCE = 2.0
+"""Nats that a day's evidence may grow by chance, in pairs; rounds of sets see so much that any growth is the day's."""
 _MOST_WOBBLES = 5
 _LN10 = math.log(10.0)
 
@@ -53,6 +53,7 @@ class Days:
         "_today",
         "_today_pairs",
         "_withheld",
+        "chance",
         "charged",
         "day",
         "excess",
@@ -64,7 +65,7 @@ class Days:
         "wobbles",
     )  # fmt: skip
 
-    def __init__(self, mode: Mode, stake: float) -> None:
+    def __init__(self, mode: Mode, stake: float, chance: float = CHANCE) -> None:
         self._mode: Mode = mode
         self.day: int | None = None
         self.finished: list[tuple[float, int]] = []
@@ -77,6 +78,7 @@ class Days:
         self._run, self._run_pairs = 0.0, 0
         self.charged = self.excess = self.of_day = 0.0
         self.most = DAY_SHARE * stake
+        self.chance = chance
         self.growth = 0.0
         self._withheld = False
         self._growing, self._growing_days = 0.0, 0
@@ -109,13 +111,13 @@ class Days:
             self.finished = [*self.finished, (self._today, self._today_pairs)][-2 * MOST_REFERENCES :]
             self._growing = max(0.0, self._growing + self._today)
             self._growing_days = min(MOST_REFERENCES, self._growing_days + 1) if self._growing else 0
-            if self._withheld and self._today > _CHANCE:
+            if self._withheld and self._today > CHANCE:
                 self.wobbles = [*self.wobbles, (self.day, self._today)][-_MOST_WOBBLES:]
         self.excess = self._excess() if self._growing else 0.0
         self.of_day = 0.0
         self.day, self._today, self._today_pairs, self._withheld = day, 0.0, 0, False
         self.growth = max(
-            (max(0.0, grew - _CHANCE) / pairs for grew, pairs in self._reference()), default=0.0
+            (max(0.0, grew - self.chance) / pairs for grew, pairs in self._reference()), default=0.0
         )
 
     def _reference(self) -> list[tuple[float, int]]:
@@ -124,13 +126,13 @@ class Days:
 
     def of_epoch(self, stake: float) -> Days:
         """Return what the next epoch begins with: the days that are a reference in this one."""
-        days = Days(self._mode, stake)
+        days = Days(self._mode, stake, self.chance)
         days.known = self._reference()
         return days
 
     def of_group(self) -> Days:
         """Return the days of a group that is seen for the first time: what is known of all groups' days holds for it."""
-        days = Days(self._mode, self.most / DAY_SHARE)
+        days = Days(self._mode, self.most / DAY_SHARE, self.chance)
         days.known = self._reference() or self.finished[:1]
         return days
 
