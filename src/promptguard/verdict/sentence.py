@@ -87,8 +87,8 @@ def _hidden(verdict: Verdict) -> str:
         return f"No drift in {verdict.pairs} pairs; too few to exclude more than a change of every answer."
     share = _percent(hidden)
     told = (
-        f"No drift in {verdict.pairs} pairs; of the flags that are looked for, a change of under about {share} of the answers"
-        " could hide"
+        f"No drift in {verdict.pairs} pairs; of the flags that are looked for, a change of under about {share} of the "
+        "answers could hide"
     )
     return f"{told}{_of_a_day_ago(verdict, hidden)}."
 
