@@ -125,7 +125,9 @@ def _ordered(ranked: list[Contrast], rows: Rows) -> tuple[list[Contrast], dict[i
             under[cause.column].append(contrast.name)
         else:
             behind[cause.column].append(contrast)
-    return [each for contrast in order for each in (contrast, *behind.get(contrast.column, ()))], under
+    # every cause before what follows from any: a sentence has room for three
+    followers = [each for contrast in order for each in behind.get(contrast.column, ())]
+    return [*order, *followers], under
 
 
 def _possible_causes(contrast: Contrast, plain: list[Contrast], *, dwarfed: bool) -> list[Contrast]:
