@@ -17,19 +17,20 @@ FEWEST = 20
 """pairs of a stretch"""
 SURE = 5.0
 """standard errors between two stretches: the best of all divisions is looked at"""
-_BACK, _LESS = 0.25, 0.6
+_BACK, _LESS, _LEAST_SPREAD = 0.25, 0.6, 0.02
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Floats = NDArray[np.float64]
 
 
 def course_of(history: History, onset: Onset, changes: Sequence[Change], stream: str) -> Course | None:
     """Return how a change went on; None where it came at once and stands, or too little is known."""
-    place = next((INDEX[change.feature] for change in changes if change.feature in INDEX), None)
     rows = history.rows_from(onset.pair)
-    if place is None or len(rows) < 3 * FEWEST:
+    if len(rows) < 3 * FEWEST:
         return None
-    values = (rows.roots[:, :, place].astype(np.float64) / 255.0) ** 2
-    moved = values[:, 1] - values[:, 0]
+    values = (rows.roots.astype(np.float64) / 255.0) ** 2
+    differences = values[:, 1] - values[:, 0]
+    place = next((INDEX[change.feature] for change in changes if change.feature in INDEX), None)
+    moved = differences[:, _strongest(differences) if place is None else place]
     at, early, late, score = _divided(moved)
     if score < SURE:
         return None
@@ -45,6 +46,12 @@ def course_of(history: History, onset: Onset, changes: Sequence[Change], stream:
     if rising and thirds[0] * thirds[2] >= 0.0:
         return Course("gradual", onset.pair, sizes[0], sizes[2])
     return None
+
+
+def _strongest(differences: Floats) -> int:
+    """Return the feature that tells the sides apart best: what changed may be a path or an answer, no feature."""
+    mean, spread = differences.mean(axis=0), differences.var(axis=0)
+    return int(np.argmax(np.abs(mean) / np.sqrt(spread + _LEAST_SPREAD**2)))
 
 
 def _divided(moved: Floats) -> tuple[int, float, float, float]:
