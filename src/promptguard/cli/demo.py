@@ -72,11 +72,11 @@ def run(
 
 
 def _two_days_ago() -> float:
-    """Return when the story begins, so that its pages show the last days; always at one time of the day."""
+    """Return when the story begins, so that its pages show the last days: at midnight UTC, for a story of one day."""
     import time
 
     day = 86_400.0
-    return time.time() // day * day - 2 * day + 1_700_000_000.0 % day
+    return time.time() // day * day - 2 * day
 
 
 def _played(options: Options, *, quiet: bool) -> Outcome:

@@ -27,6 +27,8 @@ MINUTE = 60.0
 """One call a minute of the demo's clock, so that hours pass in seconds."""
 REPEATED = 0.15
 """Share of calls that ask an earlier question again; the cache answers them."""
+_LONGEST = 60.0
+"""times the shortest wait: a little more than the longest one"""
 SETTLE_EVERY = 10
 """Calls between waits for the background, which keeps runs alike on slow machines."""
 MARK = "made-by-promptguard-demo"
@@ -42,7 +44,7 @@ class Options:
     switch: bool = True
     ledger: Path = Path("promptguard-demo")
     questions: int | None = None
-    start: float = 1_700_000_000.0
+    start: float = 1_699_920_000.0
     """of the demo's clock, in Unix seconds"""
 
 
@@ -106,8 +108,13 @@ def run(options: Options, progress: Callable[[int, int], None] = lambda _done, _
                 sample=_share(recordings, 0.25),
                 budget=promptguard.Budget(usd_per_day=50, calls_per_day=50_000, calls_per_minute=None),
             ),
-            replay=promptguard.Replay(share=_share(recordings, 0.15), after=_replay_after(recordings)),
-            drift=promptguard.Drift(alpha=0.01, mode="monitor", horizon=max(50, len(recordings.questions))),
+            replay=promptguard.Replay(share=_share(recordings, 0.3), after=_replay_after(recordings)),
+            drift=promptguard.Drift(
+                alpha=0.01,
+                mode="monitor",
+                horizon=max(50, len(recordings.questions)),
+                stale_after="7d",  # the demo's clock runs on while stored questions wait
+            ),
             on_drift=promptguard.Route(to=before),
             record_content=True,
             clock=clock,
@@ -191,18 +198,11 @@ def _let_replays_finish(clock: FakeClock, recordings: Recordings) -> None:
 
     from promptguard.background.engine import open_backgrounds
 
-    clock.advance(_seconds(_replay_after(recordings)))
+    clock.advance(_LONGEST * _replay_after(recordings))
     for background in open_backgrounds():
         until = time.monotonic() + 10.0
         while background.ledger.banked_count() and time.monotonic() < until:
             time.sleep(0.05)
-
-
-def _seconds(duration: str) -> float:
-    """Return a duration in seconds."""
-    from promptguard.core.options import seconds
-
-    return seconds(duration, "after")
 
 
 def _close(client: OpenAI) -> dict[str, int]:
@@ -222,9 +222,13 @@ def _share(recordings: Recordings, share: float) -> float:
     return share if len(recordings.questions) >= 200 else 1.0
 
 
-def _replay_after(recordings: Recordings) -> str:
-    """Ask again after 30 % of the story: soon enough that stored answers from before meet new ones."""
-    return f"{max(5, round(len(recordings.questions) * 0.3))}m"
+def _replay_after(recordings: Recordings) -> float:
+    """Return the seconds after which the first stored questions are asked again: a hundredth of the story.
+
+    Below a quarter of an hour the longer ages are in proportion, up to 56 times as long, so that stored answers from before
+    the change meet new ones for half of the story.
+    """
+    return min(0.01 * len(recordings.questions), 14.0) * MINUTE
 
 
 def _schedule(recordings: Recordings, options: Options) -> list[str]:
