@@ -198,7 +198,7 @@ def _let_replays_finish(clock: FakeClock, recordings: Recordings) -> None:
 
     from promptguard.background.engine import open_backgrounds
 
-    clock.advance(_LONGEST * _replay_after(recordings))
+    clock.advance((1.0 if _is_short(recordings) else _LONGEST) * _replay_after(recordings))
     for background in open_backgrounds():
         until = time.monotonic() + 10.0
         while background.ledger.banked_count() and time.monotonic() < until:
@@ -219,16 +219,22 @@ def _close(client: OpenAI) -> dict[str, int]:
 
 def _share(recordings: Recordings, share: float) -> float:
     """With few questions every call is sampled."""
-    return share if len(recordings.questions) >= 200 else 1.0
+    return 1.0 if _is_short(recordings) else share
+
+
+def _is_short(recordings: Recordings) -> bool:
+    return len(recordings.questions) < 200
 
 
 def _replay_after(recordings: Recordings) -> float:
-    """Return the seconds after which the first stored questions are asked again: a hundredth of the story.
+    """Return the seconds after which the first stored questions are asked again.
 
-    Below a quarter of an hour the longer ages are in proportion, up to 56 times as long, so that stored answers from before
-    the change meet new ones for half of the story.
+    A hundredth of a long story: below a quarter of an hour the longer ages are in proportion, up to 56 times as long, so
+    that stored answers from before the change meet new ones for half of it. Of a short story three tenths, since the first
+    forty stored answers wait no longer than this.
     """
-    return min(0.01 * len(recordings.questions), 14.0) * MINUTE
+    count = len(recordings.questions)
+    return MINUTE * (max(5.0, 0.3 * count) if _is_short(recordings) else min(0.01 * count, 14.0))
 
 
 def _schedule(recordings: Recordings, options: Options) -> list[str]:
