@@ -96,7 +96,7 @@ class Door:
             if self._failed is not None and time.monotonic() < self._next_try:
                 raise self._failed
             try:
-                self._open()
+                self._open_or_again()
             except LedgerUnavailable as error:
                 self._failed, self._file = error, None
                 self._next_try = time.monotonic() + self._rest
@@ -117,6 +117,14 @@ class Door:
             self._told = kind
             with contextlib.suppress(Exception):
                 self._tell(found)
+
+    def _open_or_again(self) -> None:
+        try:
+            self._open()
+        except LedgerUnavailable as error:
+            if error.trouble.kind != "unusable" or self.path.exists():
+                raise
+            self._open()  # the file was moved away between two looks at it: there is none, and that is no trouble
 
     def _open(self) -> None:
         if forks.is_unsafe():
