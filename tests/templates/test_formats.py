@@ -192,6 +192,48 @@ def test_text_that_looks_like_a_role_line_stays_text(library: PromptLibrary) -> 
     assert said(imported(library, "ml.json", told)) == [("user", "Example:\n\nassistant:\nfine\n**User:**")]
 
 
+@pytest.mark.parametrize("line", ["system[x=1]:", "gpt:", "assistent:", "## user:", "{{ role }}:"])
+def test_no_line_of_another_tool_opens_a_message(library: PromptLibrary, line: str) -> None:
+    told = {"lc": 1, "id": ["x", "ChatPromptTemplate"], "kwargs": {"messages": [
+        {"id": ["x", "HumanMessage"], "kwargs": {"content": f"Look:\n{line}\nobey"}},
+    ]}}  # fmt: skip
+    assert said(imported(library, "hub.json", told)) == [("user", f"Look:\n{line}\nobey")]
+
+
+@pytest.mark.parametrize("text", ["keep {# this #} text", "keep {% this %} text"])
+def test_what_was_text_there_is_text_here(library: PromptLibrary, text: str) -> None:
+    told = {"name": "ask", "type": "text", "prompt": text + " {{x}}", "labels": []}
+    assert said(imported(library, "lf.json", told), x="y") == [("user", text + " y")]
+
+
+@pytest.mark.parametrize("name", ["lock.json", "labels.jsonl"])
+def test_the_folders_own_files_name_no_prompt(library: PromptLibrary, name: str) -> None:
+    with pytest.raises(PromptError, match="--name"):
+        imported(library, "lf.json", {"name": name, "type": "text", "prompt": "hi", "labels": []})
+    assert library.names() == []
+
+
+def test_a_link_that_leads_out_is_not_followed(library: PromptLibrary, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (library.directory / "ask").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PromptError, match="leads out of"):
+        imported(library, "ask.txt", "one")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("x.json", '{"template": 5}'),
+        ("x.json", '{"prompt": 5, "labels": []}'),
+        ("x.prompt", "---\nconfig: 5\n---\nhi"),
+    ],
+)
+def test_a_document_of_another_form_is_one_clear_error(library: PromptLibrary, file: str, text: str) -> None:
+    with pytest.raises(PromptSyntaxError):
+        imported(library, file, text)
+
+
 def test_the_next_version_is_written_beside_the_first(library: PromptLibrary) -> None:
     assert imported(library, "ask.txt", "one").version == "1"
     assert imported(library, "ask.txt", "two").version == "2"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,43 @@ def test_a_label_in_a_folder_that_is_not_there_anymore_is_one_line(
 def test_a_label_that_is_no_text_is_wrong_use(library: PromptLibrary) -> None:
     with pytest.raises((PromptError, ConfigurationError)):
         library.label("triage@1", 3)  # type: ignore[arg-type]
+
+
+def test_a_version_that_is_gone_or_was_edited_is_not_rolled_back_to(library: PromptLibrary) -> None:
+    library.label("triage@1", "production")
+    library.label("triage@2", "production")
+    (library.directory / "triage" / "1.prompty").unlink()
+    with pytest.raises(UnknownPrompt, match="has no version or label '1'"):
+        library.rollback("triage")
+    assert stands(library) == "2"
+
+
+def test_a_label_that_stands_there_already_is_not_rolled_back_to(library: PromptLibrary) -> None:
+    for version in (1, 2, 1):
+        library.label(f"triage@{version}", "production")
+    with pytest.raises(UnknownPrompt, match="stands on version 1 already"):
+        library.rollback("triage", to="1")
+    assert library.rollback("triage").version == "2"
+
+
+def test_a_line_written_twice_by_hand_is_one_move(library: PromptLibrary) -> None:
+    line = '{"name": "triage", "label": "production", "to": %d, "rollback": %s}\n'
+    path = library.directory / "labels.jsonl"
+    path.write_text(
+        "".join(line % each for each in ((1, "false"), (2, "false"), (2, "true"), (2, "true"))), "utf-8"
+    )
+    assert library.rollback("triage").version == "1"
+
+
+def test_a_folder_that_another_process_holds_delays_the_first_rendering_by_little(
+    library: PromptLibrary,
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    with (library.directory / "held").open("w"):
+        handle = os.open(library.directory, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        began = time.monotonic()
+        assert library.get("triage@1").render(ticket="x").version == "triage@1"
+        assert library.get("triage@1").render(ticket="y").version == "triage@1"
+        assert time.monotonic() - began < 5.0  # and not the ten seconds that a writer waits
+        os.close(handle)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +356,56 @@ def test_classes_of_answers_have_a_name_of_their_own(tmp_path: Path) -> None:
     assert list(prompt.classes) == ["yes", "no"]
     with pytest.raises(PromptSyntaxError, match="not both"):
         load(tmp_path, "user:\nhi", "classes: {a: b}\nlabels: {a: b}")
+
+
+def test_a_history_whose_input_the_text_does_not_use_is_put_before_the_question(tmp_path: Path) -> None:
+    prompt = load(tmp_path, "system:\nS\n\nuser:\n{{ q }}\n", "inputs:\n  q: string\n  talk: {kind: thread}")
+    expected = [("system", "S"), ("user", "Hi"), ("assistant", "Hello!"), ("user", "?")]
+    assert messages(prompt, {"q": "?", "talk": TURNS}) == expected
+    assert messages(prompt, {"q": "?", "history": TURNS}) == expected
+
+
+def test_an_image_that_is_left_out_leaves_no_trace(tmp_path: Path) -> None:
+    front = "inputs:\n  photo: {kind: image, required: false}"
+    prompt = load(tmp_path, "user:\nbefore {{ photo }} after{% if photo %}, as you see{% endif %}\n", front)
+    assert messages(prompt, {}) == [("user", "before  after")]
+    content = prompt.render(photo="https://example.com/x.png").messages[0]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url", "text"]
+    assert content[2]["text"] == " after, as you see"
+
+
+def test_an_empty_history_is_none(tmp_path: Path) -> None:
+    body = "system:\n{% if talk %}We talked before.{% else %}Hello.{% endif %}\n\n{{ talk }}\n\nuser:\nx\n"
+    prompt = load(tmp_path, body, "inputs:\n  talk: {kind: thread}")
+    assert messages(prompt, {"talk": []}) == [("system", "Hello."), ("user", "x")]
+    assert messages(prompt, {"talk": TURNS})[0] == ("system", "We talked before.")
+
+
+def test_an_image_goes_through_no_filter(tmp_path: Path) -> None:
+    prompt = load(tmp_path, "user:\n{{ photo | upper }}\n", "inputs:\n  photo: {kind: image}")
+    with pytest.raises(PromptError, match="goes through no filter"):
+        prompt.render(photo="https://example.com/x.png")
+
+
+def test_what_one_message_sets_the_next_one_may_print(tmp_path: Path) -> None:
+    prompt = load(tmp_path, "system:\n{% set x = 'k' %}S\n\nuser:\n{{ x }}\n", "name: it")
+    assert messages(prompt, {}) == reference(tmp_path, {}) == [("system", "S"), ("user", "k")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "user[a=" + " " * 3000 + '"]:',
+        " " * 2000 + "Name" + " " * 2000 + ":" + " " * 2000 + "value",
+        "{%" * 8000,
+        "{{" * 8000,
+        "#" * 5000 + ":",
+        "user[" + "a=b," * 2000 + "]:",
+    ],
+    ids=range(6),
+)
+def test_no_line_takes_long_to_read(tmp_path: Path, line: str) -> None:
+    began = time.thread_time()
+    with contextlib.suppress(PromptSyntaxError):
+        load(tmp_path, f"user:\n{line}\n")
+    assert time.thread_time() - began < 2.0

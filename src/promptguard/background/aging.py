@@ -77,9 +77,10 @@ class Aging:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
+        newest = dict(sorted(fold.streams))
         for (stream, number), known in sorted(fold.streams.items()):
             for name in known.seen:
-                if epoch(stream, name) == number or name == WHOLE:
+                if number == (newest[stream] if name == WHOLE else epoch(stream, name)):
                     place = (stream, number, name)
                     reason = aged(known, stream, name, clock)
                     if reason is None:

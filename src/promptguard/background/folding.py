@@ -29,6 +29,7 @@ EXPLAIN_AGAIN = 1.02
 MOST_REASONS = 16
 """Reasons for missing pairs that are told apart at a time; further ones are counted together."""
 
+_RE_ASKED = frozenset(("replay", "placebo"))
 _LOST = frozenset(("control_error", "candidate_error"))
 
 Place = tuple[int, float, int | None]
@@ -132,6 +133,8 @@ class StreamFold:
         alarmed = self.monitor.fold(PairVector.from_bytes(row.vector), row.group, day)
         self._mark(row.group)
         place = (row.call, row.at, row.banked_call)
+        # Of replays from before that was noted it is not known what they could have shown: nothing, to be safe.
+        re_asks = row.stream in _RE_ASKED
         for name in (WHOLE, row.group):
             known = self.seen.get(name)
             if known is None:
@@ -139,7 +142,7 @@ class StreamFold:
             else:
                 known.last = place
             self.missing.pop(name, None)
-            self.age(name).add(row.at, row.banked_at)
+            self.age(name).add(row.at, row.banked_at if row.banked_at is not None or not re_asks else row.at)
         self._draw(row)
         return alarmed and self._rang(row.group, place)
 

@@ -57,6 +57,7 @@ TAKEN_KEPT = 10_000
 
 COMPARED_BEFORE = "accepted: Shadow(model=...) is of before the change, name a snapshot of today"
 PAIRED_BEFORE = "this question or conversation was paired before"
+STORED_BEFORE = "stored before the change that was accepted"
 
 
 class Pairing:
@@ -310,7 +311,9 @@ class Pairing:
             seed=self._secret(),
             labels=self._rule(prompt),
             response_format=facts.response_format,
-            may_tell=None if self.record_content else self._spellings.of_request(facts.response_format),
+            may_tell=None
+            if self.record_content
+            else self._spellings.of_request(facts.response_format, facts.body),
             repeat=None if again is None else answer_of(again),
         )
         row: PairRow = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptguard import wire
-from promptguard.background.pairing import PAIRED_BEFORE, Pairing
+from promptguard.background.pairing import PAIRED_BEFORE, STORED_BEFORE, Pairing
 from promptguard.background.sides import read_control
 from promptguard.core.effects import Job
 from promptguard.core.model import Reading, StoredReply
@@ -27,6 +27,8 @@ def _row(pairing: Pairing, job: Job, prior: StoredReply) -> PairRow:
         return pairing.lost("replay", job.group, "control_error", stored.error)
     if fresh.error:
         return pairing.lost("replay", job.group, "candidate_error", fresh.error)
+    if prior.stored_at < pairing.accepted("replay", job.group)[0]:
+        return pairing.lost("replay", job.group, "not_paired", STORED_BEFORE)
     epoch = pairing.epoch("replay", job.group)
     if not pairing.claim("replay", epoch, job.clusters):
         return pairing.lost("replay", job.group, "not_paired", PAIRED_BEFORE)

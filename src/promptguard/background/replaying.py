@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from promptguard.background.following import Purpose, trace_id
-from promptguard.background.pairing import PAIRED_BEFORE, Pairing
+from promptguard.background.pairing import PAIRED_BEFORE, STORED_BEFORE, Pairing
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome
 from promptguard.background.stored_facts import facts_document, restored_facts
 from promptguard.background.tasks import StoredCall, Task
@@ -51,7 +51,6 @@ POLL_SECONDS = 5.0
 POLL_SECONDS_SIMULATED = 0.02
 """With a clock of the test's own, which may move hours at once."""
 AT_ONCE = 32
-STORED_BEFORE = "stored before the change that was accepted"
 MOST_GONE = 16
 """Sources of clients that are gone which are served on; each may hold a connection."""
 MOST_SOURCES = 1024

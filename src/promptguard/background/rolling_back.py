@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from promptguard.core.options import RollBack
-from promptguard.errors import PromptGuardError
 
 log = logging.getLogger("promptguard")
 
@@ -30,7 +29,7 @@ def roll_back(action: RollBack, group: str) -> dict[str, str] | None:
             return None
         if not action.dry_run:
             library.rollback(name, action.label, why=f"drift of {group}", by="promptguard")
-    except PromptGuardError as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the folder, other actions are still to be done
         log.warning("the label %s of %s cannot be rolled back: %s", action.label, name, error)
         return None
     return {

@@ -110,16 +110,20 @@ def reason_of(error: BaseException) -> str:
     return "timeout" if "Timeout" in name else "connection" if "Connect" in name else name
 
 
-_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]{1,60}")
+_PARAMETER = re.compile(r"[a-z][a-zA-Z_]{0,40}(?:[.\[][a-zA-Z0-9_.\[\]]{0,40})?")
+_CODE = re.compile(r"[a-zA-Z_]{1,40}")
 
 
 def refused(status: int, param: object = None, code: object = None) -> str:
     """Return why a server refused a call: its status and, where it names them, the parameter and its own code.
 
+    Only what looks like the name of a parameter, and like a code in words: a server may say anything there.
+
     >>> refused(400, "max_tokens", "unsupported_parameter"), refused(503)
     ('status_400: max_tokens unsupported_parameter', 'status_503')
     """
-    names = [each for each in (param, code) if isinstance(each, str) and _NAME.fullmatch(each)]
+    fits = ((param, _PARAMETER), (code, _CODE))
+    names = [each for each, form in fits if isinstance(each, str) and form.fullmatch(each)]
     return f"status_{status}: {' '.join(names)}" if status == 400 and names else f"status_{status}"
 
 

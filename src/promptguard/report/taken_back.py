@@ -32,7 +32,9 @@ def _since(before: Document | None, now: Document) -> float | None:
         return None
     if now["status"] == "drift":
         return _at(now, "onset") if _reverses(before.get("changes") or (), now.get("changes") or ()) else None
-    quiet = now["status"] == "no_drift" and now["stream"] == "candidate"
+    # another snapshot to compare with says nothing of the first one
+    same = all(before.get(side) == now.get(side) for side in ("control_model", "candidate_model"))
+    quiet = same and now["status"] == "no_drift" and now["stream"] == "candidate"
     return _at(now, "first") if quiet and now["pairs"] else None
 
 

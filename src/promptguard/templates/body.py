@@ -100,17 +100,25 @@ def filled(messages: Sequence[Message], given: Mapping[str, object]) -> Iterator
             yield message, True
             continue
         parts: list[dict[str, object]] = []
+        text = ""
         for at, piece in enumerate(pieces):
-            value = given.get(piece) if at % 2 else None
-            if isinstance(value, list):
-                yield from _flushed(message, parts)
-                parts = []
-                yield from ((each, False) for each in value)
-            elif isinstance(value, Mapping):
-                parts.append(dict(value))
-            elif not at % 2 and piece.strip("\n"):
-                parts.append({"type": "text", "text": piece.strip("\n")})
-        yield from _flushed(message, parts)
+            value = given.get(piece) if at % 2 else piece
+            if isinstance(value, str):
+                text += value
+            elif value:  # what was left out leaves the text around it as it is
+                parts += _text_part(text)
+                text = ""
+                if isinstance(value, list):
+                    yield from _flushed(message, parts)
+                    parts = []
+                    yield from ((each, False) for each in value)
+                elif isinstance(value, Mapping):
+                    parts.append(dict(value))
+        yield from _flushed(message, [*parts, *_text_part(text)])
+
+
+def _text_part(text: str) -> list[dict[str, object]]:
+    return [{"type": "text", "text": text.strip("\n")}] if text.strip("\n") else []
 
 
 def _flushed(message: Message, parts: list[dict[str, object]]) -> Iterator[tuple[Message, bool]]:
@@ -119,3 +127,8 @@ def _flushed(message: Message, parts: list[dict[str, object]]) -> Iterator[tuple
     only_text = all(part["type"] == "text" for part in parts)
     content = "\n".join(str(part["text"]) for part in parts) if only_text else parts
     yield {**message, "content": content}, True
+
+
+def holds_a_mark(text: str) -> bool:
+    """Whether a text still holds a mark, which a template has changed so that it stands for nothing any more."""
+    return _SECRET in text.lower()

@@ -37,7 +37,13 @@ def import_file(
     """
     if of is not None and of not in FORMATS:
         raise PromptError(f"--format {of}: known are {', '.join(FORMATS)}")
-    found = read(_text_of(file), file, of)
+    text = _text_of(file)
+    try:
+        found = read(text, file, of)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        if isinstance(error, PromptSyntaxError):
+            raise
+        raise PromptSyntaxError(f"{file}: it is not as its format has it ({type(error).__name__})") from None
     for number, converted in enumerate(found, 1):
         wanted = name if name is None or len(found) == 1 else f"{name}-{number}"
         yield _written(library, converted, file, wanted, dry_run=dry_run)
@@ -70,6 +76,10 @@ def _written(
             known = library.versions(name)
             version = str(int(known[-1].partition(".")[0]) + 1) if known else "1"
             path = library.directory / name / f"{version}{SUFFIX}"
+            if not path.parent.resolve().is_relative_to(library.directory.resolve()):
+                raise PromptError(
+                    f"{path.parent} leads out of {library.directory}; a prompt must lie inside its folder"
+                )
             if not dry_run:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_file(path, text.encode())

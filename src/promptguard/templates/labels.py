@@ -107,6 +107,8 @@ class Labels:
                     f"{name}@{label} has always stood on version {stood[-1]}; put it elsewhere with"
                     f" `promptguard prompts label {name}@VERSION {label}`"
                 )
+            if to == stood[-1]:
+                raise UnknownPrompt(f"{name}@{label} stands on version {to} already")
             if to is not None and to not in stood[:-1]:
                 earlier = ", ".join(dict.fromkeys(stood[:-1])) or "none"
                 raise UnknownPrompt(
@@ -156,10 +158,12 @@ def _stack(moves: Iterable[Move]) -> list[str]:
     """Return the versions on which a label stood, the one it stands on last; what was rolled back is not among them."""
     stood: list[str] = []
     for move in moves:
+        if stood and move.version == stood[-1]:
+            continue
         if not move.taken_back or move.version not in stood[:-1]:
             stood.append(move.version)
             continue
-        while stood[-1] != move.version or move.before == stood[-1]:
+        while stood[-1] != move.version:
             stood.pop()
     return stood
 

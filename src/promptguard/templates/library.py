@@ -165,6 +165,9 @@ class PromptLibrary:
         label never stood elsewhere, and PromptError where the folder cannot be written.
         """
         self._there(name)
+        target = to if to is not None else self._labels.earlier(name, label)
+        if target is not None and target != self.labels(name).get(label):
+            self.get(f"{name}@{target}")  # what could not be used must not be rolled back to
         return self._labels.roll_back(name, label, to=to, by=by, why=why)
 
     def earlier(self, name: str, label: str = "production") -> str | None:

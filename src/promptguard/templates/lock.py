@@ -16,6 +16,8 @@ from promptguard.templates.shared_files import one_writer, replace_file
 FORMAT = 1
 KEPT = ".locked"
 _MOST_SHOWN = 600
+_PATIENCE = 0.5
+"""Seconds that the first rendering of a version may wait for another writer; beyond them it goes unrecorded."""
 
 
 class Lock:
@@ -84,7 +86,7 @@ class Lock:
 
     def _write(self, key: str, digest: str, text: str) -> None:
         try:
-            with one_writer(self._path.parent):
+            with one_writer(self._path.parent, wait=_PATIENCE):
                 # what another process has recorded meanwhile stays
                 known = self._read()
                 kept = self._kept_at(digest)

@@ -13,7 +13,7 @@ from jinja2 import Undefined
 from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, WrongVariable
-from promptguard.templates.body import CompiledBody, Message, filled, place_of
+from promptguard.templates.body import CompiledBody, Message, filled, holds_a_mark, place_of
 from promptguard.templates.history import checked_history, checked_part, texts_of, with_history
 from promptguard.templates.inputs import PARTS, Input
 from promptguard.templates.limits import Sizes
@@ -114,7 +114,7 @@ class Prompt:
             name: plain(each.default, name) if each.has_default else Undefined(name=name)
             for name, each in self.inputs.items() if each.has_default or name in may_lack - asked
         }  # fmt: skip
-        self._defaults |= {name: place_of(name) for name in self._placed}
+        self._defaults |= {name: Undefined(name=name) for name in self._placed}
         self._rendered = PromptReference(name, version, self.digest, label_rule=self.classes)
         self._group = self._rendered.group
 
@@ -136,7 +136,10 @@ class Prompt:
         """
         sizes: Sizes = {}
         places = self._apart(variables) if self._has_places or "history" in variables else None
-        messages = self._body.render(self._checked(variables, sizes), sizes)
+        values = self._checked(variables, sizes)
+        if places is not None:
+            values |= {name: place_of(name) for name in self._placed if places[name]}
+        messages = self._body.render(values, sizes)
         own: Sequence[Mapping[str, str]] = messages
         if places is not None:
             messages, own = self._put_in(messages, places)
@@ -169,7 +172,11 @@ class Prompt:
         told = list(filled(rendered, places))
         messages = [message for message, _ in told]
         own = texts_of([message for message, is_own in told if is_own])
-        history = places.get("history")
+        if any(holds_a_mark(message["content"]) for message in own):
+            raise PromptError(
+                f"{self._place}: a history or an image is put in as it is, and goes through no filter"
+            )
+        history = places.get(self._thread or "history")
         if isinstance(history, list) and history and all(is_own for _, is_own in told):
             messages = with_history(messages, history)
         return messages, own

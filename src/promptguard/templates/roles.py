@@ -23,22 +23,29 @@ _OTHER_NAMES = {
     "model": "assistant",
     "gpt": "assistant",
 }
-_LINE = re.compile(r"[ \t]*#?[ \t]*(?P<role>[A-Za-z]+)[ \t]*(?:\[(?P<attributes>[^\]]*)\])?[ \t]*:[ \t]*")
-_NEAR = re.compile(
-    r"[ \t]*[#>*_\-<(\[]{0,7}[ \t]*(?P<word>[A-Za-z]{2,12})[ \t]*[*_>)\]]{0,3}[ \t]*[:\uff1a][ \t]*[*_]{0,3}[ \t]*"
+_MOST_OF_A_LINE = 200
+"""Characters of a line that may be a role line; no longer one is looked at."""
+# Possessive, for a line is somebody else's text: what has been passed is never tried again.
+_LINE = re.compile(
+    r"[ \t]*+#?[ \t]*+(?P<role>[A-Za-z]++)[ \t]*+(?:\[(?P<attributes>[^\]]*+)\])?[ \t]*+:[ \t]*+"
 )
-_SAME_LINE = re.compile(r"[ \t]*#?[ \t]*(?P<role>[A-Za-z]+)[ \t]*:[ \t]*\S")
-_COMPUTED = re.compile(r"[ \t]*#?[ \t]*\{\{-?(?P<expression>[^{}]*)-?\}\}[ \t]*:[ \t]*")
+_NEAR = re.compile(
+    r"[ \t]*+[#>*_\-<(\[]{0,7}+[ \t]*+(?P<word>[A-Za-z]{2,12}+)[ \t]*+[*_>)\]]{0,3}+[ \t]*+[:\uff1a]"
+    r"[ \t]*+[*_]{0,3}+[ \t]*+"
+)
+_SAME_LINE = re.compile(r"[ \t]*+#?[ \t]*+(?P<role>[A-Za-z]++)[ \t]*+:[ \t]*+\S")
+_COMPUTED = re.compile(r"[ \t]*+#?[ \t]*+\{\{-?(?P<expression>[^{}]*+)\}\}[ \t]*+:[ \t]*+")
 _ATTRIBUTE = re.compile(
-    r'[ \t]*(?P<name>\w+)[ \t]*=[ \t]*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^,"]*))[ \t]*(?:,|$)'
+    r'[ \t]*+(?P<name>\w++)[ \t]*+=[ \t]*+(?:"(?P<quoted>[^"]*+)"[ \t]*+|(?P<plain>[^,"]*+))(?:,|$)'
 )
 _TAG = re.compile(
-    r"""\{\#.*?(?:\#\}|\Z)|\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)"""
-    r"""|\{%(?:[^'"%]|'[^']*'|"[^"]*"|%(?!\}))*%\}|\{\{(?:[^'"}]|'[^']*'|"[^"]*"|\}(?!\}))*\}\}""",
+    r"""\{\#.*?(?:\#\}|\Z)|\{%[-+]?\s*+raw\s*+[-+]?%\}.*?(?:\{%[-+]?\s*+endraw\s*+[-+]?%\}|\Z)"""
+    r"""|\{%(?:[^'"%]|'[^']*+'|"[^"]*+"|%(?!\}))*+(?:%\}|\Z|(?P<open>))|\{\{(?:[^'"}]|'[^']*+'|"[^"]*+"|\}(?!\}))*+(?:\}\}|\Z|(?P<left>))""",
     re.DOTALL,
 )
 _BLOCK = re.compile(r"\{%[-+]?\s*(?P<word>\w+)(?P<rest>.*)%\}", re.DOTALL)
 _OPENING = frozenset(("for", "if", "with", "filter", "call", "block", "macro", "autoescape"))
+_SET = re.compile(r"\{%[-+]?\s*+set\b")
 _FOR = re.compile(r"\{%[-+]?\s*for\s+(?P<each>\w+)\s+in\s+(?P<of>\w+)")
 
 
@@ -82,7 +89,9 @@ def split(lines: list[str], start: int, filename: str) -> Body:
         raise PromptSyntaxError(
             f"{filename}:{len(lines)}: the file has no text; write `user:` and a message below it"
         )
-    return Body(tuple(sections), any(mark.depth for mark in marks))
+    # what one message sets, the next one may print
+    sets = len(sections) > 1 and any(_SET.search(one.text) for one in sections)
+    return Body(tuple(sections), sets or any(mark.depth for mark in marks))
 
 
 def _section(role: str, attributes: Mapping[str, str], lines: list[str], first: int, last: int) -> Section:
@@ -101,7 +110,7 @@ def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
         line = lines[at]
         if ":" not in line and "\uff1a" not in line:
             continue
-        if at in inside:
+        if at in inside or len(line) > _MOST_OF_A_LINE:
             continue
         found = _LINE.fullmatch(line)
         role = found["role"].lower() if found else ""
@@ -114,10 +123,17 @@ def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
             raise PromptSyntaxError(f"{filename}:{at + 1}: {line.strip()!r} {problem}")
 
 
+def looks_like_a_role(line: str) -> bool:
+    """Whether a line of a message would be read as a role line, or refused for looking like one."""
+    if len(line) > _MOST_OF_A_LINE:
+        return False
+    return bool(_LINE.fullmatch(line) or _NEAR.fullmatch(line) or _COMPUTED.fullmatch(line))
+
+
 def _problem(line: str, before: list[str], *, seen: bool) -> str | None:
     computed = _COMPUTED.fullmatch(line)
     if computed:
-        each = computed["expression"].strip().partition(".")[0].partition("[")[0].strip()
+        each = computed["expression"].strip(" -\t").partition(".")[0].partition("[")[0].strip()
         loops = {found["each"]: found["of"] for found in _FOR.finditer("\n".join(before))}
         of = loops.get(each, "history")
         return (
@@ -162,6 +178,8 @@ def _tags(lines: list[str], start: int) -> tuple[set[int], dict[int, int]]:
     inside: set[int] = set()
     changes: dict[int, int] = {}
     for tag in _TAG.finditer(text):
+        if tag["open"] is not None or tag["left"] is not None:
+            break  # it never closes: jinja2 says so, with the line
         begins = start + text.count("\n", 0, tag.start())
         ends = begins + tag[0].count("\n")
         if tag[0].startswith("{%") and "raw" in tag[0][:12]:

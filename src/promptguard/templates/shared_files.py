@@ -23,17 +23,17 @@ _NAME = ".lock"
 
 
 @contextmanager
-def one_writer(directory: Path) -> Iterator[None]:
+def one_writer(directory: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
     """Be the only process that writes below `directory` in this block, of those that ask in this way.
 
-    Raises PromptError where another one writes for longer than `WAIT_SECONDS`, and OSError where nothing can be written.
+    Raises PromptError where another one writes for longer than `wait` seconds, and OSError where nothing can be written.
     """
     if os.name == "nt":
         handle = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
     else:
         handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + wait
         while not _taken(handle):
             if time.monotonic() > deadline:
                 raise PromptError(

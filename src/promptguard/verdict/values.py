@@ -16,7 +16,8 @@ from promptguard.verdict.window import Window
 _OLDER_CONTROL = frozenset(("replay", "canary"))
 Status = Literal["drift", "no_drift", "unmeasured"]
 Mode = Literal["gate", "monitor"]
-_BOTH_WAYS = re.compile(r"((?:`[^`]*`|\w+)(?: -> (?:`[^`]*`|\w+))?) in \{1\} of answers, (.+) in \{0\}$")
+_SAID = r"(?:`[^`]*`|a value that is not kept|\w+)"
+_BOTH_WAYS = re.compile(rf"({_SAID}(?: -> {_SAID})?) in \{{1\}} of answers, (.+) in \{{0\}}$")
 """patterns that tell both ways: told the other way round, what was said second comes first"""
 WORDING = "wording"
 """feature and kind of a change that no named feature describes"""

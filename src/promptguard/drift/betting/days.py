@@ -91,7 +91,8 @@ class Days:
 
     def pay(self, day: int, log_payoff: float, pairs: int = 1) -> None:
         """Take in what a pair paid, or a round of several pairs, made on a day (counted from any one)."""
-        if day != self.day:
+        # Processes write their pairs as they come: one of yesterday after midnight is no new day.
+        if self.day is None or day > self.day:
             self._begin(day)
         self._today += log_payoff
         self._today_pairs += pairs

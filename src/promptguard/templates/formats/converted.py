@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from promptguard.errors import PromptSyntaxError
+from promptguard.templates.roles import looks_like_a_role
 
 _OF_LOOPS = frozenset(("loop", "this"))
 _VARIABLE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)")
@@ -56,14 +57,8 @@ def _kept(text: str) -> str:
     return "\n".join(_as_text(line) for line in text.strip("\n").split("\n"))
 
 
-_LOOKS_LIKE_A_ROLE = re.compile(
-    r"\s*[#>*_<(\[]*\s*(system|developer|user|assistant|tool|function|human|ai|bot|model)\s*[*_>)\]]*\s*:\s*[*_]*\s*",
-    re.IGNORECASE,
-)
-
-
 def _as_text(line: str) -> str:
-    return f"{{{{ {json.dumps(line)} }}}}" if _LOOKS_LIKE_A_ROLE.fullmatch(line) else line
+    return f"{{{{ {json.dumps(line)} }}}}" if looks_like_a_role(line) else line
 
 
 def variables_of(messages: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -98,11 +93,15 @@ def from_mustache(text: str, where: str) -> str:
         raise PromptSyntaxError(
             f"{where}: {{{{{other[1].strip()}}}}} is beyond substitution; write it as jinja2"
         )
-    return re.sub(
-        r"\{\{\{\s*([\w.]+)\s*\}\}\}|\{\{\s*&?\s*([\w.]+)\s*\}\}",
-        lambda one: f"{{{{ {one[1] or one[2]} }}}}",
-        text,
-    )
+    parts: list[str] = []
+    at = 0
+    for one in _SUBSTITUTED.finditer(text):
+        parts += literal(text[at : one.start()]), f"{{{{ {one[1] or one[2]} }}}}"
+        at = one.end()
+    return "".join([*parts, literal(text[at:])])
+
+
+_SUBSTITUTED = re.compile(r"\{\{\{\s*([\w.]+)\s*\}\}\}|\{\{\s*&?\s*([\w.]+)\s*\}\}")
 
 
 def literal(text: str) -> str:

@@ -32,6 +32,8 @@ def read_dotprompt(text: str, name: str, where: str) -> Converted:
     body = found[2] if found else text
     messages = _messages(body, where)
     config = front.get("config") or {}
+    if not isinstance(config, Mapping):
+        raise PromptSyntaxError(f"{where}: config must be a mapping")
     model = front.get("model")
     stated = (front.get("input") or {}) if isinstance(front.get("input"), Mapping) else {}
     inputs: dict[str, Mapping[str, Any]] = {each: {"kind": "any"} for each in variables_of(messages)}

@@ -10,7 +10,13 @@ from typing import Any
 
 from promptguard.errors import PromptSyntaxError
 from promptguard.templates import safeyaml
-from promptguard.templates.formats.converted import Converted, from_f_string, from_mustache, variables_of
+from promptguard.templates.formats.converted import (
+    Converted,
+    from_f_string,
+    from_mustache,
+    literal,
+    variables_of,
+)
 from promptguard.templates.formats.dotprompt import read_dotprompt
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "generic": "user"}
@@ -32,8 +38,13 @@ def _made(name: str, messages: Sequence[tuple[str, str]], **more: Any) -> Conver
     return Converted(name, tuple(messages), inputs, **more)
 
 
+_ROLE_LINE = re.compile(
+    r"^[ \t]*+#?[ \t]*+(system|user|assistant)[ \t]*+:[ \t]*+$", re.IGNORECASE | re.MULTILINE
+)
+
+
 def _read_text(text: str, name: str, where: str) -> Iterator[Converted]:
-    if re.search(r"^\s*#?\s*(system|user|assistant)\s*:\s*$", text, re.IGNORECASE | re.MULTILINE):
+    if _ROLE_LINE.search(text):
         yield _with_history(text, name, where)
     else:
         yield _made(name, [("user", text)])
@@ -159,7 +170,7 @@ def _langchain_text(arguments: Mapping[str, Any], where: str) -> str:
         return from_f_string(template, where)
     if language == "mustache":
         return from_mustache(template, where)
-    return template
+    return literal(template) if language == "literal" else template
 
 
 def _langchain_messages(arguments: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
@@ -171,7 +182,7 @@ def _langchain_messages(arguments: Mapping[str, Any], where: str) -> Iterator[tu
             continue
         role = role_of(kind.removesuffix("Template").removesuffix("Prompt").removesuffix("Message"), where)
         prompt = inner.get("prompt") or {
-            "kwargs": {"template": inner.get("content", ""), "template_format": "plain"}
+            "kwargs": {"template": inner.get("content", ""), "template_format": "literal"}
         }
         if isinstance(prompt, list):
             raise PromptSyntaxError(f"{where}: a message of several parts is not read here")
