@@ -177,3 +177,11 @@ def test_the_next_epoch_knows_the_days_of_the_one_before():
         days = each.brief().days
         assert days is not None
         assert days.reference == WANTED
+
+
+def test_pairs_that_come_late_around_midnight_are_no_new_days():
+    days = Days("gate", BAR)
+    for number in range(40):
+        days.pay(5 + number % 2, -0.01)
+    assert days.references <= 1
+    assert len(days.finished) <= 1

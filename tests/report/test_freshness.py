@@ -6,6 +6,7 @@ import json
 import logging
 import sqlite3
 import time
+from types import SimpleNamespace
 
 import pytest
 from openai import OpenAI
@@ -13,7 +14,9 @@ from openai import OpenAI
 import promptguard
 from promptguard.background.aging import Aging
 from promptguard.background.engine import open_backgrounds
+from promptguard.background.folding import Fold
 from promptguard.cli import main
+from promptguard.drift import Answer, vectorise
 from promptguard.report.freshness import Clock, as_of, measured
 from promptguard.report.overview import read_overview
 from promptguard.report.read import read_report
@@ -189,3 +192,21 @@ def test_groups_that_drifted_count_as_measured():
             {"stream": "repeat", "group": "c", "status": "no_drift"},
         ]
     ) == (2, 2)
+
+
+def test_replays_of_before_that_was_noted_take_nothing_from_those_that_came_after():
+    fold = Fold(promptguard.Drift())
+    vector = vectorise(Answer("yes"), Answer("yes")).to_bytes()
+
+    def take(number, at, banked_at):
+        row = SimpleNamespace(
+            id=number, stream="replay", epoch=1, group="g", at=at, banked_at=banked_at, call=number, banked_call=None,
+            outcome="compared", reason="", asked="m", control_model="m", candidate_model="m", vector=vector,
+        )  # fmt: skip
+        fold.take(row)
+
+    for number in range(100):
+        take(number, 1_000_000.0 + number, None)
+    for number in range(100, 140):
+        take(number, 1_200_000.0 + number, 1_100_000.0)
+    assert fold.stream("replay", 1).age("g").straddling(1_150_000.0) == 40

@@ -6,7 +6,7 @@ import re
 
 from promptguard.drift import Answer, PairMonitor
 from promptguard.terminal.verdict import show_verdicts
-from promptguard.verdict import Verdict
+from promptguard.verdict import Change, Verdict
 
 
 def prose(rng, lower):
@@ -92,3 +92,15 @@ def test_what_is_told_both_ways_is_turned_round_whole():
         verdict.sentence()
     )
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))).sentence() == verdict.sentence()
+
+
+def test_a_value_that_is_not_kept_is_turned_round_as_a_whole():
+    hidden = "a value that is not kept"
+    change = Change(
+        feature="$.s:switch", kind="json", control=0.1, candidate=0.6, difference=0.5, low=None, high=None, phrase="",
+        binary=True, strength=1.0, effect_pairs=0, control_interval=(0.0, 1.0), candidate_interval=(0.0, 1.0),
+        pattern=f"`$.s` `yes` -> {hidden} in {{1}} of answers, back in {{0}}",
+    )  # fmt: skip
+    turned = change.turned().pattern
+    assert turned.count(hidden) == 1
+    assert change.turned().turned().pattern.count(hidden) == 1

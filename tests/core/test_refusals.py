@@ -1,0 +1,39 @@
+"""What is kept of a server's refusal: names of parameters and codes in words, and nothing else that it says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from promptguard.core.background_call import refused_by
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (
+            {"param": "max_tokens", "code": "unsupported_parameter"},
+            "status_400: max_tokens unsupported_parameter",
+        ),
+        (
+            {"param": "messages[0].role", "code": "unsupported_value"},
+            "status_400: messages[0].role unsupported_value",
+        ),
+        ({"param": None, "code": "invalid_request_error"}, "status_400: invalid_request_error"),
+        ({"param": "sk-abc123SECRET", "code": "anna.meier"}, "status_400"),
+        ({"param": "Anna Meier", "code": "c0ffee"}, "status_400"),
+        ({"param": {"x": 1}, "code": 5}, "status_400"),
+    ],
+)
+def test_only_names_are_kept(error: dict[str, object], kept: str) -> None:
+    assert refused_by(400, json.dumps({"error": error}).encode()) == kept
+
+
+@pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"error": "x"}', b"[" * 100_000])
+def test_what_is_no_error_of_that_form_is_a_status(body: bytes) -> None:
+    assert refused_by(400, body) == "status_400"
+
+
+def test_another_status_has_no_parameter() -> None:
+    assert refused_by(503, b'{"error": {"param": "x", "code": "y"}}') == "status_503"
