@@ -64,6 +64,11 @@ def _ages_of_pairs(connection: Connection) -> None:
     _add_column(connection, "pair", "rules", "VARCHAR NOT NULL DEFAULT ''")
 
 
+def _rollouts(connection: Connection) -> None:
+    """From 5 to 6: rollouts and their outcomes."""
+    schema.metadata.create_all(connection)
+
+
 def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:
     """Add a column unless it is there: a step that was made without its note is made again."""
     known = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,)).scalars().all()
@@ -76,6 +81,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     2: _alerts,
     3: _details_of_pairs,
     4: _ages_of_pairs,
+    5: _rollouts,
 }
 """version found → the step to the next one"""
 

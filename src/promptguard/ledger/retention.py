@@ -24,9 +24,9 @@ PAGES = 256
 class Retention:
     """Days after which rows are forgotten.
 
-    Parameters: `pairs` with their vectors and outcomes (default 90); `content`, the recorded texts of pairs (30);
-    `sightings`, who served, hour by hour (400); `claims` is the most questions and conversations of one stream that are
-    remembered as paired (1,000,000); `occurrences` the most alarms and actions (10,000).
+    Parameters: `pairs` with their vectors and outcomes, and outcomes of rollouts (default 90); `content`, the recorded
+    texts of pairs (30); `sightings`, who served, hour by hour (400); `claims` is the most questions and conversations of
+    one stream that are remembered as paired (1,000,000); `occurrences` the most alarms and actions (10,000).
     """
 
     pairs: float = 90.0
@@ -61,6 +61,9 @@ def forget(ledger: Ledger, retention: Retention, now: float, *, folded: int) -> 
                 texts = delete(content).where(content.c.pair_id.in_(old_pairs.limit(SLICE)))
                 gone += connection.execute(texts).rowcount
             gone += connection.execute(delete(table).where(key.in_(chosen.limit(SLICE)))).rowcount
+        outcome = schema.outcome
+        old_outcomes = select(outcome.c.id).where(outcome.c.at < now - retention.pairs * DAY).limit(SLICE)
+        gone += connection.execute(delete(outcome).where(outcome.c.id.in_(old_outcomes))).rowcount
     gone += _forget_most(ledger, schema.claim, retention.claims)
     return gone + _forget_most(ledger, schema.occurrence, retention.occurrences)
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 NOTICE = "notice:"
 """Names in `meta` that begin so hold what cannot work: text, and when it was last said."""
@@ -272,6 +272,37 @@ budget = Table(
     Column("usd", Float, nullable=False),
 )
 """What each purpose (`shadow`, `replay`) has spent of its own caps; `spend` is the day's total."""
+
+rollout = Table(
+    "rollout",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("rollout", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("why", String, nullable=False),
+    Column("detail", LargeBinary, nullable=False),
+)
+"""Every step of a rollout, append-only: start, advance, hold, pause, resume, abort, rollback, complete."""
+
+outcome = Table(
+    "outcome",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("rollout", Integer, nullable=False),
+    Column("unit", LargeBinary, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("treated", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("usable", Integer),
+    Column("refused", Integer),
+    Column("usd", Float),
+    Column("latency", Float),
+    Column("answer", LargeBinary),
+    UniqueConstraint("rollout", "unit"),
+)
+"""What became of each unit's first call within a rollout; a unit by a digest keyed with the rollout's salt."""
 
 lease = Table(
     "lease",

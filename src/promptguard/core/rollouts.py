@@ -1,0 +1,221 @@
+"""Which version a unit gets while a change is rolled out: a fold over the ledger's rows, and a hash of the unit. Pure.
+
+Every process comes to the same, because it folds the same rows and hashes with the salt that the rollout began with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, get_args
+
+Guard = Literal["usable", "refusal", "cost", "latency", "behaviour"]
+GUARDS: Final[tuple[Guard, ...]] = get_args(Guard)
+State = Literal["running", "held", "paused", "done", "rolled_back", "aborted"]
+LIVE: Final = frozenset({"running", "held", "paused"})
+"""States in which both versions are in use, and a rollback may come."""
+MODEL: Final = "model:"
+"""Before a model's name where a rollout is of a model, not of a prompt."""
+CONTROLS_PER_TREATMENT: Final = 4.0
+"""So many units of the old version are evidence for each one of the new, by their hash: more would cost rows alone."""
+MOST_OFFERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One rollout as its rows have it.
+
+    `subject` is a prompt's name, or `model:` and a model's name; `before` and `to` are versions of the prompt, or names of
+    models. `steps` are shares of the units in percent, `step` the one that holds. `tolerance` is by how much each guard may
+    get worse without being evidence, `most` the worsening that must be ruled out before all units may have the new version.
+    `alpha` bounds the probability of a false rollback.
+    """
+
+    number: int
+    subject: str
+    before: str
+    to: str
+    label: str
+    folder: str
+    steps: tuple[float, ...]
+    guards: tuple[Guard, ...]
+    alpha: float
+    tolerance: Mapping[str, float]
+    most: Mapping[str, float]
+    least_pairs: int
+    patience: int
+    """pairs of one step after which it is held, if nothing allows the next one"""
+    salt: bytes
+    began: float
+    """seconds since the Unix epoch"""
+    state: State = "running"
+    step: int = 0
+    changed: float = 0.0
+    why: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether both versions are in use."""
+        return self.state in LIVE
+
+    @property
+    def is_model(self) -> bool:
+        """Whether a model is changed, not a prompt."""
+        return self.subject.startswith(MODEL)
+
+    @property
+    def share(self) -> float:
+        """The share of units that get the new version now."""
+        if self.state == "done":
+            return 1.0
+        return self.steps[self.step] / 100.0 if self.is_live else 0.0
+
+    @property
+    def next_share(self) -> float | None:
+        """The share of the step after this one; None where this one is the last."""
+        return self.steps[self.step + 1] / 100.0 if self.step + 1 < len(self.steps) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A call of a rollout: which version its unit got, and where its outcome goes."""
+
+    rollout: int
+    step: int
+    is_treated: bool
+    unit: bytes
+    """a digest of the unit, keyed with the rollout's salt"""
+    table: Table = field(repr=False, compare=False)
+
+
+def placed(rollout: Rollout, unit: str) -> tuple[bool, bytes | None]:
+    """Return whether a unit gets the new version, and its digest where its outcome is evidence, else None.
+
+    The hash decides alone, so a unit that has the new version keeps it at every later step.
+    """
+    digest = hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), key=rollout.salt, digest_size=24).digest()
+    share = rollout.share
+    is_treated = _fraction(digest[:8]) < share
+    if not rollout.is_live:
+        return is_treated, None
+    wanted = CONTROLS_PER_TREATMENT * share / max(1.0 - share, 1e-9)
+    return is_treated, digest[16:] if is_treated or _fraction(digest[8:16]) < wanted else None
+
+
+def _fraction(data: bytes) -> float:
+    return int.from_bytes(data, "big") / 2.0**64
+
+
+class Table:
+    """The rollouts of one ledger as the caller's path sees them, and the outcomes it hands over; both without a lock.
+
+    Mappings are replaced, never mutated. Written by one thread.
+    """
+
+    def __init__(self) -> None:
+        self.rollouts: Mapping[int, Rollout] = {}
+        self.prompts: Mapping[str, Rollout] = {}
+        """name of a prompt → its newest rollout"""
+        self.models: Mapping[str, Rollout] = {}
+        """model asked → the rollout that sends its calls elsewhere, where one does"""
+        self.offered: deque[object] = deque(maxlen=MOST_OFFERED)
+        """outcomes that nobody has looked at yet, oldest first"""
+
+    def apply(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take rows that are new, oldest first."""
+        self.rollouts = folded(rows, self.rollouts)
+        told = self.rollouts.values()
+        self.prompts = {each.subject: each for each in told if not each.is_model}
+        newest = {each.subject.removeprefix(MODEL): each for each in told if each.is_model}
+        self.models = {asked: each for asked, each in newest.items() if each.share}
+
+    def version(
+        self, name: str, label: str | None, version: str, unit: str | None
+    ) -> tuple[str, Staged | None]:
+        """Return the version that a unit gets, where a reference without one of its own stands for `version`.
+
+        `label` is None for a reference by name alone, which stands for the highest version. Without a unit nothing is
+        staged: the version from before the rollout.
+        """
+        rollout = self.prompts.get(name)
+        if rollout is None or (label is not None and label != rollout.label):
+            return version, None
+        if version != rollout.before and (label is not None or version != rollout.to):
+            return version, None  # the label was moved by hand, or there is a version that no rollout knows
+        if rollout.state == "done":
+            return version, None  # its label was moved, and may have been moved since
+        if unit is None:
+            return rollout.before, None
+        is_treated, digest = placed(rollout, unit)
+        chosen = rollout.to if is_treated else rollout.before
+        return chosen, self._staged(rollout, is_treated, digest)
+
+    def model(self, asked: str, unit: str) -> tuple[str | None, Staged | None]:
+        """Return the model that a unit's call goes to instead, or None."""
+        rollout = self.models.get(asked)
+        if rollout is None:
+            return None, None
+        is_treated, digest = placed(rollout, unit)
+        return (rollout.to if is_treated else None), self._staged(rollout, is_treated, digest)
+
+    def _staged(self, rollout: Rollout, is_treated: bool, digest: bytes | None) -> Staged | None:
+        if digest is None:
+            return None
+        SEEN.staged = True
+        return Staged(rollout.number, rollout.step, is_treated, digest, self)
+
+
+class Seen:
+    """Whether this process has staged anything: until then no call is read for the sake of rollouts."""
+
+    staged = False
+
+
+SEEN = Seen()
+
+
+def folded(rows: Sequence[Mapping[str, Any]], known: Mapping[int, Rollout]) -> dict[int, Rollout]:
+    """Return what rollouts are after more rows, by number. A row that no version knows is passed over."""
+    found = dict(known)
+    for row in rows:
+        number = row["rollout"]
+        if row["kind"] == "start":
+            begun = _begun(row)
+            if begun is not None:
+                found[number] = begun
+        elif number in found:
+            found[number] = _changed(found[number], row)
+    return found
+
+
+def _begun(row: Mapping[str, Any]) -> Rollout | None:
+    told = row["detail"]
+    try:
+        return Rollout(
+            number=int(row["rollout"]), subject=str(told["subject"]), before=str(told["before"]), to=str(told["to"]),
+            label=str(told["label"]), folder=str(told["folder"]), steps=tuple(float(step) for step in told["steps"]),
+            guards=tuple(each for each in GUARDS if each in told["guards"]), alpha=float(told["alpha"]),
+            tolerance={str(name): float(value) for name, value in told["tolerance"].items()},
+            most={str(name): float(value) for name, value in told["most"].items()},
+            least_pairs=int(told["least_pairs"]), patience=int(told["patience"]), salt=bytes.fromhex(told["salt"]),
+            began=float(row["at"]), changed=float(row["at"]), why=str(row["why"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _changed(rollout: Rollout, row: Mapping[str, Any]) -> Rollout:
+    kind, step = row["kind"], row["detail"].get("step")
+    ends_model = kind == "abort" and rollout.state == "done" and rollout.is_model
+    if not rollout.is_live and not ends_model:
+        return rollout  # it has ended: what others wrote at the same moment changes nothing
+    noted = replace(rollout, changed=float(row["at"]), why=str(row["why"]))
+    if kind == "advance" and isinstance(step, int) and 0 < step < len(rollout.steps):
+        return replace(noted, step=step, state="running")
+    states: dict[str, State] = {
+        "hold": "held", "pause": "paused", "resume": "running", "complete": "done", "rollback": "rolled_back",
+        "abort": "aborted",
+    }  # fmt: skip
+    return replace(noted, state=states[kind]) if kind in states else rollout

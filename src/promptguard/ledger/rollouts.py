@@ -1,0 +1,88 @@
+"""Rollouts in a ledger: their steps, append-only, and the outcomes of their units, one a unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from promptguard.ledger import schema
+from promptguard.ledger.store import Ledger
+
+LIMIT = 2_000
+"""Outcomes read at a time."""
+
+
+class Rollouts:
+    """The rollouts of a ledger; methods raise what `ledger.door.Door` says."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def begin(self, *, at: float, by: str, why: str, detail: Mapping[str, object]) -> int:
+        """Note the start of a rollout; returns its number."""
+        table = schema.rollout
+        with self._ledger.transaction() as connection:
+            newest = connection.execute(select(func.max(table.c.rollout))).scalar_one_or_none()
+            number = int(newest or 0) + 1
+            connection.execute(insert(table).values(**_row(number, at, "start", by, why, detail)))
+        return number
+
+    def note(
+        self, number: int, kind: str, *, at: float, by: str, why: str, detail: Mapping[str, object]
+    ) -> None:
+        """Note a step of a rollout."""
+        with self._ledger.transaction() as connection:
+            connection.execute(insert(schema.rollout).values(**_row(number, at, kind, by, why, detail)))
+
+    def steps_after(self, last_id: int) -> list[dict[str, Any]]:
+        """Return every step that was noted after `last_id`, oldest first."""
+        with self._ledger.reading() as connection:
+            return steps(connection, last_id)
+
+    def put(self, rows: Sequence[Mapping[str, object]]) -> int:
+        """Keep outcomes, in order; returns how many. One whose unit has one already is left out."""
+        with self._ledger.transaction() as connection:
+            return sum(
+                connection.execute(upsert(schema.outcome).values(**row).on_conflict_do_nothing()).rowcount
+                for row in rows
+            )
+
+    def outcomes_after(self, number: int, last_id: int) -> list[dict[str, Any]]:
+        """Return up to LIMIT outcomes of a rollout after `last_id`, in the order in which they were committed."""
+        with self._ledger.reading() as connection:
+            return outcomes(connection, number, last_id)
+
+
+def steps(connection: Connection, last_id: int = 0) -> list[dict[str, Any]]:
+    """Return every step of every rollout after `last_id`, oldest first; a damaged one has an empty detail."""
+    table = schema.rollout
+    query = select(table).where(table.c.id > last_id).order_by(table.c.id)
+    return [{**row._mapping, "detail": _detail(row.detail)} for row in connection.execute(query)]
+
+
+def outcomes(connection: Connection, number: int, last_id: int) -> list[dict[str, Any]]:
+    """Return up to LIMIT outcomes of a rollout after `last_id`."""
+    table = schema.outcome
+    query = (
+        select(table).where(table.c.rollout == number, table.c.id > last_id).order_by(table.c.id).limit(LIMIT)
+    )
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _detail(data: object) -> dict[str, Any]:
+    try:
+        told = json.loads(data) if isinstance(data, bytes | str) else {}
+    except (ValueError, RecursionError):
+        told = {}
+    return told if isinstance(told, dict) else {}
+
+
+def _row(
+    number: int, at: float, kind: str, by: str, why: str, detail: Mapping[str, object]
+) -> dict[str, object]:
+    storable = {name: text.encode("utf-8", "replace").decode() for name, text in (("by", by), ("why", why))}
+    return {"rollout": number, "at": at, "kind": kind, **storable, "detail": json.dumps(detail).encode()}
