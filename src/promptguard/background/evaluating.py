@@ -91,6 +91,7 @@ class Evaluator:
         """when a turn last came to its end, with whatever result (monotonic seconds)"""
         self._since_saved = self._saved_id = 0
         self._forget_at = time.monotonic() + FORGET_FIRST_SECONDS
+        self._pace = activity.Pace()
         self._held = False
         self._closed = False
         self._ended_well = False
@@ -285,7 +286,8 @@ class Evaluator:
                 if rang:
                     self._ring(row)
                 if not hurry:
-                    activity.give_way()
+                    activity.give_way(self._pace.pause)
+            self._pace.note(self._folds.progress()[0] - self._fold.last_id)
             self._save_if_due()
             # A long history outlives one lease.
             if time.monotonic() - self._renewed > RENEW_SECONDS and not self._renew_lease():

@@ -27,6 +27,7 @@ from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.features.labels import Labeller, restored_labeller
 from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.history.frozen import freeze, thaw
+from promptguard.drift.history.history import roots_of
 from promptguard.drift.history.onset import find_onset
 from promptguard.verdict import Mode, Onset, Status, Verdict
 from promptguard.verdict.window import Power
@@ -163,9 +164,10 @@ class PairMonitor:
         self._know_days(own, day)
         together = self._all.bet(seen, day)
         self._union.pay(name, together, together if own is self._all else own.bet(seen, day))
-        self._all.remember(vector)
+        roots = roots_of(vector)
+        self._all.remember(vector, roots)
         if own is not self._all:
-            own.remember(vector)
+            own.remember(vector, roots)
         self._ring(own)
         return self._all.history.alarm_at is not None
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 
 RECENT_SECONDS = 0.5
-PAUSE_SECONDS = 0.001
+PAUSE_SECONDS = 0.003
+"""After each piece of a tenth of a millisecond: a call then finds the interpreter taken at one of its steps in thirty."""
+SHORTEST_SECONDS = 0.0002
+"""The pause of work that would fall behind with longer ones."""
 IDLE_SECONDS = 0.002
 """How long background work runs without a pause while no call is made: less than the interpreter's own 5 ms."""
 
@@ -23,15 +26,29 @@ def call_began() -> None:
     _last_call = time.monotonic()
 
 
-def give_way() -> None:
-    """Let other threads run: after each piece while the application makes calls, now and then while it does not.
+class Pace:
+    """How long a work pauses after each piece: shorter while it falls behind what comes in, longer while it catches up."""
+
+    def __init__(self) -> None:
+        self.pause = PAUSE_SECONDS
+        self._behind = 0
+
+    def note(self, behind: int) -> None:
+        """Note how many pieces are waiting; called after each of some hundreds."""
+        self.pause = self.pause / 2 if behind > self._behind else self.pause * 1.5
+        self.pause = min(max(self.pause, SHORTEST_SECONDS), PAUSE_SECONDS)
+        self._behind = behind
+
+
+def give_way(pause: float = PAUSE_SECONDS) -> None:
+    """Let other threads run: `pause` seconds while the application makes calls, a moment now and then else.
 
     Even a pause of no length is a switch of threads, which costs about as much as folding a quarter of a pair.
     """
     global _gave_way  # noqa: PLW0603 - threads that share it pause a little more or less often
     now = time.monotonic()
     if now - _last_call < RECENT_SECONDS:
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
     elif now - _gave_way >= IDLE_SECONDS:
         time.sleep(0.0)
         _gave_way = time.monotonic()

@@ -18,6 +18,8 @@ _MEMORY = 32
 """Pairs over which the usual gap between pairs is averaged."""
 _LONGEST_GAP = DAY
 """Seconds; a longer pause tells nothing of the usual gap."""
+_COMPACT_PAIRS = 16
+"""Old counts are moved after so many pairs at the earliest: a group with a pair an hour would move some for each."""
 
 Sums = tuple[list[int], tuple[list[int], list[int]]]
 """buckets in order, and what lies before each of them and before the end: stored, asked"""
@@ -54,9 +56,12 @@ class Ages:
         if self.last is None or self.first is None:
             self.first = self.last = at
         else:
-            gap = min(max(0.0, at - self.last), _LONGEST_GAP)
-            self.gap += (gap - self.gap) / min(self.pairs - 1, _MEMORY)
-            self.last = max(self.last, at)
+            # comparisons, not min() and max(): this runs twice a pair
+            gap = at - self.last
+            if gap >= 0.0:
+                self.last = at
+            gap = 0.0 if gap < 0.0 else min(_LONGEST_GAP, gap)
+            self.gap += (gap - self.gap) / (self.pairs - 1 if self.pairs <= _MEMORY else _MEMORY)
         if at == self.last:  # as good as always: the newest pair of all
             counts, bucket = self._levels[0], int(at // MINUTE)
             known = counts.get(bucket)
@@ -66,7 +71,7 @@ class Ages:
         if stored is not None:
             self.longest = max(self.longest, at - stored)
             self._count(stored, 1, 0)
-        if self.last >= self._compact_at:
+        if self.last >= self._compact_at and not self.pairs % _COMPACT_PAIRS:
             self._compact()
 
     def _count(self, at: float, stored: int, asked: int) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from promptguard.drift.betting.days import Days
 from promptguard.drift.betting.evidence import Process
 from promptguard.drift.betting.experts import Difference, SwapBet
@@ -100,12 +103,12 @@ class Group:
         self.odd_held = (1.0 - SHARE) * self.odd_held * odd / both + SHARE * HELD
         return math.log(both)
 
-    def remember(self, vector: PairVector) -> None:
-        """Keep the pair just bet on."""
+    def remember(self, vector: PairVector, roots: NDArray[np.uint8]) -> None:
+        """Keep the pair just bet on; `roots` are its features as they are remembered (`history.roots_of`)."""
         edge = self.learner.edge
         facts = self.facts
         row = None if facts is None or not len(vector.facts) else facts.row
-        self.history.add(vector, NO_EDGE if edge is None else round(127.0 * edge), row)
+        self.history.add(vector, NO_EDGE if edge is None else round(127.0 * edge), row, roots)
 
     @property
     def facts(self) -> FactBet | None:
