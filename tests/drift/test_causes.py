@@ -177,3 +177,22 @@ def test_a_group_that_may_not_be_named_yet_speaks_for_all_where_it_holds_nearly_
     assert verdict.named == ()
     assert verdict.speaks_of == "prompt-7"
     assert "of 60 groups the one with nearly all evidence" in verdict.sentence()
+
+
+def test_a_stricter_level_says_less_and_touches_no_alarm() -> None:
+    dice = random.Random(11)
+    pairs = [(text(dice), f"```\n{text(dice)}\n```") for _ in range(40)]
+    usual, strict = PairMonitor(alpha=0.01), PairMonitor(alpha=0.01, cause_error=1e-15)
+    for control, candidate in pairs:
+        usual.update(Answer(control), Answer(candidate))
+        strict.update(Answer(control), Answer(candidate))
+    assert usual.brief() == strict.brief()
+    assert usual.explain().changes
+    assert not strict.explain().changes
+    assert not PairMonitor.from_state(strict.state_dict()).explain().changes
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, True, "much"])
+def test_a_level_that_is_no_share_is_named(level: object) -> None:
+    with pytest.raises(ValueError, match="cause_error"):
+        PairMonitor(cause_error=level)  # type: ignore[arg-type]

@@ -259,6 +259,7 @@ class Fold:
             horizon=drift.horizon if mode == "monitor" else None,
             stream=stream,
             tolerance=None if stream in SELF_TESTS else drift.tolerance,
+            cause_error=drift.cause_error,
         )
 
     @property

@@ -25,6 +25,7 @@ from promptguard.background.folding import (
 )
 from promptguard.core.options import Drift
 from promptguard.drift import PairMonitor
+from promptguard.drift.explain.causes import LEVEL
 from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.monitor import STATE
 from promptguard.ledger.folds import Part, Saved
@@ -47,6 +48,8 @@ def key_of(drift: Drift, identity: bytes) -> str:
         "tolerance": drift.tolerance,
         "lifetime": drift.lifetime,
     }
+    if drift.cause_error != LEVEL:  # snapshots from before it could be set stay good
+        settings["cause_error"] = drift.cause_error
     if drift.tolerance is not None:  # it held for candidate pairs alone, once
         settings["tolerated"] = "every stream"
     said = json.dumps([FORMAT, STATE, SCHEMA, identity.hex(), settings], sort_keys=True)

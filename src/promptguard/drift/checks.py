@@ -7,10 +7,18 @@ from promptguard.drift.features.labels import check_labeller
 
 def check_tolerance(tolerance: object) -> None:
     """Raise ValueError for anything but a share or None."""
-    if tolerance is not None and (
-        isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0.0 < tolerance < 1.0
-    ):
+    if tolerance is not None and not _is_share(tolerance):
         raise ValueError(f"tolerance must be a share between 0 and 1, or None, not {tolerance!r}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise ValueError for anything but a number between 0 and 1, both excluded."""
+    if not _is_share(value):
+        raise ValueError(f"{name} must be a share between 0 and 1, not {value!r}")
+
+
+def _is_share(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0.0 < value < 1.0
 
 
 NO_GROUP = ""

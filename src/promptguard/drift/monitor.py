@@ -18,10 +18,9 @@ from promptguard.drift.betting.group import Group
 from promptguard.drift.betting.naming import e_bh
 from promptguard.drift.betting.plan import power_of, with_hidden
 from promptguard.drift.betting.shift import onset_beyond
-from promptguard.drift.checks import NO_GROUP, check_settings, check_tolerance, group_name
-from promptguard.drift.explain.ability import measure_ability
-from promptguard.drift.explain.changes import explain
-from promptguard.drift.explain.course import course_of
+from promptguard.drift.checks import NO_GROUP, check_settings, check_share, check_tolerance, group_name
+from promptguard.drift.explain.causes import LEVEL
+from promptguard.drift.explain.verdicts import Telling, explained
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.catalogue import SCHEMA
 from promptguard.drift.features.labels import Labeller, restored_labeller
@@ -36,8 +35,6 @@ STATE = 3
 _LN10 = math.log(10.0)
 _HOLDS, _NEAR = 0.9, math.log(10.0)
 """share of the groups' evidence from which one speaks for all, and how far from the bar it may be"""
-_NO_BEFORE = 10
-"""an onset up to here, whose 90 % set reaches back to pair 1, is the beginning"""
 
 
 class PairMonitor:
@@ -60,6 +57,9 @@ class PairMonitor:
     by more than `tolerance` on average (a share of answers for flags), and wording is left out. `lifetime=True`
     divides alpha between all epochs, 6 alpha / (pi k)^2 for the k-th, instead of renewing it with each.
 
+    `cause_error` is how often a stated cause may be wrong: of all changes that verdicts name, the expected share that did
+    not change. It decides nothing about alarms.
+
     >>> monitor = PairMonitor(alpha=0.01)
     >>> monitor.update(control=Answer("[Yes]"), candidate=Answer("[Yes]")).status
     'unmeasured'
@@ -79,11 +79,14 @@ class PairMonitor:
         seed: bytes = b"",
         tolerance: float | None = None,
         lifetime: bool = False,
+        cause_error: float = LEVEL,
     ) -> None:
         check_settings(alpha=alpha, mode=mode, horizon=horizon, stream=stream, labels=labels, seed=seed)
         check_tolerance(tolerance)
+        check_share("cause_error", cause_error)
         self.mode, self.horizon, self.stream = mode, horizon, stream
         self.labels, self.seed, self.tolerance, self.lifetime = labels, seed, tolerance, bool(lifetime)
+        self.cause_error = float(cause_error)
         self._alpha = float(alpha)
         self.epoch = 1
         self._reset()
@@ -359,31 +362,11 @@ class PairMonitor:
 
     def _explained(self, group: Group, brief: Verdict, effect_from: int | None) -> Verdict:
         """Return `brief` with what changed in the pairs of `group`, until its alarm or, where it has none, until now."""
-        history = group.history
-        alarm_at = history.alarm_at or group.pairs
-        onset = self._onset(group, alarm_at)
+        onset = self._onset(group, group.history.alarm_at or group.pairs)
         if onset is None:
             return brief
-        if self.mode == "gate" and onset.low == 1 and onset.pair <= _NO_BEFORE:
-            # A comparison of two models differs from its first pair on; so few pairs "before" would tell nothing.
-            onset = replace(onset, pair=1)
-        changes, examples = explain(history, onset, effect_from or alarm_at + 1, group.register)
-        if self.tolerance is not None:
-            changes = (
-                tuple(change for change in changes if abs(change.difference) > self.tolerance) or changes
-            )
-        _, since = history.split(onset.pair)
-        positive = self.labels.first if self.labels else None
-        ability = measure_ability(since, history.labels.names, positive)
-        return replace(
-            brief,
-            onset=onset,
-            changes=changes,
-            ability=ability,
-            examples=examples,
-            characters=since.characters,
-            course=course_of(history, onset, changes, self.stream),
-        )
+        telling = Telling(self.labels, self.tolerance, self.cause_error)
+        return explained(brief, group.history, onset, group.register, telling, effect_from)
 
     def _onset(self, group: Group, latest: int) -> Onset | None:
         if self.tolerance is None:
@@ -446,6 +429,7 @@ class PairMonitor:
             "alpha": self._alpha,
             "lifetime": self.lifetime,
             "tolerance": self.tolerance,
+            "cause_error": self.cause_error,
             "mode": self.mode,
             "horizon": self.horizon,
             "stream": self.stream,
@@ -480,6 +464,7 @@ class PairMonitor:
                 stream=thawed["stream"],
                 tolerance=thawed["tolerance"],
                 lifetime=thawed["lifetime"],
+                cause_error=thawed.get("cause_error", LEVEL),
                 labels=rule,
                 seed=seed,
             )

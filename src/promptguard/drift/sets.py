@@ -17,6 +17,7 @@ from promptguard.drift.betting.partitions import AnswerVector, Round, make_round
 from promptguard.drift.betting.setbet import SetBet
 from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.checks import group_name
+from promptguard.drift.explain.causes import LEVEL
 from promptguard.drift.features.answer import Answer
 from promptguard.drift.features.labels import Labeller
 from promptguard.drift.features.vector import PairVector
@@ -42,7 +43,7 @@ class SetMonitor:
     The promise holds when, given the past, all answers of a round could be exchanged: every stored answer is
     used in one round only, and stored and live answers are calls alike but for the model.
 
-    `tolerance`, as for `PairMonitor`: the pairs of the rounds alone are judged then.
+    `tolerance` and `cause_error`, as for `PairMonitor`: the pairs of the rounds alone are judged then.
 
     `seed` keys the text hash and the labelings drawn for rounds larger than 5 + 5. It must not depend on the
     answers, and is not part of the state.
@@ -63,9 +64,17 @@ class SetMonitor:
         labels: Labeller | None = None,
         seed: bytes = b"",
         tolerance: float | None = None,
+        cause_error: float = LEVEL,
     ) -> None:
         self._inner = _Rounds(
-            alpha, mode, horizon=horizon, stream=stream, labels=labels, seed=seed, tolerance=tolerance
+            alpha,
+            mode,
+            horizon=horizon,
+            stream=stream,
+            labels=labels,
+            seed=seed,
+            tolerance=tolerance,
+            cause_error=cause_error,
         )
 
     # -- taking rounds in

@@ -87,6 +87,11 @@ class Drift(Option):
         description="for a candidate that is known to differ, or an endpoint that is never quite the same: pairs alarm "
         "only when some feature differs by more than this share of answers on average; None: any difference counts",
     )
+    cause_error: Open = Field(
+        default=0.05,
+        description="how often a stated cause may be wrong: of all changes that verdicts name, the expected share that did "
+        'not change; with less, more alarms say "cause not yet clear" for longer. Alarms are not touched by it',
+    )
     lifetime: Switch = Field(
         default=False,
         description="divide alpha between all epochs (6 alpha / (pi k)^2 for the k-th) instead of renewing it after each "

@@ -56,9 +56,16 @@ class Earlier:
 
 
 def explain(
-    history: History, onset: Onset, effect_from: int, register: Register | None = None
+    history: History,
+    onset: Onset,
+    effect_from: int,
+    register: Register | None = None,
+    cause_error: float = causes.LEVEL,
 ) -> tuple[tuple[Change, ...], tuple[int, ...]]:
-    """Return the changes, most telling first, and up to three example pair numbers; `register` names places."""
+    """Return the changes, most telling first, and up to three example pair numbers; `register` names places.
+
+    Of the changes that are returned, an expected share of at most `cause_error` did not happen.
+    """
     before, since = history.split(onset.pair)
     rows = history.rows_since(onset.pair)
     effect_rows = history.rows_from(effect_from)
@@ -69,7 +76,7 @@ def explain(
     all_rows = history.rows_since(1)
     words = wording.record(rows, causes.log_evidence_of_wording(all_rows))
     log_evidence = causes.log_evidence(found, all_rows)
-    *said, wording_said = causes.may_be_said([*log_evidence, words.log_evidence])
+    *said, wording_said = causes.may_be_said([*log_evidence, words.log_evidence], cause_error)
     only_words = wording_said and wording.is_apart(words, max(log_evidence, default=0.0), any(said))
     kept = _screened(found, said, since.pairs)
     order, under = _ordered(_plain_enough(kept, since.pairs), rows)
