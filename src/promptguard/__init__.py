@@ -25,7 +25,7 @@ _HOMES = {
     "cluster": "promptguard.blocks",
     "group": "promptguard.blocks",
     "verdicts": "promptguard.alarms",
-    "prompts": "promptguard.templates.library:open_library",
+    "prompts": "promptguard.prompting",
     "Shadow": "promptguard.core.options",
     "Budget": "promptguard.core.options",
     "Price": "promptguard.core.options",
@@ -109,8 +109,8 @@ if TYPE_CHECKING:
     )
     from promptguard.deliveries import cache_status
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
+    from promptguard.prompting import prompts
     from promptguard.settings.model import PromptGuardSettings
-    from promptguard.templates.library import open_library as prompts
     from promptguard.verdict import Alarm
     from promptguard.wrapping import clear_cache, flush, guard, is_wrapped, unwrap, wrap
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptguard.cli.certify import certificates, certify, withdraw
 from promptguard.cli.exits import WRONG_USE
 from promptguard.cli.place import who
 
 if TYPE_CHECKING:
     from promptguard.templates.library import PromptLibrary
 
-SHORT = "versions of prompts: list, show, compare, check, label, roll back"
+SHORT = "versions of prompts: list, show, compare, check, label, roll back, certify"
 app = typer.Typer(
     help="Versions of prompts, and the labels that stand for them.",
     no_args_is_help=True,
@@ -32,9 +33,9 @@ def _prompts() -> None:
 
 
 def _library(folder: str) -> PromptLibrary:
-    from promptguard.templates.library import open_library
+    from promptguard.prompting import prompts
 
-    return open_library(folder)
+    return prompts(folder)
 
 
 def _print_json(told: object) -> None:
@@ -226,3 +227,8 @@ def export(
     from promptguard.templates.importing import exported
 
     sys.stdout.write(exported(_library(folder).get(reference), to))
+
+
+app.command("certify")(certify)
+app.command("certificates")(certificates)
+app.command("withdraw")(withdraw)

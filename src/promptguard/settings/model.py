@@ -27,6 +27,7 @@ from promptguard.core.options import (
     Warn,
 )
 from promptguard.core.options.accepting import Accepts
+from promptguard.core.options.durations import Duration
 from promptguard.core.telemetry_for import BACKENDS, Backend
 from promptguard.errors import ConfigurationError
 from promptguard.settings import reading
@@ -100,6 +101,10 @@ class PromptGuardSettings(BaseSettings):
     ] = Field(
         default=(),
         description="backends for which spans have further attributes, so that their prompt views show name and version",
+    )
+    certificates_last: Duration = Field(
+        default="90d",
+        description="how long a certificate of a prompt on a model counts: seconds, or text such as 30d",
     )
     seed: Annotated[int | None, Accepts("a whole number")] = Field(
         default=None, description="of the sampling; for tests"

@@ -40,4 +40,5 @@ class Values:
     record_content: bool | None = None
     fields: Mapping[str, FieldEffect] | None = field(default=None, hash=False)
     telemetry_for: tuple[Backend, ...] = ()
+    certificates_last: float | str = "90d"
     seed: int | None = None

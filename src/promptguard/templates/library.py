@@ -6,6 +6,7 @@
         triage/1.prompty  triage/2.prompty      versions of the prompt `triage`
         mail/reply/1.prompty                    a name may have parts
         labels.jsonl                            where labels such as `production` stand, append-only (labels.py)
+        certificates.jsonl                      on which models versions are known to work, append-only (certificates.py)
         lock.json  .locked/                     digest and text of every version that was used
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -21,21 +23,26 @@ from typing import NamedTuple
 
 from promptguard.core.mistakes import checked_call, nearest, refused, shown
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
+from promptguard.templates.certificates import LASTS, Certificate, Certificates, matrix
 from promptguard.templates.labels import Labels, Move
 from promptguard.templates.lock import Lock
 from promptguard.templates.near import NAME, SUFFIX, VERSION, misplaced
-from promptguard.templates.prompt import Prompt
+from promptguard.templates.prompt import Call, Prompt
 from promptguard.templates.promptfile import parse
 from promptguard.templates.remembered import Remembered
 from promptguard.templates.sandbox import Sandbox
+from promptguard.templates.variants import chosen
 
 MAX_FILE_BYTES = 1_000_000
 
 
 @checked_call
-def open_library(directory: str | Path) -> PromptLibrary:
-    """Open the folder of prompts at `directory`; raises ConfigurationError when there is none, or it is no path."""
-    return PromptLibrary(directory)
+def open_library(directory: str | Path, certificates_last: float = LASTS) -> PromptLibrary:
+    """Open the folder of prompts at `directory`; raises ConfigurationError when there is none, or it is no path.
+
+    `certificates_last` is the age in seconds from which on a certificate has expired.
+    """
+    return PromptLibrary(directory, certificates_last)
 
 
 class _Loaded(NamedTuple):
@@ -46,7 +53,7 @@ class _Loaded(NamedTuple):
 class PromptLibrary:
     """The prompts below one directory; thread-safe. New versions and labels are seen at once."""
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, certificates_last: float = LASTS) -> None:
         if not isinstance(directory, (str, PathLike)) or "\0" in str(directory) or not str(directory):
             raise refused(
                 "prompts(directory)", directory, 'the path of a folder of prompts, such as "prompts"'
@@ -69,6 +76,9 @@ class PromptLibrary:
         self._loading = threading.Lock()
         self._versions: Remembered[tuple[str, ...]] = Remembered(_list_versions)
         self._labels = Labels(self.directory)
+        self._certificates = Certificates(self.directory)
+        self.certificates_last = certificates_last
+        """age in seconds from which on a certificate has expired"""
 
     @property
     def compiled(self) -> int:
@@ -98,6 +108,19 @@ class PromptLibrary:
                     path = self.directory / name / f"{version}{SUFFIX}"
                     loaded = self._loaded[name, version] = _Loaded(self._load(name, version, path), str(path))
         return loaded.prompt
+
+    @checked_call
+    def render(self, reference: str, /, model: str | None = None, **variables: object) -> Call:
+        """Render the variant of a prompt that is for `model`: as `get(reference).render(model, ...)`, with a choice before.
+
+        Where the version meant is not certified on `model`, another one that names it in its `models:` and is certified
+        there takes its place; where there is none, a warning is logged, once a version and model. A version written out
+        (`name@3`) is never exchanged. Raises what `get()` and `Prompt.render()` raise.
+        """
+        prompt = self.get(reference)
+        if model is not None:
+            prompt = chosen(self, prompt, reference, model)
+        return prompt.render(model, **variables)
 
     @checked_call
     def names(self) -> list[str]:
@@ -169,6 +192,53 @@ class PromptLibrary:
         if target is not None and target != self.labels(name).get(label):
             self.get(f"{name}@{target}")  # what could not be used must not be rolled back to
         return self._labels.roll_back(name, label, to=to, by=by, why=why)
+
+    @checked_call
+    def certificates(self, name: str | None = None) -> Sequence[Certificate]:
+        """Return every examination and withdrawal, oldest first: of one prompt, or of all.
+
+        Raises UnknownPrompt for a name that there is not, PromptSyntaxError for a file that cannot be read.
+        """
+        lines = self._certificates.history()
+        if name is None:
+            return lines
+        self._there(name)
+        return tuple(line for line in lines if line.name == name)
+
+    @checked_call
+    def matrix(self, name: str, models: Sequence[str] = ()) -> dict[str, dict[str, Certificate]]:
+        """Return what is known of every version of a prompt on every model: version -> model -> certificate.
+
+        Models are `models` and those that certificates name. Raises UnknownPrompt, and PromptSyntaxError as `certificates`.
+        """
+        lines = self._certificates.standing(name)
+        return matrix(lines, name, self._there(name), models, time.time(), self.certificates_last)
+
+    def certificate(self, name: str, version: str, model: str) -> Certificate:
+        """Return what is known of one version on one model, by the name asked for or the one that answers.
+
+        `untested` where nothing is.
+        """
+        known = self._certificates.standing(name)
+        found = [line for line in known.values() if line.version == version and line.is_of(model)]
+        newest = max(found, key=lambda line: (line.model == model, line.at), default=None)
+        line = newest or Certificate(name, version, model, "untested")
+        return line.at_time(time.time(), self.certificates_last)
+
+    @checked_call
+    def certify(self, certificate: Certificate) -> Certificate:
+        """Append what an examination came to; returns it as it is written. Raises UnknownPrompt, PromptError."""
+        self.get(certificate.reference)
+        return self._certificates.add(certificate)
+
+    @checked_call
+    def withdraw(self, reference: str, model: str, *, why: str, by: str = "") -> Sequence[Certificate]:
+        """Withdraw what certifies "name@version" on a model; returns what was written, empty where nothing stands.
+
+        Raises PromptError where nothing can be written.
+        """
+        name, _, version = reference.partition("@")
+        return self._certificates.withdraw(name, version, model, why=why, by=by)
 
     def earlier(self, name: str, label: str = "production") -> str | None:
         """Return the version on which `rollback` would put a label; None where there is none."""

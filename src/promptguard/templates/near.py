@@ -12,7 +12,9 @@ from promptguard.templates.labels import FILE as LABELS
 from promptguard.templates.lock import KEPT
 
 SUFFIX = ".prompty"
-NAME = re.compile(r"(?!(?:lock\.json|labels\.jsonl)(?:/|\Z))[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*")
+NAME = re.compile(
+    r"(?!(?:lock\.json|(?:labels|certificates)\.jsonl)(?:/|\Z))[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*"
+)
 """Names of prompts; those of the folder's own files are none."""
 VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){0,3}")
 _OTHERS = (".j2", ".jinja", ".jinja2", ".prompt", ".txt", ".md", ".yaml", ".yml", ".json")

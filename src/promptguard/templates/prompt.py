@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
 
@@ -83,6 +84,8 @@ class Prompt:
         self.cases: tuple[object, ...] = tuple(file.front.cases)
         self.models: tuple[str, ...] = tuple(file.front.models)
         """globs of the models this variant was written for; empty: all"""
+        self.tolerance: float | None = file.front.tolerance
+        """the shift, a share of answers, up to which a model counts as working alike; None where the file says none"""
         self._used = used
         stated = file.front.inputs or {}
         threads = [name for name, each in stated.items() if each.kind == "thread"]
@@ -117,6 +120,27 @@ class Prompt:
         self._defaults |= {name: Undefined(name=name) for name in self._placed}
         self._rendered = PromptReference(name, version, self.digest, label_rule=self.classes)
         self._group = self._rendered.group
+
+    @property
+    def model(self) -> str | None:
+        """The model that the file names; None where it names none."""
+        return self._settings.model
+
+    def request_of(self, messages: Sequence[Message], provider: str, model: str) -> dict[str, Any]:
+        """Return the keyword arguments of an SDK's call that asks `messages` with this file's options and form.
+
+        As `Call.request`, for messages that were rendered before.
+        """
+        return request(provider, self._settings, messages, model)
+
+    @property
+    def asks_for_json(self) -> bool:
+        """Whether the file says what form the answer has, so that it is JSON."""
+        return self._settings.answer is not None
+
+    def is_for(self, model: str) -> bool:
+        """Whether this variant was written for a model: its `models:` name it, or there are none."""
+        return not self.models or any(fnmatchcase(model, glob) for glob in self.models)
 
     def __repr__(self) -> str:
         return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptguard.core.word_diff import Runs, merged
-from promptguard.errors import PromptChanged, UnknownPrompt
+from promptguard.errors import PromptChanged, PromptError, UnknownPrompt
 from promptguard.templates.library import PromptLibrary
 from promptguard.templates.prompt import Prompt
 
@@ -39,6 +39,7 @@ def told_list(library: PromptLibrary) -> list[Told]:
             "versions": versions,
             "labels": labels.get(name, {}),
             "used": [version for version in versions if f"{name}@{version}" in used],
+            "certificates": _statuses(library, name),
         }
         for name, versions in sorted(library.all_versions().items())
     ]
@@ -57,11 +58,44 @@ def told_prompt(library: PromptLibrary, prompt: Prompt) -> Told:
         "file": prompt.filename,
         "description": prompt.description,
         "models": list(prompt.models),
+        "certificates": [line.to_dict() for line in library.matrix(prompt.name)[prompt.version].values()],
         "inputs": {
             name: {"kind": each.kind, "required": each.is_required, "description": each.description}
             for name, each in prompt.inputs.items()
         },
         "messages": [{"role": role, "template": text} for role, text in prompt.messages],
+    }
+
+
+def told_matrix(library: PromptLibrary, name: str) -> Told:
+    """Return what is known of every version of a prompt on every model that a certificate, or a file, names."""
+    models: dict[str, None] = {}
+    for version in library.versions(name):
+        try:
+            prompt = library.get(f"{name}@{version}")
+        except PromptError:
+            continue  # `lint` says what is wrong with it
+        for model in (prompt.model, *prompt.models):
+            if model and not set(model) & set("*?["):
+                models[model] = None
+    found = library.matrix(name, tuple(models))
+    return {
+        "name": name,
+        "versions": list(found),
+        "models": list(next(iter(found.values()), {})),
+        "labels": dict(library.labels(name)),
+        "cells": {
+            version: {model: line.to_dict() for model, line in row.items()} for version, row in found.items()
+        },
+    }
+
+
+def _statuses(library: PromptLibrary, name: str) -> Told:
+    """Return version -> model -> status, of what certificates name."""
+    return {
+        version: {model: line.status for model, line in row.items()}
+        for version, row in library.matrix(name).items()
+        if row
     }
 
 

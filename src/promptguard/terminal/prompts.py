@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from promptguard.core.word_diff import Runs
+from promptguard.terminal.certificates import STYLES as STATUS_STYLES
+from promptguard.terminal.certificates import SYMBOLS
 from promptguard.terminal.verdict import console, quoted
 
 Told = Mapping[str, Any]
@@ -25,15 +27,26 @@ def show_list(rows: Sequence[Told], directory: str) -> None:
         out.print(quoted(f"no prompts in {directory}; the first one is a file such as triage/1.prompty"))
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("prompt", "newest", "versions", "labels", "used"):
+    for title in ("prompt", "newest", "versions", "labels", "used", "certified on"):
         table.add_column(title)
     for row in rows:
         labels = ", ".join(f"{label} = {version}" for label, version in sorted(row["labels"].items()))
         count, used = len(row["versions"]), len(row["used"])
         table.add_row(
-            quoted(row["name"]), row["versions"][-1], str(count), quoted(labels), f"{used} of {count}"
-        )
+            quoted(row["name"]), row["versions"][-1], str(count), quoted(labels), f"{used} of {count}",
+            quoted(_certified(row)),
+        )  # fmt: skip
     out.print(table)
+
+
+def _certified(row: Told) -> str:
+    """Return on which models which versions are certified, and how much else is known."""
+    found, other = [], 0
+    for version, models in row["certificates"].items():
+        named = [model for model, status in models.items() if status == "certified"]
+        other += len(models) - len(named)
+        found += [f"{version} on {', '.join(named)}"] if named else []
+    return " ".join(["; ".join(found)] * bool(found) + [f"({other} not)"] * bool(other))
 
 
 def show_prompt(told: Told) -> None:
@@ -45,6 +58,14 @@ def show_prompt(told: Told) -> None:
         out.print(quoted(told["description"]))
     used = "used, and locked since" if told["used"] else "never used"
     out.print(quoted(f"{told['digest'][:19]}... {used}   {told['file']}"))
+    for line in told["certificates"]:
+        style, why = STATUS_STYLES[line["status"]], f": {line['why']}" if line["why"] else ""
+        said = (
+            f" on {line['model']}, {line['pairs']} pairs, {line['at'][:10]}{why}"
+            if line["at"]
+            else f" on {line['model']}"
+        )
+        out.print(Text(f"{SYMBOLS[line['status']]} {line['status']}", style=style) + quoted(said))
     for name, each in told["inputs"].items():
         need = "required" if each["required"] else "optional"
         more = f": {each['description']}" if each["description"] else ""

@@ -32,7 +32,7 @@ def sentence(verdict: Verdict) -> str:
         return f"{start}: a difference, cause not yet clear{_pairs(verdict.examples)}."
     if verdict.tolerance is not None:
         start = f"{start}, beyond the tolerance of {_percent(verdict.tolerance)}"
-    clauses = "; ".join(_clause(change) for change in verdict.changes[:_MOST_CLAUSES])
+    clauses = "; ".join(change_in_words(change) for change in verdict.changes[:_MOST_CLAUSES])
     course = "" if verdict.course is None else f" {verdict.course.sentence()}"
     return f"{start}: {clauses}.{_ability(verdict)}{course}"
 
@@ -117,7 +117,8 @@ _MUCH = 5.0
 _OWN_UNITS = frozenset(("length", "lines", "words_per_line"))
 
 
-def _clause(change: Change) -> str:
+def change_in_words(change: Change) -> str:
+    """Return one change as a sentence has it, from the control to the candidate."""
     if change.pattern:
         # not str.format: a path may hold braces
         told = change.pattern.replace("{0}", _percent(change.control))

@@ -70,6 +70,12 @@ class PairVector:
             third=None,
         )
 
+    def features_only(self) -> PairVector:
+        """Return the pair without the hash of its wording, what its sides say by place, and a second control."""
+        return replace(
+            self, hashed=np.zeros(DIMENSIONS, dtype=np.int8), scale=0.0, facts=NO_FACTS, third=None
+        )
+
     def to_bytes(self) -> bytes:
         """Return a compact versioned form; `from_bytes` reads it back exactly."""
         names = [None if name is None else name.encode() for name in (*self.labels, self.reference)]
