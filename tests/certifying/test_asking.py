@@ -1,4 +1,4 @@
-"""`prompts certify` with a real SDK client and a provider on loopback: budget, stopping, going on, what is not comparable."""
+"""`prompts certify` with a real SDK client and a provider on loopback: budget, stopping, going on."""
 
 from __future__ import annotations
 
@@ -99,7 +99,17 @@ def test_a_request_that_would_become_another_one_is_not_comparable_and_not_asked
 ) -> None:
     write(folder, "sort@3", SORT % ("model: {options: {temperature: 0}}\n" + CASES))
     found = told(
-        capsys, "certify", "sort@3", "--on", "gpt-5.6", "--against", "sort@3/old", "--budget", "2usd", "--price", "1,4"
+        capsys,
+        "certify",
+        "sort@3",
+        "--on",
+        "gpt-5.6",
+        "--against",
+        "sort@3/old",
+        "--budget",
+        "2usd",
+        "--price",
+        "1,4",
     )
     assert (found["code"], found["status"]) == (3, "untested")
     assert "not comparable: gpt-5.6 takes the request of sort@3 only as another one" in found["why"]

@@ -29,7 +29,9 @@ def pair_with(shifts: dict[str, float]):
     return replace(SAME, control=control, candidate=candidate)
 
 
-@pytest.mark.parametrize(("tolerance", "alpha", "pairs"), [(0.1, 0.05, 42), (0.05, 0.05, 87), (0.2, 0.01, 28)])
+@pytest.mark.parametrize(
+    ("tolerance", "alpha", "pairs"), [(0.1, 0.05, 42), (0.05, 0.05, 87), (0.2, 0.01, 28)]
+)
 def test_where_nothing_differs_it_takes_as_many_pairs_as_is_said(tolerance, alpha, pairs):
     assert quiet_pairs(tolerance, alpha) == pairs
     bound = ShiftBound(tolerance, alpha)

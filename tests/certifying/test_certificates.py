@@ -94,8 +94,8 @@ def test_a_line_may_be_written_by_hand(library: PromptLibrary) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["{}", "[]", '{"name": "sort", "version": "1", "model": "m", "status": "fine"}', '{"name": ["x"], "version": "1",'
-     ' "model": "m", "status": "certified"}', '{"name": "sort", "version": "1", "model": "m", "status": "expired"}'],
+    ["{}", "[]", '{"name": "sort", "version": "1", "model": "m", "status": "fine"}', ('{"name": ["x"], "version": "1",'
+     ' "model": "m", "status": "certified"}'), '{"name": "sort", "version": "1", "model": "m", "status": "expired"}'],
 )  # fmt: skip
 def test_a_line_that_is_none_is_named(library: PromptLibrary, line: str) -> None:
     (library.directory / "certificates.jsonl").write_text(f"{line}\n")
@@ -149,7 +149,9 @@ def test_the_variant_that_is_certified_for_the_model_is_rendered(
     assert caplog.records == []
 
 
-def test_where_none_is_certified_it_says_so_once(library: PromptLibrary, caplog: pytest.LogCaptureFixture) -> None:
+def test_where_none_is_certified_it_says_so_once(
+    library: PromptLibrary, caplog: pytest.LogCaptureFixture
+) -> None:
     library.label("sort@1", "production")
     with caplog.at_level(logging.WARNING, "promptguard"):
         for _ in range(3):
@@ -159,7 +161,9 @@ def test_where_none_is_certified_it_says_so_once(library: PromptLibrary, caplog:
     assert "promptguard prompts certify sort@1 --on house-1" in caplog.text
 
 
-def test_a_version_written_out_is_never_exchanged(library: PromptLibrary, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_version_written_out_is_never_exchanged(
+    library: PromptLibrary, caplog: pytest.LogCaptureFixture
+) -> None:
     library.certify(certificate("2", "gpt-5.6"))
     with caplog.at_level(logging.WARNING, "promptguard"):
         assert library.render("sort@1", model="gpt-5.6", ticket="T").version == "sort@1"

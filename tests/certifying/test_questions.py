@@ -21,7 +21,11 @@ from tests.certifying.conftest import SORT, told, write
 
 
 def test_variables_are_read_back_and_proved_by_rendering(folder: Path) -> None:
-    write(folder, "two@1", "---\nname: two\n---\nsystem:\nIn {{ language }}.\n\nuser:\nOn {{ topic }}: {{ topic }}!\n")
+    write(
+        folder,
+        "two@1",
+        "---\nname: two\n---\nsystem:\nIn {{ language }}.\n\nuser:\nOn {{ topic }}: {{ topic }}!\n",
+    )
     prompt = open_library(folder).get("two")
     messages = prompt.render(language="Dutch", topic="a: b\nc").messages
     assert recovered(prompt, messages) == {"language": "Dutch", "topic": "a: b\nc"}
@@ -92,7 +96,9 @@ def test_questions_that_a_ledger_stored_are_asked(
     prompt = open_library(folder).get("sort@1")
     with FakeProvider({"old": lambda question: "bug", "new": lambda question: "bug"}) as provider:
         client = promptguard.wrap(
-            OpenAI(base_url=provider.url, api_key="k"), ledger=guarded, replay=promptguard.Replay(share=1.0, reservoir=50)
+            OpenAI(base_url=provider.url, api_key="k"),
+            ledger=guarded,
+            replay=promptguard.Replay(share=1.0, reservoir=50),
         )
         for number in range(45):
             call = prompt.render(ticket=f"It burns {number} times")
@@ -100,7 +106,7 @@ def test_questions_that_a_ledger_stored_are_asked(
         assert promptguard.flush(10.0)
         found = stored_questions(guarded, "sort@1")
         assert len(found) == 45
-        assert [dict(each) for each in found[0]][0] == {"role": "system", "content": "Sort the ticket."}
+        assert next(dict(each) for each in found[0]) == {"role": "system", "content": "Sort the ticket."}
         monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
         monkeypatch.setenv("OPENAI_API_KEY", "k")
         promptguard.unwrap(client)

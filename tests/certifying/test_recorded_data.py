@@ -15,7 +15,15 @@ BEFORE, AFTER = "gpt-4-0314", "gpt-4-0613"
 
 def test_prime_is_certified_against_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(
-        capsys, "certify", "prime@1", "--on", BEFORE, "--against", f"prime@1/{BEFORE}", "--recorded", recorded("prime")
+        capsys,
+        "certify",
+        "prime@1",
+        "--on",
+        BEFORE,
+        "--against",
+        f"prime@1/{BEFORE}",
+        "--recorded",
+        recorded("prime"),
     )
     assert (found["code"], found["status"], found["pairs"], found["lost"]) == (0, "certified", 42, 0)
     assert found["bound"] <= 0.1
@@ -25,7 +33,15 @@ def test_prime_is_certified_against_itself(folder: Path, capsys: pytest.CaptureF
 
 def test_prime_has_drifted_on_the_later_snapshot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(
-        capsys, "certify", "prime@1", "--on", AFTER, "--against", f"prime@1/{BEFORE}", "--recorded", recorded("prime")
+        capsys,
+        "certify",
+        "prime@1",
+        "--on",
+        AFTER,
+        "--against",
+        f"prime@1/{BEFORE}",
+        "--recorded",
+        recorded("prime"),
     )
     assert (found["code"], found["status"]) == (1, "drifted")
     assert found["pairs"] <= 20
@@ -37,7 +53,16 @@ def test_what_was_found_stands_in_the_matrix_the_list_and_beside_the_version(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in (BEFORE, AFTER):
-        run("certify", "prime@1", "--on", model, "--against", f"prime@1/{BEFORE}", "--recorded", recorded("prime"))
+        run(
+            "certify",
+            "prime@1",
+            "--on",
+            model,
+            "--against",
+            f"prime@1/{BEFORE}",
+            "--recorded",
+            recorded("prime"),
+        )
     capsys.readouterr()
     assert run("certificates", "prime") == 0
     shown = capsys.readouterr().out
@@ -58,8 +83,19 @@ def test_what_was_found_stands_in_the_matrix_the_list_and_beside_the_version(
     assert capsys.readouterr().out.index("drifted") > 0
 
 
-def test_a_second_look_is_a_second_attempt_and_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ("certify", "prime@1", "--on", AFTER, "--against", f"prime@1/{BEFORE}", "--recorded", recorded("prime"))
+def test_a_second_look_is_a_second_attempt_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = (
+        "certify",
+        "prime@1",
+        "--on",
+        AFTER,
+        "--against",
+        f"prime@1/{BEFORE}",
+        "--recorded",
+        recorded("prime"),
+    )
     assert told(capsys, *line)["attempt"] == 1
     assert told(capsys, *line)["attempt"] == 2
 
@@ -74,18 +110,25 @@ def test_pairs_are_read_as_analyze_reads_them(
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(
         "".join(
-            json.dumps({
-                "prompt": asked, "control": {"text": both[BEFORE]["answer"]}, "candidate": {"text": both[AFTER]["answer"]},
-            }) + "\n"
+            json.dumps(
+                {
+                    "prompt": asked,
+                    "control": {"text": both[BEFORE]["answer"]},
+                    "candidate": {"text": both[AFTER]["answer"]},
+                }
+            )
+            + "\n"
             for asked, both in list(by_id.items())[:60]
-        )  # fmt: skip
+        )
     )
     line = ("certify", "prime@1", "--on", "gpt-4", "--against", "prime@1/gpt-4-before", "--pairs", str(pairs))
     found = told(capsys, *line)
     assert (found["status"], found["source"]) == ("drifted", "pairs.jsonl")
 
 
-def test_too_few_questions_leave_it_untested(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_questions_leave_it_untested(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     answers = tmp_path / "answers.jsonl"
     answers.write_text(
         "".join(
@@ -95,7 +138,9 @@ def test_too_few_questions_leave_it_untested(folder: Path, tmp_path: Path, capsy
         )
         + "not json\n"
     )
-    found = told(capsys, "certify", "sort@1", "--on", "new", "--against", "sort@1/old", "--recorded", str(answers))
+    found = told(
+        capsys, "certify", "sort@1", "--on", "new", "--against", "sort@1/old", "--recorded", str(answers)
+    )
     assert (found["code"], found["status"], found["pairs"]) == (3, "untested", 12)
     assert "no more questions after 12 pairs, about 3" in found["why"]
 
@@ -110,7 +155,10 @@ def test_answers_of_another_version_are_told_apart(
     told_by = {"sort@1": "bug", "sort@2": "Certainly! I would say that this is a **bug**."}
     answers.write_text(
         "".join(
-            json.dumps({"model": "m", "id": number, "prompt": f"T {number}", "version": version, "text": text}) + "\n"
+            json.dumps(
+                {"model": "m", "id": number, "prompt": f"T {number}", "version": version, "text": text}
+            )
+            + "\n"
             for number in range(60)
             for version, text in told_by.items()
         )
@@ -144,9 +192,15 @@ def test_cases_must_pass_and_are_looked_up_among_the_recorded(
         (["prime@1", "--on", "m", "--against", "prime@1/old"], "there is no budget: write --budget 2usd"),
         (["prime@1", "--on", "m", "--against", "old"], "does not say a version and a model"),
         (["prime@9", "--on", "m", "--against", "prime@1/old"], "has no version or label '9'"),
-        (["prime@production", "--on", "m", "--against", "prime@1/old"], "has no version or label 'production'"),
+        (
+            ["prime@production", "--on", "m", "--against", "prime@1/old"],
+            "has no version or label 'production'",
+        ),
         (["prime@1", "--on", "m", "--against", "prime@8/old"], "has no version or label '8'"),
-        (["prime@1", "--on", "m", "--against", "prime@1/old", "--budget", "two"], "--budget 'two' is not known; write"),
+        (
+            ["prime@1", "--on", "m", "--against", "prime@1/old", "--budget", "two"],
+            "--budget 'two' is not known; write",
+        ),
         (["prime@1", "--on", "m", "--against", "prime@1/old", "--recorded", "no.jsonl"], "no such file"),
         (["sort@1", "--on", "m", "--against", "sort@1/old", "--budget", "1usd"], "there is nothing to ask"),
     ],

@@ -47,7 +47,13 @@ def test_a_label_is_put_taken_back_and_its_history_told(
     assert [move["to"] for move in json.loads(capsys.readouterr().out)] == ["1", "2", "1"]
     assert run(folder, "list", "--json") == 0
     assert json.loads(capsys.readouterr().out)["prompts"] == [
-        {"name": "triage", "versions": ["1", "2"], "labels": {"production": "1"}, "used": []}
+        {
+            "name": "triage",
+            "versions": ["1", "2"],
+            "labels": {"production": "1"},
+            "used": [],
+            "certificates": {},
+        }
     ]
 
 

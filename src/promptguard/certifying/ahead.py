@@ -23,6 +23,7 @@ def ahead(items: Iterable[Item], work: Callable[[Item], Done], at_once: int) -> 
         return
     begun: deque[Future[Done]] = deque()
     waiting: Iterator[Item] = iter(items)
+    patient = True
     workers = ThreadPoolExecutor(at_once, thread_name_prefix="promptguard-certify")
     try:
         while True:
@@ -30,5 +31,9 @@ def ahead(items: Iterable[Item], work: Callable[[Item], Done], at_once: int) -> 
             if not begun:
                 return
             yield begun.popleft().result()
+    except KeyboardInterrupt:  # who interrupts does not want to wait
+        patient = False
+        raise
     finally:
-        workers.shutdown(wait=False, cancel_futures=True)
+        # what is under way is paid for: it is waited for, so that it is counted
+        workers.shutdown(wait=patient, cancel_futures=True)

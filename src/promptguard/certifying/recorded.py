@@ -8,7 +8,7 @@ answer; `finish_reason`, `tool_calls`, `refusal`, `output_tokens` (or `answer_to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
