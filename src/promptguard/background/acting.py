@@ -15,6 +15,7 @@ from typing import Any
 
 from promptguard.background.delivery import Delivery, undo
 from promptguard.background.rolling_back import roll_back
+from promptguard.background.withdrawing import folders_of, withdraw
 from promptguard.core.actions import DRY_RUN, Actions
 from promptguard.core.epochs import Epochs
 from promptguard.core.options import Action, BypassCache, Option, Raise, RollBack, Route
@@ -22,6 +23,9 @@ from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
 
 log = logging.getLogger("promptguard")
+
+WITHDRAWN = "withdrawn"
+"""The kind of a note that says which certificate an alarm has withdrawn."""
 
 
 class Acting:
@@ -93,8 +97,20 @@ class Acting:
         self._state.bypassing = frozenset()
         self._state.drifted = frozenset()
 
-    def alarm(self, *, stream: str, group: str, asked: str, call: int, summary: dict[str, Any]) -> None:
-        """Note an alarm and act on it; a warning is logged whatever else is done. Returns without calling the user."""
+    def alarm(
+        self,
+        *,
+        stream: str,
+        group: str,
+        asked: str,
+        call: int,
+        summary: dict[str, Any],
+        speaks_of: tuple[str, ...] = (),
+    ) -> None:
+        """Note an alarm and act on it; a warning is logged whatever else is done. Returns without calling the user.
+
+        `speaks_of` are the models whose certificates it withdraws.
+        """
         at = self._wall()
         detail = {"asked": asked, **summary, "deliver": bool(self._delivery.functions)}
         self._ledger.note(at=at, call=call, kind="alarm", stream=stream, group=group, detail=detail)
@@ -108,7 +124,15 @@ class Acting:
             self._act(
                 action, at=at, call=call, stream=stream, group=group, asked=asked, pairs=summary["pairs"]
             )
+        self._withdraw(group, speaks_of, stream, summary, at, call)
         self.catch_up()
+
+    def _withdraw(
+        self, group: str, models: tuple[str, ...], stream: str, summary: dict[str, Any], at: float, call: int
+    ) -> None:
+        why = f"drift in the {stream} stream after {summary['pairs']} pairs: {summary.get('sentence', '')}"
+        for each in withdraw(folders_of(self._actions), group, models, why):
+            self._ledger.note(at=at, call=call, kind=WITHDRAWN, stream=stream, group=group, detail=each)
 
     def _act(
         self, action: Action, *, at: float, call: int, stream: str, group: str, asked: str, pairs: int

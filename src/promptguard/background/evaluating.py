@@ -17,6 +17,7 @@ from promptguard.background import snapshots
 from promptguard.background.aging import Aging, Refusals
 from promptguard.background.folding import WHOLE, Fold, Row
 from promptguard.background.telling import Teller
+from promptguard.background.withdrawing import models_of
 from promptguard.core.events import AlarmRang, Event, VerdictGiven
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
@@ -308,6 +309,8 @@ class Evaluator:
             "pair_id": row.id,
             "sentence": told.sentence(),
         }
+        seen = self._fold.stream(row.stream, row.epoch).seen.get(row.group)
+        speaks_of = models_of(told, row.asked, "" if seen is None else seen.candidate)
         self._emit(AlarmRang(row.stream, row.group, told.pairs, told.log10_evidence))
         try:
             self._acting.alarm(
@@ -316,6 +319,7 @@ class Evaluator:
                 asked=row.asked,
                 call=row.call,
                 summary=summary,
+                speaks_of=speaks_of,
             )
         except Exception as error:  # noqa: BLE001 - told again when the ledger can be written
             self._on_fault("alarm", error)

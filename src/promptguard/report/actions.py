@@ -128,6 +128,8 @@ def event_words(event: Event, power: Callable[[float], str] = plain_power) -> st
         return f"The {event.stream} alarm was acknowledged: routes ended, and its evidence began anew."
     if event.kind == "raise":
         return f"Calls of this prompt raise from here on: {detail['message']}"
+    if event.kind == "withdrawn":
+        return f"The certificate of {detail.get('version')} on {detail.get('model')} was withdrawn."
     return _less_often(event)
 
 

@@ -45,6 +45,15 @@ def open_library(directory: str | Path, certificates_last: float = LASTS) -> Pro
     return PromptLibrary(directory, certificates_last)
 
 
+_MOST_OPENED = 64
+_opened: dict[str, None] = {}
+
+
+def opened() -> list[str]:
+    """Return the folders that this process has opened, as absolute paths: the last ones, where there were many."""
+    return list(_opened)
+
+
 class _Loaded(NamedTuple):
     prompt: Prompt
     path: str
@@ -70,6 +79,9 @@ class PromptLibrary:
                 f"{self.directory} is no directory of prompts; make one with a file {example}"
             )
         self._root = self.directory.resolve()
+        _opened.setdefault(str(self._root))
+        while len(_opened) > _MOST_OPENED:
+            del _opened[next(iter(_opened))]
         self._sandbox = Sandbox()
         self._lock = Lock(self.directory / "lock.json")
         self._loaded: dict[tuple[str, str], _Loaded] = {}
