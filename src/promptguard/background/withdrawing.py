@@ -36,20 +36,20 @@ def folders_of(actions: tuple[Action, ...]) -> list[str]:
     return list(dict.fromkeys([*named, *opened]))
 
 
-def withdraw(folders: list[str], group: str, models: tuple[str, ...], why: str) -> list[dict[str, str]]:
+def withdraw(folders: list[str], group: str, models: tuple[str, ...], why: str) -> list[dict[str, object]]:
     """Withdraw what certifies a prompt's version on models, in all folders; returns what is noted of each.
 
     Nothing where `group` is no version of a prompt. What cannot be done is logged, and never raised.
     """
     name, at, version = group.rpartition("@")
-    found: list[dict[str, str]] = []
+    found: list[dict[str, object]] = []
     for folder in folders if at and name else ():
         for model in models:
             found += _in_folder(folder, name, version, model, why)
     return found
 
 
-def _in_folder(folder: str, name: str, version: str, model: str, why: str) -> list[dict[str, str]]:
+def _in_folder(folder: str, name: str, version: str, model: str, why: str) -> list[dict[str, object]]:
     from promptguard.templates.library import open_library
 
     try:
