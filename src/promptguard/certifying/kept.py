@@ -34,6 +34,8 @@ class KeptPair:
     vector: PairVector | None
     right: tuple[bool, bool] | None = None
     lost: str = ""
+    changed: bool = False
+    """whether the remedy changed the answer"""
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Kept:
 
 def _told(pair: KeptPair) -> dict[str, object]:
     vector = None if pair.vector is None else base64.b85encode(pair.vector.to_bytes()).decode()
-    return {"vector": vector, "right": pair.right, "lost": pair.lost}
+    return {"vector": vector, "right": pair.right, "lost": pair.lost, "changed": pair.changed}
 
 
 def _step(told: Mapping[str, Any]) -> KeptStep:
@@ -113,7 +115,7 @@ def _step(told: Mapping[str, Any]) -> KeptStep:
     for name, each in told["pairs"].items():
         vector = None if each["vector"] is None else PairVector.from_bytes(base64.b85decode(each["vector"]))
         right = None if each["right"] is None else (bool(each["right"][0]), bool(each["right"][1]))
-        pairs[name] = KeptPair(vector, right, str(each["lost"]))
+        pairs[name] = KeptPair(vector, right, str(each["lost"]), bool(each["changed"]))
     return KeptStep(
         str(told["key"]), pairs, dict(told["failures"]), int(told["calls"]), float(told["usd"]), dict(told["served"]),
         dict(told["tokens"]),

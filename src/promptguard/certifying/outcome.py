@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptguard.certifying.run import Course, Found
+from promptguard.certifying.run import Course, Found, name_of_side
 from promptguard.certifying.values import Side, Wish
 from promptguard.templates.certificates import Certificate, Status
 
@@ -41,7 +41,7 @@ def certificate_of(course: Course, found: Found, wish: Wish, *, by: str, source:
 
 
 def _served(course: Course, side: Side) -> tuple[str, ...]:
-    return tuple(course.used.served.get(f"{side.reference}/{side.model}", ()))
+    return tuple(course.used.served.get(name_of_side(side), ()))
 
 
 def _status(course: Course, found: Found) -> tuple[Status, str, tuple[str, ...]]:

@@ -39,8 +39,8 @@ class Found:
     examination: Examination
     failures: dict[int, str] = field(default_factory=dict)
     """case -> why it failed, "" where it passed"""
-    tokens: list[int] = field(default_factory=lambda: [0, 0, 0])
-    """of questions and answers, and how many answers they are of"""
+    changed: int = 0
+    """answers that the remedy changed"""
 
     @property
     def failed(self) -> list[tuple[int, str]]:
@@ -71,6 +71,7 @@ class Course:
         reference: the side that the others are compared with
         found: one a subject, in their order
         used: calls, money and the models that answered
+        tokens: of each side, those of questions and answers, and how many answers they are of
         missing: questions to which some side has no answer
         reference_failures: cases that the reference fails as well
         ended: why it ended before all was known; None where it did not
@@ -81,6 +82,7 @@ class Course:
     reference: Side
     found: list[Found]
     used: Used = field(default_factory=Used)
+    tokens: dict[str, list[int]] = field(default_factory=dict)
     missing: int = 0
     reference_failures: dict[int, str] = field(default_factory=dict)
     ended: str | None = None
@@ -200,7 +202,8 @@ class Run:
             candidate = self._asked(found.subject.side, question, step)
             if candidate is not None:
                 treated = _treated(candidate, found.subject.remedy)
-                step.pairs[found.subject.name] = self._paired(question, control, treated)
+                pair = self._paired(question, control, treated)
+                step.pairs[found.subject.name] = replace(pair, changed=treated is not candidate)
         return step
 
     def _paired(self, question: Question, control: Answered, candidate: Answered) -> KeptPair:
@@ -219,7 +222,7 @@ class Run:
 
     def _asked(self, side: Side, question: Question, step: KeptStep) -> Answered | None:
         """Return a side's answer, asked for once."""
-        who = f"{side.reference}/{side.model}"
+        who = name_of_side(side)
         place = (side.reference, side.model, question.key)
         known = self._answers.get(place)
         if known is None:
@@ -249,16 +252,19 @@ class Run:
         for who, models in step.served.items():
             known = course.used.served.setdefault(who, [])
             known += [model for model in models if model not in known]
+        for who, counts in step.tokens.items():
+            course.tokens[who] = [
+                a + b for a, b in zip(course.tokens.get(who, (0, 0, 0)), counts, strict=True)
+            ]
         for found in course.found:
-            name, side = found.subject.name, found.subject.side
-            for place, count in enumerate(step.tokens.get(f"{side.reference}/{side.model}", ())):
-                found.tokens[place] += count
+            name = found.subject.name
             if name in step.failures:
                 number, _, why = step.failures[name].partition(":")
                 found.failures[int(number)] = why
             pair = step.pairs.get(name)
             if pair is not None and not found.is_known:
                 _fold(found.examination, pair)
+                found.changed += pair.changed
         if "" in step.failures:
             number, _, why = step.failures[""].partition(":")
             course.reference_failures[int(number)] = why
@@ -283,6 +289,11 @@ class Run:
         return Progress(pairs, len(self._questions), self.course.used.usd, left)
 
 
+def name_of_side(side: Side) -> str:
+    """Return how sums call a side, such as `triage@3/gpt-5.1`."""
+    return f"{side.reference}/{side.model}"
+
+
 def _fold(examination: Examination, pair: KeptPair) -> None:
     if pair.vector is None:
         examination.lose(pair.lost or "both")
@@ -293,4 +304,9 @@ def _fold(examination: Examination, pair: KeptPair) -> None:
 def _treated(answered: Answered, remedy: Remedy | None) -> Answered:
     if remedy is None or answered.answer.error is not None:
         return answered
-    return replace(answered, answer=replace(answered.answer, text=remedy.of(answered.answer.text)))
+    text = remedy.of(answered.answer.text)
+    return (
+        answered
+        if text == answered.answer.text
+        else replace(answered, answer=replace(answered.answer, text=text))
+    )

@@ -131,14 +131,18 @@ def carry_out(
                 reference, subjects, questions, wish, _Chain(recorded, _asking(asked, purse)), kept=kept, told=told,
                 at_once=asked.at_once,
             )  # fmt: skip
-            course = run.go()
+            try:
+                course = run.go()
+            except KeyboardInterrupt:
+                sys.stderr.write("interrupted; the same command goes on from here\n")
+                raise
+            finally:  # what was asked ahead is paid for, and counts when the run goes on
+                now = kept.steps()
+                calls, usd = sum(step.calls for step in now), sum(step.usd for step in now)
+                kept.add(KeptStep("", calls=purse.store.calls - calls, usd=purse.store.usd - usd))
         course.used.calls, course.used.usd = purse.store.calls, max(0.0, purse.store.usd)
         if course.ended is None:
             kept.forget()
-        else:  # what was asked ahead is paid for, and counts when the run goes on
-            now = kept.steps()
-            calls, usd = sum(step.calls for step in now), sum(step.usd for step in now)
-            kept.add(KeptStep("", calls=purse.store.calls - calls, usd=purse.store.usd - usd))
     return course
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptguard.cli.certify import certificates, certify, withdraw
+from promptguard.cli.compare import compare
 from promptguard.cli.exits import WRONG_USE
 from promptguard.cli.place import who
 
@@ -230,5 +231,6 @@ def export(
 
 
 app.command("certify")(certify)
+app.command("compare")(compare)
 app.command("certificates")(certificates)
 app.command("withdraw")(withdraw)

@@ -104,3 +104,43 @@ def show_lines(lines: Sequence[Told]) -> None:
         )  # fmt: skip
         table.add_row(*(quoted(each, most=200) for each in row))
     out.print(table)
+
+
+_OUTCOMES: Final = {"restores": ("●", "green"), "differs": ("▲", "bold red"), "open": ("◌", "yellow")}
+
+
+def show_comparison(told: Told) -> None:
+    """Print which versions and remedies restore the old behaviour, the closest first."""
+    out = console(unbroken=True)
+    out.print(quoted(f"{told['name']} on {told['on']}, against {told['against']} on {told['against_model']}"))
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for title in (
+        "",
+        "version",
+        "remedy",
+        "shift at most",
+        "largest shift seen",
+        "pairs",
+        "USD per 1,000",
+        "what differs",
+    ):
+        table.add_column(title)
+    for row in told["rows"]:
+        symbol, style = _OUTCOMES[row["outcome"]]
+        feature, shift = row["largest"]
+        cost = (
+            "-"
+            if row["usd_per_thousand"] is None
+            else f"{row['usd_per_thousand']:.2f}" + "*" * row["is_of_answers"]
+        )
+        table.add_row(
+            Text(f"{symbol} {row['outcome']}", style=style), quoted(row["reference"]), row["remedy"] or "-",
+            f"{row['bound']:.3g}", quoted(f"{feature} {shift:+.2f}"), str(row["pairs"]), cost,
+            quoted("; ".join(row["changes"][:2])),
+        )  # fmt: skip
+    out.print(table)
+    if any(row["is_of_answers"] for row in told["rows"]):
+        out.print("* answers alone: nobody recorded the tokens of the questions")
+    if told["ended"]:
+        out.print(quoted(f"ended before all was known: {told['ended']}"))
+    out.print(quoted(told["sentence"], most=None).append("", style="bold"))
