@@ -1,4 +1,4 @@
-"""`promptguard.prompts`: a folder of prompts, with what settings say of it."""
+"""`promptguard.prompts`: prompts of a folder or from elsewhere, with what settings say of them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from pathlib import Path
 from promptguard.core.mistakes import checked_call
 from promptguard.core.options.durations import seconds
 from promptguard.settings import current
-from promptguard.templates.library import PromptLibrary, open_library
+from promptguard.sources.library import open_prompts
+from promptguard.templates.library import PromptLibrary
 
 
 @checked_call
-def prompts(directory: str | Path) -> PromptLibrary:
-    """Open the folder of prompts at `directory`.
+def prompts(source: str | Path, *, refresh: float | str | None = None) -> PromptLibrary:
+    """Open prompts: a folder, files of a package, a git reference, or what was pushed into a ledger.
 
-    Raises ConfigurationError when there is none, when it is no path, or for a setting that is wrong.
+    Parameters: `source`, a path, `package:shop.support/prompts`, `git:/srv/prompts.git@main#prompts` or
+    `ledger:.promptguard`; `refresh`, after how long a repository or ledger is looked at again, in seconds or as text
+    ("30s"): by default 1 s, and 60 s for a repository elsewhere. A folder is read anew whenever it changes.
+
+    What comes from a repository or ledger is copied below the user's cache directory and read from there: the source is
+    waited for at the first opening alone, and while it is away the last good copy is used, with a warning.
+
+    Raises ConfigurationError where there is no such place, or for a setting that is wrong; PromptError where a source
+    cannot be read and never was.
     """
-    return open_library(directory, seconds(current().certificates_last, "certificates_last"))
+    every = None if refresh is None else seconds(refresh, "refresh")
+    return open_prompts(source, every, seconds(current().certificates_last, "certificates_last"))

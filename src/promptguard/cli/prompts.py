@@ -11,9 +11,10 @@ import typer
 from promptguard.cli.certify import certificates, certify, withdraw
 from promptguard.cli.compare import compare
 from promptguard.cli.exits import WRONG_USE
-from promptguard.cli.place import who
+from promptguard.cli.place import OPTION, ledger_or_setting, who
 
 if TYPE_CHECKING:
+    from promptguard.sources.in_ledger import Carried
     from promptguard.templates.library import PromptLibrary
 
 SHORT = "versions of prompts: list, show, compare, check, label, roll back, certify"
@@ -22,9 +23,16 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Folder = Annotated[str, typer.Option("--prompts", help="the folder of prompts")]
+Folder = Annotated[
+    str,
+    typer.Option(
+        "--prompts",
+        help="the folder of prompts, or package:NAME/FOLDER, git:REPOSITORY@REFERENCE#FOLDER, ledger:DIR",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 Reference = Annotated[str, typer.Argument(help="name@version, name@label, or name for its highest version")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="prompts; by default all")]
 Why = Annotated[str, typer.Option(help="why, kept in the history")]
 
 
@@ -234,3 +242,44 @@ app.command("certify")(certify)
 app.command("compare")(compare)
 app.command("certificates")(certificates)
 app.command("withdraw")(withdraw)
+
+
+@app.command()
+def push(
+    names: Names = None,
+    ledger: Annotated[str | None, OPTION] = None,
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Put prompts of the folder, with their labels, into a ledger: `promptguard.prompts("ledger:DIR")` reads them there.
+
+    A version that the ledger has with another text, or a label that was moved there as well, is an error. Exit codes: 0, 2.
+    """
+    from promptguard.sources.in_ledger import push as carry
+
+    _show_carried(carry(_library(folder), ledger_or_setting(ledger), names or [], by=who()), as_json=as_json)
+
+
+@app.command()
+def pull(
+    names: Names = None,
+    ledger: Annotated[str | None, OPTION] = None,
+    folder: Folder = "prompts",
+    as_json: AsJson = False,
+) -> None:
+    """Write the prompts of a ledger, with their labels, into the folder; what only the folder has stays.
+
+    Exit codes: 0, 2 there is no such prompt, or the folder has a version with another text.
+    """
+    from pathlib import Path
+
+    from promptguard.sources.in_ledger import pull as carry
+
+    _show_carried(carry(ledger_or_setting(ledger), Path(folder), names or []), as_json=as_json)
+
+
+def _show_carried(done: list[Carried], *, as_json: bool) -> None:
+    from promptguard.terminal.prompts import show_carried
+
+    told = [each.to_dict() for each in done]
+    _print_json(told) if as_json else show_carried(told)

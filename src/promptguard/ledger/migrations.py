@@ -65,7 +65,7 @@ def _ages_of_pairs(connection: Connection) -> None:
 
 
 def _rollouts(connection: Connection) -> None:
-    """From 5 to 6: rollouts and their outcomes."""
+    """From 5 to 6: rollouts and their outcomes, prompts that were pushed."""
     schema.metadata.create_all(connection)
 
 

@@ -304,6 +304,28 @@ outcome = Table(
 )
 """What became of each unit's first call within a rollout; a unit by a digest keyed with the rollout's salt."""
 
+prompt_version = Table(
+    "prompt_version",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("text", LargeBinary, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("by", String, nullable=False),
+)
+"""Versions of prompts that were pushed, for processes of other machines; a version never changes."""
+
+prompt_move = Table(
+    "prompt_move",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+)
+"""Moves of labels of those prompts, append-only: a line of labels.jsonl each."""
+
 lease = Table(
     "lease",
     metadata,

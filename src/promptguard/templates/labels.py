@@ -79,45 +79,17 @@ class Labels:
         Raises PromptError for a label that cannot be one, or where nothing can be written.
         """
         checked_label(label)
-        _check_words(by=by, why=why)
-
-        def moved(before: list[Move]) -> Move:
-            if before and before[-1].version == version:
-                return before[-1]
-            return Move(name, label, version, before[-1].version if before else None, _now(), by, why)
-
-        return self._write(name, label, moved)
+        check_words(by=by, why=why)
+        return self._write(name, label, lambda before: moved_to(before, name, label, version, by, why))
 
     def roll_back(self, name: str, label: str, *, to: str | None, by: str, why: str) -> Move:
         """Put a label where it stood before its last move, or on the version `to` of its own history.
 
         Raises UnknownPrompt where the label stands nowhere, or never stood there; PromptError where nothing can be written.
         """
-        _check_words(by=by, why=why)
-
-        def moved(before: list[Move]) -> Move:
-            if not before:
-                there = sorted(self.of(name))
-                raise UnknownPrompt(
-                    f"{name} has no label {label!r}{_meant(label, there)}; its labels: {', '.join(there) or 'none'}"
-                )
-            stood = _stack(before)
-            if to is None and len(stood) < 2:
-                raise UnknownPrompt(
-                    f"{name}@{label} has always stood on version {stood[-1]}; put it elsewhere with"
-                    f" `promptguard prompts label {name}@VERSION {label}`"
-                )
-            if to == stood[-1]:
-                raise UnknownPrompt(f"{name}@{label} stands on version {to} already")
-            if to is not None and to not in stood[:-1]:
-                earlier = ", ".join(dict.fromkeys(stood[:-1])) or "none"
-                raise UnknownPrompt(
-                    f"{name}@{label} stood on no version {to!r} before; earlier ones, oldest first: {earlier}"
-                )
-            version = stood[-2] if to is None else to
-            return Move(name, label, version, stood[-1], _now(), by, why, taken_back=True)
-
-        return self._write(name, label, moved)
+        check_words(by=by, why=why)
+        there = sorted(self.of(name))
+        return self._write(name, label, lambda before: rolled_back(before, name, label, to, there, by, why))
 
     def earlier(self, name: str, label: str) -> str | None:
         """Return where a rollback would put a label; None where it never stood elsewhere."""
@@ -138,6 +110,41 @@ class Labels:
             raise PromptError(f"{self._path} cannot be written: {error.strerror or error}") from None
 
 
+def moved_to(before: Sequence[Move], name: str, label: str, version: str, by: str, why: str) -> Move:
+    """Return the move of a label to a version after its moves so far; the last one where it stands there already."""
+    if before and before[-1].version == version:
+        return before[-1]
+    return Move(name, label, version, before[-1].version if before else None, _now(), by, why)
+
+
+def rolled_back(
+    before: Sequence[Move], name: str, label: str, to: str | None, there: Sequence[str], by: str, why: str
+) -> Move:
+    """Return the move of a label back to where it stood before, or on `to`; `there` are the prompt's labels, for hints.
+
+    Raises UnknownPrompt where the label stands nowhere, or never stood there.
+    """
+    if not before:
+        raise UnknownPrompt(
+            f"{name} has no label {label!r}{_meant(label, there)}; its labels: {', '.join(there) or 'none'}"
+        )
+    stood = _stack(before)
+    if to is None and len(stood) < 2:
+        raise UnknownPrompt(
+            f"{name}@{label} has always stood on version {stood[-1]}; put it elsewhere with"
+            f" `promptguard prompts label {name}@VERSION {label}`"
+        )
+    if to == stood[-1]:
+        raise UnknownPrompt(f"{name}@{label} stands on version {to} already")
+    if to is not None and to not in stood[:-1]:
+        earlier = ", ".join(dict.fromkeys(stood[:-1])) or "none"
+        raise UnknownPrompt(
+            f"{name}@{label} stood on no version {to!r} before; earlier ones, oldest first: {earlier}"
+        )
+    version = stood[-2] if to is None else to
+    return Move(name, label, version, stood[-1], _now(), by, why, taken_back=True)
+
+
 def checked_label(label: str) -> str:
     """Return `label`; raises PromptError for what cannot be one. A label and a version never look alike."""
     if not isinstance(label, str) or not PATTERN.fullmatch(label):
@@ -148,7 +155,8 @@ def checked_label(label: str) -> str:
     return label
 
 
-def _check_words(**given: str) -> None:
+def check_words(**given: str) -> None:
+    """Raise PromptError, naming the argument, for who or why that is no text or too long."""
     for name, value in given.items():
         if not isinstance(value, str) or len(value) > _MOST_WHY:
             raise PromptError(f"{name}= must be text of at most {_MOST_WHY} characters")
@@ -180,10 +188,11 @@ def _now() -> str:
 def _read(path: str) -> tuple[Move, ...]:
     # The last line without its end is one that a crash left: it was not written.
     lines = whole_lines(Path(path).read_text("utf-8"))
-    return tuple(_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
+    return tuple(read_move(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
 
 
-def _line(line: str, where: str) -> Move:
+def read_move(line: str, where: str) -> Move:
+    """Read a line of labels.jsonl; raises PromptSyntaxError, which says `where`, for what is none."""
     try:
         if len(line) > MOST_LINE:
             raise ValueError

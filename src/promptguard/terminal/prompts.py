@@ -149,3 +149,13 @@ def show_imports(made: Sequence[Told]) -> None:
         out.print(quoted(f"{each['from']} {done} {each['reference']} ({each['file']})", most=None))
         for note in each["notes"]:
             out.print(quoted(f"  {note}", most=None))
+
+
+def show_carried(done: Sequence[Told]) -> None:
+    """Print what went between a folder and a ledger, and what was there already."""
+    out = console(unbroken=True)
+    new = [each for each in done if each["done"] == "new"]
+    for each in new:
+        out.print(quoted(f"{each['name']}: {each['what']}", most=None))
+    there = len(done) - len(new)
+    out.print(f"{len(new)} new, {there} there already" if done else "there are no prompts")
