@@ -69,10 +69,14 @@ class Site:
 
 @contextmanager
 def serving(
-    ledger: Path, token: str = "", host: str = "127.0.0.1", names: tuple[str, ...] = ()
+    ledger: Path,
+    token: str = "",
+    host: str = "127.0.0.1",
+    names: tuple[str, ...] = (),
+    prompts: str = "",
 ) -> Iterator[Site]:
     with bound("127.0.0.1", 0) as listening:
-        server = server_of(str(ledger), host=host, token=token, names=names)
+        server = server_of(str(ledger), host=host, token=token, names=names, prompts=prompts)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:

@@ -17,6 +17,7 @@ PAGES = (
     "/prompt?group=x",
     "/pairs",
     "/pair?id=1",
+    "/prompts",
     "/identities",
     "/cost",
     "/unmeasured",

@@ -48,6 +48,14 @@ def test_an_address_of_another_machine(recorded: Recorded) -> None:
     )
 
 
+@pytest.mark.parametrize("place", ["absent", "ledger:absent", "git:absent@main", "package:no.such"])
+def test_a_place_without_prompts(recorded: Recorded, place: str) -> None:
+    refused(
+        run("dashboard", "--ledger", str(recorded.path), "--port", "0", "--prompts", place),
+        "absent" if "absent" in place else "no.such",
+    )
+
+
 @pytest.mark.parametrize("command", ["dashboard", "report"])
 def test_a_ledger_that_is_absent_or_newer(command: str, tmp_path: Path) -> None:
     refused(run(command, "--ledger", str(tmp_path / "none")), "no ledger")

@@ -22,6 +22,7 @@ LISTS = (
     "/pairs",
     "/pairs?show=all",
     "/pairs?show=lost",
+    "/prompts",
     "/identities",
     "/cost",
     "/unmeasured",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,13 @@ def run(
             show_envvar=True,
         ),
     ] = "",
+    prompts: Annotated[
+        str,
+        typer.Option(
+            help="the folder of prompts, or another place of them such as ledger:DIR",
+            show_default="prompts, where there is one",
+        ),
+    ] = "",
     browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
 ) -> None:
     """Show a ledger as a local page: what changed, since when, example pairs, what to do. It changes nothing.
@@ -58,6 +66,7 @@ def run(
     traces = serving.checked_trace_url(trace_url)
     place = ledger_or_setting(ledger)
     read_overview(place)  # what is wrong with it is told now, in one line
+    folder = _folder(prompts)
     from promptguard.dashboard.access import is_loopback
 
     secret = token or ("" if is_loopback(host) else serving.new_token())
@@ -74,9 +83,23 @@ def run(
             token=secret,
             names=allow_host or (),
             trace_url=traces,
+            prompts=folder,
             when_ready=(lambda: _open(address)) if browser else None,
         )
         server.run(sockets=[listening])
+
+
+def _folder(given: str) -> str:
+    """Return the folder of prompts. Raises ConfigurationError for one that is named and cannot be opened."""
+    from promptguard.prompting import prompts
+
+    if given:
+        prompts(given)
+        return given
+    return _USUAL if Path(_USUAL).is_dir() else ""
+
+
+_USUAL = "prompts"
 
 
 def _open(address: str) -> None:

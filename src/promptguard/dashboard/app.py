@@ -36,6 +36,7 @@ _TYPES = {
 """The files that are served, and no other: there is no path to leave."""
 NAV = (
     ("overview", "Overview", "/"),
+    ("prompts", "Prompts", "/prompts"),
     ("pairs", "Pairs", "/pairs"),
     ("identities", "Who answered", "/identities"),
     ("cost", "Cost", "/cost"),
@@ -45,15 +46,16 @@ NAV = (
 View = Callable[[Query], Values | None]
 
 
-def application(ledger: str | Path, access: Access, trace_url: str = "") -> ASGIApp:
+def application(ledger: str | Path, access: Access, trace_url: str = "", prompts: str = "") -> ASGIApp:
     """Return the application that shows a ledger to who `access` lets in.
 
-    `trace_url` is where traces are shown, `{trace_id}` in it standing for the trace.
+    `trace_url` is where traces are shown, `{trace_id}` in it standing for the trace; `prompts` is a folder of prompts.
     """
-    views = Views(ledger, trace_url)
+    views = Views(ledger, trace_url, prompts)
     pages: dict[str, View] = {
         "overview": views.overview,
         "prompt": views.prompt,
+        "prompts": views.prompts,
         "pairs": views.pairs,
         "pair": views.pair,
         "identities": views.identities,

@@ -82,12 +82,13 @@ def server_of(
     token: str = "",
     names: Sequence[str] = (),
     trace_url: str = "",
+    prompts: str = "",
     when_ready: Callable[[], None] | None = None,
 ) -> uvicorn.Server:
     """Return a server that is ready to `run(sockets=[listening])`; `when_ready` is called once it answers.
 
     `host` is what the socket was bound to; with `token` it is asked for; `names` are further names of this machine;
-    `trace_url` is where traces are shown.
+    `trace_url` is where traces are shown; `prompts` is a folder of prompts.
     """
     import uvicorn
 
@@ -102,7 +103,7 @@ def server_of(
 
     return Server(
         uvicorn.Config(
-            application(ledger, access_for(host, token, names), trace_url),
+            application(ledger, access_for(host, token, names), trace_url, prompts),
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from promptguard.dashboard.rendering import OpenCase, standing_case
 from promptguard.dashboard.words import when
+from promptguard.errors import PromptGuardError
 from promptguard.report.actions import read_actions
 from promptguard.report.cost import read_cost
 from promptguard.report.headline import headline
@@ -38,8 +39,9 @@ MOST_QUERY = 200
 class Views:
     """The pages of one ledger. `memory` is kept between requests, so that only what changed is read."""
 
-    def __init__(self, ledger: str | Path, trace_url: str = "") -> None:
+    def __init__(self, ledger: str | Path, trace_url: str = "", prompts: str = "") -> None:
         self.ledger = ledger
+        self._prompts = prompts
         self.memory = Memory()
         self._trace_url = trace_url
 
@@ -80,6 +82,28 @@ class Views:
             for place, (row, report) in enumerate(zip(found.rows, found.standing, strict=True))
         ]
         return {"prompt": found, "streams": streams, "recorded": found.recorded_content}
+
+    def prompts(self, query: Query) -> Values | None:
+        """Return the folder's prompts, or one of them: None where there is none of that name."""
+        from promptguard.certifying.pages import PromptList, read_list, read_page
+
+        name = query.get("prompt", "")
+        if not name or not self._prompts:
+            return {"found": read_list(self._prompts) if self._prompts else PromptList(""), "page": None}
+        try:
+            page = read_page(self._prompts, name, query.get("from", ""), query.get("to", ""))
+        except PromptGuardError as error:
+            return {"found": PromptList(self._prompts, problem=str(error)), "page": None}
+        return None if page is None else {"page": page, "measured": self._measured(name)}
+
+    def _measured(self, name: str) -> dict[str, list[Row]]:
+        """Return version -> what the ledger has measured of it."""
+        found: dict[str, list[Row]] = {}
+        for row in read_overview(self.ledger, memory=self.memory).rows:
+            prompt, at, version = row.group.rpartition("@")
+            if at and prompt == name and row.judging:
+                found.setdefault(version, []).append(row)
+        return found
 
     def pairs(self, query: Query) -> Values:
         """Return pairs, those furthest apart first."""

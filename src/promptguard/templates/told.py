@@ -69,16 +69,7 @@ def told_prompt(library: PromptLibrary, prompt: Prompt) -> Told:
 
 def told_matrix(library: PromptLibrary, name: str) -> Told:
     """Return what is known of every version of a prompt on every model that a certificate, or a file, names."""
-    models: dict[str, None] = {}
-    for version in library.versions(name):
-        try:
-            prompt = library.get(f"{name}@{version}")
-        except PromptError:
-            continue  # `lint` says what is wrong with it
-        for model in (prompt.model, *prompt.models):
-            if model and not set(model) & set("*?["):
-                models[model] = None
-    found = library.matrix(name, tuple(models))
+    found = library.matrix(name, models_named(library, name))
     return {
         "name": name,
         "versions": list(found),
@@ -88,6 +79,20 @@ def told_matrix(library: PromptLibrary, name: str) -> Told:
             version: {model: line.to_dict() for model, line in row.items()} for version, row in found.items()
         },
     }
+
+
+def models_named(library: PromptLibrary, name: str) -> tuple[str, ...]:
+    """Return the models that the files of a prompt name, in full: its own and those of `models:`."""
+    models: dict[str, None] = {}
+    for version in library.versions(name):
+        try:
+            prompt = library.get(f"{name}@{version}")
+        except PromptError:
+            continue  # `lint` says what is wrong with it
+        for model in (prompt.model, *prompt.models):
+            if model and not set(model) & set("*?["):
+                models[model] = None
+    return tuple(models)
 
 
 def _statuses(library: PromptLibrary, name: str) -> Told:
