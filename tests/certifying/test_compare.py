@@ -33,20 +33,6 @@ def test_the_fence_stripped_is_named_as_leetcodes_remedy(
     assert not (folder / "certificates.jsonl").exists()
 
 
-def test_the_guide_shows_what_the_command_prints(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*LEETCODE, "--epsilon", "0.2") == 0
-    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    guide = (Path(__file__).parents[2] / "docs" / "guides" / "certify.md").read_text("utf-8")
-    shown = [
-        " ".join(line.split())
-        for line in guide.splitlines()
-        if "leetcode@1   " in line or line.startswith("leetcode@1")
-    ]
-    assert len(shown) == 4
-    for line in shown:
-        assert any(each.startswith(line) for each in printed), line
-
-
 def test_too_few_answers_for_the_default_tolerance_name_it_as_the_closest_and_promise_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
