@@ -15,6 +15,7 @@ from promptguard.core.options import (
     Action,
     Cache,
     Channel,
+    Compat,
     Drift,
     Option,
     Replay,
@@ -22,6 +23,7 @@ from promptguard.core.options import (
     Warn,
     cache_option,
     check_action,
+    compat_option,
 )
 from promptguard.core.telemetry_for import Backend
 from promptguard.directories import check_ledger
@@ -48,6 +50,7 @@ class Wanted:
     """the client has credentials that it renews by itself"""
     fields: Mapping[str, FieldEffect] | None = None
     """what the user knows of requests' fields"""
+    compat: Compat | None = None
     telemetry_for: tuple[Backend, ...] = ()
     """backends for which spans have further attributes"""
 
@@ -63,6 +66,7 @@ def wanted(
     prompts: object,
     record_content: bool | NotGiven | None,
     fields: Mapping[str, FieldEffect] | NotGiven | None,
+    compat: str | Compat | NotGiven | None,
     clock: Callable[[], float],
     seed: int | NotGiven | None,
     renewing: bool = False,
@@ -84,6 +88,7 @@ def wanted(
         seed=_seed(_or(seed, known.seed)),
         renewing=renewing,
         fields=None if classified is None else check_fields(classified),
+        compat=compat_option(_or(compat, known.compat)),
         telemetry_for=known.telemetry_for,
     )
     _check_together(found)

@@ -16,6 +16,7 @@ from promptguard._version import __version__
 from promptguard.arguments import Wanted
 from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient
+from promptguard.core.context import Rewriting
 from promptguard.core.feasibility import of_settings
 from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Route
 from promptguard.core.policy import Settings
@@ -44,10 +45,7 @@ class Assembly:
         self._wanted = wanted
         self.actions = wanted.actions
         _check_packages(wanted.actions)
-        if wanted.shadow is not None and wanted.shadow.rules is not None:
-            from promptguard.compat.ruleset import rules_with
-
-            rules_with(wanted.shadow.rules)  # a file of rules that cannot be read is said here
+        _check_rules(wanted)
         self._directory = _directory(wanted.ledger)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
@@ -57,6 +55,7 @@ class Assembly:
             cache=wanted.cache,
             shadow=wanted.shadow,
             replay=wanted.replay,
+            compat=wanted.compat,
             secret=secrets.token_bytes(32),
             renewing=wanted.renewing,
             fields=wanted.fields or {},
@@ -88,6 +87,7 @@ class Assembly:
             serve=self._services,
             is_recorded=otel.is_recorded,
             context=otel.current_context,
+            rewriting=self._rewriting,
             wall=self._wanted.clock,
             rng=random.Random(seed) if seed is not None else None,
         )
@@ -95,6 +95,14 @@ class Assembly:
         if guard.background is not None:
             guard.background.wait_open(OPEN_WAIT)
         return guard
+
+    @cached_property
+    def _rewriting(self) -> Rewriting | None:
+        if self._wanted.compat is None:
+            return None
+        from promptguard.compat.requests import OwnRequests
+
+        return OwnRequests(self._wanted.compat)
 
     @cached_property
     def _groups(self) -> Groups:
@@ -214,6 +222,15 @@ class Assembly:
 
         directory, on_fault = self._directory, guard.faults.add
         return countings.acquire(directory, lambda: Counting(directory, on_fault))
+
+
+def _check_rules(wanted: Wanted) -> None:
+    """Raise ConfigurationError for a file of rules that cannot be read."""
+    for option in (wanted.shadow, wanted.compat):
+        if option is not None and option.rules is not None:
+            from promptguard.compat.ruleset import rules_with
+
+            rules_with(option.rules)
 
 
 def _check_packages(actions: tuple[Action, ...]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from promptguard import wire
 from promptguard.core import effects as do
 from promptguard.core.background_call import NO_BACKGROUND_CLIENT, BackgroundClient
-from promptguard.core.context import CallContext
+from promptguard.core.context import CallContext, Rewriting
 from promptguard.core.events import (
     CacheLooked,
     CacheStore,
@@ -109,12 +109,13 @@ class Interceptor:
         serve: Callable[[Interceptor], Services] = lambda _guard: NO_SERVICES,
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
+        rewriting: Rewriting | None = None,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
         cache_option = settings.cache
         self.settings = settings
-        self._only_tells = not (settings.cache or settings.shadow or settings.replay)
+        self._only_tells = not (settings.cache or settings.shadow or settings.replay or settings.compat)
         """nothing but telemetry was asked for"""
         self._groups = groups
         self.caches = cache_option is not None
@@ -130,6 +131,7 @@ class Interceptor:
         self._closed = False
         self._is_recorded = is_recorded
         self._context = context
+        self._rewriting = rewriting
         self.wall = wall
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
@@ -205,6 +207,7 @@ class Interceptor:
             moved=self._identities.moved,
             observed=observed,
             context=self._context(),
+            rewriting=self._rewriting,
         )
         return attempt(request, protocol, ctx)
 

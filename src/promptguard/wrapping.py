@@ -15,7 +15,7 @@ from promptguard.assembly import Assembly
 from promptguard.background_clients import Maker, maker_for_http, makers_for
 from promptguard.core.fields import FieldEffect
 from promptguard.core.mistakes import checked_call, refused
-from promptguard.core.options import Action, Cache, Drift, Replay, Shadow, check_tag
+from promptguard.core.options import Action, Cache, Compat, Drift, Replay, Shadow, check_tag
 from promptguard.errors import ConfigurationError, UnknownClient
 from promptguard.settings import NOT_GIVEN, NotGiven
 from promptguard.unknown_clients import unknown, what
@@ -46,6 +46,7 @@ def wrap(
     prompts: object = None,
     record_content: bool | NotGiven | None = NOT_GIVEN,
     fields: Mapping[str, FieldEffect] | NotGiven | None = NOT_GIVEN,
+    compat: str | Compat | NotGiven | None = NOT_GIVEN,
     clock: Callable[[], float] = time.time,
     seed: int | NotGiven | None = NOT_GIVEN,
 ) -> C:
@@ -69,6 +70,8 @@ def wrap(
             until it is asked again)
         fields: what requests' fields do that PromptGuard does not know, or knows otherwise: "none" (without side effect or
             state) or "stateful", by the names that reasons give them (docs/reference/fields.md): {"my_field": "none"}
+        compat: "apply", "lossless" or Compat(...): the application's own requests are written as their model takes them,
+            also under Route (default None: they are never touched; docs/reference/compatibility.md)
         clock: a function that returns seconds since the Unix epoch; for tests
         seed: a whole number that seeds the sampling; for tests
 
@@ -89,6 +92,7 @@ def wrap(
             prompts=prompts,
             record_content=record_content,
             fields=fields,
+            compat=compat,
             clock=clock,
             seed=seed,
             renewing=_renews(client),
@@ -135,6 +139,7 @@ def guard(
     prompts: object = None,
     record_content: bool | NotGiven | None = NOT_GIVEN,
     fields: Mapping[str, FieldEffect] | NotGiven | None = NOT_GIVEN,
+    compat: str | Compat | NotGiven | None = NOT_GIVEN,
     clock: Callable[[], float] = time.time,
     seed: int | NotGiven | None = NOT_GIVEN,
 ) -> H:
@@ -164,6 +169,7 @@ def guard(
             prompts=prompts,
             record_content=record_content,
             fields=fields,
+            compat=compat,
             clock=clock,
             seed=seed,
         )

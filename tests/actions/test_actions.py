@@ -17,7 +17,7 @@ from promptguard.ledger.store import Ledger
 from promptguard.report.actions import read_actions
 from promptguard.report.alerts import done_in
 from promptguard.settings import current
-from promptguard.testing import FakeProvider
+from promptguard.testing import FakeProvider, Fault
 from tests.cache.replies import until
 
 MODELS = {"gpt-4": lambda _: "```\nno\n```", "gpt-4-0613": lambda _: "yes, it is"}
@@ -352,3 +352,38 @@ def test_a_folder_that_is_not_there_costs_the_action_alone(provider, guarded, tm
     drift(wrapped(provider, guarded, promptguard.RollBack(str(tmp_path / "none"), dry_run=False)))
     assert "cannot be rolled back" in caplog.text
     assert any(verdict.status == "drift" for verdict in promptguard.verdicts(guarded))
+
+
+def _refuses_max_tokens(question):
+    if "max_tokens" in question.body:
+        error = {"message": "no max_tokens here", "param": "max_tokens", "code": "unsupported_parameter"}
+        return Fault("status", status=400, body=json.dumps({"error": error}).encode())
+    return "yes, it is"
+
+
+@pytest.mark.parametrize("compat", [None, "apply"])
+def test_a_route_to_a_model_that_refuses_a_parameter(guarded, compat):
+    """Without `compat` the call is answered by its own model; with it the route works."""
+    openai = pytest.importorskip("openai")
+    models = {"gpt-4": MODELS["gpt-4"], "gpt-5.6": _refuses_max_tokens}
+    shadow = promptguard.Shadow("gpt-5.6", sample=1.0, repeat=0.0, budget=SHADOW.budget)
+    with FakeProvider(models) as server, openai.OpenAI(base_url=server.url, api_key="k") as client:
+        promptguard.wrap(
+            client,
+            ledger=guarded,
+            shadow=shadow,
+            drift=promptguard.Drift(mode="gate"),
+            on_drift=promptguard.Route("gpt-5.6"),
+            compat=compat,
+        )
+
+        def answered(number):
+            asked = [{"role": "user", "content": f"question {number}"}]
+            with promptguard.group("triage@3"):
+                return client.chat.completions.create(model="gpt-4", messages=asked, max_tokens=50).model
+
+        for number in range(25):
+            answered(number)
+        assert promptguard.flush(30.0)
+        assert [done.kind for done in done_in(guarded).in_force] == ["route"]
+        assert answered(99) == ("gpt-4" if compat is None else "gpt-5.6")

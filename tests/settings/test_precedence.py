@@ -26,7 +26,18 @@ usd_per_day = 5
 
 
 def given(**arguments):
-    names = ("ledger", "cache", "shadow", "replay", "drift", "on_drift", "record_content", "fields", "seed")
+    names = (
+        "ledger",
+        "cache",
+        "shadow",
+        "replay",
+        "drift",
+        "on_drift",
+        "record_content",
+        "fields",
+        "compat",
+        "seed",
+    )
     return wanted(**(dict.fromkeys(names, NOT_GIVEN) | arguments), prompts=None, clock=time.time)
 
 
@@ -96,6 +107,7 @@ def test_code_counts_most_and_none_is_something_that_was_given(project):
         ("RECORD_CONTENT", "yes", "record_content", True),
         ("RECORD_CONTENT", "None", "record_content", None),
         ("SEED", "3", "seed", 3),
+        ("COMPAT", "lossless", "compat", promptguard.Compat(mode="lossless")),
         ("FIELDS", '{"my_field": "none"}', "fields", {"my_field": "none"}),
         ("LEDGER", "7", "ledger", "7"),
         ("SHADOW__MODEL", "", "shadow", None),

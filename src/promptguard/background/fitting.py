@@ -1,38 +1,10 @@
-"""A sampled call's question as the second model takes it: by rules alone, and never another question unnoticed."""
+"""What the rules of compatibility made of a sampled call's question, in the words of pairs and counters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from promptguard.compat.engine import Fitted
 
-from promptguard.compat.engine import Fitted, fit
-from promptguard.compat.ruleset import Endpoint, RuleSet, rules_with
-from promptguard.core.model import Facts, Request
-
-ENDPOINTS: dict[str, Endpoint] = {
-    "openai_chat": "chat", "openai_responses": "responses", "anthropic_messages": "messages", "gemini": "generate",
-}  # fmt: skip
-"""Protocols that there are rules for."""
 NOT_COMPARABLE = "not_comparable"
-
-
-def fitted(
-    body: Mapping[str, object], request: Request, facts: Facts, model: str, rules: str | None
-) -> Fitted | None:
-    """Return the body of a background call as `model` takes it; None where there are no rules for its protocol.
-
-    `rules` is the path of the user's own. A file that was readable at wrap() and is not anymore counts as none.
-    """
-    endpoint = ENDPOINTS.get(facts.protocol)
-    if endpoint is None:
-        return None
-    version = next((value for name, value in request.headers if name.lower() == b"anthropic-version"), b"")
-    return fit(body, model, endpoint, _rules(rules), version.decode("latin-1"))
-
-
-@lru_cache(maxsize=16)
-def _rules(path: str | None) -> RuleSet:
-    return rules_with(path)
 
 
 def reason_of(found: Fitted) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
-from promptguard.background.fitting import NOT_COMPARABLE, fitted, names_of, reason_of
+from promptguard.background.fitting import NOT_COMPARABLE, names_of, reason_of
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.sides import (
     answer_of,
@@ -22,6 +22,7 @@ from promptguard.background.sides import (
     tools_of,
 )
 from promptguard.background.spellings import Spellings
+from promptguard.compat.requests import fitted
 from promptguard.core.background_call import (
     NO_BACKGROUND_CLIENT,
     BackgroundClient,
@@ -195,7 +196,11 @@ class Pairing:
             return self.lost(stream, job.group, "dropped", "no shadow"), None
         asked = other_model(stream, job, shadow.model)
         body = wire.named(job.facts.protocol).background_body(job.facts, asked)
-        fits = None if asked == job.facts.model else fitted(body, job.request, job.facts, asked, shadow.rules)
+        fits = (
+            None
+            if asked == job.facts.model
+            else fitted(body, job.request, job.facts.protocol, asked, shadow.rules)
+        )
         if fits is not None and not fits.is_comparable:
             return self.lost(stream, job.group, NOT_COMPARABLE, f"{asked}: {reason_of(fits)}"), None
         purpose = Purpose(stream, job.group, job.link)

@@ -74,10 +74,12 @@ def _keys(call: CallState, ctx: CallContext, cache: Cache) -> tuple[str, ...] | 
         return "repeated JSON member"
     settings = ctx.settings
     # As it is sent; a call that is routed is another question, also where only its URL names the model.
-    asked = call.facts.body if call.routed_to is None else {**call.facts.body, "model": call.routed_to}
+    asked = call.asked or call.facts.body
+    if call.routed_to is not None:
+        asked = {**asked, "model": call.routed_to}
     try:
         key = cache_key(
-            call.routed or call.request,
+            call.sent or call.request,
             asked,
             secret=settings.secret,
             tenant=cache.tenant,

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from promptguard.core.events import CacheResult, CallTrace
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
+
+
+class Rewriting(Protocol):
+    """Writes requests as their model takes them, where the application wants that."""
+
+    def write(self, request: Request, facts: Facts, model: str) -> Request | None:
+        """Return the request as `model` takes it; None where it stays as it is."""
+
+    def leave_alone(self, model: str) -> None:
+        """Write no further request to a model: its server takes what the application wrote, and not what was written."""
 
 
 @dataclass(slots=True)
@@ -42,6 +53,8 @@ class CallContext:
     """telemetry is recorded: answers are read even when nothing else needs it"""
     context: object = None
     """the caller's trace context, opaque here"""
+    rewriting: Rewriting | None = None
+    """where the application's own requests are written as their model takes them"""
 
 
 @dataclass(slots=True)
@@ -65,8 +78,12 @@ class CallState:
     clusters: tuple[str, ...] = ()
     slots: dict[str, int] = field(default_factory=dict)
     routed_to: str | None = None
-    routed: Request | None = None
-    """the request that asks `routed_to`, as it is sent"""
+    sent: Request | None = None
+    """the request as it is sent, where it is not the one that the SDK built: another model's, or in other words"""
+    asked: Mapping[str, object] | None = None
+    """the body that the model is asked with, where it is not that of `facts`"""
+    plain: tuple[Request, Facts] | None = None
+    """what the SDK built, where `request` and `facts` are those of a request that was written in other words"""
     started: float = 0.0
     cache: CacheResult | None = None
     """what the cache said of it"""

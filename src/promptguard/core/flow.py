@@ -9,11 +9,11 @@ the answer, and finishes when the caller is done with it, so that a streamed ans
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from promptguard.core import effects as do
 from promptguard.core.caching import answered, complete, keep
-from promptguard.core.context import CallContext, CallState
+from promptguard.core.context import CallContext, CallState, Rewriting
 from promptguard.core.events import CallBegan, CallMade, NotPaired, NotRead
 from promptguard.core.key import cluster_digest, is_signed, question_digest
 from promptguard.core.model import Request
@@ -29,7 +29,7 @@ _CALLER_WENT = frozenset({"CancelledError", "GeneratorExit", "KeyboardInterrupt"
 
 def is_idle(settings: Settings, state: State, sampled: Sampled) -> bool:
     """Whether a call needs nothing of us, so that not even its body is read."""
-    return not (sampled or settings.cache or state.routes or state.raising)
+    return not (sampled or settings.cache or settings.compat or state.routes or state.raising)
 
 
 def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
@@ -56,14 +56,13 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     call = CallState(
         request, facts, group, answering, epoch, prompt, routed_to=routed_to, started=ctx.clock()
     )
-    if routed_to is not None:
-        call.routed = protocol.with_model(request, facts, routed_to)
+    _write(call, protocol, ctx.rewriting)
     cache = ctx.settings.cache
     if cache is not None and (yield from answered(call, ctx, cache)):
         return
     try:
         yield from _draw(call, ctx, sampled)
-        head = yield from _send(call, ctx)
+        head = yield from _send(call, protocol, ctx)
         if head is None:
             return
         body: do.Body = yield do.Deliver()
@@ -101,25 +100,65 @@ def _take_slots(call: CallState, ctx: CallContext) -> None:
             call.slots[name] = slot
 
 
-def _send(call: CallState, ctx: CallContext) -> do.Steps[do.Head | None]:
-    """Send, routed where a verdict says so; a routed request that the provider refuses is sent once as it was."""
-    call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
-    head = yield do.Send(call.routed)
-    if (
-        call.routed is not None
-        and isinstance(head, do.Head)
-        and 400 <= head.status < 500
-        and head.status not in _ROUTE_KEPT
-    ):
+def _write(call: CallState, protocol: WireProtocol, rewriting: Rewriting | None) -> None:
+    """Write the request as it is sent, where that is not as the SDK built it; pairs and cache go by what is written.
+
+    What is signed stays as it is.
+    """
+    if call.routed_to is not None:
+        call.sent = protocol.with_model(call.request, call.facts, call.routed_to)
+    if rewriting is None:
+        return
+    request = call.sent or call.request
+    facts = call.facts if call.sent is None else protocol.read_request(request)
+    if facts is None or is_signed(request):
+        return
+    written = rewriting.write(request, facts, call.answering)
+    read = None if written is None else protocol.read_request(written)
+    if written is None or read is None:
+        return
+    call.sent, call.asked = written, read.body
+    if call.routed_to is None:
+        call.plain = call.request, call.facts
+        call.request, call.facts, call.asked = written, read, None
+
+
+def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps[do.Head | None]:
+    """Send; what is not as the SDK built it, and is refused, is sent once more with one change less.
+
+    First as a verdict routes it, then to its own model as that takes it, then as it was.
+    """
+    undone: str | None = None
+    while True:
+        call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
+        head = yield do.Send(call.sent)
+        if call.sent is None or not _is_refused(head):
+            break
         if ctx.observed:  # what comes now is another call to the provider
             yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(head.status)))
-        call.routed_to = call.routed = call.key = None  # what comes now is not the answer the key stands for
         yield from complete(call, None, "unsaved")
-        call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
-        head = yield do.Send()
+        undone = _undo(call, protocol, ctx)
     if isinstance(head, do.Head) and head.status < 400:
+        if undone is not None and ctx.rewriting is not None:
+            ctx.rewriting.leave_alone(undone)
         return head
     yield from _failed(call, ctx, head)
+    return None
+
+
+def _is_refused(head: do.Head | do.Lost) -> TypeGuard[do.Head]:
+    return isinstance(head, do.Head) and 400 <= head.status < 500 and head.status not in _ROUTE_KEPT
+
+
+def _undo(call: CallState, protocol: WireProtocol, ctx: CallContext) -> str | None:
+    """Take back the last change of a refused request; return the model whose own request was written anew."""
+    call.key = None  # what comes now is not the answer the key stands for
+    call.sent = call.asked = None
+    if call.plain is not None:
+        (call.request, call.facts), call.plain = call.plain, None
+        return call.facts.model
+    call.routed_to, call.answering = None, call.facts.model
+    _write(call, protocol, ctx.rewriting)
     return None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -38,6 +39,13 @@ class Request:
     """the caller's own limits in seconds, by httpx's names: connect, read, write, pool"""
     handed_out: bool = False
     """the SDK hands the answer out before its body is read, although it is no stream of events"""
+
+    def with_body(self, body: Mapping[str, object]) -> Request:
+        """Return the same request with another JSON body, and the length that goes with it."""
+        written = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        length = str(len(written)).encode()
+        headers = tuple((k, length if k.lower() == b"content-length" else v) for k, v in self.headers)
+        return replace(self, headers=headers, body=written)
 
 
 class Ambiguous(dict[str, object]):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from promptguard.core.fields import FieldEffect, objected
 from promptguard.core.key import is_signed, renews
 from promptguard.core.model import Facts, Reading, Request, StoredReply
-from promptguard.core.options import Cache, Replay, Shadow, seconds
+from promptguard.core.options import Cache, Compat, Replay, Shadow, seconds
 
 ORDINARY_ENDS = frozenset({"stop", "tool_calls", "function_call"})
 """Finish reasons of an answer that said what it had to say; `length` and `content_filter` are never cached."""
@@ -31,6 +31,8 @@ class Settings:
     cache: Cache | None = None
     shadow: Shadow | None = None
     replay: Replay | None = None
+    compat: Compat | None = None
+    """the application's own requests are written as their model takes them"""
     secret: bytes = b""
     """keys the digest of the principal; never leaves the process"""
     renewing: bool = False

@@ -17,6 +17,7 @@ from promptguard.core.options import (
     BypassCache,
     Cache,
     Channel,
+    Compat,
     Drift,
     Option,
     Price,
@@ -95,6 +96,11 @@ class PromptGuardSettings(BaseSettings):
     fields: Mapping[str, FieldEffect] | None = Field(
         default=None,
         description='what fields of requests do that PromptGuard does not know: name → "none" or "stateful" (JSON)',
+    )
+    compat: Annotated[Compat | None, BeforeValidator(_built(Compat))] = Field(
+        default=None,
+        description='the application\'s own requests are written as their model takes them: "apply", "lossless", or its '
+        "fields",
     )
     telemetry_for: Annotated[
         tuple[Backend, ...], Accepts(f"one or several of {', '.join(BACKENDS)}, with commas between")

@@ -23,6 +23,7 @@ from promptguard.core.options import (
     Warn,
     cache_option,
     check_channels,
+    compat_option,
     written_channel,
 )
 from promptguard.core.options.base import accepted
@@ -148,6 +149,9 @@ def _section(entry: Entry, option: type[Option]) -> object:
             meant = nearest(value, ("memory", "disk"))
             raise refused(entry.where, value, '"memory", "disk" or "none"', meant=meant) from None
         return {} if known is None else {"kind": known.kind, "max_bytes": known.max_bytes}
+    if name == "compat" and isinstance(value, str):
+        known_compat = compat_option(value, entry.where)
+        return {} if known_compat is None else {"mode": known_compat.mode}
     if value is True and option in {Replay, Drift}:
         return {}
     if isinstance(value, Mapping):

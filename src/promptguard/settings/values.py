@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from promptguard.core.fields import FieldEffect
-from promptguard.core.options import Action, Cache, Channel, Drift, Replay, Shadow, Warn
+from promptguard.core.options import Action, Cache, Channel, Compat, Drift, Replay, Shadow, Warn
 from promptguard.core.telemetry_for import Backend
 
 
@@ -39,6 +39,7 @@ class Values:
     alerts: tuple[Channel, ...] = ()
     record_content: bool | None = None
     fields: Mapping[str, FieldEffect] | None = field(default=None, hash=False)
+    compat: Compat | None = None
     telemetry_for: tuple[Backend, ...] = ()
     certificates_last: float | str = "90d"
     seed: int | None = None

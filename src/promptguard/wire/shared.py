@@ -198,14 +198,8 @@ def model_asked(request: Request, body: Mapping[str, object]) -> str | None:
 
 def with_body_model(request: Request, facts: Facts, model: str) -> Request:
     """Return the request with another model named in its body, and where a path names it there too; all else as sent."""
-    body = json.dumps({**facts.body, "model": model}, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
-    headers = tuple(
-        (k, str(len(body)).encode() if k.lower() == b"content-length" else v) for k, v in request.headers
-    )
-    path = path_for(request, facts, model)
-    return Request(request.method, request.origin, path, headers, body, request.timeout)
+    written = request.with_body({**facts.body, "model": model})
+    return replace(written, path=path_for(request, facts, model))
 
 
 def path_for(request: Request, facts: Facts, model: str) -> str:

@@ -19,6 +19,7 @@ from promptguard.core.options.answering import MAX_VARIANTS, Cache, cache_option
 from promptguard.core.options.asking import Budget, Price, Replay, Shadow
 from promptguard.core.options.base import Option
 from promptguard.core.options.durations import seconds
+from promptguard.core.options.fitting import Compat, compat_option
 from promptguard.core.options.judging import (
     Action,
     BypassCache,
@@ -40,6 +41,7 @@ __all__ = [
     "BypassCache",
     "Cache",
     "Channel",
+    "Compat",
     "Drift",
     "Option",
     "Price",
@@ -56,6 +58,7 @@ __all__ = [
     "check_channels",
     "check_tag",
     "check_tags",
+    "compat_option",
     "seconds",
     "written_channel",
 ]
