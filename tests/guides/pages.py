@@ -1,10 +1,9 @@
-"""Guides are run as they stand: their files are written, their Python is executed, their commands print what is shown.
+"""Guides are run as they stand: their files are written, their commands print what is shown.
 
 | block | what is done with it |
 |---|---|
 | ```` ```console ```` | each `$ ` line is run; the lines below it must be what it prints, in order, words alone compared |
-| ```` ```python ```` | executed, in one namespace a page |
-| ```` ```prompty ```` | written to the path that its first line names as a comment |
+| with a path after the language | written to that path |
 | others | looked at by nobody |
 """
 
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (\S+)\n")
+_BLOCK = re.compile(r"^```(\w*) ?(\S*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -29,14 +26,14 @@ class Block:
     """One block of a page."""
 
     language: str
+    path: str
     text: str
 
-    @property
-    def file(self) -> tuple[Path, str]:
-        """Where a file is written, and what."""
-        found = _FILE.match(self.text)
-        assert found, f"the first line must name the file: {self.text[:80]}"
-        return Path(found[1]), self.text[found.end() :]
+    def write(self) -> None:
+        """Write it to its path, below the working directory."""
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.text, "utf-8")
 
     @property
     def commands(self) -> Iterator[tuple[str, list[str]]]:
@@ -55,16 +52,11 @@ def words(line: str) -> str:
 
 
 def run_command(command: str) -> list[str]:
-    """Run a command as a shell would, without one, and return what it says."""
-    program, *arguments = shlex.split(command)
-    run = (
-        [sys.executable, "-m", "promptguard", *arguments]
-        if program == "promptguard"
-        else [program, *arguments]
-    )
+    """Run a command in a shell, and return what it says."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=100,
-        env={**os.environ, "COLUMNS": "200", "USER": "ann", "LOGNAME": "ann"},
+        ["/bin/bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=100,
+        env={**os.environ, "PATH": path, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     return [words(line) for line in done.stdout.splitlines()]
 

@@ -115,7 +115,13 @@ def show_findings(found: Sequence[Told], versions: int) -> None:
         what = quoted(f"{each['where']}: {each['message']}", most=None)
         out.print(Text(f"{each['level']}: ", style=style) + what)
     errors = sum(each["level"] == "error" for each in found)
-    out.print(f"{versions} versions checked: {errors} errors, {len(found) - errors} warnings")
+    out.print(
+        f"{_counted(versions, 'version')} checked: {_counted(errors, 'error')}, {_counted(len(found) - errors, 'warning')}"
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def show_move(move: Told) -> None:
