@@ -37,3 +37,34 @@ def test_what_is_no_error_of_that_form_is_a_status(body: bytes) -> None:
 
 def test_another_status_has_no_parameter() -> None:
     assert refused_by(503, b'{"error": {"param": "x", "code": "y"}}') == "status_503"
+
+
+ASKED = {"model": "m", "messages": [], "temperature": 0.2, "thinking": {}, "generationConfig": {}}
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (
+            {"type": "invalid_request_error", "message": "temperature: not supported by this model"},
+            "status_400: temperature invalid_request_error",
+        ),
+        (
+            {
+                "code": 400,
+                "status": "INVALID_ARGUMENT",
+                "message": "Unknown name 'thinking' for messages of Anna",
+            },
+            "status_400: thinking INVALID_ARGUMENT",
+        ),
+        (
+            {"type": "invalid_request_error", "message": "Anna Meier asked the model too much"},
+            "status_400: invalid_request_error",
+        ),
+        ({"message": "x" * 600 + " temperature"}, "status_400"),
+    ],
+)
+def test_of_a_message_only_names_of_the_questions_own_fields_are_kept(
+    error: dict[str, object], kept: str
+) -> None:
+    assert refused_by(400, json.dumps({"error": error}).encode(), ASKED) == kept

@@ -9,6 +9,7 @@ import pytest
 from openai import OpenAI
 
 import promptguard
+from promptguard.cli import main
 from promptguard.errors import ConfigurationError
 from promptguard.ledger.store import Ledger
 from promptguard.testing import FakeProvider, Fault, Question
@@ -36,6 +37,12 @@ def refusing(question: Question) -> str | Fault:
         "code": "unsupported_parameter",
     }
     return Fault("status", status=400, body=json.dumps({"error": error}).encode())
+
+
+def run(*arguments: object) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, arguments)))
+    return ended.value.code
 
 
 def outcomes(
@@ -72,7 +79,7 @@ def test_what_has_another_name_there_is_compared_and_the_pair_says_by_which_rule
 
 def test_without_a_rule_nothing_is_compared_and_the_refusal_is_told_by_its_parameter(guarded: Path) -> None:
     found, _ = outcomes(guarded, "house-5", max_tokens=50)
-    assert found == [("candidate_error", "status_400: max_tokens unsupported_parameter", "")] * 6
+    assert found == [("candidate_error", "house-5: status_400: max_tokens unsupported_parameter", "")] * 6
 
 
 def test_a_rule_of_the_users_mends_it(guarded: Path, tmp_path: Path) -> None:
@@ -87,6 +94,23 @@ def test_a_rule_of_the_users_mends_it(guarded: Path, tmp_path: Path) -> None:
     assert found == [("compared", "", "house")] * 6
 
 
+def test_the_suggested_rule_mends_it(
+    guarded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes(guarded, "house-5", max_tokens=50)
+    assert run("status", "--ledger", guarded) == 3
+    told = " ".join(capsys.readouterr().out.split())
+    assert "house-5 refuses `max_tokens`: 6 pairs not comparable; add the rule" in told
+    run("status", "--ledger", guarded, "--json")
+    [suggestion] = json.loads(capsys.readouterr().out)["suggestions"]
+    assert (suggestion["model"], suggestion["field"], suggestion["pairs"]) == ("house-5", "max_tokens", 6)
+    assert run("compat", "suggest", "--ledger", guarded) == 0
+    rules = tmp_path / "rules.toml"
+    rules.write_text(capsys.readouterr().out, "utf-8")
+    found, _ = outcomes(tmp_path / "another", "house-5", max_tokens=50, rules=str(rules))
+    assert found == [("compared", "", "house-5-max-tokens")] * 6
+
+
 def test_another_question_is_not_asked_counted_and_no_evidence(guarded: Path) -> None:
     found, provider = outcomes(guarded, "gpt-5.6", max_tokens=50, temperature=0)
     reason = "gpt-5.6: openai-sampling (temperature)"
@@ -98,7 +122,7 @@ def test_another_question_is_not_asked_counted_and_no_evidence(guarded: Path) ->
 
 def test_what_no_rule_knows_is_a_loss_with_the_providers_own_words(guarded: Path) -> None:
     found, _ = outcomes(guarded, "gpt-5.6", logit_bias={"5": 1})
-    assert found == [("candidate_error", "status_400: logit_bias unsupported_parameter", "")] * 6
+    assert found == [("candidate_error", "gpt-5.6: status_400: logit_bias unsupported_parameter", "")] * 6
 
 
 def test_a_file_of_rules_that_cannot_be_read_is_said_at_wrap(guarded: Path, tmp_path: Path) -> None:

@@ -13,6 +13,11 @@ def reason_of(found: Fitted) -> str:
     return ", ".join(dict.fromkeys(f"{each.rule.id} ({each.field})" for each in grave))
 
 
+def refusal_of(model: str, error: str) -> str:
+    """Return why a model did not answer; with its name where its server says what of the question it does not take."""
+    return f"{model}: {error}" if error.startswith("status_400: ") else error
+
+
 def names_of(found: Fitted | None) -> str:
     """Return the names of the rules that were applied, for the pair's row."""
     return "" if found is None else ",".join(dict.fromkeys(each.rule.id for each in found.applied))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
-from promptguard.background.fitting import NOT_COMPARABLE, names_of, reason_of
+from promptguard.background.fitting import NOT_COMPARABLE, names_of, reason_of, refusal_of
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.sides import (
     answer_of,
@@ -208,7 +208,8 @@ class Pairing:
             asker, job.request, job.facts, asked, asker.limiter, purpose, body if fits is None else fits.body
         )
         if reading.error:
-            return {**self.lost(stream, job.group, lost_outcome(reading), reading.error), "usd": usd}, None
+            why = refusal_of(asked, reading.error)
+            return {**self.lost(stream, job.group, lost_outcome(reading), why), "usd": usd}, None
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
         # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
         sides = (theirs, control) if job.routed_to is not None else (control, theirs)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptguard.cli.exits import WRONG_USE
+from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.errors import InputFileError
 
 if TYPE_CHECKING:
@@ -63,6 +65,42 @@ def check(
         _show(found, to, ends)
     if not found.is_comparable:
         raise typer.Exit(WRONG_USE)
+
+
+@app.command()
+def suggest(
+    ledger: Annotated[str | None, OPTION] = None,
+    rules: Annotated[str | None, typer.Option(help="a TOML file with rules of your own")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Write the rules that a ledger's refused questions suggest, as TOML: look at them, and keep what is right.
+
+    Exit codes: 0 whether or not there is something to suggest, 2 wrong use.
+    """
+    from datetime import UTC, datetime
+
+    from promptguard.compat.ruleset import rules_with
+    from promptguard.compat.suggesting import suggested
+    from promptguard.report.suggestions import suggestions
+    from promptguard.report.unmeasured import read_unmeasured
+
+    known, today = rules_with(rules), datetime.now(UTC).date()
+    found = suggestions(read_unmeasured(ledger_or_setting(ledger)).passed_by)
+    written = [
+        (each, "" if each.rule else suggested(each.model, each.field, each.code, today, known))
+        for each in found
+    ]
+    if as_json:
+        told = [{**asdict(each), "sentence": each.sentence, "toml": toml} for each, toml in written]
+        json.dump(told, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    if not written:
+        sys.stdout.write("# no question was refused for a parameter\n")
+    for each, toml in written:
+        counted = f"{each.pairs:,} pair{'' if each.pairs == 1 else 's'}"
+        known_by = f"rule {each.rule} makes it another question" if each.rule else "refused"
+        sys.stdout.write(f"# {each.model}, `{each.field}`: {known_by}, {counted}\n{toml}\n")
 
 
 def _read(path: str) -> dict[str, Any]:

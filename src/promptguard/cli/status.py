@@ -88,6 +88,7 @@ def _print_json(place: str) -> str:
 def summary(report: Report, now: float) -> dict[str, Any]:
     """Return what the command tells, as docs/reference/status.schema.json describes it; `now` is in Unix seconds."""
     from promptguard.report.alerts import read_undelivered
+    from promptguard.report.suggestions import suggestions
 
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     spent = next((day for day in report.days if day.day == today), None)
@@ -107,6 +108,9 @@ def summary(report: Report, now: float) -> dict[str, Any]:
         "false_alarms_per_year": report.false_alarms_per_year,
         "cache": {"hits": report.cache.hits, "misses": report.cache.misses},
         "passed_by": [asdict(each) for each in report.passed_by],
+        "suggestions": [
+            {**asdict(each), "sentence": each.sentence} for each in suggestions(report.passed_by)
+        ],
         "notices": [asdict(each) for each in report.notices],
         "identity": [_fact(fact) for fact in report.identity_facts],
     }

@@ -99,19 +99,25 @@ def is_forwarded(header: str) -> bool:
     return header not in _NOT_FORWARDED and not header.startswith("x-stainless-")
 
 
-def reason_of(error: BaseException) -> str:
-    """Return why an answer is missing, in a few fixed words or the exception's type: messages may hold content."""
+def reason_of(error: BaseException, asked: Mapping[str, object] | None = None) -> str:
+    """Return why an answer is missing, in a few fixed words or the exception's type: messages may hold content.
+
+    `asked` is the body that was sent: a refusal may name one of its parameters.
+    """
     if isinstance(error, NoBackgroundClientError):
         return NO_BACKGROUND_CLIENT
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
-        return refused(status, getattr(error, "param", None), getattr(error, "code", None))
+        told = getattr(error, "body", None)
+        inner = told.get("error", told) if isinstance(told, Mapping) else {}
+        return refused_as(status, inner if isinstance(inner, Mapping) else {}, asked)
     name = type(error).__name__
     return "timeout" if "Timeout" in name else "connection" if "Connect" in name else name
 
 
 _PARAMETER = re.compile(r"[a-z][a-zA-Z_]{0,40}(?:[.\[][a-zA-Z0-9_.\[\]]{0,40})?")
 _CODE = re.compile(r"[a-zA-Z_]{1,40}")
+_WORD = re.compile(r"[a-zA-Z_]{2,40}")
 
 
 def refused(status: int, param: object = None, code: object = None) -> str:
@@ -127,7 +133,22 @@ def refused(status: int, param: object = None, code: object = None) -> str:
     return f"status_{status}: {' '.join(names)}" if status == 400 and names else f"status_{status}"
 
 
-def refused_by(status: int, body: bytes) -> str:
+def refused_as(status: int, error: Mapping[str, object], asked: Mapping[str, object] | None = None) -> str:
+    """Return the same from what a server says of its refusal, by the members that OpenAI, Anthropic and Google have.
+
+    Where it names the parameter in its message alone, that is looked for among the members of `asked`, and nothing else
+    is read from the message.
+    """
+    param = error.get("param")
+    message = error.get("message")
+    if param is None and isinstance(message, str) and asked:
+        words = _WORD.findall(message[:_MOST_MESSAGE])
+        param = next((word for word in words if word in asked and word not in _NOT_SAID), None)
+    kinds = (error.get("code"), error.get("type"), error.get("status"))
+    return refused(status, param, next((kind for kind in kinds if isinstance(kind, str)), None))
+
+
+def refused_by(status: int, body: bytes, asked: Mapping[str, object] | None = None) -> str:
     """Return the same from the answer's body, of which nothing else is kept."""
     told: object = None
     if status == 400 and len(body) < _MOST_ERROR:
@@ -136,8 +157,10 @@ def refused_by(status: int, body: bytes) -> str:
         except (ValueError, RecursionError):
             told = None
     error = told.get("error") if isinstance(told, Mapping) else None
-    inner = error if isinstance(error, Mapping) else {}
-    return refused(status, inner.get("param"), inner.get("code"))
+    return refused_as(status, error if isinstance(error, Mapping) else {}, asked)
 
 
 _MOST_ERROR = 100_000
+_MOST_MESSAGE = 500
+_NOT_SAID = frozenset(("model", "messages", "input", "contents"))
+"""What messages speak of whatever the parameter is that they are about."""

@@ -65,11 +65,11 @@ class HttpBackgroundClient:
                     seconds, lambda: self._send(cast("BlockingClient", self._client), request)
                 )
         except CallLost as lost:
-            return BackgroundResponse(error=reason_of(lost.cause))
+            return BackgroundResponse(error=reason_of(lost.cause, body))
         except Exception as error:  # noqa: BLE001 - what cannot be built is a lost answer with its reason
             return BackgroundResponse(error=reason_of(error))
         if response.status_code >= 400:
-            return BackgroundResponse(error=refused_by(response.status_code, response.content))
+            return BackgroundResponse(error=refused_by(response.status_code, response.content, body))
         return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
 
     def _send(self, client: BlockingClient, request: HttpRequest) -> HttpResponse:

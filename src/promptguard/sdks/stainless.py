@@ -165,7 +165,7 @@ class SdkBackgroundClient:
         try:
             response = self._within(seconds, post)
         except CallLost as lost:
-            return BackgroundResponse(error=_reason(lost.cause))
+            return BackgroundResponse(error=_reason(lost.cause, body))
         return BackgroundResponse(response.status_code, response.content, headers=tuple(response.headers.raw))
 
     def _within(
@@ -191,11 +191,11 @@ class SdkBackgroundClient:
             self._http.close()
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, body: Mapping[str, object]) -> str:
     """Return why an answer is missing; SDKs put what their transport raised into an exception of their own."""
     for each in (error, error.__cause__):
         if isinstance(each, OtherCredentialsError):
             return "not_asked: other credentials"
         if isinstance(each, NoBackgroundClientError):
             return NO_BACKGROUND_CLIENT
-    return reason_of(error)
+    return reason_of(error, body)

@@ -13,6 +13,7 @@ from rich.text import Text
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.overview import Overview, Row
 from promptguard.report.status import Situation
+from promptguard.report.suggestions import suggestions
 from promptguard.terminal.verdict import STYLES, quoted, table
 from promptguard.verdict.words import ago, moment, window_words
 
@@ -50,6 +51,7 @@ def standing_parts(situation: Situation, out: Console, *, every: bool = False) -
     parts += map(quoted, _next(overview))
     parts += map(quoted, _sums(situation))
     parts += map(quoted, _passed_by(situation))
+    parts += map(quoted, (each.sentence for each in suggestions(situation.passed_by)[:MOST_REASONS]))
     parts += map(quoted, _identity(situation))
     return parts
 
