@@ -24,6 +24,7 @@ _HOMES = {
     "clear_cache": "promptguard.wrapping",
     "cluster": "promptguard.blocks",
     "group": "promptguard.blocks",
+    "unit": "promptguard.blocks",
     "verdicts": "promptguard.alarms",
     "prompts": "promptguard.prompting",
     "Shadow": "promptguard.core.options",
@@ -84,6 +85,7 @@ __all__ = [
     "is_wrapped",
     "prompts",
     "undo",
+    "unit",
     "unwrap",
     "verdicts",
     "wrap",
@@ -91,7 +93,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from promptguard.alarms import acknowledge, undo, verdicts
-    from promptguard.blocks import bypass, cache_tags, cluster, group
+    from promptguard.blocks import bypass, cache_tags, cluster, group, unit
     from promptguard.core.options import (
         Alertmanager,
         Apprise,

@@ -22,6 +22,7 @@ from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Rout
 from promptguard.core.policy import Settings
 from promptguard.directories import ledger_directory
 from promptguard.errors import ConfigurationError
+from promptguard.following import Following
 from promptguard.guarding import Interceptor, Replies, Services, SharedCalls
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Assembly:
         self._guards.add(guard)
         if guard.background is not None:
             guard.background.wait_open(OPEN_WAIT)
+        self._following.begin()
         return guard
 
     @cached_property
@@ -103,6 +105,11 @@ class Assembly:
         from promptguard.compat.requests import OwnRequests
 
         return OwnRequests(self._wanted.compat)
+
+    @cached_property
+    def _following(self) -> Following:
+        """What is rolled out, for all guards; kept in forked children, where it begins anew by itself."""
+        return Following(self._directory, self._wanted.clock)
 
     @cached_property
     def _groups(self) -> Groups:
@@ -158,7 +165,9 @@ class Assembly:
         shadow, replay = settings.shadow, settings.replay
         if shadow is None and replay is None:
             self._say_without_background()
-            return Services(counting=self._counting(guard) if disk else None, cache=disk)
+            return Services(
+                counting=self._counting(guard) if disk else None, cache=disk, following=self._following
+            )
         from promptguard.background import engine
         from promptguard.background.asker import Asker
 
@@ -191,7 +200,7 @@ class Assembly:
             replay_limiter=limiter if own is None else background.limiter("replay", own),
             calls=lambda: calls[0],
         )
-        return Services(background=use, cache=disk, asker=asker)
+        return Services(background=use, cache=disk, asker=asker, following=self._following)
 
     def _say_without_background(self) -> None:
         """Say what cannot work where nothing is compared; nothing is imported where there is nothing to say."""

@@ -71,6 +71,30 @@ def group(name: str) -> Iterator[None]:
 
 @contextmanager
 @checked_call
+def unit(name: str) -> Iterator[None]:
+    """Say whose calls and renderings these are while something is rolled out: a user, a conversation, a document.
+
+    A unit keeps the version that it got first. Without one, each question is a unit of its own. `name` is not kept; the
+    ledger has a digest of it that is keyed with a secret of the rollout.
+
+    Raises ConfigurationError when `name` is not a non-empty string.
+
+    >>> with unit("user-17"):
+    ...     pass  # library.render(...), and the call
+    """
+    if not is_text(name) or not name:
+        raise refused("unit(name)", name, "a non-empty text, such as a user's id")
+    from promptguard.templates.rendered import UNIT
+
+    token = UNIT.set(name)
+    try:
+        yield
+    finally:
+        UNIT.reset(token)
+
+
+@contextmanager
+@checked_call
 def cluster(name: str) -> Iterator[None]:
     """Say that calls within this block depend on each other: a conversation, one user's session, one document.
 

@@ -30,6 +30,7 @@ from promptguard.core.identity import who_of
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import Settings, State, sample
 from promptguard.core.recent import RecentModels, VariantSelector
+from promptguard.core.rollouts import SEEN, Table
 from promptguard.lifetime.activity import call_began
 from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.forks import is_unsafe, survive_fork
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from promptguard.background import Background
     from promptguard.background.asker import Asker
     from promptguard.background.counting import Counting
+    from promptguard.following import Following
     from promptguard.grouping import Groups
     from promptguard.lifetime.shared import Ending, Use
     from promptguard.telemetry.otel import Telemetry
@@ -89,6 +91,8 @@ class Services:
     cache: Use[Ending] | None = None
     """the cache on disk, if there is one"""
     asker: Asker | None = None
+    following: Following | None = None
+    """what is being rolled out; shared with the guards of the same client, and given up when they are collected"""
 
 
 NO_SERVICES = Services()
@@ -148,6 +152,7 @@ class Interceptor:
             do.RecordIdentity: self._record_identity,
             do.Offer: self._offer,
             do.Abandon: self._abandon,
+            do.NoteOutcome: lambda effect: effect.staged.table.offer(effect),
             do.Emit: lambda effect: self.emit(effect.event),
             do.Observe: lambda effect: self.observe(effect.began),
         }
@@ -159,6 +164,7 @@ class Interceptor:
         self.background = services.background.thing if services.background else None
         self.counting = services.counting.thing if services.counting else None
         self.asker = services.asker
+        self.following = services.following
         if self.background is not None:
             self.faults = self.background.faults
 
@@ -170,7 +176,8 @@ class Interceptor:
         background = self.background
         self.calls[0] = number = next(self._count)
         observed = self.telemetry is not None and self._is_recorded()
-        if self._only_tells and not observed:
+        rollouts = self._rollouts()
+        if self._only_tells and not observed and rollouts is None:
             return None
         replay = self.settings.replay
         # The fourth only where it is used: one more draw a call would give every seeded test another order.
@@ -179,7 +186,8 @@ class Interceptor:
         cache = self.settings.cache
         reask_draw = self._draw() if cache is not None and cache.reask else 1.0
         state = background.state if background else _NOTHING_CHANGED
-        if not observed and is_idle(self.settings, state, sample(self.settings, draws)):
+        idle = not observed and rollouts is None
+        if idle and is_idle(self.settings, state, sample(self.settings, draws)):
             return None
         request = read()
         if request is None:
@@ -208,6 +216,8 @@ class Interceptor:
             observed=observed,
             context=self._context(),
             rewriting=self._rewriting,
+            rollouts=rollouts,
+            unit=None if rollouts is None else _unit(),
         )
         return attempt(request, protocol, ctx)
 
@@ -230,6 +240,11 @@ class Interceptor:
         """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""
         if self.background is not None and self.asker is not None:
             self.background.replaying.sources.forget(self.asker)
+
+    def _rollouts(self) -> Table | None:
+        """Return what is rolled out; None where no call has to be read for its sake."""
+        table = self.following.table() if self.following is not None else _NOTHING_ROLLED_OUT
+        return table if SEEN.staged or table.models else None
 
     def close(self) -> None:
         """Its client was closed and makes no more calls: what it shares with others is given up. Safe to call again."""
@@ -387,7 +402,14 @@ def _bounded(event: Event) -> Event:
     return event
 
 
+def _unit() -> str | None:
+    from promptguard.templates.rendered import UNIT
+
+    return UNIT.get()
+
+
 _NOTHING_CHANGED = State()
+_NOTHING_ROLLED_OUT = Table()
 
 _INHERITED: list[object] = []
 """What came through a fork: kept, because closing connections would be a use of them."""

@@ -266,7 +266,8 @@ def is_wrapped(client: object) -> bool:
 def flush(timeout: float = 2.0) -> bool:
     """Wait until sampled calls are paired, committed and judged; False if that took longer than `timeout` seconds.
 
-    Alarms are given to the functions in `on_drift`, and alerts to their channels, once before it returns True.
+    Outcomes of rollouts are judged as well. Alarms are given to the functions in `on_drift`, and alerts to their
+    channels, once before it returns True.
 
     Raises ConfigurationError unless `timeout` is a number of seconds of at least 0.
 
@@ -283,7 +284,12 @@ def flush(timeout: float = 2.0) -> bool:
     engine = sys.modules.get("promptguard.background.engine")
     sys.modules["promptguard.http.streams"].finish_abandoned()
     deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
-    working = (*(engine.open_backgrounds() if engine else ()), *counting.open_countings())
+    rolling = sys.modules.get("promptguard.background.rolling")
+    working = (
+        *(engine.open_backgrounds() if engine else ()),
+        *counting.open_countings(),
+        *(rolling.rollings.living() if rolling else ()),
+    )
     # Every one of them, also after one that was not in time.
     return all([_flushed(known, max(0.0, deadline - time.monotonic())) for known in working])  # noqa: C419
 

@@ -31,6 +31,7 @@ COMMANDS = (
     "dashboard",
     "plan",
     "prompts",
+    "rollout",
     "compat",
     "cache",
     "acknowledge",

@@ -9,6 +9,7 @@ from typing import Protocol
 from promptguard.core.events import CacheResult, CallTrace
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
+from promptguard.core.rollouts import Staged, Table
 
 
 class Rewriting(Protocol):
@@ -55,6 +56,10 @@ class CallContext:
     """the caller's trace context, opaque here"""
     rewriting: Rewriting | None = None
     """where the application's own requests are written as their model takes them"""
+    rollouts: Table | None = None
+    """what is being rolled out; None where nothing is, so that no call is read for its sake"""
+    unit: str | None = None
+    """inside `with promptguard.unit(...)`: whose call it is"""
 
 
 @dataclass(slots=True)
@@ -76,6 +81,8 @@ class CallState:
     """the cached answer that this call's own replaces and is paired with"""
     sampled: Sampled = NOT_SAMPLED
     clusters: tuple[str, ...] = ()
+    staged: tuple[Staged, ...] = ()
+    """of a rollout of its prompt, and of one of its model"""
     slots: dict[str, int] = field(default_factory=dict)
     routed_to: str | None = None
     sent: Request | None = None

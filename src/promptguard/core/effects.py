@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from promptguard.core.events import CallBegan, Event
 from promptguard.core.model import BodyEnd, Facts, Headers, Identity, PromptReference, Request, StoredReply
+from promptguard.core.rollouts import Staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,15 @@ class Abandon:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteOutcome:
+    """What became of a call of a rollout: the job with its answer, or without one the `error`; never waits."""
+
+    staged: Staged
+    job: Job | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Tell telemetry and counters."""
 
@@ -222,6 +232,7 @@ Effect = (
     | Save
     | Offer
     | Abandon
+    | NoteOutcome
     | Emit
     | Observe
 )

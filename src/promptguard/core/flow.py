@@ -13,12 +13,14 @@ from typing import Literal, TypeGuard
 
 from promptguard.core import effects as do
 from promptguard.core.caching import answered, complete, keep
+from promptguard.core.canonical import canonical_json
 from promptguard.core.context import CallContext, CallState, Rewriting
 from promptguard.core.events import CallBegan, CallMade, NotPaired, NotRead
 from promptguard.core.key import cluster_digest, is_signed, question_digest
-from promptguard.core.model import Request
-from promptguard.core.policy import Sampled, Settings, State, pairing_bypass, sample
+from promptguard.core.model import Facts, PromptReference, Request
+from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
+from promptguard.core.rollouts import Staged
 
 Flow = do.Steps[None]
 
@@ -35,7 +37,7 @@ def is_idle(settings: Settings, state: State, sampled: Sampled) -> bool:
 def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     """Run one attempt. Ends after `Serve` or `Refuse`, or when the body is dealt with."""
     sampled = sample(ctx.settings, ctx.draws)
-    idle = not ctx.observed and is_idle(ctx.settings, ctx.state, sampled)
+    idle = not ctx.observed and ctx.rollouts is None and is_idle(ctx.settings, ctx.state, sampled)
     facts = None if idle else protocol.read_request(request)
     if facts is None:
         if not idle:
@@ -46,15 +48,23 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     if group in ctx.state.raising:
         yield do.Refuse(ctx.state.raising[group])
         return
-    routed_to = ctx.state.route(group, facts.model)
-    if routed_to is not None and is_signed(request):
-        routed_to = (
-            None  # the signature covers the model's name; another process may route where this one cannot
+    routed_to, staged = _destination(request, facts, ctx, group, prompt)
+    if routed_to is not None and ctx.state.route(group, facts.model) is None:
+        sampled = (
+            NOT_SAMPLED  # of a rollout: who compares models in the background means those that were asked for
         )
     answering = routed_to or facts.model
     epoch = ctx.state.epoch(group, answering)
     call = CallState(
-        request, facts, group, answering, epoch, prompt, routed_to=routed_to, started=ctx.clock()
+        request,
+        facts,
+        group,
+        answering,
+        epoch,
+        prompt,
+        staged=staged,
+        routed_to=routed_to,
+        started=ctx.clock(),
     )
     _write(call, protocol, ctx.rewriting)
     cache = ctx.settings.cache
@@ -71,6 +81,32 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
         for stream, slot in call.slots.items():
             ctx.give_up(stream, slot, group)
         raise
+
+
+def _destination(
+    request: Request, facts: Facts, ctx: CallContext, group: str, prompt: PromptReference | None
+) -> tuple[str | None, tuple[Staged, ...]]:
+    """Return the model to ask instead, or None, and the rollouts that the call is of.
+
+    A signature covers the model's name, so a signed call goes where it was meant to; another process may route it.
+    """
+    of_prompt = () if prompt is None or prompt.staged is None else (prompt.staged,)
+    if is_signed(request):
+        return None, of_prompt
+    routed_to = ctx.state.route(group, facts.model)
+    if (
+        routed_to is not None
+        or ctx.rollouts is None
+        or facts.incomparable
+        or facts.model not in ctx.rollouts.models
+    ):
+        return routed_to, of_prompt
+    try:
+        unit = ctx.unit or canonical_json([facts.messages]).hex()
+    except (ValueError, RecursionError):  # a number beyond JSON, or a nest of them
+        return None, of_prompt
+    routed_to, staged = ctx.rollouts.model(facts.model, unit)
+    return routed_to, of_prompt if staged is None else (*of_prompt, staged)
 
 
 def _draw(call: CallState, ctx: CallContext, sampled: Sampled) -> Flow:
@@ -136,6 +172,9 @@ def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps
             break
         if ctx.observed:  # what comes now is another call to the provider
             yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(head.status)))
+        if call.routed_to is not None:
+            yield from _note(call, None, f"status_{head.status}")
+            call.staged = ()  # what comes now is of neither version
         yield from complete(call, None, "unsaved")
         undone = _undo(call, protocol, ctx)
     if isinstance(head, do.Head) and head.status < 400:
@@ -167,6 +206,8 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
     status = head.status if isinstance(head, do.Head) else None
     error = head.error if isinstance(head, do.Lost) else f"status_{head.status}"
     yield from complete(call, None, "gone" if error in _CALLER_WENT else "failed")
+    if _is_of_the_version(status, error):
+        yield from _note(call, None, error)
     for stream, slot in call.slots.items():
         # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
         side: Literal["candidate_error", "control_error"] = (
@@ -196,11 +237,23 @@ def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.
 
 
 def _offer(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latency: float) -> Flow:
-    """Offer a sampled call for pairing."""
+    """Offer a sampled call for pairing, and one of a rollout for its evidence."""
+    if call.staged:
+        yield from _note(call, _job(call, ctx, head, body, latency))
     if call.sampled:
         yield do.Offer(_job(call, ctx, head, body, latency))
         # Whoever took the offer fills these now.
         call.slots = {name: slot for name, slot in call.slots.items() if name == "replay"}
+
+
+def _note(call: CallState, job: do.Job | None, error: str = "") -> Flow:
+    for staged in call.staged:
+        yield do.NoteOutcome(staged, job, error)
+
+
+def _is_of_the_version(status: int | None, error: str) -> bool:
+    """Whether a failure may be the version's own: refused, or too slow; not that the provider was away or busy."""
+    return "Timeout" in error if status is None else 400 <= status < 500 and status not in _ROUTE_KEPT
 
 
 def _pair_prior(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from promptguard.core.rollouts import Staged
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Raw header lines in wire order, names as sent."""
 
@@ -105,6 +107,8 @@ class PromptReference:
     """the true answer, where the application said it (`Call.expect`)"""
     label_rule: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """label → regular expression, in the order they are tried"""
+    staged: Staged | None = None
+    """which arm of a rollout this rendering is, where it is of one"""
 
     @property
     def group(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
@@ -20,7 +20,8 @@ MODEL: Final = "model:"
 """Before a model's name where a rollout is of a model, not of a prompt."""
 CONTROLS_PER_TREATMENT: Final = 4.0
 """So many units of the old version are evidence for each one of the new, by their hash: more would cost rows alone."""
-MOST_OFFERED: Final = 10_000
+MOST_OFFERED: Final = 500
+"""Outcomes with their answers that may wait to be looked at; beyond that the oldest are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,12 @@ class Table:
         """model asked → the rollout that sends its calls elsewhere, where one does"""
         self.offered: deque[object] = deque(maxlen=MOST_OFFERED)
         """outcomes that nobody has looked at yet, oldest first"""
+        self.on_offer: Callable[[], None] = lambda: None
+
+    def offer(self, outcome: object) -> None:
+        """Hand over what became of a call; never waits."""
+        self.offered.append(outcome)
+        self.on_offer()
 
     def apply(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take rows that are new, oldest first."""

@@ -97,6 +97,7 @@ def _engine(path: Path, wait: float) -> Engine:
     SQLite makes a -shm file beside a ledger to read it, which cannot be on such a volume; after an ordinary end of all its
     writers the file alone is the whole truth. https://www.sqlite.org/wal.html#read_only_databases
     """
+    path = path.absolute()  # a process may change its directory
     found = _made(path, wait)
     try:
         with forks.connection(), found.connect() as connection:

@@ -61,10 +61,11 @@ def _stuck(rollout: Rollout, here: int, lacking: Told) -> Decision | None:
 
 def lacks(rollout: Rollout, told: tuple[Told, ...]) -> Told | None:
     """Return the first guard that stands against the next step, or None."""
-    return next((each for each in told if _stands_against(rollout, each)), None)
+    return next((each for each in told if stands_against(rollout, each)), None)
 
 
-def _stands_against(rollout: Rollout, told: Told) -> bool:
+def stands_against(rollout: Rollout, told: Told) -> bool:
+    """Whether a guard does not allow the next step yet."""
     if told.pairs == 0:
         return True
     if told.bound is None:

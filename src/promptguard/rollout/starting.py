@@ -14,9 +14,11 @@ from typing import Any, Final, Literal
 from promptguard.core.mistakes import nearest
 from promptguard.core.rollouts import GUARDS, MODEL, Rollout, folded
 from promptguard.errors import ConfigurationError
+from promptguard.ledger.reading import reading
 from promptguard.ledger.rollouts import Rollouts
 from promptguard.ledger.store import Ledger
-from promptguard.templates.library import PromptLibrary, open_library
+from promptguard.sources.library import open_prompts
+from promptguard.templates.library import PromptLibrary
 
 STEPS: Final = (1.0, 5.0, 25.0, 100.0)
 ALPHA: Final = 0.05
@@ -85,6 +87,8 @@ def act(ledger: str | Path, number: int | None, what: Act, *, by: str, why: str)
 
     Raises ConfigurationError where there is none, or it has ended.
     """
+    with reading(ledger):
+        pass  # one that is not there is said, and not made
     opened = Ledger(ledger)
     try:
         store = Rollouts(opened)
@@ -139,7 +143,7 @@ def _model(plan: Plan) -> tuple[str, str, str, str, str]:
 
 
 def _prompt(plan: Plan) -> tuple[str, str, str, str, str]:
-    library = open_library(plan.folder)
+    library = open_prompts(plan.folder)
     new = library.get(plan.subject)
     stands = library.labels(new.name).get(plan.label)
     reference = plan.before if plan.before is not None else stands
@@ -158,7 +162,7 @@ def _prompt(plan: Plan) -> tuple[str, str, str, str, str]:
             f"a rollout goes from one version of a prompt to another: {old.name}@{old.version} -> {new.name}@{new.version}"
         )
     _check_label(library, new.name, plan.label, stands, old.version)
-    return new.name, old.version, new.version, plan.label, str(library.directory.resolve())
+    return new.name, old.version, new.version, plan.label, library.place
 
 
 def _check_label(library: PromptLibrary, name: str, label: str, stands: str | None, before: str) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from promptguard.core.mistakes import checked_call
+from promptguard.core.rollouts import Table
 from promptguard.errors import PromptError
 from promptguard.sources.address import Address, InGit, InLedger, InPackage, address_of, without_password
 from promptguard.sources.mirror import Mirror, home_of
 from promptguard.templates.certificates import LASTS, Certificate
 from promptguard.templates.labels import Move, check_words, checked_label, moved_to, rolled_back
-from promptguard.templates.library import PromptLibrary, open_library
+from promptguard.templates.library import PromptLibrary, nothing_rolled_out
 
 REFRESH_SECONDS = 1.0
 """A ledger or a repository of this machine: as quick as a person at another terminal."""
@@ -20,27 +21,32 @@ REFRESH_ELSEWHERE = 60.0
 
 
 def open_prompts(
-    source: str | Path, every: float | None = None, certificates_last: float = LASTS
+    source: str | Path,
+    every: float | None = None,
+    certificates_last: float = LASTS,
+    rollouts: Callable[[], Table] = nothing_rolled_out,
 ) -> PromptLibrary:
-    """Open prompts from wherever they are; as `promptguard.prompts`, with seconds for durations."""
+    """Open prompts from wherever they are; as `promptguard.prompts`, with seconds for durations.
+
+    `rollouts` gives what is being rolled out.
+    """
     address = address_of(source)
     if address is None:
-        return open_library(source, certificates_last)
+        return PromptLibrary(source, certificates_last, rollouts)
     if isinstance(address, InPackage):
-        return _of_package(address, certificates_last)
-    return MirroredLibrary(_mirror(address, every), address, certificates_last)
+        return _of_package(address, certificates_last, rollouts)
+    return MirroredLibrary(_mirror(address, every), address, certificates_last, rollouts)
 
 
-def _of_package(address: InPackage, certificates_last: float) -> PromptLibrary:
+def _of_package(address: InPackage, certificates_last: float, rollouts: Callable[[], Table]) -> PromptLibrary:
     from promptguard.sources.package import folder_of, place_of, snapshot
 
     place = place_of(address)
     folder = folder_of(place)
     if folder is not None:
-        return PromptLibrary(folder, certificates_last)
-    return MirroredLibrary(
-        Mirror(_told(address), lambda _known: snapshot(place), None), address, certificates_last
-    )
+        return PromptLibrary(folder, certificates_last, rollouts)
+    mirror = Mirror(_told(address), lambda _known: snapshot(place), None)
+    return MirroredLibrary(mirror, address, certificates_last, rollouts)
 
 
 def _mirror(address: InGit | InLedger, every: float | None) -> Mirror:
@@ -69,11 +75,22 @@ def _told(address: Address) -> str:
 class MirroredLibrary(PromptLibrary):
     """Prompts whose source is elsewhere. Labels of a ledger's can be moved; those of others move where they come from."""
 
-    def __init__(self, mirror: Mirror, address: Address, certificates_last: float = LASTS) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        address: Address,
+        certificates_last: float = LASTS,
+        rollouts: Callable[[], Table] = nothing_rolled_out,
+    ) -> None:
         mirror.open()
         self._mirror = mirror
         self._address = address
-        super().__init__(mirror.directory, certificates_last)
+        super().__init__(mirror.directory, certificates_last, rollouts)
+
+    @property
+    def place(self) -> str:
+        """Where these prompts come from, as `open_prompts` takes it from any directory."""
+        return self._mirror.told
 
     @property
     def trouble(self) -> str | None:
@@ -103,7 +120,7 @@ class MirroredLibrary(PromptLibrary):
     @checked_call
     def label(self, reference: str, label: str, *, why: str = "", by: str = "") -> Move:
         """Put a label on a version, in the ledger that the prompts come from; as `PromptLibrary.label`."""
-        prompt = self.get(reference)
+        prompt = self._get(reference)
         checked_label(label)
         check_words(by=by, why=why)
         return self._moved(

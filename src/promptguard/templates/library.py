@@ -16,12 +16,14 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from promptguard.core.canonical import canonical_json
 from promptguard.core.mistakes import checked_call, nearest, refused, shown
+from promptguard.core.rollouts import Table
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
 from promptguard.templates.certificates import LASTS, Certificate, Certificates, matrix
 from promptguard.templates.labels import Labels, Move
@@ -30,6 +32,7 @@ from promptguard.templates.near import NAME, SUFFIX, VERSION, misplaced
 from promptguard.templates.prompt import Call, Prompt
 from promptguard.templates.promptfile import parse
 from promptguard.templates.remembered import Remembered
+from promptguard.templates.rendered import UNIT
 from promptguard.templates.sandbox import Sandbox
 from promptguard.templates.variants import chosen
 
@@ -54,6 +57,14 @@ def opened() -> list[str]:
     return list(_opened)
 
 
+_NO_ROLLOUTS = Table()
+
+
+def nothing_rolled_out() -> Table:
+    """Return a table of no rollouts."""
+    return _NO_ROLLOUTS
+
+
 class _Loaded(NamedTuple):
     prompt: Prompt
     path: str
@@ -62,7 +73,13 @@ class _Loaded(NamedTuple):
 class PromptLibrary:
     """The prompts below one directory; thread-safe. New versions and labels are seen at once."""
 
-    def __init__(self, directory: str | Path, certificates_last: float = LASTS) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        certificates_last: float = LASTS,
+        rollouts: Callable[[], Table] = nothing_rolled_out,
+    ) -> None:
+        """Open the folder; `rollouts` gives what is being rolled out, which `render` and `get(unit=...)` ask."""
         if not isinstance(directory, (str, PathLike)) or "\0" in str(directory) or not str(directory):
             raise refused(
                 "prompts(directory)", directory, 'the path of a folder of prompts, such as "prompts"'
@@ -91,6 +108,12 @@ class PromptLibrary:
         self._certificates = Certificates(self.directory)
         self.certificates_last = certificates_last
         """age in seconds from which on a certificate has expired"""
+        self._rollouts = rollouts
+
+    @property
+    def place(self) -> str:
+        """Where these prompts are, as a text that opens them from any directory."""
+        return str(self._root)
 
     @property
     def compiled(self) -> int:
@@ -98,14 +121,29 @@ class PromptLibrary:
         return self._sandbox.compiled
 
     @checked_call
-    def get(self, reference: str) -> Prompt:
+    def get(self, reference: str, *, unit: str | None = None) -> Prompt:
         """Return a prompt by `name@version`, `name@label`, or `name` for its highest version.
+
+        With `unit`, whose prompt it is, or inside `with promptguard.unit(...)`, a label or name stands for the version that
+        the unit gets while one is rolled out; calls rendered from it are the rollout's evidence.
 
         Raises ConfigurationError for what is no text, UnknownPrompt (saying what there is), PromptSyntaxError, or
         PromptChanged for a version that was used before with other content.
         """
         if not isinstance(reference, str):
             raise refused("get(reference)", reference, '"name@version", "name@label" or "name"')
+        if unit is None:
+            unit = UNIT.get()
+        elif not isinstance(unit, str) or not unit:
+            raise refused("unit", unit, "a non-empty text, such as a user's id")
+        prompt = self._get(reference)
+        return (
+            prompt
+            if unit is None or not self._is_staged(reference)
+            else self._of_unit(reference, prompt, unit)
+        )
+
+    def _get(self, reference: str) -> Prompt:
         name, at, wanted = reference.partition("@")
         loaded = self._loaded.get((name, wanted))
         if loaded is not None and os.path.exists(loaded.path):  # noqa: PTH110 - a Path would take twice as long
@@ -121,15 +159,44 @@ class PromptLibrary:
                     loaded = self._loaded[name, version] = _Loaded(self._load(name, version, path), str(path))
         return loaded.prompt
 
+    def _is_staged(self, reference: str) -> bool:
+        """Whether a rollout decides which version a name or label stands for."""
+        prompts = self._rollouts().prompts
+        if not prompts or not isinstance(reference, str):
+            return False
+        name, _, label = reference.partition("@")
+        rollout = prompts.get(name)
+        return rollout is not None and rollout.state != "done" and label in ("", rollout.label)
+
+    def _of_unit(self, reference: str, prompt: Prompt, unit: str) -> Prompt:
+        name, at, wanted = reference.partition("@")
+        version, staged = self._rollouts().version(name, wanted if at else None, prompt.version, unit)
+        if version != prompt.version and version in self.versions(name):
+            prompt = self._get(f"{name}@{version}")
+        return prompt if staged is None or version != prompt.version else prompt.staged(staged)
+
     @checked_call
-    def render(self, reference: str, /, model: str | None = None, **variables: object) -> Call:
-        """Render the variant of a prompt that is for `model`: as `get(reference).render(model, ...)`, with a choice before.
+    def render(
+        self, reference: str, /, model: str | None = None, *, unit: str | None = None, **variables: object
+    ) -> Call:
+        """Render a prompt by `name@label`, or another reference, in the version that a unit gets while one is rolled out.
+
+        `unit` says whose rendering it is (a user, a conversation): it keeps its version. By default that is the one of
+        `with promptguard.unit(...)`, else each question is a unit of its own.
 
         Where the version meant is not certified on `model`, another one that names it in its `models:` and is certified
         there takes its place; where there is none, a warning is logged, once a version and model. A version written out
-        (`name@3`) is never exchanged. Raises what `get()` and `Prompt.render()` raise.
+        (`name@3`), or that a rollout gives, is never exchanged. `model` and variables are those of `Prompt.render`.
+        Raises what `get()` and `Prompt.render()` raise.
+
+        >>> call = library.render("triage@production", unit="user-17", ticket=ticket)  # doctest: +SKIP
         """
-        prompt = self.get(reference)
+        if not self._is_staged(reference):
+            prompt = self.get(reference)
+        else:
+            whose = unit if unit is not None else UNIT.get() or _question(variables)
+            prompt = self.get(reference, unit=whose)
+            reference = f"{prompt.name}@{prompt.version}"
         if model is not None:
             prompt = chosen(self, prompt, reference, model)
         return prompt.render(model, **variables)
@@ -187,7 +254,7 @@ class PromptLibrary:
         PromptSyntaxError or PromptChanged for a version that could not be used, and PromptError for a label that cannot be
         one or a folder that cannot be written.
         """
-        prompt = self.get(reference)
+        prompt = self._get(reference)
         return self._labels.move(prompt.name, label, prompt.version, by=by, why=why)
 
     @checked_call
@@ -330,6 +397,16 @@ class PromptLibrary:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise PromptSyntaxError(f"{path}:{line}: the file is not UTF-8") from None
+
+
+def _question(variables: Mapping[str, object]) -> str:
+    """Return what tells one rendering from another, where no unit is given."""
+    try:
+        return canonical_json(dict(variables)).hex()
+    except (ValueError, TypeError, RecursionError):
+        return repr(
+            sorted(variables)
+        )  # render() will say what is wrong with them, or they hold other values than JSON's
 
 
 def _alike(first: str, second: object) -> bool:

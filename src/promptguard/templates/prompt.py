@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from jinja2 import Undefined
 
 from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
+from promptguard.core.rollouts import Staged
 from promptguard.errors import MissingVariable, PromptError, PromptSyntaxError, WrongVariable
 from promptguard.templates.body import CompiledBody, Message, filled, holds_a_mark, place_of
 from promptguard.templates.history import checked_history, checked_part, texts_of, with_history
@@ -141,6 +143,12 @@ class Prompt:
     def is_for(self, model: str) -> bool:
         """Whether this variant was written for a model: its `models:` name it, or there are none."""
         return not self.models or any(fnmatchcase(model, glob) for glob in self.models)
+
+    def staged(self, staged: Staged) -> Prompt:
+        """Return the same prompt, whose renderings are an arm of a rollout."""
+        same = copy.copy(self)
+        same._rendered = replace(self._rendered, staged=staged)
+        return same
 
     def __repr__(self) -> str:
         return f"<Prompt {self.name}@{self.version} {self.digest[:15]}>"

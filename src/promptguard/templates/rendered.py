@@ -25,6 +25,9 @@ CAPACITY = 10_000
 USED: ContextVar[PromptReference | None] = ContextVar("promptguard_prompt", default=None)
 """Set by `with prompt.use():`."""
 
+UNIT: ContextVar[str | None] = ContextVar("promptguard_unit", default=None)
+"""Set by `with promptguard.unit(...)`: whose calls these are, for rollouts."""
+
 MOST_BLOCKS = 100
 """Blocks of one system message that are looked at each on its own."""
 
@@ -72,8 +75,10 @@ class Recognition:
         key = b"".join(keys)
         with self._lock:
             known = self._entries.get(key)
-            if rendered.reference is None and known is not None and known.digest == rendered.digest:
-                rendered = known
+            truth = known.reference if known is not None and known.digest == rendered.digest else None
+            if truth is not None and rendered.reference is None:
+                # Of a rollout the last rendering says whose it is.
+                rendered = replace(rendered, reference=truth)
             self._keep(key, rendered)
             if system:
                 self._keep_system(system, rendered)
@@ -221,7 +226,10 @@ def _system_part(read: Sequence[_Message]) -> bytes:
 
 
 def _without_reference(rendered: PromptReference) -> PromptReference:
-    return rendered if rendered.reference is None else replace(rendered, reference=None)
+    """Return what is known of a call that is not the rendering itself: neither its true answer nor whose it was."""
+    if rendered.reference is None and rendered.staged is None:
+        return rendered
+    return replace(rendered, reference=None, staged=None)
 
 
 PROCESS = Recognition()

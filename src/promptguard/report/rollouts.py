@@ -1,0 +1,77 @@
+"""Rollouts as people read them: where each stands and on what evidence, folded from the ledger's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from promptguard.core.rollouts import Rollout, folded
+from promptguard.errors import ConfigurationError
+from promptguard.ledger.reading import reading
+from promptguard.ledger.rollouts import LIMIT, outcomes, steps
+from promptguard.rollout.evidence import Evidence
+from promptguard.rollout.starting import summary
+from promptguard.rollout.told import outcome_of, told_evidence
+
+
+def read_rollouts(ledger: str | Path, number: int | None = None) -> list[dict[str, Any]]:
+    """Return every rollout with its evidence, newest first, or the one of a number.
+
+    Of one that has ended the evidence is what its last step was taken on. Raises InputFileError when there is no ledger,
+    ConfigurationError for a number that there is not.
+    """
+    with reading(ledger) as connection:
+        rows = steps(connection)
+        known = folded(rows, {})
+        last = {
+            row["rollout"]: row["detail"]
+            for row in rows
+            if "guards" in row["detail"] and row["kind"] != "start"
+        }
+        found = [
+            {
+                **summary(each),
+                "evidence": _evidence(connection, each) if each.is_live else last.get(each.number),
+            }
+            for each in reversed(known.values())
+            if number in (None, each.number)
+        ]
+    _check_there(known, number)
+    return found
+
+
+def read_steps(ledger: str | Path, number: int | None = None) -> list[dict[str, Any]]:
+    """Return every step of a rollout, or of all, oldest first: when, what, who, why, and the evidence it was taken on."""
+    with reading(ledger) as connection:
+        rows = steps(connection)
+    known = folded(rows, {})
+    _check_there(known, number)
+    return [
+        {
+            "rollout": row["rollout"], "subject": known[row["rollout"]].subject if row["rollout"] in known else None,
+            "at": row["at"], "kind": row["kind"], "by": row["by"], "why": row["why"],
+            "detail": {name: value for name, value in row["detail"].items() if name != "salt"},
+        }
+        for row in rows
+        if number in (None, row["rollout"])
+    ]  # fmt: skip
+
+
+def _check_there(known: Mapping[int, Rollout], number: int | None) -> None:
+    if number is not None and number not in known:
+        there = ", ".join(map(str, known)) or "none"
+        raise ConfigurationError(f"there is no rollout {number}; there are: {there}")
+
+
+def _evidence(connection: Connection, rollout: Rollout) -> dict[str, Any]:
+    evidence, last = Evidence(rollout), 0
+    while rows := outcomes(connection, rollout.number, last):
+        for row in rows:
+            evidence.take(outcome_of(row))
+        last = rows[-1]["id"]
+        if len(rows) < LIMIT:
+            break
+    return told_evidence(rollout, evidence)
