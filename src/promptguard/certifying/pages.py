@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from promptguard.core.word_diff import Runs, merged, words_of
 from promptguard.errors import PromptError, PromptGuardError
-from promptguard.prompting import prompts
 from promptguard.sources.address import address_of
+from promptguard.sources.library import open_as_set
 from promptguard.templates.certificates import Certificate
 from promptguard.templates.labels import Move
 from promptguard.templates.library import PromptLibrary
@@ -137,10 +137,10 @@ def read_page(directory: str, name: str, first: str = "", second: str = "") -> P
 
 def _library(source: str) -> PromptLibrary:
     """Return a library that sees what stands there now; what comes from a repository or ledger is opened once."""
-    return prompts(source) if address_of(source) is None else _mirrored(source)
+    return open_as_set(source) if address_of(source) is None else _mirrored(source)
 
 
-_mirrored = lru_cache(maxsize=8)(prompts)
+_mirrored = lru_cache(maxsize=8)(open_as_set)
 
 
 def _row(library: PromptLibrary, name: str, versions: Sequence[str]) -> PromptRow:

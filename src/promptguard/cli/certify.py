@@ -84,9 +84,9 @@ def certify(
     from promptguard.certifying.run import Subject
     from promptguard.certifying.values import Side
     from promptguard.cli.examining import Asked, carry_out, read_recorded, reference_side, wish_of
-    from promptguard.prompting import prompts
+    from promptguard.sources.library import open_as_set
 
-    library = prompts(folder)
+    library = open_as_set(folder)
     subject = Side(library.get(reference), on)
     asked = Asked(budget, price, client, recorded or (), pairs, ledger, rules, fresh, at_once)
     compared = reference_side(library, against, subject.prompt.name)
@@ -132,11 +132,11 @@ def certificates(
 
     Exit codes: 0, 2 there is no such prompt.
     """
-    from promptguard.prompting import prompts
+    from promptguard.sources.library import open_as_set
     from promptguard.templates.told import told_matrix
     from promptguard.terminal.certificates import show_lines, show_matrix
 
-    library = prompts(folder)
+    library = open_as_set(folder)
     if history:
         lines = [line.to_dict() for line in library.certificates(prompt)]
         if as_json:
@@ -163,10 +163,10 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Withdraw what certifies a version on a model. Exit codes: 0 withdrawn, 2 nothing certifies it."""
-    from promptguard.prompting import prompts
+    from promptguard.sources.library import open_as_set
     from promptguard.terminal.certificates import show_lines
 
-    library = prompts(folder)
+    library = open_as_set(folder)
     prompt = library.get(reference)
     lines = library.withdraw(f"{prompt.name}@{prompt.version}", on, why=why, by=who())
     if not lines:

@@ -70,9 +70,9 @@ def compare(
     """
     from promptguard.certifying.comparison import comparison_of, remedies_of, shared_wish, subjects_of
     from promptguard.cli.examining import Asked, carry_out, read_recorded, reference_side, wish_of
-    from promptguard.prompting import prompts
+    from promptguard.sources.library import open_as_set
 
-    library = prompts(folder)
+    library = open_as_set(folder)
     asked = Asked(budget, price, client, recorded or (), None, ledger, rules, fresh, at_once)
     remedies = remedies_of(remedy or ())
     compared = reference_side(library, against, prompt)

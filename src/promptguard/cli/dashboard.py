@@ -91,10 +91,10 @@ def run(
 
 def _folder(given: str) -> str:
     """Return the folder of prompts. Raises ConfigurationError for one that is named and cannot be opened."""
-    from promptguard.prompting import prompts
+    from promptguard.sources.library import open_as_set
 
     if given:
-        prompts(given)
+        open_as_set(given)
         return given
     return _USUAL if Path(_USUAL).is_dir() else ""
 

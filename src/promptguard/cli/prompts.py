@@ -42,9 +42,9 @@ def _prompts() -> None:
 
 
 def _library(folder: str) -> PromptLibrary:
-    from promptguard.prompting import prompts
+    from promptguard.sources.library import open_as_set
 
-    return prompts(folder)
+    return open_as_set(folder)
 
 
 def _print_json(told: object) -> None:

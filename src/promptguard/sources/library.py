@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from promptguard.core.mistakes import checked_call
+from promptguard.core.options.durations import seconds
 from promptguard.core.rollouts import Table
 from promptguard.errors import PromptError
+from promptguard.settings import current
 from promptguard.sources.address import Address, InGit, InLedger, InPackage, address_of, without_password
 from promptguard.sources.mirror import Mirror, home_of
 from promptguard.templates.certificates import LASTS, Certificate
@@ -36,6 +38,12 @@ def open_prompts(
     if isinstance(address, InPackage):
         return _of_package(address, certificates_last, rollouts)
     return MirroredLibrary(_mirror(address, every), address, certificates_last, rollouts)
+
+
+@checked_call
+def open_as_set(source: str | Path) -> PromptLibrary:
+    """Open prompts as settings say, for commands and pages, which follow no rollout; as `promptguard.prompts`."""
+    return open_prompts(source, certificates_last=seconds(current().certificates_last, "certificates_last"))
 
 
 def _of_package(address: InPackage, certificates_last: float, rollouts: Callable[[], Table]) -> PromptLibrary:
