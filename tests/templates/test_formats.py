@@ -302,3 +302,10 @@ def test_the_command_imports_and_exports(
     assert "is now ask@1" in out
     assert "raw:" in out
     assert err.count("\n") == 2
+
+
+def test_an_older_file_in_another_template_language_is_refused_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "old.prompty"
+    file.write_text("---\nname: Old One\ntemplate: {type: fake}\n---\nuser:\n{{ q }}\n", "utf-8")
+    with pytest.raises(PromptSyntaxError, match="template format 'fake' is not available"):
+        list(import_file(open_library(tmp_path), str(file)))

@@ -122,6 +122,10 @@ def test_front_matter_may_be_missing_or_between_other_marks(tmp_path: Path) -> N
         ("user:\nhi\n\n**assistant:**\nx", ":7: .* looks like a role line and is none: write `assistant:`"),
         ("user:\nhi\n\n## assistant:\nx", "write `assistant:`"),
         ("user:\nhi\n\nassistent:\nx", "write `assistant:`"),
+        ("sytem:\nhi", "write `system:`"),
+        ("user:\nhi\n\nasistant:\nx", "write `assistant:`"),
+        ("usre:\nhi", "write `user:`"),
+        ("user:\nhi\n\nfuncton:\nx", "write `function:`"),
         ("user:\nhi\n\nHuman:\nx", "write `user:`"),
         ("user:\nhi\n\n<user>:\nx", "write `user:`"),
         ("user: hi", "begins no message: write `user:` alone"),
@@ -142,6 +146,24 @@ def test_what_looks_like_a_role_line_and_is_none_shows_the_line_and_the_mend(
 ) -> None:
     with pytest.raises(PromptSyntaxError, match=words):
         load(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "**Definition:**",
+        "QUERY:",
+        "## Tools:",
+        "Users:",
+        "Used:",
+        "Title:",
+        "Functions:",
+        "Result:",
+        "Sources:",
+    ],
+)
+def test_headings_of_ones_own_are_text(tmp_path: Path, line: str) -> None:
+    assert messages(load(tmp_path, f"system:\nSort.\n{line}\nx\n"), {}) == [("system", f"Sort.\n{line}\nx")]
 
 
 def test_role_lines_in_comments_and_tags_are_none(tmp_path: Path) -> None:
@@ -253,6 +275,22 @@ def test_a_variable_that_is_required_is_so_whatever_the_text_says(tmp_path: Path
         load(tmp_path, "user:\n{{ x | default('none') }}", front).render()
 
 
+COMMENTED = (
+    "system:\n{{! first }}\nBe brief.\n{{! alone }}\n\n  {{! one }}\n{{! two }}\nNow{{! within }} then.\n{{! last }}\n\n"
+    "{{! before }}\nuser:\n{{ q }}\n{{! end }}\n"
+)
+
+
+def test_comments_of_mustache_leave_nothing(tmp_path: Path) -> None:
+    front = (
+        "template: {format: {kind: mustache}, parser: {kind: prompty}}\ninputs:\n  - {name: q, kind: string}"
+    )
+    prompt = load(tmp_path, COMMENTED, front)
+    assert messages(prompt, {"q": "?"}) == [("system", "Be brief.\n\nNow then."), ("user", "?")]
+    with pytest.raises(PromptSyntaxError, match=":10: mustache beyond"):
+        load(tmp_path, COMMENTED.replace("{{! alone }}\n", "{{! alone }}\n{{# x }}"), front)
+
+
 @pytest.mark.parametrize("language", ["mustache", "handlebars"])
 def test_simple_substitution_of_other_languages_is_read(tmp_path: Path, language: str) -> None:
     body = "user:\n{{name}} {{{ raw.text }}} {{& other}}\n"
@@ -260,6 +298,19 @@ def test_simple_substitution_of_other_languages_is_read(tmp_path: Path, language
     assert messages(prompt, {"name": "a", "raw": {"text": "<b>"}, "other": "c"}) == [("user", "a <b> c")]
     with pytest.raises(PromptSyntaxError, match=f":5: {language} beyond"):
         load(tmp_path, "user:\n{{#items}}x{{/items}}\n", f"template: {language}")
+
+
+def test_a_name_that_no_folder_can_have_is_a_title(tmp_path: Path) -> None:
+    assert load(tmp_path, "user:\nhi\n", "name: Basic Prompt").name == "it"
+    with pytest.raises(PromptSyntaxError, match="name is other, but the folder says it"):
+        load(tmp_path, "user:\nhi\n", "name: other")
+
+
+@pytest.mark.parametrize(
+    ("stated", "kind"), [("List", "array"), ("Dict", "object"), ("STRING", "string"), ("str", "string")]
+)
+def test_older_spellings_of_kinds_are_known(tmp_path: Path, stated: str, kind: str) -> None:
+    assert load(tmp_path, "user:\n{{ q }}\n", f"inputs: {{q: {{type: {stated}}}}}").inputs["q"].kind == kind
 
 
 def test_older_files_of_prompty_load(tmp_path: Path) -> None:

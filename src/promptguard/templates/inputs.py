@@ -34,6 +34,13 @@ _JSON_TYPES = {
 }
 
 
+def _known_kind(stated: str) -> str:
+    """Return the kind that a spelling means: `List`, `str` and `text` as well; what is not known stays."""
+    small = stated.lower()
+    found = _OTHER_NAMES.get(small, small)
+    return found if found in _KINDS else stated
+
+
 class Input(BaseModel):
     """One variable of a prompt, or one field of its answer."""
 
@@ -62,7 +69,7 @@ class Input(BaseModel):
             return {"kind": _kind_of(value), "default": value}
         value = dict(value)
         kind = value.pop("type", None) or value.get("kind", "any")
-        value["kind"] = _OTHER_NAMES.get(kind, kind) if isinstance(kind, str) else kind
+        value["kind"] = _known_kind(kind) if isinstance(kind, str) else kind
         for older, name in (("example", "sample"), ("enum", "enumValues"), ("enum_values", "enumValues")):
             if older in value:
                 value.setdefault(name, value.pop(older))

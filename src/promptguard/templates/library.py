@@ -368,7 +368,8 @@ class PromptLibrary:
             raise PromptSyntaxError(
                 f"{path}: metadata.version is {stated}, but the file is named {version}{SUFFIX}"
             )
-        if file.front.name not in ("", name):
+        # what no folder can be called, "Basic Prompt" say, is a title
+        if file.front.name != name and NAME.fullmatch(file.front.name):
             raise PromptSyntaxError(f"{path}: name is {file.front.name}, but the folder says {name}")
         key = f"{name}@{version}"
         self._lock.verify(key, file.digest, path, file.text)

@@ -18,12 +18,11 @@ from promptguard.core.mistakes import nearest
 from promptguard.errors import PromptSyntaxError
 from promptguard.templates import safeyaml
 from promptguard.templates.inputs import IDENTIFIER, Input, by_name
+from promptguard.templates.languages import language_of, to_jinja2
 from promptguard.templates.requests import Settings, settings_of
 from promptguard.templates.roles import Body, split
 
 _FENCE = re.compile(r"[ \t]*(---|\+\+\+)[ \t]*")
-_MUSTACHE_OTHER = re.compile(r"\{\{\s*[#^/>!=]")
-_MUSTACHE_RAW = re.compile(r"\{\{\{\s*([\w.]+)\s*\}\}\}|\{\{\s*&\s*([\w.]+)\s*\}\}")
 
 
 class FrontMatter(BaseModel):
@@ -87,12 +86,7 @@ class FrontMatter(BaseModel):
     @property
     def format(self) -> str:
         """The template language: jinja2 unless the file names another one."""
-        stated = self.template
-        if isinstance(stated, dict):
-            stated = stated.get("format") or stated.get("type") or stated.get("kind")
-        if isinstance(stated, dict):
-            stated = stated.get("kind")
-        return str(stated or "jinja2")
+        return language_of(self.template)
 
     @field_validator("metadata")
     @classmethod
@@ -163,7 +157,7 @@ def parse(text: str, filename: str) -> PromptFile:
     except (ValueError, ValidationError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise PromptSyntaxError(f"{filename}:{first + 1}: {said.removeprefix('Value error, ')}") from None
-    _to_jinja2(lines, start, front.format, filename)
+    to_jinja2(lines, start, front.format, filename)
     return PromptFile(filename, text, front, raw, split(lines, start, filename), settings)
 
 
@@ -174,21 +168,6 @@ def _refuse_near_misses(raw: Mapping[str, object], lines: list[str], filename: s
         if meant is not None:
             line = next((at for at, text in enumerate(lines, 1) if text.lstrip("\"' ").startswith(name)), 1)
             raise PromptSyntaxError(f"{filename}:{line}: {name} is not known here; did you mean {meant!r}?")
-
-
-def _to_jinja2(lines: list[str], start: int, language: str, filename: str) -> None:
-    """Turn simple substitution of another template language into jinja2, in place; PromptSyntaxError for the rest."""
-    if language in ("jinja2", "jinja", "nunjucks"):
-        return
-    if language in ("mustache", "handlebars"):
-        for at in range(start, len(lines)):
-            if _MUSTACHE_OTHER.search(lines[at]):
-                raise PromptSyntaxError(
-                    f"{filename}:{at + 1}: {language} beyond {{{{ name }}}} is not read here; write the template as jinja2"
-                )
-            lines[at] = _MUSTACHE_RAW.sub(lambda found: "{{ " + (found[1] or found[2]) + " }}", lines[at])
-        return
-    raise PromptSyntaxError(f"{filename}:1: template format {language!r} is not available; write jinja2")
 
 
 def _explain(error: ValidationError, lines: list[str]) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from promptguard.core.mistakes import nearest
 from promptguard.errors import PromptSyntaxError
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -23,6 +22,11 @@ _OTHER_NAMES = {
     "model": "assistant",
     "gpt": "assistant",
 }
+_WORDS = frozenset((
+    *(f"{role}s" for role in ROLES), "use", "used", "uses", "too", "took", "toll", "functional", "developed", "develops",
+    "systemic", "assistance",
+))  # fmt: skip
+"""Spelled nearly as a role is, and often headings of their own: "Tools:"."""
 _MOST_OF_A_LINE = 200
 """Characters of a line that may be a role line; no longer one is looked at."""
 # Possessive, for a line is somebody else's text: what has been passed is never tried again.
@@ -142,7 +146,7 @@ def _problem(line: str, before: list[str], *, seen: bool) -> str | None:
         )
     near = _NEAR.fullmatch(line)
     word = near["word"].lower() if near else ""
-    meant = word if word in ROLES else _OTHER_NAMES.get(word) or (nearest(word, ROLES) if word else None)
+    meant = word if word in ROLES else _OTHER_NAMES.get(word) or _misspelled(word)
     if meant is not None:
         return (
             f"looks like a role line and is none: write `{meant}:`, or, as text, {{{{ {line.strip()!r} }}}}"
@@ -152,6 +156,28 @@ def _problem(line: str, before: list[str], *, seen: bool) -> str | None:
         role = same["role"].lower()
         return f"begins no message: write `{role}:` alone, and its text on the next line"
     return None
+
+
+def _misspelled(word: str) -> str | None:
+    """Return the role that a word is spelled nearly as: one letter off, two in a long word."""
+    if word in _WORDS:
+        return None
+    allowed = 1 if len(word) < 6 else 2
+    return next((role for role in ROLES if role[0] == word[:1] and _edits(word, role) <= allowed), None)
+
+
+def _edits(one: str, other: str) -> int:
+    """Return how many letters must be left out, added, exchanged or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for at, letter in enumerate(one, 1):
+        earlier, before, row = before, row, [at]
+        for place, wanted in enumerate(other, 1):
+            cost = min(row[-1] + 1, before[place] + 1, before[place - 1] + (letter != wanted))
+            if at > 1 < place and one[at - 2] == wanted and letter == other[place - 2]:
+                cost = min(cost, earlier[place - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def _attributes(stated: str | None, where: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from promptguard.templates.formats.converted import (
     variables_of,
 )
 from promptguard.templates.formats.dotprompt import read_dotprompt
+from promptguard.templates.languages import language_of, to_jinja2
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "generic": "user"}
 _SAME = ("system", "developer", "user", "assistant", "tool", "function")
@@ -301,6 +302,7 @@ def _read_prompty(text: str, name: str, where: str) -> Converted:
         start = fences[1] + 1
         stated = "\n".join(lines[fences[0] + 1 : fences[1]])
         front = safeyaml.load(stated, where, first_line=fences[0] + 2) if stated.strip() else {}
+    to_jinja2(lines, start, language_of(front.get("template")), where)
     made = _with_history("\n".join(lines[start:]), name, where)
     model = front.get("model")
     inner = model if isinstance(model, Mapping) else {}
