@@ -189,14 +189,14 @@ def main() -> None:
     asked = parser.parse_args()
     outcomes: Counter[str] = Counter()
     comparisons: Counter[str] = Counter()
-    for path in distinct(asked.folder):
+    for path in distinct(asked.folder.resolve()):
         with tempfile.TemporaryDirectory() as room:
             found = looked_at(path, Path(room))
         outcomes[found.outcome] += 1
         comparisons[found.compared or "refused"] += 1
         if asked.all or found.outcome != "loaded" or found.compared != "equal":
             told = [found.outcome, found.why, found.compared, found.detail]
-            print(f"{path.relative_to(asked.folder)}: {'; '.join(filter(None, told))}")
+            print(f"{path.relative_to(asked.folder.resolve())}: {'; '.join(filter(None, told))}")
     print(
         f"{outcomes.total()} distinct files: "
         + ", ".join(f"{count} {what}" for what, count in outcomes.most_common())

@@ -309,3 +309,27 @@ def test_an_older_file_in_another_template_language_is_refused_by_its_name(tmp_p
     file.write_text("---\nname: Old One\ntemplate: {type: fake}\n---\nuser:\n{{ q }}\n", "utf-8")
     with pytest.raises(PromptSyntaxError, match="template format 'fake' is not available"):
         list(import_file(open_library(tmp_path), str(file)))
+
+
+def test_what_an_older_file_loops_over_is_an_input(tmp_path: Path) -> None:
+    file = tmp_path / "old.prompty"
+    file.write_text(
+        "---\nname: Shop\n---\nsystem:\n{% for item in documents %}{{ item.id }}{% endfor %}{% if vip %}Hurry.{% endif %}\n"
+        "{% for item in customer.orders %}{{ item.name }} {{ range(2)|length }}{% endfor %}\n\n{{ question }}\n"
+        "{% for item in history %}\n{{item.role}}:\n{{item.content}}\n{% endfor %}\n",
+        "utf-8",
+    )
+    (made,) = import_file(open_library(tmp_path), str(file))
+    prompt = open_library(tmp_path).get(made["reference"])
+    assert set(prompt.inputs) == {"documents", "vip", "customer", "question", "history"}
+    said = prompt.render(
+        documents=[{"id": 7}],
+        vip=True,
+        customer={"orders": [{"name": "tent"}]},
+        question="Why?",
+        history=[{"role": "user", "content": "Hi"}],
+    ).messages
+    assert said == [
+        {"role": "system", "content": "7Hurry.\ntent 2\n\nWhy?"},
+        {"role": "user", "content": "Hi"},
+    ]

@@ -313,6 +313,17 @@ def test_older_spellings_of_kinds_are_known(tmp_path: Path, stated: str, kind: s
     assert load(tmp_path, "user:\n{{ q }}\n", f"inputs: {{q: {{type: {stated}}}}}").inputs["q"].kind == kind
 
 
+def test_schemas_of_inputs_and_outputs_are_their_properties(tmp_path: Path) -> None:
+    front = (
+        "model: m\ninputSchema:\n  properties:\n"
+        "    - {name: talk, kind: thread}\n    - {name: q, kind: string, default: why}\n"
+        "outputSchema:\n  properties:\n    label: {kind: string}\n"
+    )
+    call = load(tmp_path, "system:\nS\n{{ talk }}\nuser:\n{{ q }}\n", front).render(talk=TURNS)
+    assert [each["content"] for each in call.messages] == ["S", "Hi", "Hello!", "why"]
+    assert "label" in str(call.request()["response_format"])
+
+
 def test_older_files_of_prompty_load(tmp_path: Path) -> None:
     front = (
         "name: it\nauthors:\n  - ann\nmodel:\n  api: chat\n  configuration: {type: azure_openai, azure_deployment: x}\n"

@@ -56,7 +56,10 @@ class FrontMatter(BaseModel):
             if "labels" in told:
                 raise ValueError("give `classes` or its older spelling `labels`, not both")
             told["labels"] = told.pop("classes")
-        for name in ("inputs", "outputs"):
+        for name, older in (("inputs", "inputSchema"), ("outputs", "outputSchema")):
+            schema = told.pop(older, None)
+            if isinstance(schema, dict) and name not in told:
+                told[name] = schema.get("properties")
             told[name] = by_name(told[name]) if name in told else None
         sample = told.get("sample")
         if told["inputs"] is None and isinstance(sample, dict):
@@ -100,6 +103,7 @@ class FrontMatter(BaseModel):
 
 _KEYS = frozenset((
     *FrontMatter.model_fields, "classes", "authors", "tags", "version", "id", "displayName", "base", "type", "instructions",
+    "inputSchema", "outputSchema",
 ))  # fmt: skip
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from jinja2 import Environment, TemplateError, meta
 
 from promptguard.errors import PromptSyntaxError
 from promptguard.templates.roles import looks_like_a_role
 
 _OF_LOOPS = frozenset(("loop", "this"))
+_READER = Environment()  # noqa: S701 - it parses, and renders nothing
 _VARIABLE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)")
 
 
@@ -62,9 +64,15 @@ def _as_text(line: str) -> str:
 
 
 def variables_of(messages: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield the names that messages print, in order, each once."""
-    printed = (name for _, text in messages for name in _VARIABLE.findall(text))
-    yield from dict.fromkeys(name for name in printed if name not in _OF_LOOPS)
+    """Yield the variables that messages read, in the order of their first mention, each once."""
+    text = "\n".join(text for _, text in messages)
+    try:
+        read = meta.find_undeclared_variables(_READER.parse(text)) - _READER.globals.keys()
+    except (TemplateError, RecursionError):  # who compiles the prompt says what is wrong with it
+        read = set(_VARIABLE.findall(text)) - _OF_LOOPS
+    yield from sorted(
+        read, key=lambda name: [found.start() for found in re.finditer(rf"\b{name}\b", text)][:1]
+    )
 
 
 def from_f_string(text: str, where: str) -> str:
