@@ -101,6 +101,30 @@ BOMBS = [
     + "{{ a == b }}" * 500,
     # What is remembered as measured is charged for each time.
     "{% set a = range(9000)|list %}{% for i in range(9000) %}{{ a|length }}{% endfor %}",
+    # Lists of a text's characters or words: one took 580 MB and 3.5 s.
+    *[
+        "{% set a = 'a ' * 1900000 %}{{ (" + each + ")|length }}"
+        for each in (
+            "a|sort",
+            "a|list",
+            "a|unique|list",
+            "a.split()",
+            "a.split('a')",
+            "a.rsplit(' ')",
+            "a|select|list",
+            "a|reject|list",
+            "a|map('upper')|list",
+            "a|title",
+            "a|join(',')",
+            "','.join(a)",
+            "a|max",
+            "a|min",
+            "a.rsplit(sep='a')",
+        )
+    ],
+    "{{ ('a\n' * 1900000).splitlines()|length }}",
+    "{{ ('a\u2028' * 1900000).splitlines()|length }}",
+    "{{ ('a ' * 1900000)|wordcount }}",
     "{% for i in range(100000) %}" + "x" * 1000 + "{% endfor %}",
     "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "{{ " + "1+" * 5000 + "1 }}",

@@ -9,7 +9,9 @@ garbles code in a prompt.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -20,15 +22,16 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from promptguard.errors import RenderLimit
-from promptguard.templates.limits import RenderBudget
+from promptguard.templates.limits import SCALAR_UNITS, RenderBudget
 
 Function = Callable[..., object]
 
 _FILTERS = """
-    abs dictsort first float int items last list max min reject rejectattr reverse
-    select selectattr sort string truncate unique wordcount
+    abs dictsort first float int items last reverse string truncate
 """
-_TEXT_FILTERS = "capitalize lower title trim upper"
+_LISTING_FILTERS = "list max min reject rejectattr select selectattr sort title unique"
+"""These make a list of what they are given, or take a step an item: of a text, its characters."""
+_TEXT_FILTERS = "capitalize lower trim upper"
 
 _TESTS = """
     boolean defined divisibleby eq equalto even false float ge greaterthan gt in integer iterable le lessthan
@@ -69,6 +72,21 @@ def measured(function: Function) -> Function:
     return charged
 
 
+def measured_listing(function: Function) -> Function:
+    """Wrap a filter that goes through the characters of a text: they are charged for beforehand."""
+    general = measured(function)
+    place = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @functools.wraps(function)
+    def charged(*args: object, **kwargs: object) -> object:
+        value = args[place] if len(args) > place else None
+        if isinstance(value, str):
+            (CURRENT.budget or budget()).charge_characters(value)
+        return general(*args, **kwargs)
+
+    return charged
+
+
 def measured_text(function: Callable[[str], str]) -> Function:
     """Wrap a filter whose text is about as long as the one it is given: both are charged for in one step."""
     general = measured(function)
@@ -87,6 +105,8 @@ def measured_text(function: Callable[[str], str]) -> Function:
 def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
     """Join the texts of `value` by `d`; `attribute` is one name, without dots."""
     current = CURRENT.budget or budget()
+    if isinstance(value, str):
+        current.charge_characters(value)
     value, separator = current.settle(value), str(current.settle(d))
     parts = list(map(str, value if attribute is None else (each[attribute] for each in value)))
     current.charge(sum(map(len, parts)) + len(separator) * len(parts) + 1)
@@ -119,7 +139,7 @@ def map_(context: Context, value: Iterable[object], *args: object, **kwargs: obj
     return cast("Iterable[object]", _MAP(context, value, *args, **kwargs))
 
 
-_MAP = measured(FILTERS["map"])
+_MAP = measured_listing(FILTERS["map"])
 
 
 def replace(s: object, old: str, new: str, count: int = -1) -> str:
@@ -130,8 +150,52 @@ def replace(s: object, old: str, new: str, count: int = -1) -> str:
     return text.replace(old, new, count)
 
 
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+def split_lines(text: str, keepends: bool = False) -> list[str]:
+    """Split a text at its line ends; how many there are is looked at before."""
+    if sum(map(text.count, _LINE_ENDS)) > budget().most_parts:
+        raise RenderLimit(f"a list of more than {budget().most_parts} texts was asked for")
+    return text.splitlines(keepends)
+
+
+def split(text: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
+    """Split a text; never into more parts than a list may have."""
+    return _bounded_split(text.split, sep, maxsplit)
+
+
+def split_right(text: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
+    """Split a text from its end; never into more parts than a list may have."""
+    return _bounded_split(text.rsplit, sep, maxsplit)
+
+
+def _bounded_split(cut: Callable[[str | None, int], list[str]], sep: str | None, maxsplit: int) -> list[str]:
+    most = budget().most_parts
+    parts = cut(sep, most if maxsplit < 0 else min(maxsplit, most))
+    if len(parts) > most:
+        raise RenderLimit(f"a list of more than {most} texts was asked for")
+    return parts
+
+
+def wordcount(value: object) -> int:
+    """Return the number of words, as jinja2 counts them, without a list of them all."""
+    current = budget()
+    words, count = _WORD.finditer(str(current.settle(value))), 0
+    while some := sum(1 for _ in itertools.islice(words, _WORDS_A_LOOK)):
+        count += some
+        current.charge(some * SCALAR_UNITS)
+    return count
+
+
+_WORD = re.compile(r"\w+")
+_WORDS_A_LOOK = 10_000
+
+
 def sum_(value: Iterable[Any], attribute: str | int | None = None, start: float = 0) -> object:
     """Add numbers; lists and texts are refused, since adding them takes quadratic time."""
+    if isinstance(value, str):
+        raise RenderLimit("sum adds numbers only")
     numbers = [each if attribute is None else each[attribute] for each in value]
     if not all(isinstance(each, int | float) for each in [*numbers, start]):
         raise RenderLimit("sum adds numbers only")
@@ -162,6 +226,7 @@ _ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False)
 
 ALLOWED_FILTERS: dict[str, Function] = {
     **{name: measured(cast("Function", FILTERS[name])) for name in _FILTERS.split()},
+    **{name: measured_listing(cast("Function", FILTERS[name])) for name in _LISTING_FILTERS.split()},
     **{name: measured_text(FILTERS[name]) for name in _TEXT_FILTERS.split()},
     "count": length,
     "d": default_,
@@ -173,6 +238,7 @@ ALLOWED_FILTERS: dict[str, Function] = {
     "round": measured(round_),
     "sum": measured(sum_),
     "tojson": tojson,
+    "wordcount": wordcount,
 }
 ALLOWED_TESTS: dict[str, Function] = {
     name: measured(cast("Function", TESTS[name])) for name in _TESTS.split()

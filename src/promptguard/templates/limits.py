@@ -82,6 +82,15 @@ class RenderBudget:
         self._given: Sizes = {} if given is None else given
         self._sizes: Sizes = {}
 
+    @property
+    def most_parts(self) -> int:
+        """How many texts a list may have."""
+        return self._most // (PART_UNITS + SCALAR_UNITS)
+
+    def charge_characters(self, text: str) -> None:
+        """Charge for the list of a text's characters before it is made: it takes ten times the text's memory and more."""
+        self.charge((PART_UNITS + SCALAR_UNITS + 1) * len(text))
+
     def charge(self, units: int) -> None:
         """Charge for making or looking through one value of `units`; raises RenderLimit when too much was asked."""
         if units > self._most:

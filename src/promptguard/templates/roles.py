@@ -27,6 +27,10 @@ _WORDS = frozenset((
     "systemic", "assistance",
 ))  # fmt: skip
 """Spelled nearly as a role is, and often headings of their own: "Tools:"."""
+MOST_LINES, MOST_MESSAGES, MOST_TAGS = 20_000, 1_000, 10_000
+"""Of a file. Somebody else's may be made so that reading it takes long."""
+_MOST_WORDS = 300
+"""Words before a colon that are compared with the names of roles: who writes so many has none of them in mind."""
 _MOST_OF_A_LINE = 200
 """Characters of a line that may be a role line; no longer one is looked at."""
 # Possessive, for a line is somebody else's text: what has been passed is never tried again.
@@ -77,8 +81,25 @@ class _Mark(NamedTuple):
     depth: int
 
 
+class _Words:
+    """Which role a word was probably meant to be, for the first words of one file."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def meant(self, word: str) -> str | None:
+        """Return the nearest role's name, or None."""
+        if word not in self._known:
+            if len(self._known) >= _MOST_WORDS:
+                return None
+            self._known[word] = _misspelled(word)
+        return self._known[word]
+
+
 def split(lines: list[str], start: int, filename: str) -> Body:
     """Cut `lines` from `start` on into messages; raises PromptSyntaxError for a line that only looks like a role line."""
+    if len(lines) > MOST_LINES:
+        raise PromptSyntaxError(f"{filename}: a prompt has at most {MOST_LINES} lines")
     marks = list(_marks(lines, start, filename))
     sections = []
     first = marks[0].at if marks else len(lines)
@@ -108,8 +129,8 @@ def _section(role: str, attributes: Mapping[str, str], lines: list[str], first: 
 
 
 def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
-    inside, depths = _tags(lines, start)
-    seen = False
+    inside, depths = _tags(lines, start, filename)
+    count, words = 0, _Words()
     for at in range(start, len(lines)):
         line = lines[at]
         if ":" not in line and "\uff1a" not in line:
@@ -119,10 +140,12 @@ def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
         found = _LINE.fullmatch(line)
         role = found["role"].lower() if found else ""
         if found and role in ROLES:
+            count += 1
+            if count > MOST_MESSAGES:
+                raise PromptSyntaxError(f"{filename}:{at + 1}: a prompt has at most {MOST_MESSAGES} messages")
             yield _Mark(at, role, _attributes(found["attributes"], f"{filename}:{at + 1}"), depths.get(at, 0))
-            seen = True
             continue
-        problem = _problem(line, lines[start:at], seen=seen)
+        problem = _problem(lines, start, at, words, seen=count > 0)
         if problem:
             raise PromptSyntaxError(f"{filename}:{at + 1}: {line.strip()!r} {problem}")
 
@@ -134,11 +157,12 @@ def looks_like_a_role(line: str) -> bool:
     return bool(_LINE.fullmatch(line) or _NEAR.fullmatch(line) or _COMPUTED.fullmatch(line))
 
 
-def _problem(line: str, before: list[str], *, seen: bool) -> str | None:
+def _problem(lines: list[str], start: int, at: int, words: _Words, *, seen: bool) -> str | None:
+    line = lines[at]
     computed = _COMPUTED.fullmatch(line)
     if computed:
         each = computed["expression"].strip(" -\t").partition(".")[0].partition("[")[0].strip()
-        loops = {found["each"]: found["of"] for found in _FOR.finditer("\n".join(before))}
+        loops = {found["each"]: found["of"] for found in _FOR.finditer("\n".join(lines[start:at]))}
         of = loops.get(each, "history")
         return (
             f"computes a role, which a template cannot: write {{{{ {of} }}}} in place of the loop, with"
@@ -146,7 +170,7 @@ def _problem(line: str, before: list[str], *, seen: bool) -> str | None:
         )
     near = _NEAR.fullmatch(line)
     word = near["word"].lower() if near else ""
-    meant = word if word in ROLES else _OTHER_NAMES.get(word) or _misspelled(word)
+    meant = word if word in ROLES else _OTHER_NAMES.get(word) or (words.meant(word) if word else None)
     if meant is not None:
         return (
             f"looks like a role line and is none: write `{meant}:`, or, as text, {{{{ {line.strip()!r} }}}}"
@@ -196,17 +220,20 @@ def _attributes(stated: str | None, where: str) -> dict[str, str]:
     return found
 
 
-def _tags(lines: list[str], start: int) -> tuple[set[int], dict[int, int]]:
+def _tags(lines: list[str], start: int, filename: str) -> tuple[set[int], dict[int, int]]:
     """Return the lines that begin within a tag or a comment, and for each line how many blocks are open at its start."""
     text = "\n".join(lines[start:])
     if "{%" not in text and "{#" not in text:
         return set(), {}
+    if text.count("{%") > MOST_TAGS or text.count("{#") > MOST_TAGS:
+        raise PromptSyntaxError(f"{filename}: a prompt has at most {MOST_TAGS} tags")
     inside: set[int] = set()
     changes: dict[int, int] = {}
+    begins, looked = start, 0
     for tag in _TAG.finditer(text):
         if tag["open"] is not None or tag["left"] is not None:
             break  # it never closes: jinja2 says so, with the line
-        begins = start + text.count("\n", 0, tag.start())
+        begins, looked = begins + text.count("\n", looked, tag.start()), tag.start()
         ends = begins + tag[0].count("\n")
         if tag[0].startswith("{%") and "raw" in tag[0][:12]:
             changes[begins + 1], changes[ends + 1] = (

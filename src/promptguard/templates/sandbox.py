@@ -13,7 +13,7 @@ their own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, NamedTuple, cast
 
 import jinja2
@@ -44,6 +44,14 @@ _ALLOWED_METHODS: dict[type, frozenset[str]] = {
     tuple: frozenset(("count", "index")),
     LoopContext: frozenset(("cycle",)),
 }
+_OUR_METHODS: dict[str, Callable[..., object]] = {
+    "join": lambda separator, parts: filters.join(parts, separator),
+    "replace": filters.replace,
+    "rsplit": filters.split_right,
+    "split": filters.split,
+    "splitlines": filters.split_lines,
+}
+"""Methods of texts whose result may be much larger than the text: bounded before it is made."""
 _MAX_INT_BITS = 1_024
 _OUR_ITER, _OUR_MADE, _OUR_CONCAT, _OUR_COMPARED = (
     f"promptguard {verb}" for verb in ("iterates", "measures", "concatenates", "compares")
@@ -157,10 +165,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         plain = [settle(each) for each in args]
         for each in kwargs.values():
             settle(each)
-        if isinstance(owner, str) and name == "replace":
-            return filters.replace(owner, *plain, **kwargs)
-        if isinstance(owner, str) and name == "join":
-            return filters.join(plain[0], owner)
+        ours = _OUR_METHODS.get(name)
+        if ours is not None and isinstance(owner, str):
+            return settle(ours(owner, *plain, **kwargs))
         made = super().call(__context, __obj, *plain, **kwargs)
         return made if isinstance(made, Namespace) else settle(made)
 
