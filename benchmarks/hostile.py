@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import resource
@@ -87,6 +88,8 @@ def run(source: str, variables: dict[str, object]) -> Ran:
         text = Sandbox().template(source, FILE).render(variables)
     except PromptError as error:
         refused = type(error).__name__
+    except BaseException as error:
+        watch.seen.append(f"raised {type(error).__name__}: {error}")
     finally:
         watch.on = False
     taken = time.thread_time() - began
@@ -95,7 +98,10 @@ def run(source: str, variables: dict[str, object]) -> Ran:
 
 
 def in_child(work: Callable[[], object]) -> tuple[object, float]:
-    """Return what `work` returned in a child, as JSON has it, and by how many MB the child's memory grew at most."""
+    """Return what `work` returned in a child, as JSON has it, and by how many MB the child's memory grew at most.
+
+    None and infinity where the child ended before.
+    """
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
@@ -111,6 +117,8 @@ def in_child(work: Callable[[], object]) -> tuple[object, float]:
     with os.fdopen(reads) as told_by:
         data = told_by.read()
     os.waitpid(child, 0)
+    if not data:
+        return None, math.inf
     told, grown = json.loads(data)
     return told, float(grown)
 
@@ -132,10 +140,11 @@ def batch(sources: Sequence[str], variables: dict[str, object]) -> list[tuple[Ra
         return all_of_them
 
     told, grown = in_child(work(sources))
-    assert isinstance(told, list)
     if grown > MOST_MB and len(sources) > 1:
         middle = len(sources) // 2
         return batch(sources[:middle], variables) + batch(sources[middle:], variables)
+    if not isinstance(told, list):
+        return [(Ran(sources[0], "", 0.0, "ended the process"), grown)]
     return [(Ran(*each), grown) for each in told]
 
 

@@ -41,6 +41,8 @@ ESCAPES = [
     "{{ l|random }}",
     "{{ namespace(a=1) }}",
     "{{ range }}",
+    "{{ 'a' if true['mro'] else 'b' }}",
+    "{{ 'a' if 1.5['__code__'] else 'b' }}",
     "{{ [missing] }}",
     "{{ [missing]|tojson }}",
 ]

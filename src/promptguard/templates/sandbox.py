@@ -311,6 +311,10 @@ class Sandbox:
             raise PromptSyntaxError(f"{filename}:{first_line + error.lineno - 1}: {error.message}") from None
         except RenderLimit as error:
             raise PromptSyntaxError(f"{filename}: the template asks for too much: {error}") from None
+        except (
+            jinja2.TemplateError
+        ) as error:  # of a constant, such as the condition `1["name"]`, which is looked at here
+            raise PromptSyntaxError(f"{filename}: {error}") from None
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             # Python's own SyntaxError: more than 20 nested loops; ValueError: a number of 5,000 digits.
             reason = getattr(error, "msg", None) or str(error) or type(error).__name__
