@@ -51,7 +51,7 @@ sdks: $(SDKS)/.sdks $(SDKS2)/.sdks    ## every SDK bare and wrapped, two majors;
 sdk-suites: $(SDK_SUITES)/.made    ## the test suites of openai and anthropic themselves, bare and through wrap (an hour)
 	$(PYTHON) tools/sdk_suites.py --workers $(WORKERS) $(SUITE_ARGS)
 
-frameworks: $(FRAMEWORKS)/.made $(FRAMEWORKS2)/.made    ## langchain-openai, pydantic-ai and litellm with a wrapped client
+frameworks: $(FRAMEWORKS)/.made $(FRAMEWORKS2)/.made    ## langchain, llama-index, pydantic-ai, openai-agents, instructor, litellm with a wrapped client
 	$(FRAMEWORKS)/bin/python -m pytest tests/frameworks -q $(TEST_ARGS)
 	$(FRAMEWORKS2)/bin/python -m pytest tests/frameworks -q $(TEST_ARGS)
 

@@ -17,6 +17,7 @@ from promptguard.errors import (
     PromptSyntaxError,
     WrongVariable,
 )
+from promptguard.templates.importing import import_file
 from promptguard.templates.library import open_library
 from promptguard.templates.prompt import Prompt
 from promptguard.templates.rendered import recognise
@@ -322,6 +323,21 @@ def test_schemas_of_inputs_and_outputs_are_their_properties(tmp_path: Path) -> N
     call = load(tmp_path, "system:\nS\n{{ talk }}\nuser:\n{{ q }}\n", front).render(talk=TURNS)
     assert [each["content"] for each in call.messages] == ["S", "Hi", "Hello!", "why"]
     assert "label" in str(call.request()["response_format"])
+
+
+def test_options_in_another_file_are_refused_by_name(tmp_path: Path) -> None:
+    front = (
+        "name: Old One\nmodel:\n  api: chat\n  configuration: ${file:c.json}\n  parameters: ${file:p.json}\n"
+    )
+    with pytest.raises(
+        PromptSyntaxError, match=r"options stand elsewhere \(\$\{file:p.json\}\): write them here"
+    ):
+        load(tmp_path, "user:\nhi\n", front)
+    with pytest.raises(PromptSyntaxError, match=r"options stand elsewhere"):
+        list(import_file(open_library(tmp_path), str(tmp_path / "it" / "1.prompty")))
+    assert (
+        load(tmp_path, "user:\nhi\n", front.replace("  parameters: ${file:p.json}\n", "")).render().messages
+    )
 
 
 def test_older_files_of_prompty_load(tmp_path: Path) -> None:

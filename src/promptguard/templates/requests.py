@@ -58,7 +58,12 @@ def settings_of(model: object, outputs: Mapping[str, Input] | None, tools: objec
         )
         stated = model.get("options") or model.get("parameters") or {}
         if not isinstance(stated, dict):
-            raise ValueError("model.options must be a mapping")
+            elsewhere = isinstance(stated, str) and stated.startswith("${")
+            raise ValueError(
+                f"model.options stand elsewhere ({stated}): write them here"
+                if elsewhere
+                else "model.options must be a mapping"
+            )
         more = stated.get("additionalProperties")
         plain = {key: value for key, value in stated.items() if key != "additionalProperties"}
         options = {

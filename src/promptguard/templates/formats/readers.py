@@ -292,6 +292,10 @@ def _document(text: str, suffix: str, where: str) -> Document:
     return told
 
 
+def _mapping(stated: object) -> Mapping[str, Any]:
+    return stated if isinstance(stated, Mapping) else {}
+
+
 def _read_prompty(text: str, name: str, where: str) -> Converted:
     """Read an older Prompty file whose loop over a history computes roles; others need no conversion."""
     lines = text.replace("\r\n", "\n").split("\n")
@@ -307,7 +311,9 @@ def _read_prompty(text: str, name: str, where: str) -> Converted:
     model = front.get("model")
     inner = model if isinstance(model, Mapping) else {}
     options = inner.get("options") or inner.get("parameters") or {}
-    named = inner.get("id") or (inner.get("configuration") or {}).get("name") if inner else model
+    if not isinstance(options, Mapping):
+        raise PromptSyntaxError(f"{where}: model.options stand elsewhere ({options}): write them here")
+    named = inner.get("id") or _mapping(inner.get("configuration")).get("name") if inner else model
     inputs = front.get("inputs") if isinstance(front.get("inputs"), Mapping) else front.get("sample")
     defaults = {
         key: {"kind": "any", "default": value}
