@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from promptguard._version import __version__
 from promptguard.arguments import Wanted
 from promptguard.background_clients import Wish
-from promptguard.core.background_call import BackgroundClient
+from promptguard.core.background_call import BackgroundClient, OtherServer
 from promptguard.core.context import Rewriting
 from promptguard.core.feasibility import of_settings
 from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Route
@@ -50,6 +50,8 @@ class Assembly:
         self._directory = _directory(wanted.ledger)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
+        self.elsewhere: Callable[[], OtherServer | None] | None = None
+        """builds the server that the second model is asked of, where it is not the application's"""
         self._guards: weakref.WeakSet[Interceptor] = weakref.WeakSet()
         self._disk: Use[DiskCache] | None = None
         self._settings = Settings(
@@ -199,6 +201,7 @@ class Assembly:
             limiter=limiter,
             replay_limiter=limiter if own is None else background.limiter("replay", own),
             calls=lambda: calls[0],
+            elsewhere=self.elsewhere,
         )
         return Services(background=use, cache=disk, asker=asker, following=self._following)
 

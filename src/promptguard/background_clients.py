@@ -9,22 +9,25 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from promptguard import sdks
-from promptguard.core.background_call import BackgroundClient, NoBackgroundClient
+from promptguard.core.background_call import BackgroundClient, NoBackgroundClient, OtherServer
 from promptguard.core.http_types import HttpClient
 from promptguard.core.options import Replay, Shadow
 from promptguard.errors import ConfigurationError
 from promptguard.sdks import SdkFamily
+from promptguard.sdks.servers import KNOWN, Server, server_of
 from promptguard.sdks.slots import Slot
 
 log = logging.getLogger("promptguard")
 
 Factory = Callable[[], object]
 Maker = Callable[[], BackgroundClient]
+OtherMaker = Callable[[], OtherServer | None]
 
 _SAID_KEPT = 1000
 _said: dict[tuple[str, str], None] = {}
@@ -56,31 +59,84 @@ class Wish:
     connections: int
     """as many as there are threads that ask"""
     ledger: str
+    own: Factory | None = None
+    """of `Replay(client=)`: what asks the application's own server where the shadow's asks another one"""
 
     @classmethod
     def of(cls, shadow: Shadow | None, replay: Replay | None, ledger: str) -> Wish | None:
         """Read it; None when nothing is asked in the background. Where both give a factory, the shadow's serves both."""
         if shadow is not None and (shadow.client is not None or replay is None or replay.client is None):
-            return cls("Shadow", shadow.client, max(4, shadow.workers), ledger)
+            own = None if replay is None else replay.client
+            return cls("Shadow", shadow.client, max(4, shadow.workers), ledger, own)
         return None if replay is None else cls("Replay", replay.client, 4, ledger)
 
 
-def makers_for(client: object, family: SdkFamily, slots: Sequence[Slot], wish: Wish | None) -> list[Maker]:
+def makers_for(
+    client: object, family: SdkFamily, slots: Sequence[Slot], wish: Wish | None
+) -> tuple[list[Maker], OtherMaker | None]:
     """Return, for each place of an HTTP client in an SDK client, what makes its background client.
 
-    Raises ConfigurationError for a factory that does not return a fresh client of the same SDK.
+    And what makes the other server, where `Shadow(client=)` returns clients of another provider, or of the same SDK with
+    another address. Raises ConfigurationError for a factory that does not return a fresh client.
     """
     if wish is None:
-        return [NoBackgroundClient for _ in slots]
+        return [NoBackgroundClient for _ in slots], None
     if wish.factory is not None:
         factory = _FactoryClients(wish, lambda product: _check_sdk(product, client, family, wish))
-        return [_logged(partial(_from_factory, family, slot, factory)) for slot in slots]
+        if not _is_elsewhere(factory.peek(), client, family, wish):
+            return [_logged(partial(_from_factory, family, slot, factory)) for slot in slots], None
+        own, _ = makers_for(client, family, slots, replace(wish, option="Replay", factory=wish.own))
+        return own, _logged_server(partial(_other_server, factory))
     settings = [_settings(slot.http, wish.connections) for slot in slots]
     _tell(wish, family.NAME, [text for each in settings for text in each.obstacles])
     return [
         _logged(partial(_from_settings, family, slot, each)) if each.usable else NoBackgroundClient
         for slot, each in zip(slots, settings, strict=True)
-    ]
+    ], None
+
+
+def _is_elsewhere(product: object, client: object, family: SdkFamily, wish: Wish) -> bool:
+    """Whether a factory's client asks another server than the wrapped one does."""
+    if wish.option != "Shadow":
+        return False
+    theirs, ours = _server(product), server_of(family.NAME, client)
+    if theirs is None:
+        return False
+    return sdks.family_of(product) is not family or (ours is not None and theirs.base != ours.base)
+
+
+def _server(product: object) -> Server | None:
+    family = sdks.family_of(product)
+    return None if family is None else server_of(family.NAME, product)
+
+
+def _other_server(factory: _FactoryClients) -> OtherServer:
+    """Return the server that a factory's client asks, over that client's own HTTP client."""
+    from promptguard.http.background_client import HttpBackgroundClient
+
+    product = factory.take()
+    family, server = sdks.family_of(product), _server(product)
+    assert family is not None  # noqa: S101 - `_check_sdk` has looked
+    assert server is not None  # noqa: S101
+    asks = _over_slot(family, family.slots(product)[0], product)
+    if isinstance(asks, HttpBackgroundClient):
+        return OtherServer(
+            server.protocol,
+            server.origin,
+            asks,
+            lambda model: server.base + server.path(model),
+            lambda model: urlsplit(server.base).path + server.path(model),
+            server.headers,
+        )
+    # The SDK's own copy knows its address, and what it authorizes itself with.
+    return OtherServer(
+        server.protocol,
+        server.origin,
+        asks,
+        server.path,
+        lambda model: urlsplit(server.base).path + server.path(model),
+        {},
+    )
 
 
 def _from_settings(family: SdkFamily, slot: Slot, settings: HttpSettings) -> BackgroundClient:
@@ -88,7 +144,8 @@ def _from_settings(family: SdkFamily, slot: Slot, settings: HttpSettings) -> Bac
 
 
 def _from_factory(family: SdkFamily, slot: Slot, factory: _FactoryClients) -> BackgroundClient:
-    return _over_slot(family, _like(slot, factory.take(), family))
+    product = factory.take()
+    return _over_slot(family, _like(slot, product, family), product)
 
 
 def maker_for_http(http: HttpClient, wish: Wish | None) -> Maker:
@@ -129,24 +186,27 @@ def _http_client(http: object) -> HttpClient:
     return http
 
 
-def _over(family: SdkFamily, owner: object, http: object) -> BackgroundClient:
-    """Return what asks again through `http`: the SDK's own copy where that is needed, plain HTTP elsewhere."""
+def _over(family: SdkFamily, owner: object, http: object, keeps: object = None) -> BackgroundClient:
+    """Return what asks again through `http`: the SDK's own copy where that is needed, plain HTTP elsewhere.
+
+    `keeps` lives as long as that: what `http` was taken from.
+    """
     from promptguard.http.background_client import HttpBackgroundClient
     from promptguard.http.family import family_of
 
     made = family.background_client(owner, http, getattr(family_of(http), "Response", object))
-    return HttpBackgroundClient(_http_client(http)) if made is None else made
+    return HttpBackgroundClient(_http_client(http), keeps) if made is None else made
 
 
-def _over_slot(family: SdkFamily, slot: Slot) -> BackgroundClient:
-    """Return what asks again through the HTTP client of a factory's SDK client, which is nobody else's."""
+def _over_slot(family: SdkFamily, slot: Slot, product: object) -> BackgroundClient:
+    """Return what asks again through the HTTP client of a factory's SDK client `product`, which is nobody else's."""
     from promptguard.http import botocore_background, botocore_session, owned_client
     from promptguard.http.transport import original_of
 
     http = original_of(slot.http) or slot.http
     if botocore_session.is_client(http):
-        return _over(family, slot.owner, botocore_background.adopted(http))
-    return _over(family, slot.owner, owned_client.adopted(_http_client(http)))
+        return _over(family, slot.owner, botocore_background.adopted(http), product)
+    return _over(family, slot.owner, owned_client.adopted(_http_client(http)), product)
 
 
 def _like(slot: Slot, product: object, family: SdkFamily) -> Slot:
@@ -174,6 +234,10 @@ class _FactoryClients:
         self._ready = [first]
         self._pid = os.getpid()
 
+    def peek(self) -> object:
+        """Return the client that was made at once, to look at."""
+        return self._ready[0]
+
     def take(self) -> object:
         """Return a client that nobody has had."""
         if self._ready and self._pid == os.getpid():  # one made before a fork is the parent's
@@ -184,11 +248,19 @@ class _FactoryClients:
 
 
 def _check_sdk(product: object, client: object, family: SdkFamily, wish: Wish) -> None:
-    """Raise ConfigurationError unless a factory's `product` is a fresh client of the same SDK as `client`."""
-    if sdks.family_of(product) is not family or not family.slots(product):
-        _refuse(product, f"a fresh client of {family.NAME}, as the one you wrap", wish)
+    """Raise ConfigurationError unless a factory's `product` is a fresh client: of the same SDK, or of another server."""
+    theirs = sdks.family_of(product)
+    same = theirs is family
+    if (
+        theirs is None
+        or not theirs.slots(product)
+        or not (same or (wish.option == "Shadow" and _server(product)))
+    ):
+        others = f", or of another of {', '.join(KNOWN)}" if wish.option == "Shadow" else ""
+        _refuse(product, f"a fresh client of {family.NAME}, as the one you wrap{others}", wish)
+        return
     ours = [slot.http for slot in family.slots(client)]
-    for slot in family.slots(product):
+    for slot in theirs.slots(product):
         _check_http(slot.http, ours, wish)
 
 
@@ -247,6 +319,26 @@ def _tell(wish: Wish, whose: str, obstacles: Iterable[str]) -> None:
     )
 
 
+def _logged_server(make: Callable[[], OtherServer]) -> OtherMaker:
+    """Return `make` for the background: what it raises is told, and costs the pairs of this client alone."""
+
+    def made() -> OtherServer | None:
+        try:
+            return make()
+        except BaseException as error:  # the user's factory or the SDK's own copy may raise anything
+            _say_unbuilt(error)
+            log.debug("the fault in full", exc_info=error)
+            return None
+
+    return made
+
+
+def _say_unbuilt(error: BaseException) -> None:
+    log.warning(
+        "no background client: building one raised %s; sampled calls are not paired", type(error).__name__
+    )
+
+
 def _logged(make: Maker) -> Maker:
     """Return `make` for the background: what it raises is told, and costs the pairs of this client alone."""
 
@@ -254,10 +346,7 @@ def _logged(make: Maker) -> Maker:
         try:
             return make()
         except BaseException as error:  # the user's factory or the SDK's own copy may raise anything
-            log.warning(
-                "no background client: building one raised %s; sampled calls are not paired",
-                type(error).__name__,
-            )
+            _say_unbuilt(error)
             log.debug("the fault in full", exc_info=error)
             return NoBackgroundClient()
 

@@ -227,7 +227,7 @@ class Interceptor:
         if background is None or asker is None:
             return None
         if stream != "replay":  # those pair two answers that are there
-            if asker.is_mute:
+            if not asker.can_ask(stream):
                 self.emit(PairDone(stream, group, "not_paired", NO_BACKGROUND_CLIENT, "", 0.0))
                 return None
             refused = asker.limiter.exhausted()

@@ -106,7 +106,7 @@ def wrap(
         )
     for slot in slots:
         _usable(slot.http, type(client).__qualname__)
-    makers = makers_for(client, family, slots, assembly.background_wish)
+    makers, assembly.elsewhere = makers_for(client, family, slots, assembly.background_wish)
     for slot, maker in zip(slots, makers, strict=True):
         _guard_slot(slot, maker, assembly)
     return client

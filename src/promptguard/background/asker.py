@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from promptguard.core.background_call import BackgroundClient, NoBackgroundClient
+from promptguard.core.background_call import BackgroundClient, NoBackgroundClient, OtherServer
 from promptguard.core.options import Replay, Shadow
 from promptguard.lifetime.forks import survive_fork
 from promptguard.lifetime.shared import Shared, Use
@@ -50,7 +50,8 @@ class Asker:
     """Asks again for one wrapped client; closed when neither the client, nor a job, nor stored requests need it.
 
     Parameters: `make` builds the background client; `secret` keys digests of who asks; `limiter` and `replay_limiter`
-    hold the budgets of shadow calls and of replays.
+    hold the budgets of shadow calls and of replays; `elsewhere` builds the server that the second model is asked of, where
+    it is not the application's.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Asker:
         limiter: BudgetLimiter,
         replay_limiter: BudgetLimiter,
         calls: Callable[[], int] = lambda: 0,
+        elsewhere: Callable[[], OtherServer | None] | None = None,
     ) -> None:
         self.is_mute = make is NoBackgroundClient
         """nothing can be asked: the application's own transport cannot be built again"""
@@ -74,6 +76,8 @@ class Asker:
         self.calls = calls
         self._make: Callable[[], BackgroundClient] | None = make
         self._use: Use[_Closing] | None = None
+        self._elsewhere = elsewhere
+        self._server: tuple[OtherServer | None, Use[_Closing] | None] | None = None
         self._lock = threading.Lock()
         survive_fork(self)
 
@@ -88,6 +92,26 @@ class Asker:
                 # What makes it holds the application's client, which an Asker must not keep alive.
                 self._make = None
             return self._use.thing.client
+
+    def can_ask(self, stream: str) -> bool:
+        """Whether a stream's questions can be asked at all."""
+        return not self.is_mute or (stream == "candidate" and self._elsewhere is not None)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the second model is asked of another server than the application's."""
+        return self._elsewhere is not None
+
+    def server(self) -> OtherServer | None:
+        """Return the other server, made when first needed; None where it could not be."""
+        with self._lock:
+            if self._server is None:
+                made = None if self._elsewhere is None else self._elsewhere()
+                use = (
+                    None if made is None else _clients.acquire(next(_numbers), lambda: _Closing(made.client))
+                )
+                self._server = made, use
+            return self._server[0]
 
     def budget_of(self, stream: str) -> BudgetLimiter:
         """Return what limits the calls of a stream."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
-from promptguard.background.fitting import NOT_COMPARABLE, names_of, reason_of, refusal_of
+from promptguard.background.fitting import NOT_COMPARABLE, refusal_of, written
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.sides import (
     answer_of,
@@ -22,12 +22,12 @@ from promptguard.background.sides import (
     tools_of,
 )
 from promptguard.background.spellings import Spellings
-from promptguard.compat.requests import fitted
 from promptguard.core.background_call import (
     NO_BACKGROUND_CLIENT,
     BackgroundClient,
     BackgroundResponse,
     NoBackgroundClient,
+    OtherServer,
 )
 from promptguard.core.effects import Abandon, Job
 from promptguard.core.events import Event, PairDone
@@ -195,17 +195,16 @@ class Pairing:
         if shadow is None:
             return self.lost(stream, job.group, "dropped", "no shadow"), None
         asked = other_model(stream, job, shadow.model)
-        body = wire.named(job.facts.protocol).background_body(job.facts, asked)
-        fits = (
-            None
-            if asked == job.facts.model
-            else fitted(body, job.request, job.facts.protocol, asked, shadow.rules)
-        )
-        if fits is not None and not fits.is_comparable:
-            return self.lost(stream, job.group, NOT_COMPARABLE, f"{asked}: {reason_of(fits)}"), None
+        elsewhere = asker.is_elsewhere and stream == "candidate" and job.routed_to is None
+        server = asker.server() if elsewhere else None
+        if elsewhere and server is None:
+            return self.lost(stream, job.group, "not_paired", NO_BACKGROUND_CLIENT), None
+        question = written(job.request, job.facts, asked, shadow.rules, server)
+        if question.why_not:
+            return self.lost(stream, job.group, NOT_COMPARABLE, question.why_not), None
         purpose = Purpose(stream, job.group, job.link)
         reading, usd, latency = self.ask(
-            asker, job.request, job.facts, asked, asker.limiter, purpose, body if fits is None else fits.body
+            asker, job.request, job.facts, asked, asker.limiter, purpose, question.body, server
         )
         if reading.error:
             why = refusal_of(asked, reading.error)
@@ -228,7 +227,7 @@ class Pairing:
             "output_tokens": reading.output_tokens or 0,
             "usd": usd,
             "latency": latency,
-            "rules": names_of(fits),
+            "rules": question.rules,
         }
         return told, reading
 
@@ -256,22 +255,29 @@ class Pairing:
         limiter: BudgetLimiter,
         purpose: Purpose,
         body: Mapping[str, object] | None = None,
+        server: OtherServer | None = None,
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds).
 
-        `body` is the question as it is sent, where it is not simply that of `request`.
+        `body` is the question as it is sent, where it is not simply that of `request`; `server` is asked instead of the
+        application's, in its own protocol and with credentials of its own.
         """
-        client = asker.client
+        client = asker.client if server is None else server.client
         if isinstance(client, NoBackgroundClient):  # nothing is booked for what cannot be asked
             return Reading(text="", complete=False, error=NO_BACKGROUND_CLIENT), 0.0, 0.0
-        protocol = wire.named(facts.protocol)
+        protocol = wire.named(facts.protocol if server is None else server.protocol)
         body = protocol.background_body(facts, model) if body is None else body
+        send = partial(self._sent, client, request, facts, model, body)
+        if server is not None:
+            send = partial(client.ask, server.address(model), body, server.headers, request.timeout)
+            request = server.request(model, body, request.timeout)
+            facts = protocol.read_request(request) or facts
         reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body))
         if isinstance(reserved, str):
             return Reading(text="", complete=False, error=f"not_asked: {reserved}"), 0.0, 0.0
         began = time.monotonic()
         trace = self._following.begin(purpose, facts, request.origin, model)
-        asked = self._following.unseen(partial(self._sent, client, request, facts, model, body))
+        asked = self._following.unseen(send)
         took = time.monotonic() - began
         if asked.error is not None:
             reading = Reading(text="", complete=False, error=asked.error)

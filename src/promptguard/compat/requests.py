@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from promptguard.compat.engine import Applied, Fitted, fit
 from promptguard.compat.ruleset import Endpoint, RuleSet, rules_with
-from promptguard.core.model import Ambiguous, Facts, Request, header
+from promptguard.core.model import Ambiguous, Facts, Headers, Request, header
 from promptguard.core.options import Compat
 
 log = logging.getLogger("promptguard")
@@ -22,7 +22,7 @@ _MOST_TOLD = 1000
 
 
 def fitted(
-    body: Mapping[str, object], request: Request, protocol: str, model: str, rules: str | None
+    body: Mapping[str, object], headers: Headers, protocol: str, model: str, rules: str | None
 ) -> Fitted | None:
     """Return `body`, of a request in `protocol`, as `model` takes it; None where there are no rules for the protocol.
 
@@ -31,7 +31,7 @@ def fitted(
     endpoint = ENDPOINTS.get(protocol)
     if endpoint is None:
         return None
-    version = header(request.headers, b"anthropic-version") or b""
+    version = header(headers, b"anthropic-version") or b""
     return fit(body, model, endpoint, _rules(rules), version.decode("latin-1"))
 
 
@@ -57,7 +57,7 @@ class OwnRequests:
         """Return the request as `model` takes it; None where it stays as it is. `facts` are those of `request`."""
         if model in self._left_alone or isinstance(facts.body, Ambiguous):
             return None
-        found = fitted(facts.body, request, facts.protocol, model, self._option.rules)
+        found = fitted(facts.body, request.headers, facts.protocol, model, self._option.rules)
         if found is None or not found.applied or not self._may(found):
             return None
         self._tell(model, found)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from promptguard.core.model import Headers
+from promptguard.core.model import Headers, Request
 
 ANSWER_SECONDS = 120.0
 """Seconds that one background answer may take in all, from the first byte sent to the last one read.
@@ -66,6 +66,31 @@ class BackgroundClient(Protocol):
 
     def close(self) -> None:
         """Give its connections back. Never waits for a question in flight; safe to call twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherServer:
+    """A server that is asked instead of the application's: in its own protocol, with credentials of its own.
+
+    Attributes:
+        protocol: the NAME of its protocol
+        origin: scheme://host[:port]
+        client: asks it, and is closed with its last user
+        address: model → what `client.ask` takes as URL
+        path: model → the path that is asked
+        headers: what goes with each question; nothing of the application's calls does
+    """
+
+    protocol: str
+    origin: str
+    client: BackgroundClient
+    address: Callable[[str], str]
+    path: Callable[[str], str]
+    headers: Mapping[str, str]
+
+    def request(self, model: str, body: Mapping[str, object], timeout: Mapping[str, float | None]) -> Request:
+        """Return what is sent to it, without credentials, as protocols read it."""
+        return Request("POST", self.origin, self.path(model), (), json.dumps(body).encode(), timeout)
 
 
 class NoBackgroundClient:

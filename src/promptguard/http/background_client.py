@@ -29,8 +29,10 @@ from promptguard.runtime.spare_threads import call_within
 class HttpBackgroundClient:
     """Asks through `client`, an httpx or httpx2 client that is background work's alone (`owned_client`)."""
 
-    def __init__(self, client: HttpClient) -> None:
+    def __init__(self, client: HttpClient, keeps: object = None) -> None:
         self._client = client
+        self._keeps = keeps
+        """what `client` was taken from: an SDK's client may close its HTTP client when it is collected"""
         family = family_of(client)
         assert family is not None  # noqa: S101 - callers have checked
         self._family = family
