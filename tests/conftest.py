@@ -34,6 +34,15 @@ def _log_as_by_default():
     logging.getLogger("promptguard").setLevel(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def nothing_rolled_out():
+    """What a process has seen of rollouts it remembers for good; here each test is a process of its own."""
+    yield
+    rollouts = sys.modules.get("promptguard.core.rollouts")
+    if rollouts is not None:
+        rollouts.SEEN.staged = False
+
+
 @pytest.fixture
 def guarded(tmp_path):
     """The ledger directory of one test; its background work is closed when the test is done."""
