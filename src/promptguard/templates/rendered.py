@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import NamedTuple
 
 from promptguard.core.model import PromptReference
 
@@ -37,10 +36,37 @@ _AFTER_QUESTION = frozenset({"assistant", "tool", "function", ""})
 """Roles of what may follow a question before its answer is there: tool calls and what they brought."""
 
 
-class _Message(NamedTuple):
-    role: str
-    key: bytes
-    """digest of role and text; empty for a message without text"""
+class _Asked:
+    """The messages of a request: roles, and digests of role and text, empty for a message without text."""
+
+    __slots__ = ("joined", "keys", "roles", "system")
+
+    def __init__(self, messages: Sequence[object]) -> None:
+        roles: list[str] = []
+        keys: list[bytes] = []
+        for message in messages:
+            if type(message) is dict:
+                said, content = message.get("role"), message.get("content")
+                if (
+                    type(content) is str and type(said) is str and said
+                ):  # nearly all of them: without a call each
+                    role, text = _ROLES.get(said, said), content.strip()
+                    roles.append(role)
+                    keys.append(_pack(_hash(text), _hash(role), len(text)))
+                    continue
+            role, key = _read(message)
+            roles.append(role)
+            keys.append(key)
+        self.roles, self.keys = roles, keys
+        self.system = _system_part(roles, keys)
+        self.joined = b"" if b"" in keys else b"".join(keys)
+        """all digests one after the other, where every message has one"""
+
+    def key(self, first: int, last: int) -> bytes:
+        """Return the digests of messages from `first` to before `last`, one after the other."""
+        if self.joined:
+            return self.joined[first * _SIZE : last * _SIZE]
+        return b"".join(self.keys[first:last])
 
 
 class Recognition:
@@ -99,49 +125,60 @@ class Recognition:
         if not self._entries and not self._systems:
             return None  # an application without templates pays for no digest
         try:
-            read = [_read(message) for message in messages]
+            read = _Asked(messages)
         except TypeError:
             return None  # no messages at all
         with self._lock:
             return self._asked(read) or self._said_before(read) or self._of_system(read, messages)
 
-    def _asked(self, read: list[_Message]) -> PromptReference | None:
+    def _asked(self, read: _Asked) -> PromptReference | None:
         """Return the prompt whose rendering is the question: at the end, but for the tool calls that it led to."""
-        end, system = len(read), _system_part(read)
-        while end and (read[end - 1].role in _AFTER_QUESTION or not read[end - 1].key):
+        roles, keys, system = read.roles, read.keys, read.system
+        whole = end = len(keys)
+        while end and (roles[end - 1] in _AFTER_QUESTION or not keys[end - 1]):
             end -= 1
+        before = len(system) // _SIZE
         # Without tool calls, a rendering may end with what the assistant is to continue.
-        for last in dict.fromkeys((len(read), end)):
-            keys = [message.key for message in read[:last]]
+        for last in (whole, end) if end != whole else (whole,):
             for length in self._lengths:
-                rest = length - len(system) // _SIZE
-                # History may stand between the system part and the question.
-                for key, fits in (
-                    (b"".join(keys[last - length :]), length <= last),
-                    (system + b"".join(keys[last - rest :]), system and 0 < rest <= last),
-                ):
-                    found = self._entries.get(key) if fits else None
+                if length <= last:
+                    found = self._found(read.key(last - length, last))
                     if found is not None:
-                        self._entries.move_to_end(key)
+                        return found
+                rest = length - before
+                # History may stand between the system part and the question.
+                if system and 0 < rest <= last:
+                    found = self._found(system + read.key(last - rest, last))
+                    if found is not None:
                         return found
         return None
 
-    def _said_before(self, read: list[_Message]) -> PromptReference | None:
+    def _found(self, key: bytes) -> PromptReference | None:
+        found = self._entries.get(key)
+        if found is not None:
+            self._entries.move_to_end(key)
+        return found
+
+    def _said_before(self, read: _Asked) -> PromptReference | None:
         """Return the prompt whose rendering stands somewhere in the request, the latest of the longest."""
-        keys = [message.key for message in read]
+        known, joined, count = self._entries.get, read.joined, len(read.keys)
         for length in self._lengths:
-            for first in range(len(keys) - length, -1, -1):
-                found = self._entries.get(b"".join(keys[first : first + length]))
-                if found:
+            size = length * _SIZE
+            for first in range(count - length, -1, -1):
+                at = first * _SIZE
+                found = known(joined[at : at + size] if joined else read.key(first, first + length))
+                if found is not None:
                     return _without_reference(found)
         return None
 
-    def _of_system(self, read: list[_Message], messages: Sequence[object]) -> PromptReference | None:
+    def _of_system(self, read: _Asked, messages: Sequence[object]) -> PromptReference | None:
         """Return the prompt whose system part is one of the request's, whole or as a block of its own."""
-        parts = [_system_part(read)]
-        for message, this in zip(messages, read, strict=True):
-            if this.role == _SYSTEM and isinstance(message, Mapping):
-                parts.append(this.key)
+        if _SYSTEM not in read.roles:
+            return None
+        parts = [read.system]
+        for message, role, key in zip(messages, read.roles, read.keys, strict=True):
+            if role == _SYSTEM and isinstance(message, Mapping):
+                parts.append(key)
                 parts += [_key(_SYSTEM, text) for text in _texts(message.get("content"))[:MOST_BLOCKS]]
         for part in parts:
             found = self._systems.get(part) if part else None
@@ -176,7 +213,7 @@ class Recognition:
             self._systems.popitem(last=False)
 
 
-_KEY = struct.Struct("<qII")
+_KEY = struct.Struct("<qqq")
 _SIZE = _KEY.size
 """Bytes of a message's digest."""
 
@@ -188,23 +225,23 @@ def _key(role: str, text: str) -> bytes:
     is more than rendering it. Blanks around a text do not count: applications strip them, or add a line's end.
     """
     text = text.strip()  # the text itself where there are none
-    return _KEY.pack(str.__hash__(text), str.__hash__(role) & _LOW, len(text) & _LOW)
+    return _pack(_hash(text), _hash(role), len(text))
 
 
-_LOW = 0xFFFF_FFFF
+_pack, _hash = _KEY.pack, str.__hash__
 
 
-def _read(message: object) -> _Message:
-    """Return what is compared of a message: its role, and its text however it is packed."""
-    if type(message) is not dict and not isinstance(message, Mapping):
-        return _Message("", b"")
+def _read(message: object) -> tuple[str, bytes]:
+    """Return what is compared of a message: its role, and a digest of its text however it is packed."""
+    if not isinstance(message, Mapping):
+        return "", b""
     said = message.get("role")
     role = _ROLES.get(said, said) if isinstance(said, str) else ""
     content = message.get("content")
     if isinstance(content, str):
-        return _Message(role, _key(role, content) if role else b"")
+        return role, _key(role, content) if role else b""
     text = "".join(_texts(content))
-    return _Message(role, _key(role, text) if text and role else b"")
+    return role, _key(role, text) if text and role else b""
 
 
 def _texts(content: object) -> list[str]:
@@ -215,13 +252,13 @@ def _texts(content: object) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _system_part(read: Sequence[_Message]) -> bytes:
-    """Return the digests of the system messages that a request or rendering begins with."""
+def _system_part(roles: Sequence[str], keys: Sequence[bytes]) -> bytes:
+    """Return the digests of the system messages that a request begins with."""
     part = b""
-    for message in read:
-        if message.role != _SYSTEM:
+    for role, key in zip(roles, keys, strict=True):
+        if role != _SYSTEM:
             break
-        part += message.key
+        part += key
     return part
 
 
