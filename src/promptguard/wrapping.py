@@ -71,7 +71,7 @@ def wrap(
         fields: what requests' fields do that PromptGuard does not know, or knows otherwise: "none" (without side effect or
             state) or "stateful", by the names that reasons give them (docs/reference/fields.md): {"my_field": "none"}
         compat: "apply", "lossless" or Compat(...): the application's own requests are written as their model takes them,
-            also under Route (default None: they are never touched; docs/reference/compatibility.md)
+            also under Route (default "report": they are never touched; docs/reference/compatibility.md)
         clock: a function that returns seconds since the Unix epoch; for tests
         seed: a whole number that seeds the sampling; for tests
 

@@ -71,10 +71,11 @@ def bodies(provider: FakeProvider) -> list[dict[str, Any]]:
     return [json.loads(each.raw) for each in provider.received]
 
 
+@pytest.mark.parametrize("compat", [None, "report"])
 def test_unless_it_is_asked_for_the_request_is_never_touched(
-    provider: FakeProvider, client_of: ClientOf
+    provider: FakeProvider, client_of: ClientOf, compat: str | None
 ) -> None:
-    client = client_of(cache="memory")
+    client = client_of(cache="memory", compat=compat)
     with pytest.raises(BadRequestError, match="no max_tokens here"):
         ask(client, "gpt-5.6", max_tokens=50)
     assert [body.get("max_tokens") for body in bodies(provider)] == [50]
@@ -170,7 +171,7 @@ def test_pairs_compare_what_was_asked_and_not_what_was_written(
 def test_a_wrong_value_is_told_with_what_to_write(
     provider: FakeProvider, wrong: object, client_of: ClientOf
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r'None, "apply", "lossless" or promptguard\.Compat'):
+    with pytest.raises(ConfigurationError, match=r'"report", "apply", "lossless" or promptguard\.Compat'):
         client_of(compat=wrong)
 
 

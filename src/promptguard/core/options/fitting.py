@@ -11,6 +11,8 @@ from promptguard.core.options.accepting import Accepts
 from promptguard.core.options.base import Option
 
 MODES = ("apply", "lossless")
+REPORT = "report"
+"""Refusals are told, and no request of the application's is touched: the default."""
 
 
 class Compat(Option):
@@ -30,18 +32,20 @@ class Compat(Option):
 
 
 def compat_option(value: str | Compat | None, name: str = "compat") -> Compat | None:
-    """Read the `compat=` argument of wrap(): None, "apply", "lossless" or a Compat.
+    """Read the `compat=` argument of wrap(): "report" or None, "apply", "lossless" or a Compat.
 
     `name` is where it was written. Raises ConfigurationError for anything else.
     """
-    if value is None or isinstance(value, Compat):
+    if isinstance(value, Compat):
         return value
+    if value is None or (isinstance(value, str) and value == REPORT):
+        return None
     if isinstance(value, str) and value in MODES:
         return Compat(mode=value)  # type: ignore[arg-type]
-    meant = nearest(value, MODES)
+    meant = nearest(value, (REPORT, *MODES))
     raise refused(
         name,
         value,
-        'None, "apply", "lossless" or promptguard.Compat(...)',
+        '"report", "apply", "lossless" or promptguard.Compat(...)',
         meant=None if meant is None else f'"{meant}"',
     )
