@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +76,26 @@ def test_the_cap_is_hard_and_the_same_command_goes_on_where_it_ended(
     # answers to cases are not kept, so the pairs that are left ask both sides
     assert second["calls"] == len(provider.received) == 174
     assert second["attempt"] == 2
+
+
+def test_who_waits_at_a_terminal_sees_how_far_it_is(folder: Path, provider: FakeProvider) -> None:
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "promptguard", "prompts", *LINE, "--budget", "2usd"]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=env) as running:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how a pseudo-terminal says that nobody writes any more
+            while more := os.read(ours, 65_536):
+                shown += more
+        os.close(ours)
+        said = running.communicate(timeout=60.0)[0]
+    assert running.returncode == 0
+    assert "CERTIFIED  sort@2 on new" in said
+    assert b"of 120 cases" in shown
+    assert b"42 of about 42 pairs" in shown
+    assert b"None" not in shown
 
 
 def test_a_cap_in_money_holds_back_the_call_that_could_pass_it(

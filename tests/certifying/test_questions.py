@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai import OpenAI
 
 import promptguard
-from promptguard.certifying.recovering import recovered, recovered_from_text
+from promptguard.certifying.recovering import asks, recovered, recovered_from_text
 from promptguard.certifying.remedies import REMEDIES, only_json, without_fence
 from promptguard.certifying.values import Question, in_order
 from promptguard.report.stored_questions import stored_questions
@@ -119,3 +119,24 @@ def test_questions_that_a_ledger_stored_are_asked(
     asked = {each.model: each.raw for each in provider.received}
     assert b"Now sort the ticket." in asked["new"]
     assert b"Now sort" not in asked["old"]
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "can"),
+    [
+        ("Is {{ n }} prime?", "Is 7 prime?", True),
+        ("Is {{ n }} prime?", "Is  7\nprime?", True),
+        ("Is {{ n }} prime?", "Sort 7.", False),
+        ("{{ a }} then {{ a }} or {{ b|upper }}", "x then x or Y", True),
+        ("{{ a }} then {{ a }} or {{ b|upper }}", "x or x then Y", False),
+        ("{{ a }}", "anything", True),
+        (
+            "Is {% if n %}{{ n }}{% endif %} prime?",
+            "Sort 7.",
+            True,
+        ),  # what a condition leaves out is not known
+    ],
+)
+def test_a_question_of_another_prompt_is_told(tmp_path: Path, template: str, text: str, *, can: bool) -> None:
+    write(tmp_path, "it@1", f"---\nname: it\n---\nuser:\n{template}\n")
+    assert asks(open_library(tmp_path).get("it"), text) is can

@@ -185,6 +185,24 @@ def test_cases_must_pass_and_are_looked_up_among_the_recorded(
     assert "case 1 does not pass any more: its class is no, not yes" in after["why"]
 
 
+def test_answers_to_another_prompts_questions_are_no_evidence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("certify", "prime@1", "--on", AFTER, "--against", f"prime@1/{BEFORE}", "--recorded")
+    assert run(*line, recorded("leetcode")) == 2
+    said = capsys.readouterr().err
+    assert "prime@1 asks none of these questions" in said
+    assert len(said.strip().splitlines()) == 1
+    both = tmp_path / "both.jsonl"
+    both.write_bytes(
+        b"".join(gzip.decompress(Path(recorded(task)).read_bytes()) for task in ("leetcode", "prime"))
+    )
+    assert run(*line, str(both)) == 1
+    out = capsys.readouterr()
+    assert "50 questions that prime@1 does not ask are left out" in out.err
+    assert "15 pairs" in out.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -302,6 +302,11 @@ def test_the_command_imports_and_exports(
     assert "is now ask@1" in out
     assert "raw:" in out
     assert err.count("\n") == 2
+    with pytest.raises(SystemExit):
+        main(["prompts", "export", "ask", "--json", *folder])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["reference"], told["format"]) == ("ask@1", "prompty")
+    assert told["text"].startswith("---")
 
 
 def test_an_older_file_in_another_template_language_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptguard.certifying.recovering import last_user_text
+from promptguard.certifying.recovering import asks, last_user_text
 from promptguard.certifying.values import Answered, Question, Side
 from promptguard.drift import Answer
 from promptguard.errors import PromptError
@@ -101,6 +101,8 @@ class Recorded:
         """of the files"""
         self.repeated = 0
         """answers that were left out"""
+        self.foreign: dict[str, None] = {}
+        """what was asked in lines that name no version and that the reference does not ask; they are left out"""
 
     def read_answers(self, file: str, bad: Callable[[BadLine], None]) -> None:
         """Read a file of answers. Raises InputFileError for one that cannot be read, or has none."""
@@ -127,7 +129,10 @@ class Recorded:
 
     def _add(self, lines: Iterable[RecordedLine]) -> None:
         for line in lines:
-            self._put(line)
+            if line.version or line.variables is not None or asks(self._reference.prompt, line.text):
+                self._put(line)
+            else:
+                self.foreign[line.text] = None
 
     def _put(self, line: RecordedLine) -> None:
         version = line.version or self._reference.reference

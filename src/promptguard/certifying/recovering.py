@@ -11,6 +11,8 @@ from promptguard.templates.prompt import Prompt
 
 _PLACE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}")
 _OTHER = re.compile(r"\{[%#{]")
+_TAG = re.compile(r"\{[%#]")
+_PRINTED = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 MOST_CHARACTERS = 200_000
 _KINDS: dict[str, type[int] | type[float]] = {"integer": int, "number": float}
 
@@ -41,6 +43,24 @@ def recovered_from_text(prompt: Prompt, text: str) -> dict[str, object] | None:
     except PromptError:
         return None
     return found if last_user_text(rendered) == text else None
+
+
+def asks(prompt: Prompt, text: str) -> bool:
+    """Return whether `text` can be the last user message of `prompt`; True where that cannot be told.
+
+    What stands around the variables must be found in it, in order; a template with conditions or loops says too little.
+    """
+    template = next((each for role, each in reversed(prompt.messages) if role == "user"), "")
+    if not template or _TAG.search(template):
+        return True
+    said, at = " ".join(text.split()), 0
+    for piece in _PRINTED.split(template):
+        wanted = " ".join(piece.split())
+        at = said.find(wanted, at)
+        if at < 0:
+            return False
+        at += len(wanted)
+    return True
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -61,6 +61,9 @@ class Progress:
     questions: int
     usd: float
     left: int | None
+    """pairs that are still needed, about; None while that cannot be told"""
+    cases: tuple[int, int] | None = None
+    """while the file's cases are looked at: how many have been, and how many there are"""
 
 
 @dataclass(slots=True)
@@ -149,28 +152,37 @@ class Run:
     # -- cases
 
     def _look_at_cases(self, done: set[str]) -> None:
-        for question in self._cases:
-            number = 0 if question.case is None else question.case.number
-            if question.case is None or f"{_CASE}{number}" in done:
-                continue
-            step = KeptStep(f"{_CASE}{number}")
-            for found in self.course.found:
-                answered = self._asked(found.subject.side, question, step)
-                if answered is None or answered.answer.error is not None:
-                    continue  # what is missing has not failed
-                treated = _treated(answered, found.subject.remedy)
-                why = failure(found.subject.side.prompt, question.case, treated.answer)
-                step.failures[found.subject.name] = f"{number}:{why or ''}"
-            if any(told.partition(":")[2] for told in step.failures.values()):
-                answered = self._asked(self.course.reference, question, step)
-                if answered is not None and answered.answer.error is None:
-                    why = failure(self.course.reference.prompt, question.case, answered.answer)
-                    step.failures[""] = f"{number}:{why or ''}"
-            self._take(step)
-            if step.failures:
-                self._write(step)
-            if self._all_known:
-                return
+        waiting = [each for each in self._cases if _name_of_case(each) not in done]
+        steps = ahead(waiting, self._case_looked_at, self._at_once)
+        try:
+            for place, step in enumerate(steps, len(self._cases) - len(waiting) + 1):
+                self._take(step)
+                if step.failures:
+                    self._write(step)
+                self._told(replace(self._progress(), cases=(place, len(self._cases))))
+                if self._all_known:
+                    return
+        finally:
+            steps.close()
+
+    def _case_looked_at(self, question: Question) -> KeptStep:
+        step = KeptStep(_name_of_case(question))
+        if question.case is None:
+            return step
+        number = question.case.number
+        for found in self.course.found:
+            answered = self._asked(found.subject.side, question, step)
+            if answered is None or answered.answer.error is not None:
+                continue  # what is missing has not failed
+            treated = _treated(answered, found.subject.remedy)
+            why = failure(found.subject.side.prompt, question.case, treated.answer)
+            step.failures[found.subject.name] = f"{number}:{why or ''}"
+        if any(told.partition(":")[2] for told in step.failures.values()):
+            answered = self._asked(self.course.reference, question, step)
+            if answered is not None and answered.answer.error is None:
+                why = failure(self.course.reference.prompt, question.case, answered.answer)
+                step.failures[""] = f"{number}:{why or ''}"
+        return step
 
     # -- pairs
 
@@ -284,9 +296,13 @@ class Run:
         open_ones = [each.examination for each in self.course.found if not each.is_known]
         left: int | None = None
         with suppress(TypeError, ValueError):
-            left = max(each.left for each in open_ones)  # type: ignore[type-var]
+            left = max((each.left for each in open_ones), default=0)  # type: ignore[type-var]
         pairs = max(each.examination.pairs for each in self.course.found)
         return Progress(pairs, len(self._questions), self.course.used.usd, left)
+
+
+def _name_of_case(question: Question) -> str:
+    return f"{_CASE}{0 if question.case is None else question.case.number}"
 
 
 def name_of_side(side: Side) -> str:

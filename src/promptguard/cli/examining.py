@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptguard.cli.analyze import BadLines
+from promptguard.core.mistakes import shown
 from promptguard.errors import ConfigurationError, InputFileError, MissingExtra
 
 if TYPE_CHECKING:
@@ -98,7 +99,22 @@ def read_recorded(asked: Asked, reference: Side, subject: Side) -> Recorded | No
         bad = BadLines(asked.pairs)
         found.read_pairs(asked.pairs, bad.add, subject)
         bad.close(strict=False)
+    if found.foreign:
+        _say_foreign(found, reference)
     return found
+
+
+def _say_foreign(found: Recorded, reference: Side) -> None:
+    """Tell which questions were left out, since the reference does not ask them. Raises InputFileError for all of them."""
+    first = shown(next(iter(found.foreign)))
+    if not found.questions:
+        raise InputFileError(
+            f"{', '.join(found.names)}: {reference.reference} asks none of these questions, such as {first}; give answers"
+            ' to its questions, or say on each line whose they are: "version": "name@1"'
+        )
+    sys.stderr.write(
+        f"{len(found.foreign)} questions that {reference.reference} does not ask are left out: {first}\n"
+    )
 
 
 def carry_out(
@@ -248,14 +264,19 @@ def _bar() -> Iterator[Callable[[Far], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of about {task.total} pairs"),
-        TextColumn("{task.fields[usd]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[far]}"), TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("asking", total=None, usd="")
+        task = shown.add_task("asking", total=None, far="")
 
         def told(now: Far) -> None:
-            left = now.questions - now.pairs if now.left is None else min(now.left, now.questions - now.pairs)
-            shown.update(task, completed=now.pairs, total=now.pairs + left, usd=f"{now.usd:.3f} USD")
+            if now.cases is not None:
+                (done, total), what = now.cases, f"{now.cases[0]} of {now.cases[1]} cases"
+            else:
+                left = now.questions - now.pairs
+                done, total = now.pairs, now.pairs + (left if now.left is None else min(now.left, left))
+                what = f"{done} of about {total} pairs"
+            shown.update(task, completed=done, total=total, far=f"{what}, {now.usd:.3f} USD")
 
         yield told

@@ -228,6 +228,7 @@ def export(
     reference: Reference,
     to: Annotated[str, typer.Option("--format", help="prompty or promptfoo")] = "prompty",
     folder: Folder = "prompts",
+    as_json: AsJson = False,
 ) -> None:
     """Print one version in the form of another tool: `prompty` (the file as it is) or `promptfoo` (a configuration).
 
@@ -235,7 +236,12 @@ def export(
     """
     from promptguard.templates.importing import exported
 
-    sys.stdout.write(exported(_library(folder).get(reference), to))
+    prompt = _library(folder).get(reference)
+    text = exported(prompt, to)
+    if as_json:
+        _print_json({"reference": f"{prompt.name}@{prompt.version}", "format": to, "text": text})
+    else:
+        sys.stdout.write(text)
 
 
 app.command("certify")(certify)
