@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from promptguard.background.judged_by import JudgedBy
 from promptguard.background.sides import answer_of, closed_early, read_control
 from promptguard.core.effects import Job, NoteOutcome
-from promptguard.core.model import PromptReference, Reading
+from promptguard.core.model import Reading
 from promptguard.core.policy import unsaved
-from promptguard.drift import LabelRule, PairVector, vectorise
+from promptguard.drift import PairVector, vectorise
 from promptguard.drift.betting.arms import NOTHING, feature
 from promptguard.drift.features.correctness import is_right
 from promptguard.drift.features.schema import asked_schema
@@ -22,8 +23,7 @@ class Outcomes:
     def __init__(self, ledger: Ledger, wall: Callable[[], float]) -> None:
         self._ledger = ledger
         self._wall = wall
-        self._seed = (b"", b"")
-        self._rules: dict[str, LabelRule] = {}
+        self._by = JudgedBy(ledger)
 
     def row(self, noted: NoteOutcome) -> dict[str, object] | None:
         """Return the row of an outcome, None for one that says nothing: the application closed the answer early."""
@@ -41,7 +41,7 @@ class Outcomes:
         if reading.error:
             return {**row, "usable": 0}
         vector = vectorise(
-            NOTHING, answer_of(reading), seed=self._secret(), labels=self._rule(job.prompt),
+            NOTHING, answer_of(reading), seed=self._by.secret(), labels=self._by.rule(job.prompt),
             response_format=job.facts.response_format,
         )  # fmt: skip
         return {
@@ -52,21 +52,6 @@ class Outcomes:
             "latency": job.latency,
             "answer": vector.to_bytes(),
         }
-
-    def _secret(self) -> bytes:
-        """Return what keys hash features, which is the ledger's: another file has another."""
-        ledger = self._ledger
-        if not self._seed[1] or self._seed[0] != ledger.identity:
-            seed = ledger.seed
-            self._seed = ledger.identity, seed
-        return self._seed[1]
-
-    def _rule(self, prompt: PromptReference | None) -> LabelRule | None:
-        if prompt is None or not prompt.label_rule:
-            return None
-        if prompt.digest not in self._rules:
-            self._rules[prompt.digest] = LabelRule(prompt.name, prompt.version, prompt.label_rule)
-        return self._rules[prompt.digest]
 
 
 def is_usable(reading: Reading, job: Job, vector: PairVector) -> bool:

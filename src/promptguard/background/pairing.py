@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from promptguard import wire
 from promptguard.background.fitting import NOT_COMPARABLE, refusal_of, written
 from promptguard.background.following import Following, Purpose, trace_id
+from promptguard.background.judged_by import JudgedBy
 from promptguard.background.sides import (
     answer_of,
     as_far_read,
@@ -36,7 +37,7 @@ from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, PromptReference, Reading, Request
 from promptguard.core.options import Shadow
 from promptguard.core.policy import EFFECT_PAIRS
-from promptguard.drift import LabelRule, vectorise
+from promptguard.drift import vectorise
 from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
@@ -84,13 +85,11 @@ class Pairing:
         self._emit = emit
         self.record_content = record_content
         self._wall = wall
-        self._seed = (b"", b"")
-        """(the ledger it is of, the secret that keys hash features)"""
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._spellings = Spellings()
-        self._rules: dict[str, LabelRule] = {}
+        self._by = JudgedBy(ledger)
         self._orders: dict[str, ReorderBuffer[PairRow]] = {
             stream: ReorderBuffer(
                 self._release,
@@ -320,8 +319,8 @@ class Pairing:
             answer_of(control),
             answer_of(candidate),
             reference=prompt.reference if prompt else None,
-            seed=self._secret(),
-            labels=self._rule(prompt),
+            seed=self._by.secret(),
+            labels=self._by.rule(prompt),
             response_format=facts.response_format,
             may_tell=None
             if self.record_content
@@ -356,21 +355,6 @@ class Pairing:
             "stream": stream, "epoch": self.epoch(stream, group), "group": group, "at": self._wall(), "call": 0,
             "outcome": outcome, "reason": reason, "asked": "", "control_model": "", "candidate_model": "",
         }  # fmt: skip
-
-    def _secret(self) -> bytes:
-        """Return what keys hash features, which is the ledger's: another file has another."""
-        ledger = self._ledger
-        if not self._seed[1] or self._seed[0] != ledger.identity:
-            seed = ledger.seed
-            self._seed = ledger.identity, seed
-        return self._seed[1]
-
-    def _rule(self, prompt: PromptReference | None) -> LabelRule | None:
-        if prompt is None or not prompt.label_rule:
-            return None
-        if prompt.digest not in self._rules:
-            self._rules[prompt.digest] = LabelRule(prompt.name, prompt.version, prompt.label_rule)
-        return self._rules[prompt.digest]
 
     def claim(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
         """Whether these questions and conversations may be paired: answers within one depend on each other."""

@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from promptguard.convert.openai_chat import function_tool
+from promptguard.convert.openai_chat import chat_tool, chat_tools
 from promptguard.convert.question import (
     CannotSayError,
     Form,
@@ -19,7 +19,6 @@ from promptguard.convert.question import (
     Question,
     Sampling,
     Text,
-    Tool,
     ToolCall,
     ToolResult,
     Turn,
@@ -67,7 +66,7 @@ def read(body: Mapping[str, Any]) -> Question:
     return Question(
         "\n\n".join(system),
         tuple(turns),
-        tuple(map(_tool, items(body.get("tools") or [], "tools"))),
+        tuple(map(chat_tool, items(body.get("tools") or [], "tools"))),
         form=_form(body.get("format")),
         sampling=Sampling(
             whole(options.get("num_predict"), "num_predict"),
@@ -125,13 +124,6 @@ def _image(data: object) -> Image:
     return Image(kind, told)
 
 
-def _tool(told: object) -> Tool:
-    tool = members(told, "tools")
-    if tool.get("type", "function") != "function":
-        raise CannotSayError("tools.type")
-    return function_tool(members(tool.get("function"), "tools.function"))
-
-
 def _form(told: object) -> Form | None:
     if told in (None, ""):
         return None
@@ -154,13 +146,7 @@ def write(question: Question, model: str) -> dict[str, Any]:
     if question.form is not None:
         body["format"] = question.form.schema if question.form.schema is not None else "json"
     if question.tools and question.choice != "none":
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": t.name, "description": t.description, "parameters": t.parameters},
-            }
-            for t in question.tools
-        ]
+        body["tools"] = chat_tools(question.tools)
     return body
 
 

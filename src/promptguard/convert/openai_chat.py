@@ -60,7 +60,7 @@ def read(body: Mapping[str, Any]) -> Question:
     return Question(
         system,
         tuple(_with_names(turns)),
-        tuple(map(_tool, items(body.get("tools") or [], "tools"))),
+        tuple(map(chat_tool, items(body.get("tools") or [], "tools"))),
         *choice_of(body.get("tool_choice")),
         one_call=body.get("parallel_tool_calls") is False,
         form=_form(body.get("response_format")),
@@ -172,11 +172,23 @@ def _with_names(turns: Sequence[Turn]) -> Iterator[Turn]:
         )
 
 
-def _tool(told: object) -> Tool:
+def chat_tool(told: object) -> Tool:
+    """Read a tool as chats declare it."""
     tool = members(told, "tools")
-    if tool.get("type") != "function":
+    if tool.get("type", "function") != "function":
         raise CannotSayError("tools.type")
     return function_tool(members(tool.get("function"), "tools.function"))
+
+
+def chat_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """Return tools as chats declare them."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": t.name, "description": t.description, "parameters": t.parameters},
+        }
+        for t in tools
+    ]
 
 
 def function_tool(function: Mapping[str, Any]) -> Tool:
@@ -230,13 +242,7 @@ def write(question: Question, model: str) -> dict[str, Any]:
     if question.form is not None:
         body["response_format"] = _form_for(question.form)
     if question.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": t.name, "description": t.description, "parameters": t.parameters},
-            }
-            for t in question.tools
-        ]
+        body["tools"] = chat_tools(question.tools)
         if question.choice == "tool":
             body["tool_choice"] = {"type": "function", "function": {"name": question.chosen}}
         elif question.choice != "auto":
