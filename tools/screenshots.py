@@ -23,6 +23,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 import promptguard
 from promptguard.dashboard.serving import bound, server_of
+from promptguard.templates.certificates import Certificate
+from promptguard.templates.library import open_library
 from promptguard.testing import FakeClock, FakeProvider, Question
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,11 +40,20 @@ SHOTS = (
     ("pairs", "/pairs?group=support%2Freply%404", 1280, "light", 900),
     ("pairs", "/pairs?group=support%2Freply%404", 390, "dark", 844),
     ("pair", "", 1280, "light", 900),
+    ("prompts", "/prompts?prompt=support%2Freply", 1280, "light", 1240),
+    ("prompts", "/prompts?prompt=support%2Freply", 390, "dark", 844),
     ("identities", "/identities", 1280, "light", 720), ("cost", "/cost", 1280, "light", 800),
     ("unmeasured", "/unmeasured", 1280, "light", 800), ("actions", "/actions", 1280, "dark", 800),
 )  # fmt: skip
 """Name, address (of the pair's page: looked for), width, scheme, height of the part that is kept."""
 
+TONES = (
+    "You write for a shop of garden tools.",
+    "You write for a shop of garden tools. Be brief.",
+    "You write for a shop of garden tools. Be brief, and name the carrier.",
+    "You write for a shop of garden tools. Be brief, name the carrier, and ask nothing back.",
+    *["You write for a shop of garden tools, in one sentence."] * 3,
+)
 THANKS = (
     "Thank you for writing, and I am sorry that order {n} has not arrived.",
     "I have asked the carrier to look for the parcel today.",
@@ -138,11 +149,68 @@ def make(ledger: Path) -> None:
         client.close()
 
 
+def write_prompts(folder: Path) -> None:
+    """Write the prompts that the application asks with, their labels, and what has been certified."""
+    for group, text in QUESTIONS:
+        name, _, last = group.partition("@")
+        for version in range(1, int(last) + 1):
+            path = folder / name / f"{version}.prompty"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ask = text.replace("{n}", "{{ number }}")
+            path.write_text(
+                f"---\nname: {name}\nmodels: [gpt-4, gpt-4-0613]\n---\nsystem:\n{TONES[version - 1]}\n\nuser:\n{ask}\n"
+            )
+    library = open_library(folder)
+    for version, why in (
+        ("2", "shorter"),
+        ("3", "names the carrier"),
+        ("4", "asks nothing back"),
+        ("3", "4 sounded cold"),
+    ):
+        library.label(
+            f"support/reply@{version}", "production", by="ann" if version != "4" else "ben", why=why
+        )
+    library.label("support/reply@4", "staging", by="ben", why="once more, with the names of customers")
+    known = {"against": "support/reply@2", "tolerance": 0.1, "alpha": 0.05, "by": "ann"}
+    for version, model, status, more in (
+        (
+            "3",
+            "gpt-4",
+            "certified",
+            {"pairs": 184, "bound": 0.093, "against_model": "gpt-4-0314", "cases": (6, 6)},
+        ),
+        (
+            "3",
+            "gpt-4-0613",
+            "certified",
+            {"pairs": 212, "bound": 0.098, "against_model": "gpt-4-0314", "cases": (6, 6)},
+        ),
+        (
+            "4",
+            "gpt-4",
+            "drifted",
+            {"pairs": 31, "why": "answers shrank, 212 -> 71 characters", "against_model": "gpt-4-0314"},
+        ),
+        (
+            "4",
+            "gpt-4-0613",
+            "untested",
+            {"pairs": 60, "why": "the budget is spent after 60 pairs", "against_model": "gpt-4-0314"},
+        ),
+    ):
+        library.certify(
+            Certificate("support/reply", version, model, status, served=(model,), **known, **more)
+        )
+    library.withdraw(
+        "support/reply@3", "gpt-4", why="drift in the candidate stream after 43 pairs", by="promptguard"
+    )
+
+
 @contextmanager
-def serving(ledger: Path) -> Iterator[str]:
+def serving(ledger: Path, prompts: Path) -> Iterator[str]:
     """Serve the page of a ledger; yields its address."""
     with bound("127.0.0.1", 0) as listening:
-        server = server_of(str(ledger))
+        server = server_of(str(ledger), prompts=str(prompts))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:
@@ -175,7 +243,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)  # the pages say which ledger they are of: no path of this machine
         make(Path("shop"))
-        with serving(Path("shop")) as base, sync_playwright() as playwright:
+        write_prompts(Path("prompts"))
+        with serving(Path("shop"), Path("prompts")) as base, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             take(browser, base)
             browser.close()
