@@ -2,107 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 import sys
-import threading
-from types import SimpleNamespace
 
 import pytest
 
 import promptguard
-from promptguard.background import rolling
-from promptguard.cli import main
-from promptguard.rollout import starting
-from promptguard.testing import FakeProvider, Fault, Served
+from promptguard.testing import Fault, Served
 from tests.cache.replies import until
+from tests.rollout.conftest import GUARD, SECRET, ask, main_ok, opened, refused, shown, told, wrapped, write
 
 pytestmark = pytest.mark.sdk
-GUARD = "usable,refusal"
-SECRET = "the canary of prompts"
-_opened = []
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    for version, word in ((3, "Sort"), (4, "File")):
-        path = tmp_path / "prompts" / "triage" / f"{version}.prompty"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            f'---\nname: triage\ninputs:\n  - {{name: ticket}}\nclasses:\n  bug: "bug"\n---\nsystem:\n{word} it.\n\nuser:\n'
-            "{{ ticket }}\n"
-        )
-    monkeypatch.chdir(tmp_path)
-    # Units of a run are those of the next one.
-    monkeypatch.setattr(starting, "secrets", SimpleNamespace(token_bytes=lambda size: bytes(range(size))))
-    main_ok("prompts", "label", "triage@3", "production")
-    yield tmp_path
-    while _opened:
-        _opened.pop().close()
-    for each in rolling.rollings.living():
-        each.stop()
-        each.join(5.0)
-        rolling.rollings.discard(each)
-
-
-def main_ok(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert ended.value.code == 0
-
-
-def told(capsys, *arguments):
-    capsys.readouterr()
-    main_ok(*arguments, "--json")
-    return json.loads(capsys.readouterr().out)
-
-
-def refused(capsys, *arguments):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
-
-
-@pytest.fixture
-def provider():
-    def answer(question):
-        return "no label here" if "File" in json.dumps(question.messages) else "a bug"
-
-    with FakeProvider({"gpt-4": answer, "gpt-4-0613": lambda _: "a bug"}) as provider:
-        yield provider
-
-
-def wrapped(provider, ledger=".promptguard"):
-    from openai import OpenAI
-
-    client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k", max_retries=0), ledger=ledger)
-    _opened.append(client)
-    followed()
-    return client
-
-
-def opened():
-    library = promptguard.prompts("prompts")
-    followed()
-    return library
-
-
-def followed():
-    """Wait for the first look at the ledger: whoever opens it waits for half a second alone."""
-    for thread in threading.enumerate():
-        if thread.name == "promptguard-follow":
-            thread.join(60.0)
-
-
-def ask(client, library, unit, text=SECRET):
-    call = library.render("triage@production", unit=unit, ticket=f"{text} {unit}")
-    client.chat.completions.create(model="gpt-4", messages=call.messages)
-    return call.version
 
 
 def until_state(capsys, number, state):
@@ -130,14 +41,8 @@ def test_a_worse_prompt_is_rolled_back_and_nobody_gets_it_any_more(place, provid
     assert library.labels("triage") == {"production": "3"}
     for file in (place / ".promptguard").iterdir():
         assert SECRET.encode() not in file.read_bytes()
-    assert "rolled back" in _shown(capsys, "rollout", "status")
-    assert "rollback" in _shown(capsys, "rollout", "history")
-
-
-def _shown(capsys, *arguments):
-    capsys.readouterr()
-    main_ok(*arguments)
-    return capsys.readouterr().out
+    assert "rolled back" in shown(capsys, "rollout", "status")
+    assert "rollback" in shown(capsys, "rollout", "history")
 
 
 def test_a_prompt_as_good_completes_and_its_label_moves(place, provider, capsys):
@@ -264,7 +169,7 @@ def test_a_model_that_refuses_the_request_costs_no_call_and_is_rolled_back(place
     [
         (("start", "triage@4"), "a rollout needs a guardrail: add --guard usable,refusal,cost,latency"),
         (("start", "triage@4", "--guard", "usabel"), "did you mean 'usable'?"),
-        (("start", "triage@5", "--guard", GUARD), "has no version or label '5'"),
+        (("start", "triage@6", "--guard", GUARD), "has no version or label '6'"),
         (("start", "triage@3", "--guard", GUARD), "goes from one version of a prompt to another"),
         (("start", "triage@4", "--guard", GUARD, "--from", "triage@4"), "goes from one version"),
         (("start", "triage@3", "--guard", GUARD, "--from", "triage@4"), "stands on version 3, not on 4"),
@@ -274,11 +179,15 @@ def test_a_model_that_refuses_the_request_costs_no_call_and_is_rolled_back(place
         (("start", "triage@4", "--guard", GUARD, "--alpha", "2"), "--alpha 2"),
         (("start", "triage@4", "--guard", GUARD, "--tolerance", "speed=1"), "--tolerance speed=1"),
         (("start", "model:gpt-4", "--guard", GUARD), "needs two of them"),
+        (("start", "trige@4", "--guard", GUARD), "did you mean 'triage'"),
+        (("start", "triage@4", "--guard", GUARD, "--from", "triage@9"), "has no version or label '9'"),
+        (("start", "triage@5", "--guard", GUARD, "--from", "triage@3"), "triage@5 needs 'priority', which triage@3"),
         (("status",), "no ledger"),
         (("abort",), "no ledger"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_said_in_one_line(place, capsys, arguments, said):
+    write(place, 5, "user:\n{{ ticket }} {{ priority }}", "inputs: {ticket: string, priority: string}")
     assert said in refused(capsys, "rollout", *arguments)
 
 
@@ -286,6 +195,25 @@ def test_one_rollout_of_a_prompt_at_a_time(place, capsys):
     main_ok("rollout", "start", "triage@4", "--guard", GUARD)
     assert "promptguard rollout abort 1" in refused(capsys, "rollout", "start", "triage@4", "--guard", GUARD)
     assert "there is no rollout 7; there are: 1" in refused(capsys, "rollout", "status", "7")
+
+
+def test_a_version_that_cannot_take_what_the_application_gives_costs_no_call(place, provider, capsys):
+    write(place, 5, "user:\n{{ ticket }}", "inputs:\n  ticket: integer")
+    main_ok("rollout", "start", "triage@5", "--guard", GUARD, "--steps", "50,100")
+    library, client = opened(), wrapped(provider)
+    assert {library.get("triage@production", unit=str(unit)).version for unit in range(30)} == {"3", "5"}
+    assert {ask(client, library, str(unit)) for unit in range(30)} == {"triage@3"}
+    until_state(capsys, 1, "rolled_back")
+    assert "usable is worse: 100 % -> 0 %" in told(capsys, "rollout", "status", "1")[0]["why"]
+
+
+def test_a_version_that_is_gone_or_was_edited_is_not_used(place, provider):
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    library = opened()
+    assert {library.get("triage@production", unit=str(unit)).version for unit in range(30)} == {"3", "4"}
+    (place / "prompts" / "triage" / "4.prompty").unlink()
+    assert {library.get("triage@production", unit=str(unit)).version for unit in range(30)} == {"3"}
+    assert library.render("triage@production", unit="2", ticket="x").version == "triage@3"
 
 
 def test_without_a_ledger_nothing_is_made_and_every_unit_has_the_label(place, provider):

@@ -115,6 +115,8 @@ class Rolling:
     def _turn(self, *, look: bool) -> None:
         stamp = _stamp_of(self._ledger.path)
         if not stamp:
+            self._identity, self._stamp = b"", ()
+            self.table.forget()
             return
         if self._hurry or look or stamp != self._stamp:
             self._hurry = False
@@ -130,7 +132,7 @@ class Rolling:
         self._ledger.open()
         if self._ledger.identity != self._identity:  # another file than before
             self._identity, self._last_step, self._folds = self._ledger.identity, 0, {}
-            self.table.rollouts = {}
+            self.table.forget()
         rows = self._store.steps_after(self._last_step)
         if rows:
             self._last_step = rows[-1]["id"]

@@ -130,6 +130,10 @@ class Table:
         self.offered.append(outcome)
         self.on_offer()
 
+    def forget(self) -> None:
+        """Roll nothing out: the ledger is gone, or another one."""
+        self.rollouts, self.prompts, self.models = {}, {}, {}
+
     def apply(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take rows that are new, oldest first."""
         self.rollouts = folded(rows, self.rollouts)

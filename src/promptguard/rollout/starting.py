@@ -19,6 +19,7 @@ from promptguard.ledger.rollouts import Rollouts
 from promptguard.ledger.store import Ledger
 from promptguard.sources.library import open_prompts
 from promptguard.templates.library import PromptLibrary
+from promptguard.templates.prompt import Prompt
 
 STEPS: Final = (1.0, 5.0, 25.0, 100.0)
 ALPHA: Final = 0.05
@@ -161,8 +162,20 @@ def _prompt(plan: Plan) -> tuple[str, str, str, str, str]:
         raise ConfigurationError(
             f"a rollout goes from one version of a prompt to another: {old.name}@{old.version} -> {new.name}@{new.version}"
         )
+    _check_inputs(old, new)
     _check_label(library, new.name, plan.label, stands, old.version)
     return new.name, old.version, new.version, plan.label, library.place
+
+
+def _check_inputs(old: Prompt, new: Prompt) -> None:
+    """Raise ConfigurationError where no application can give both versions the same variables."""
+    for this, other in ((new, old), (old, new)):
+        lacks = sorted(this.demanded - other.inputs.keys())
+        if lacks:
+            raise ConfigurationError(
+                f"{this.name}@{this.version} needs {lacks[0]!r}, which {other.name}@{other.version} does not have, and both"
+                f" are given the same: save a version with a default for it, `inputs: {{{lacks[0]}: {{default: ...}}}}`"
+            )
 
 
 def _check_label(library: PromptLibrary, name: str, label: str, stands: str | None, before: str) -> None:

@@ -169,11 +169,18 @@ class PromptLibrary:
         return rollout is not None and rollout.state != "done" and label in ("", rollout.label)
 
     def _of_unit(self, reference: str, prompt: Prompt, unit: str) -> Prompt:
-        name, at, wanted = reference.partition("@")
-        version, staged = self._rollouts().version(name, wanted if at else None, prompt.version, unit)
-        if version != prompt.version and version in self.versions(name):
-            prompt = self._get(f"{name}@{version}")
-        return prompt if staged is None or version != prompt.version else prompt.staged(staged)
+        """Return the version of a unit, where `reference` alone stands for `prompt`. What cannot be opened is not used."""
+        table, (name, at, wanted) = self._rollouts(), reference.partition("@")
+        version, staged = table.version(name, wanted if at else None, prompt.version, unit)
+        try:
+            if version != prompt.version:
+                prompt = self._get(f"{name}@{version}")
+            if staged is None:
+                return prompt
+            before = self._get(f"{name}@{table.prompts[name].before}") if staged.is_treated else None
+        except PromptError:
+            return prompt
+        return prompt.staged(staged, before)
 
     @checked_call
     def render(

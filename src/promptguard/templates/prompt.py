@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Undefined
 
+from promptguard.core.effects import NoteOutcome
 from promptguard.core.mistakes import checked_call, nearest
 from promptguard.core.model import PromptReference
 from promptguard.core.rollouts import Staged
@@ -122,6 +123,7 @@ class Prompt:
         self._defaults |= {name: Undefined(name=name) for name in self._placed}
         self._rendered = PromptReference(name, version, self.digest, label_rule=self.classes)
         self._group = self._rendered.group
+        self._instead: Prompt | None = None
 
     @property
     def model(self) -> str | None:
@@ -144,10 +146,20 @@ class Prompt:
         """Whether this variant was written for a model: its `models:` name it, or there are none."""
         return not self.models or any(fnmatchcase(model, glob) for glob in self.models)
 
-    def staged(self, staged: Staged) -> Prompt:
-        """Return the same prompt, whose renderings are an arm of a rollout."""
+    @property
+    def demanded(self) -> frozenset[str]:
+        """The variables that must be given."""
+        return self._demanded
+
+    def staged(self, staged: Staged, instead: Prompt | None = None) -> Prompt:
+        """Return the same prompt, whose renderings are an arm of a rollout.
+
+        `instead` is the version in use: rendered where this one cannot be with what the application gives, which counts as
+        an unusable answer of this one.
+        """
         same = copy.copy(self)
         same._rendered = replace(self._rendered, staged=staged)
+        same._instead = instead
         return same
 
     def __repr__(self) -> str:
@@ -166,6 +178,16 @@ class Prompt:
         Raises MissingVariable, WrongVariable (both ConfigurationErrors as well), PromptError for a value that no prompt
         can hold, RenderLimit.
         """
+        instead, staged = self._instead, self._rendered.staged
+        if instead is None or staged is None:
+            return self._render(model, variables)
+        try:
+            return self._render(model, dict(variables))
+        except PromptError as error:
+            staged.table.offer(NoteOutcome(staged, None, type(error).__name__))
+            return instead.render(model, **variables)
+
+    def _render(self, model: str | None, variables: dict[str, object]) -> Call:
         sizes: Sizes = {}
         places = self._apart(variables) if self._has_places or "history" in variables else None
         values = self._checked(variables, sizes)
