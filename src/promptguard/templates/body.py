@@ -13,7 +13,7 @@ from typing import Any
 
 from promptguard.templates.limits import Sizes
 from promptguard.templates.roles import Body, Section
-from promptguard.templates.sandbox import Sandbox
+from promptguard.templates.sandbox import Sandbox, Template
 
 Message = dict[str, Any]
 """Role, content (text, or parts), and what a role line's brackets or a history's messages have beside."""
@@ -21,6 +21,7 @@ Message = dict[str, Any]
 _SECRET = secrets.token_hex(12)
 _ROLE_MARK = re.compile(rf"\x02{_SECRET}:([0-9]+)\x02\n?")
 _PLACE = re.compile(rf"\x02{_SECRET}=(\w+)\x02")
+_VALUE_END = f"\x02{_SECRET};\x02"
 _LEGACY_THREAD = "![thread]"
 
 
@@ -48,6 +49,11 @@ class CompiledBody:
         self._whole = templates[0] if body.joint else None
         self._templates = templates
         self._attributed = any(one.attributes for one in body.sections)
+        self._computed: list[dict[str, Template]] = []
+        """attributes that hold variables, of each message; where the body is rendered at once they are within it"""
+        if not body.joint and any(_computed(one) for one in body.sections):
+            self._computed = [_compiled(one, sandbox, filename) for one in body.sections]
+            templates = [*templates, *(each for one in self._computed for each in one.values())]
         self.variables: frozenset[str] = frozenset().union(*(each.variables for each in templates))
         """names that the messages read"""
         self.optional: frozenset[str] = frozenset().union(*(each.guarded for each in templates))
@@ -66,6 +72,8 @@ class CompiledBody:
         if self._attributed:
             for message, section in zip(messages, self._sections, strict=True):
                 message.update(section.attributes)
+        for message, computed in zip(messages, self._computed, strict=False):
+            message.update({name: each.render(values, sizes) for name, each in computed.items()})
         return messages
 
     def _cut(self, text: str) -> list[Message]:
@@ -73,15 +81,28 @@ class CompiledBody:
         messages: list[Message] = []
         for number, content in zip(pieces[1::2], pieces[2::2], strict=True):
             section = self._sections[int(number)]
-            messages.append({"role": section.role, "content": content.strip("\n"), **section.attributes})
+            *told, text = content.split(_VALUE_END)
+            stated = {**section.attributes, **dict(zip(_computed(section), told, strict=False))}
+            messages.append({"role": section.role, "content": text.strip("\n"), **stated})
         return messages
+
+
+def _computed(section: Section) -> dict[str, str]:
+    """Return the attributes of a role line that hold variables: `user[name="{{ name }}"]:`."""
+    return {name: value for name, value in section.attributes.items() if "{{" in value or "{%" in value}
+
+
+def _compiled(section: Section, sandbox: Sandbox, filename: str) -> dict[str, Template]:
+    line = max(1, section.line - 1)
+    return {name: sandbox.template(value, filename, line) for name, value in _computed(section).items()}
 
 
 def _joined(sections: Sequence[Section]) -> tuple[str, int]:
     """Return the body with marks in place of role lines, and the line of the file it begins at."""
     parts = []
     for number, section in enumerate(sections):
-        parts.append(f"\x02{_SECRET}:{number}\x02\n{section.text}\n")
+        values = "".join(f"{value}{_VALUE_END}" for value in _computed(section).values())
+        parts.append(f"\x02{_SECRET}:{number}\x02{values}\n{section.text}\n")
     return "".join(parts), max(1, sections[0].line - 1)
 
 
