@@ -50,8 +50,8 @@ MUTATIONS = {
     ),
     "a group's alarm without the number of groups": Mutation(
         "drift/monitor.py",
-        "own.process.log >= self._threshold(len(self._groups))",
-        "own.process.log >= self._threshold()",
+        "self._threshold(), self._threshold(len(self._groups))\n        changed",
+        "self._threshold(), self._threshold()\n        changed",
         "test_guards.py::test_a_group_needs_evidence_for_as_many_groups_as_there_are",
     ),
     "places bet after they have learned": Mutation(
@@ -105,7 +105,7 @@ MUTATIONS = {
     ),
     "values of an answer in clear": Mutation(
         "background/spellings.py",
-        "return place in (TOOL, LABEL) or value in listed",
+        "return place == LABEL or value in (listed.tools if place == TOOL else listed.values)",
         "return True",
         "../asking/test_spellings.py",
     ),

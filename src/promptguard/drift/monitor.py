@@ -15,7 +15,7 @@ from promptguard.drift.betting.days import CHANCE, Days
 from promptguard.drift.betting.evidence import Union, epoch_alpha
 from promptguard.drift.betting.experts import difference
 from promptguard.drift.betting.group import Group
-from promptguard.drift.betting.naming import e_bh
+from promptguard.drift.betting.naming import changed_groups, leading_group
 from promptguard.drift.betting.plan import power_of, with_hidden
 from promptguard.drift.betting.shift import onset_beyond
 from promptguard.drift.checks import NO_GROUP, check_settings, check_share, check_tolerance, group_name
@@ -28,13 +28,11 @@ from promptguard.drift.features.vector import PairVector, vectorise
 from promptguard.drift.history.frozen import freeze, thaw
 from promptguard.drift.history.history import roots_of
 from promptguard.drift.history.onset import find_onset
-from promptguard.verdict import Mode, Onset, Status, Verdict
+from promptguard.verdict import Mode, Onset, Verdict
 from promptguard.verdict.window import Power
 
 STATE = 3
 _LN10 = math.log(10.0)
-_HOLDS, _NEAR = 0.9, math.log(10.0)
-"""share of the groups' evidence from which one speaks for all, and how far from the bar it may be"""
 
 
 class PairMonitor:
@@ -284,28 +282,15 @@ class PairMonitor:
 
     def explain_whole(self, effect_from: int | None = None) -> Verdict:
         """Return the verdict of all pairs with its explanation, without the groups' own."""
-        told = replace(
-            self._told(self._all, None, effect_from), named=self._named(), group_count=len(self.groups)
-        )
-        leading = self._leading(told.named) if told.alarm_at is not None else None
+        alarmed = self._all.history.alarm_at is not None
+        named = changed_groups(self._groups, self.alpha, self.horizon) if alarmed else ()
+        count = len(self.groups)
+        told = replace(self._told(self._all, None, effect_from), named=named, group_count=count)
+        leading = leading_group(self._groups, self._union, named, self._log_bar, count) if alarmed else None
         own = None if leading is None else self._explained(self._groups[leading], told, None)
         if own is None or own.onset is None:
             return told
         return replace(own, onset=told.onset, own_onset=own.onset, speaks_of=leading)
-
-    def _leading(self, named: tuple[str, ...]) -> str | None:
-        """Return the group that speaks for all pairs: where few changed, the others' pairs say what they happen to do.
-
-        It is the one with the most evidence of those that may be named; before any may, the one that holds nearly all and
-        would by itself be near an alarm.
-        """
-        if 2 * len(named) > len(self.groups):
-            return None
-        if named:
-            return named[0]
-        leading, held = self._union.leading()
-        near = leading is not None and self._groups[leading].process.log >= self._log_bar - _NEAR
-        return leading if near and held >= _HOLDS else None
 
     def explain_group(self, group: str) -> Verdict:
         """Return the verdict of one group with its explanation. Raises ValueError for one that has no pairs."""
@@ -333,18 +318,6 @@ class PairMonitor:
         whole = known is self._all
         threshold = self._threshold() if whole else self._threshold(len(self._groups))
         return power_of(known.history.all, threshold, self.tolerance, known.losses.one_sided)
-
-    def _named(self) -> tuple[str, ...]:
-        """Name the changed groups by e-BH over the evidence of this moment; none before the whole has alarmed."""
-        if self._all.history.alarm_at is None or len(self._groups) < 2:
-            return ()
-        # a monitor's R_j has mean at most its pairs, which are at most the horizon
-        divisor = math.log(self.horizon or 1)
-        evidence = {
-            name: math.exp(min(group.process.log - divisor, 700.0)) for name, group in self._groups.items()
-        }
-        found = e_bh(evidence, self.alpha)
-        return tuple(sorted(found, key=lambda name: (-self._groups[name].process.log, name)))
 
     def _brief(self) -> Verdict:
         return self._state_of(self._all, None)
@@ -377,7 +350,7 @@ class PairMonitor:
         whole = name is None or group is self._all
         threshold = self._threshold() if whole else self._threshold(len(self._groups))
         alarm_at = group.history.alarm_at if self._all.history.alarm_at is not None else None
-        status, reason = self._status(group, alarm_at, threshold)
+        status, reason = group.status(alarm_at, threshold)
         return Verdict(
             status=status,
             reason=reason,
@@ -395,19 +368,6 @@ class PairMonitor:
             group=name,
             days=None if group.days is None else group.days.told(),
         )
-
-    def _status(self, group: Group, alarm_at: int | None, threshold: float) -> tuple[Status, str | None]:
-        if group.problem is not None:
-            return "unmeasured", group.problem
-        if alarm_at is not None:
-            return "drift", None
-        lost = group.losses.problem(group.pairs)
-        if lost is not None:
-            return "unmeasured", lost
-        # what is below this ceiling could not have been enough, whatever the answers said
-        if group.log_ceiling < threshold - 1e-9:
-            return "unmeasured", "too few pairs"
-        return "no_drift", None
 
     # -- state
 

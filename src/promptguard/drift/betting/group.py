@@ -18,7 +18,7 @@ from promptguard.drift.betting.shift import ShiftBet
 from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.history import NO_EDGE, History
 from promptguard.drift.history.register import Register
-from promptguard.verdict import Mode
+from promptguard.verdict import Mode, Status
 
 _MORE = math.log(3.0) - math.log(2.0)
 """what a triple can pay above a pair, as a logarithm"""
@@ -65,6 +65,20 @@ class Group:
     def problem(self) -> str | None:
         """Why an alarm, were there one, could not be believed; None: what is lost has been paid for."""
         return None
+
+    def status(self, alarm_at: int | None, threshold: float) -> tuple[Status, str | None]:
+        """Return the status with its reason; `alarm_at` where the stream has alarmed too, `threshold` a logarithm."""
+        if self.problem is not None:
+            return "unmeasured", self.problem
+        if alarm_at is not None:
+            return "drift", None
+        lost = self.losses.problem(self.pairs)
+        if lost is not None:
+            return "unmeasured", lost
+        # what is below this ceiling could not have been enough, whatever the answers said
+        if self.log_ceiling < threshold - 1e-9:
+            return "unmeasured", "too few pairs"
+        return "no_drift", None
 
     @property
     def log_ceiling(self) -> float:

@@ -1,9 +1,15 @@
-"""Which of many groups changed: naming with a bounded share of wrong names."""
+"""Which of many groups changed: naming with a bounded share of wrong names, and the one that speaks for all."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+
+from promptguard.drift.betting.evidence import Union
+from promptguard.drift.betting.group import Group
+
+_HOLDS, _NEAR = 0.9, math.log(10.0)
+"""share of the groups' evidence from which one speaks for all, and how far from the bar it may be"""
 
 
 def e_bh(evidence: Mapping[str, float], alpha: float) -> set[str]:
@@ -28,3 +34,31 @@ def e_bh(evidence: Mapping[str, float], alpha: float) -> set[str]:
         if evidence[name] * place * alpha >= len(ranked):
             count = place
     return set(ranked[:count])
+
+
+def changed_groups(groups: Mapping[str, Group], alpha: float, horizon: int | None) -> tuple[str, ...]:
+    """Name the changed groups of a stream that has alarmed, by e-BH over the evidence of this moment; the surest first."""
+    if len(groups) < 2:
+        return ()
+    # a monitor's R_j has mean at most its pairs, which are at most the horizon
+    divisor = math.log(horizon or 1)
+    evidence = {name: math.exp(min(group.process.log - divisor, 700.0)) for name, group in groups.items()}
+    found = e_bh(evidence, alpha)
+    return tuple(sorted(found, key=lambda name: (-groups[name].process.log, name)))
+
+
+def leading_group(
+    groups: Mapping[str, Group], union: Union, named: tuple[str, ...], bar: float, count: int
+) -> str | None:
+    """Return the group that speaks for all pairs: where few changed, the others' pairs say what they happen to do.
+
+    It is the one with the most evidence of those that may be named; before any may, the one that holds nearly all and
+    would by itself be near an alarm, whose `bar` is a logarithm of evidence. `count` is how many groups have names.
+    """
+    if 2 * len(named) > count:
+        return None
+    if named:
+        return named[0]
+    leading, held = union.leading()
+    near = leading is not None and groups[leading].process.log >= bar - _NEAR
+    return leading if near and held >= _HOLDS else None
