@@ -23,6 +23,7 @@ LISTS = (
     "/pairs?show=all",
     "/pairs?show=lost",
     "/prompts",
+    "/rollouts",
     "/identities",
     "/cost",
     "/unmeasured",

@@ -30,7 +30,7 @@ def pages(site: Site) -> list[str]:
     return [
         "/", f"/prompt?group={group}", "/pairs", f"/pairs?group={group}&show=all&order=newest", "/pair?id=70",
         "/identities",
-        "/cost", "/unmeasured", "/actions", "/nope", "/?q=nothing-so-called",
+        "/cost", "/unmeasured", "/actions", "/rollouts", "/nope", "/?q=nothing-so-called",
     ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ _TYPES = {
 NAV = (
     ("overview", "Overview", "/"),
     ("prompts", "Prompts", "/prompts"),
+    ("rollouts", "Rollouts", "/rollouts"),
     ("pairs", "Pairs", "/pairs"),
     ("identities", "Who answered", "/identities"),
     ("cost", "Cost", "/cost"),
@@ -56,6 +57,7 @@ def application(ledger: str | Path, access: Access, trace_url: str = "", prompts
         "overview": views.overview,
         "prompt": views.prompt,
         "prompts": views.prompts,
+        "rollouts": views.rollouts,
         "pairs": views.pairs,
         "pair": views.pair,
         "identities": views.identities,

@@ -35,6 +35,7 @@ from promptguard.report.pairs import Pair
 from promptguard.report.prompt import Prompt
 from promptguard.report.unmeasured import Unmeasured
 from promptguard.report.who import Lane
+from promptguard.rollout.judging import figure
 from promptguard.verdict.words import MEASURES, ago, measured
 
 _CLIP = 700
@@ -141,6 +142,7 @@ def environment() -> Environment:
         spark=lambda row: charts.sparkline(row.spark, row.log10_threshold),
         spark_of=_spark_of,
         evidence=_evidence,
+        guard_figure=figure,
         marks_shown=_marks_shown,
         changes_chart=_changes,
         days_chart=lambda cost: both(lambda width: charts.days_chart(cost.days, cost.forecast_usd, width)),

@@ -20,6 +20,7 @@ from promptguard.report.next_steps import cases_of
 from promptguard.report.overview import Row, read_overview
 from promptguard.report.pairs import SHOWS, Filter, Pairs, Show, read_pair, read_pairs
 from promptguard.report.prompt import read_prompt
+from promptguard.report.rollouts import read_rollouts, read_steps
 from promptguard.report.unmeasured import read_unmeasured
 
 Values = dict[str, Any]
@@ -34,6 +35,7 @@ MOST_ROWS = 50
 MOST_UNFOLDED = 8
 """Rows of a section up to which it is unfolded although something else needs somebody."""
 MOST_QUERY = 200
+MOST_ROLLOUTS, MOST_STEPS = 10, 200
 
 
 class Views:
@@ -104,6 +106,13 @@ class Views:
             if at and prompt == name and row.judging:
                 found.setdefault(version, []).append(row)
         return found
+
+    def rollouts(self, _query: Query) -> Values:
+        """Return the newest rollouts with their evidence, and their steps, newest first."""
+        found = read_rollouts(self.ledger, most=MOST_ROLLOUTS)
+        shown = {told["number"] for told in found}
+        steps = [step for step in reversed(read_steps(self.ledger)) if step["rollout"] in shown]
+        return {"found": found, "steps": steps[:MOST_STEPS]}
 
     def pairs(self, query: Query) -> Values:
         """Return pairs, those furthest apart first."""

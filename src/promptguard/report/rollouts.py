@@ -17,8 +17,10 @@ from promptguard.rollout.starting import summary
 from promptguard.rollout.told import outcome_of, told_evidence
 
 
-def read_rollouts(ledger: str | Path, number: int | None = None) -> list[dict[str, Any]]:
-    """Return every rollout with its evidence, newest first, or the one of a number.
+def read_rollouts(
+    ledger: str | Path, number: int | None = None, *, most: int | None = None
+) -> list[dict[str, Any]]:
+    """Return every rollout with its evidence, newest first, the `most` newest, or the one of a number.
 
     Of one that has ended the evidence is what its last step was taken on. Raises InputFileError when there is no ledger,
     ConfigurationError for a number that there is not.
@@ -34,9 +36,10 @@ def read_rollouts(ledger: str | Path, number: int | None = None) -> list[dict[st
         found = [
             {
                 **summary(each),
+                "live": each.is_live,
                 "evidence": _evidence(connection, each) if each.is_live else last.get(each.number),
             }
-            for each in reversed(known.values())
+            for each in [*reversed(known.values())][:most]
             if number in (None, each.number)
         ]
     _check_there(known, number)

@@ -66,7 +66,7 @@
     }
   }
 
-  const pages = { o: "/", v: "/prompts", p: "/pairs", i: "/identities", c: "/cost", u: "/unmeasured", a: "/actions" };
+  const pages = { o: "/", v: "/prompts", r: "/rollouts", p: "/pairs", i: "/identities", c: "/cost", u: "/unmeasured", a: "/actions" };
   let going = false;
   function move(step) {
     const all = [...document.querySelectorAll("[data-row]")].filter((each) => each.offsetParent !== null);
