@@ -364,6 +364,24 @@ def test_options_in_another_file_are_refused_by_name(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        (
+            "model: {id: gpt-5, options: {tools: '${file:tools.json}'}}",
+            r"option tools stands elsewhere \(\$\{file:tools.json\}\)",
+        ),
+        ("model: {id: '${env:MODEL}'}", r"model stands elsewhere \(\$\{env:MODEL\}\): give render\(model="),
+    ],
+)
+def test_a_request_never_holds_what_stands_elsewhere(tmp_path: Path, front: str, said: str) -> None:
+    prompt = load(tmp_path, "user:\nhi\n", front)
+    assert prompt.render().messages == [{"role": "user", "content": "hi"}]
+    for provider in ("openai", "anthropic", "google-genai"):
+        with pytest.raises(ConfigurationError, match=said):
+            prompt.render().request(provider)
+
+
 def test_older_files_of_prompty_load(tmp_path: Path) -> None:
     front = (
         "name: it\nauthors:\n  - ann\nmodel:\n  api: chat\n  configuration: {type: azure_openai, azure_deployment: x}\n"

@@ -116,6 +116,7 @@ def request(
         raise ConfigurationError(
             'there is no model: render(model="..."), or `model: {id: ...}` in the prompt file, says which one'
         )
+    _refuse_elsewhere(name, settings.options)
     if provider == "openai":
         return _of_openai(name, settings, messages)
     if provider == "anthropic":
@@ -123,6 +124,20 @@ def request(
     if provider == "google-genai":
         return _of_google(name, settings, messages)
     raise refused("request(provider)", provider, ", ".join(f'"{each}"' for each in PROVIDERS))
+
+
+def _refuse_elsewhere(model: str, options: Mapping[str, object]) -> None:
+    """Raise ConfigurationError for what the file has left to another file or to the environment: neither is read."""
+    if model.startswith("${"):
+        raise ConfigurationError(
+            f'the prompt file\'s model stands elsewhere ({model}): give render(model="...")'
+        )
+    for name, value in options.items():
+        if isinstance(value, str) and value.startswith("${"):
+            raise ConfigurationError(
+                f"the prompt file's option {name} stands elsewhere ({value}): write it in the file, or give it to the call"
+                " instead of request()"
+            )
 
 
 def _of_openai(model: str, settings: Settings, messages: Sequence[Message]) -> dict[str, Any]:
