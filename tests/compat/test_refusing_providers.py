@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import promptguard
 from promptguard.ledger.store import Ledger
 from promptguard.testing import FakeProvider, Fault, Question
 
-pytestmark = pytest.mark.sdk
 SECTIONS = {"chat": "gpt-4o", "messages 2023-06-01": "house-claude"}
 """The application's own model of each section of the matrix; it takes all that is asked here."""
 LOSSLESS = frozenset("rDC")
@@ -65,9 +65,9 @@ def asked(
         candidate, sample=1.0, repeat=0.0, budget=promptguard.Budget(calls_per_minute=None)
     )
     if section == "chat":
-        client: Any = pytest.importorskip("openai").OpenAI(base_url=provider.url, api_key="k", max_retries=0)
+        client: Any = import_module("openai").OpenAI(base_url=provider.url, api_key="k", max_retries=0)
     else:
-        sdk = pytest.importorskip("anthropic")
+        sdk = import_module("anthropic")
         client = sdk.Anthropic(base_url=provider.origin, api_key="k", max_retries=0)
     with client:
         promptguard.wrap(client, ledger=ledger, shadow=shadow)

@@ -180,7 +180,14 @@ class Background:
         elif task.job is not None and task.job.prior is not None:
             pair_prior(self.pairing, task.job)
         elif task.job is not None:
-            self.notices.look(task.job.facts.model, task.asker.shadow, task.asker.replay, self._options[1])
+            asker = task.asker
+            self.notices.look(
+                task.job.facts.model,
+                asker.shadow,
+                asker.replay,
+                self._options[1],
+                elsewhere=asker.is_elsewhere,
+            )
             self.pairing.pair(task.job, task.asker)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.asker)

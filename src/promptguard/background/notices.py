@@ -72,14 +72,20 @@ class Notices:
                 self._waiting[text] = time.monotonic()
 
     def look(
-        self, asked: str, shadow: Shadow | None, replay: Replay | None, actions: tuple[Action, ...]
+        self,
+        asked: str,
+        shadow: Shadow | None,
+        replay: Replay | None,
+        actions: tuple[Action, ...],
+        *,
+        elsewhere: bool = False,
     ) -> None:
         """Say what cannot work for a model that the application asks; looks once at each."""
         place = (asked, shadow, replay)
         if place in self._seen or len(self._seen) >= MOST_MODELS:
             return
         self._seen.add(place)
-        self.add(of_model(asked, shadow, replay, actions=actions, priced=has_price))
+        self.add(of_model(asked, shadow, replay, actions=actions, priced=has_price, elsewhere=elsewhere))
 
     def write(self) -> None:
         """Put what was said into the ledger. Raises what it does."""

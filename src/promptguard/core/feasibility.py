@@ -77,11 +77,15 @@ def of_model(
     *,
     actions: Sequence[Action],
     priced: Priced,
+    elsewhere: bool = False,
 ) -> list[str]:
-    """Return what cannot work now that it is known which model the application asks."""
+    """Return what cannot work now that it is known which model the application asks.
+
+    `elsewhere`: the second model is asked of another server, where one name may be another model.
+    """
     found: list[str] = []
     if shadow is not None and shadow.repeat < 1.0:
-        if shadow.model == asked:
+        if shadow.model == asked and not elsewhere:
             found.append(
                 f"Shadow(model={shadow.model!r}) is the model that the application asks: both answers come from one model, "
                 "so a change of it cannot show; name a pinned version, or use replay=Replay()"
