@@ -121,7 +121,7 @@ class Asking:
             return self._doors[model]
 
     def _fitted(self, body: dict[str, Any], side: Side, door: Door) -> dict[str, Any]:
-        looked = _rest_shape(body) if door.endpoint == "generate" else body
+        looked = rest_shape(body) if door.endpoint == "generate" else body
         fitted = fit(looked, side.model, door.endpoint, self._rules)
         if not fitted.is_comparable:
             raise Stopped(f"not comparable: {_told(fitted, side)}")
@@ -200,7 +200,7 @@ _CAMEL = {
 }  # fmt: skip
 
 
-def _rest_shape(body: Mapping[str, Any]) -> dict[str, Any]:
+def rest_shape(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the SDK of Gemini would send, as far as rules look at it."""
     config = body.get("config") or {}
     return {"generationConfig": {_CAMEL.get(name, name): value for name, value in config.items()}}

@@ -112,18 +112,32 @@ def diff(
 
 
 @app.command()
-def lint(folder: Folder = "prompts", as_json: AsJson = False) -> None:
+def lint(
+    folder: Folder = "prompts",
+    on: Annotated[
+        str | None, typer.Option(help="a model: also say what it would refuse, and what to write instead")
+    ] = None,
+    rules: Annotated[str | None, typer.Option(help="a TOML file with rules of your own, for --on")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check every version, label and file of the folder; renders nothing and records nothing.
 
     Exit codes: 0 no error, 2 an error, or no such folder.
     """
     from dataclasses import asdict
+    from datetime import UTC, datetime
 
     from promptguard.templates.lint import lint as findings
     from promptguard.terminal.prompts import show_findings
 
     library = _library(folder)
     found = [asdict(each) for each in findings(library)]
+    if on is not None:
+        from promptguard.certifying.breaks import breaks
+        from promptguard.compat.ruleset import rules_with
+
+        today = datetime.now(UTC).date()
+        found += [asdict(each) for each in breaks(library, on, rules_with(rules), today)]
     if as_json:
         _print_json({"directory": str(library.directory), "findings": found})
     else:
