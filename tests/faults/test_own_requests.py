@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import AuthenticationError, BadRequestError, OpenAI
 
 import promptguard
 from promptguard.errors import ConfigurationError
@@ -142,6 +142,15 @@ def test_what_the_application_wrote_wrongly_is_its_own_error(
     client = client_of(compat="apply")
     with pytest.raises(BadRequestError, match="no max_tokens here"):
         ask(client, "gpt-5.6", max_tokens=50)
+
+
+def test_a_refusal_that_is_of_no_parameter_is_not_asked_twice(
+    provider: FakeProvider, client_of: ClientOf
+) -> None:
+    provider.models["gpt-5.6"] = lambda _: Fault("status", status=401)
+    with pytest.raises(AuthenticationError):
+        ask(client_of(compat="apply"), "gpt-5.6", max_tokens=50)
+    assert provider.asked("gpt-5.6") == 1
 
 
 def test_answers_are_cached_by_what_was_asked(provider: FakeProvider, client_of: ClientOf) -> None:

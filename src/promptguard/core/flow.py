@@ -26,6 +26,8 @@ Flow = do.Steps[None]
 
 _ROUTE_KEPT = frozenset({408, 409, 429})  # the SDK retries these; they are not about the model's name
 
+_WORDS_REFUSED = frozenset({400, 422})
+
 _CALLER_WENT = frozenset({"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"})
 
 
@@ -168,7 +170,7 @@ def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps
     while True:
         call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
         head = yield do.Send(call.sent)
-        if call.sent is None or not _is_refused(head):
+        if call.sent is None or not _is_refused(call, head):
             break
         if ctx.observed:  # what comes now is another call to the provider
             yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(head.status)))
@@ -185,8 +187,13 @@ def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps
     return None
 
 
-def _is_refused(head: do.Head | do.Lost) -> TypeGuard[do.Head]:
-    return isinstance(head, do.Head) and 400 <= head.status < 500 and head.status not in _ROUTE_KEPT
+def _is_refused(call: CallState, head: do.Head | do.Lost) -> TypeGuard[do.Head]:
+    """Whether a refusal may be of what was changed: another model is, or words that its own model does not take."""
+    if not isinstance(head, do.Head):
+        return False
+    if call.routed_to is None:
+        return head.status in _WORDS_REFUSED
+    return 400 <= head.status < 500 and head.status not in _ROUTE_KEPT
 
 
 def _undo(call: CallState, protocol: WireProtocol, ctx: CallContext) -> str | None:
