@@ -170,7 +170,7 @@ def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps
     while True:
         call.trace = (yield do.Observe(_call_began(call, ctx))) if ctx.observed else None
         head = yield do.Send(call.sent)
-        if call.sent is None or not _is_refused(call, head):
+        if call.sent is None or not _is_refused(head, call):
             break
         if ctx.observed:  # what comes now is another call to the provider
             yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(head.status)))
@@ -187,7 +187,7 @@ def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps
     return None
 
 
-def _is_refused(call: CallState, head: do.Head | do.Lost) -> TypeGuard[do.Head]:
+def _is_refused(head: do.Head | do.Lost, call: CallState) -> TypeGuard[do.Head]:
     """Whether a refusal may be of what was changed: another model is, or words that its own model does not take."""
     if not isinstance(head, do.Head):
         return False
