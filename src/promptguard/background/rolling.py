@@ -16,8 +16,9 @@ from typing import Any
 from promptguard.background.outcomes import Outcomes
 from promptguard.core.effects import NoteOutcome
 from promptguard.core.rollouts import MOST_OFFERED, Rollout, Table
-from promptguard.errors import PromptGuardError
-from promptguard.ledger.rollouts import LIMIT, Rollouts
+from promptguard.errors import InputFileError, PromptGuardError
+from promptguard.ledger.reading import reading
+from promptguard.ledger.rollouts import LIMIT, Rollouts, identity, steps
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.error_counter import ErrorCounter
@@ -30,6 +31,8 @@ from promptguard.rollout.told import outcome_of, told_evidence
 LEASE = "rollouts"
 LEASE_SECONDS, RENEW_SECONDS = 15.0, 5.0
 POLL_SECONDS = 0.5
+READ_WAIT = 1.0
+"""Seconds that a ledger which somebody holds is waited for, to be read."""
 BATCH = 50
 FIRST_LOOK = 30.0
 """Seconds that a thread off the caller's path waits for the first look at the ledger, at most."""
@@ -94,7 +97,7 @@ class Rolling:
                 wanted, closed = self._wanted, self._closed
             try:
                 self._turn(look=wanted > self._answered or closed)
-            except LedgerUnavailable:
+            except (LedgerUnavailable, InputFileError):
                 pass  # what was handed in is kept until it can be used, as far as there is room
             except BaseException as error:  # noqa: BLE001 - nothing that is raised here may end the following
                 faults.add("rollouts", error)
@@ -119,7 +122,7 @@ class Rolling:
             self.table.forget()
             return
         if self._hurry or look or stamp != self._stamp:
-            self._hurry = False
+            self._hurry, self._stamp = False, ()  # where it fails, the next turn tries again
             self._follow()
             self._hand_in()
             self._stamp = stamp
@@ -129,11 +132,13 @@ class Rolling:
                 self._judge(rollout)
 
     def _follow(self) -> None:
-        self._ledger.open()
-        if self._ledger.identity != self._identity:  # another file than before
-            self._identity, self._last_step, self._folds = self._ledger.identity, 0, {}
-            self.table.forget()
-        rows = self._store.steps_after(self._last_step)
+        """Read what is new. Only reads: a ledger is repaired, or brought to this version, by who writes to it."""
+        with reading(self._ledger.directory, wait=READ_WAIT, any_version=True) as connection:
+            here = identity(connection)
+            if here != self._identity:  # another file than before
+                self._identity, self._last_step, self._folds = here, 0, {}
+                self.table.forget()
+            rows = steps(connection, self._last_step)
         if rows:
             self._last_step = rows[-1]["id"]
             self.table.apply(rows)
@@ -163,6 +168,7 @@ class Rolling:
 
     def _may_judge(self) -> bool:
         if not self._held or time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._ledger.open()
             # The lease lives by the real clock: a test's clock may jump hours.
             self._held = self._ledger.take_lease(LEASE, self._holder, time.time(), LEASE_SECONDS)
             self._renewed = time.monotonic()

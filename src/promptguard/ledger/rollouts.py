@@ -57,6 +57,13 @@ class Rollouts:
             return outcomes(connection, number, last_id)
 
 
+def identity(connection: Connection) -> bytes:
+    """Return what tells this file from another one at its place; empty for one that was never opened for writing."""
+    table = schema.meta
+    found = connection.execute(select(table.c.value).where(table.c.name == "ledger_id")).scalar_one_or_none()
+    return bytes(found) if isinstance(found, bytes) else str(found or "").encode()
+
+
 def steps(connection: Connection, last_id: int = 0) -> list[dict[str, Any]]:
     """Return every step of every rollout after `last_id`, oldest first; a damaged one has an empty detail."""
     table = schema.rollout
