@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from corpus import BOMBS, ESCAPES
 
 from promptguard.cli import main
 from promptguard.errors import PromptError, PromptSyntaxError
@@ -338,3 +341,18 @@ def test_what_an_older_file_loops_over_is_an_input(tmp_path: Path) -> None:
         {"role": "system", "content": "7Hurry.\ntent 2\n\nWhy?"},
         {"role": "user", "content": "Hi"},
     ]
+
+
+HISTORY = "system:\ns\n{% for m in h %}\n{{m.role}}:\n{{m.content}}\n{% endfor %}\nuser:\n"
+
+
+def test_hostile_files_are_refused_or_converted_without_being_executed(tmp_path: Path) -> None:
+    """Each in the processor time that a reader of mail would wait: a constant of 10^9 characters is computed nowhere."""
+    library = open_library(tmp_path)
+    for number, payload in enumerate([*ESCAPES, *BOMBS, "{{ x }}" * 60_000, "{{ a" + ".a" * 100_000]):
+        file = tmp_path / f"f{number}.prompty"
+        file.write_text(f"---\nname: X Y\n---\n{HISTORY}{payload}\n", "utf-8")
+        before = time.process_time()
+        with suppress(PromptError):
+            list(import_file(library, str(file), name=f"f{number}", dry_run=True))
+        assert time.process_time() - before < 5.0, payload[:80]

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from jinja2 import Environment, TemplateError, meta
 
 from promptguard.errors import PromptSyntaxError
 from promptguard.templates.roles import looks_like_a_role
+from promptguard.templates.sandbox import Sandbox
 
 _OF_LOOPS = frozenset(("loop", "this"))
-_READER = Environment()  # noqa: S701 - it parses, and renders nothing
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)")
 
 
@@ -67,12 +67,10 @@ def variables_of(messages: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield the variables that messages read, in the order of their first mention, each once."""
     text = "\n".join(text for _, text in messages)
     try:
-        read = meta.find_undeclared_variables(_READER.parse(text)) - _READER.globals.keys()
-    except (TemplateError, RecursionError):  # who compiles the prompt says what is wrong with it
-        read = set(_VARIABLE.findall(text)) - _OF_LOOPS
-    yield from sorted(
-        read, key=lambda name: [found.start() for found in re.finditer(rf"\b{name}\b", text)][:1]
-    )
+        read = Sandbox().template(text, "").variables
+    except PromptSyntaxError:  # who compiles the prompt says what is wrong with it
+        read = frozenset(_VARIABLE.findall(text)) - _OF_LOOPS
+    yield from (word for word in dict.fromkeys(_WORD.findall(text)) if word in read)
 
 
 def from_f_string(text: str, where: str) -> str:
