@@ -121,6 +121,8 @@ def test_variables_in_attributes_are_values_and_open_nothing(tmp_path: Path) -> 
         {"role": "tool", "content": "7", "tool_call_id": attack, "k": "v"},
         {"role": "tool", "content": attack.strip("\n"), "tool_call_id": "c2", "k": "v"},
     ]
+    with pytest.raises(PromptSyntaxError, match="at most 200 attributes with variables"):
+        load(tmp_path / "other", 'user[a="{{ who }}", b="{{ who }}"]:\nhi\n' * 101, front)
     with pytest.raises(PromptSyntaxError, match="the text uses 'name', which is not among its inputs"):
         load(tmp_path / "other", 'user[name="{{ name }}"]:\nhi\n', front)
 

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from promptguard.errors import PromptSyntaxError
 from promptguard.templates.limits import Sizes
 from promptguard.templates.roles import Body, Section
 from promptguard.templates.sandbox import Sandbox, Template
@@ -21,6 +22,8 @@ Message = dict[str, Any]
 _SECRET = secrets.token_hex(12)
 _ROLE_MARK = re.compile(rf"\x02{_SECRET}:([0-9]+)\x02\n?")
 _PLACE = re.compile(rf"\x02{_SECRET}=(\w+)\x02")
+MOST_COMPUTED = 200
+"""Attributes with variables in one file: each is compiled by itself."""
 _VALUE_END = f"\x02{_SECRET};\x02"
 _LEGACY_THREAD = "![thread]"
 
@@ -39,6 +42,10 @@ class CompiledBody:
         self.has_thread_mark = any(_LEGACY_THREAD in one.text for one in body.sections)
         """whether `![thread]` stands somewhere"""
         mark = place_of(thread)
+        if sum(len(_computed(one)) for one in body.sections) > MOST_COMPUTED:
+            raise PromptSyntaxError(
+                f"{filename}: role lines have at most {MOST_COMPUTED} attributes with variables in all"
+            )
         if body.joint:
             source, line = _joined(body.sections)
             templates = [sandbox.template(_marked(source, mark), filename, line)]

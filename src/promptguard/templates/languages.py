@@ -33,22 +33,23 @@ def to_jinja2(lines: list[str], start: int, language: str, filename: str) -> Non
         return
     if language not in _MUSTACHE:
         raise PromptSyntaxError(f"{filename}:1: template format {language!r} is not available; write jinja2")
+    following = ""  # the next line below that says anything
     for at in reversed(range(start, len(lines))):
         if _COMMENT.fullmatch(lines[at].strip()):
-            _leave_out(lines, at)
-            continue
-        line = _COMMENT.sub("", lines[at])
-        if _OTHER.search(line):
-            raise PromptSyntaxError(
-                f"{filename}:{at + 1}: {language} beyond {{{{ name }}}} is not read here; write the template as jinja2"
-            )
-        lines[at] = _RAW.sub(lambda found: "{{ " + (found[1] or found[2]) + " }}", line)
+            _leave_out(lines, at, following)
+        else:
+            line = _COMMENT.sub("", lines[at])
+            if _OTHER.search(line):
+                raise PromptSyntaxError(
+                    f"{filename}:{at + 1}: {language} beyond {{{{ name }}}} is not read here; write the template as jinja2"
+                )
+            lines[at] = _RAW.sub(lambda found: "{{ " + (found[1] or found[2]) + " }}", line)
+        following = lines[at] if lines[at].strip() else following
 
 
-def _leave_out(lines: list[str], at: int) -> None:
+def _leave_out(lines: list[str], at: int, following: str) -> None:
     """Take a line out of the text that is rendered, while the lines after it keep their numbers."""
-    following = next((line for line in lines[at + 1 :] if line.strip()), None)
-    if following is None or looks_like_a_role(following):
+    if not following or looks_like_a_role(following):
         lines[at] = ""  # empty lines at the end of a message are no part of it
     else:
         lines[at], lines[at + 1] = "{#", f"#}}{lines[at + 1]}"
