@@ -147,17 +147,43 @@ def test_state_continues_bit_for_bit(arguments):
     assert (resumed.rounds, resumed.alarm_round) == (live.rounds, live.alarm_round) == (12, None)
 
 
-def test_lost_answers_are_counted_by_side_and_short_rounds_are_not_measured():
+def test_a_round_that_lost_an_answer_is_charged_the_least_it_could_have_paid():
     monitor = SetMonitor()
-    lost = Answer(error="timeout")
+    feed(monitor, 2)
+    before, lost = monitor.brief(), Answer(error="timeout")
     verdict = monitor.update(LONG, [*LONG[:3], lost, lost])
-    assert (verdict.pairs, dict(verdict.skipped)) == (3, {"candidate_error": 2})
-    verdict = monitor.update(LONG, [LONG[0], lost, lost, lost, lost])
-    assert (verdict.pairs, monitor.rounds) == (3, 1)
+    assert (verdict.pairs, dict(verdict.skipped)) == (before.pairs, {"candidate_error": 2})
+    assert before.log10_evidence - 2.0 < verdict.log10_evidence < before.log10_evidence
+    assert monitor.rounds == 2
+    charged = monitor.update([lost, *LONG[1:]], LONG)
+    assert charged.skipped == {"candidate_error": 2, "control_error": 1}
+    feed(monitor, 4)
+    assert monitor.brief().status == "drift"  # paid for, not taken away
+
+
+def test_a_round_too_short_to_be_measured_costs_nothing():
+    monitor = SetMonitor()
+    feed(monitor, 1)
+    before = monitor.brief().log10_evidence
+    verdict = monitor.update(LONG, [Answer(error="timeout")])
+    assert verdict.log10_evidence == before
     assert verdict.skipped["short_round"] == 1
-    for _ in range(4):
-        verdict = monitor.update(LONG, [*LONG[:2], lost, lost, lost])
-    assert (verdict.status, verdict.reason) == ("unmeasured", "asymmetric loss")
+
+
+@pytest.mark.parametrize(("tolerance", "marked"), [(None, 0.3), (0.1, 0.5)])
+def test_answers_that_are_lost_for_what_they_say_ring_no_alarm(tolerance, marked):
+    """The live side loses every answer with a mark, the stored one none: what is left differs, and nothing changed."""
+    rng = np.random.default_rng(7)
+    monitor = SetMonitor(alpha=0.05, tolerance=tolerance)
+
+    def answers(*, loses):
+        texts = ["a list:\n- one" if rng.random() < marked else "one, two" for _ in range(3)]
+        return [Answer(error="cut") if loses and "list" in text else Answer(text) for text in texts]
+
+    for _ in range(150):
+        verdict = monitor.update(answers(loses=False), answers(loses=True))
+    assert verdict.alarm_at is None
+    assert verdict.skipped["candidate_error"] > 80
 
 
 def test_groups_and_epochs():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from promptguard.drift.betting.days import Days
@@ -24,7 +25,6 @@ from promptguard.drift.features.vector import PairVector
 from promptguard.drift.history.register import FactRow
 from promptguard.drift.monitor import PairMonitor
 from promptguard.verdict import Mode, Verdict
-from promptguard.verdict.reasons import ASYMMETRIC
 
 SETS = 1
 FEWEST = 2
@@ -91,30 +91,24 @@ class SetMonitor:
         """Take in one round and return the verdict so far (without explanation).
 
         `banked` and `live` may differ in number; both are in an order that does not depend on their content
-        (the first is paired with the first). Answers with `error` are counted as lost on their side and left
-        out; a round with fewer than 2 answers left on a side is not measured. ValueError names a wrong
-        argument.
+        (the first is paired with the first). A round with fewer than 2 answers on a side is not measured. Of a
+        round with a lost answer (one with `error`) nothing is learned: it is charged the least that any answers
+        in the place of those could have paid. ValueError names a wrong argument.
         """
         _check_round(banked, live, Answer)
         group_name(group)
-        sides = []
-        for name, answers in (("control", banked), ("candidate", live)):
-            for answer in answers:
-                if answer.error is not None:
-                    self._inner.skip(f"{name}_error", group)
-            sides.append(
-                [
-                    vectorise_answer(
-                        answer,
-                        seed=self._inner.seed,
-                        labels=self._inner.labels,
-                        response_format=response_format,
-                    )
-                    for answer in answers
-                    if answer.error is None
-                ]
-            )
-        return self.observe(sides[0], sides[1], group, reference, day)
+        sides = (("control", banked), ("candidate", live))
+        lost = [f"{name}_error" for name, answers in sides for each in answers if each.error is not None]
+        if lost and min(len(banked), len(live)) >= FEWEST:
+            return self._inner.lose_round(lost, min(len(banked), len(live)), group)
+        read = partial(
+            vectorise_answer,
+            seed=self._inner.seed,
+            labels=self._inner.labels,
+            response_format=response_format,
+        )
+        first, second = ([read(each) for each in answers if each.error is None] for _, answers in sides)
+        return self.observe(first, second, group, reference, day)
 
     def observe(
         self,
@@ -151,7 +145,10 @@ class SetMonitor:
         self._inner.know(() if known is None else known.all_finished())
 
     def skip(self, side_reason: str, group: str | None = None) -> Verdict:
-        """Count an answer that could not be had, and why; reasons as for `PairMonitor.skip`."""
+        """Count an answer that could not be had, and why; reasons as for `PairMonitor.skip`.
+
+        One that one side lost is charged as a round of the largest size; `update` knows its round, and charges less.
+        """
         return self._inner.skip(side_reason, group)
 
     def acknowledge(self) -> Verdict:
@@ -233,13 +230,21 @@ class SetGroup(Group):
 
     @property
     def log_least(self) -> float:
-        """Nothing: what a round would have paid without a loss is not known."""
-        return 0.0
+        """The log of the least that a round could pay now, of whatever size: what an answer lost outside of one costs."""
+        return self.least(MOST_ANSWERS)
 
-    @property
-    def problem(self) -> str | None:
-        """Why an alarm could not be believed: rounds are smaller on the side that loses more."""
-        return ASYMMETRIC if self.losses.unfair else None
+    def least(self, pairs: int) -> float:
+        """Return the log of the least that a round of so many pairs could pay now; at most 0."""
+        alone = pairs * min(0.0, self.learner.log_least)
+        return min(0.0, alone if isinstance(self.learner, ShiftBet) else self.sets.least(alone))
+
+    def lose_round(self, reasons: Sequence[str], pairs: int) -> float:
+        """Count the answers that a round lost; return log e of it, at most 0: what it is charged."""
+        for reason in reasons:
+            self.losses.count(reason)
+        charge = self.least(pairs)
+        self.process.charge(charge)
+        return charge
 
     @property
     def log_ceiling(self) -> float:
@@ -320,6 +325,14 @@ class _Rounds(PairMonitor):
         for seat in (whole, own):
             if seat.history.alarm_at is not None and seat.alarm_round is None:
                 seat.alarm_round = seat.rounds
+        return self.brief()
+
+    def lose_round(self, reasons: Sequence[str], pairs: int, group: str | None) -> Verdict:
+        name = group_name(group)
+        own, whole = self._group(name), self.whole
+        assert isinstance(own, SetGroup)  # noqa: S101
+        together = whole.lose_round(reasons, pairs)
+        self._union.charge(name, together, together if own is whole else own.lose_round(reasons, pairs))
         return self.brief()
 
     def _remember(self, own: SetGroup, vectors: list[PairVector]) -> None:

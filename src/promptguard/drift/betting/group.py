@@ -61,15 +61,8 @@ class Group:
             return alone
         return min(alone, math.log((1.0 - self.odd_held) * math.exp(alone) + self.odd_held * self.odd.least))
 
-    @property
-    def problem(self) -> str | None:
-        """Why an alarm, were there one, could not be believed; None: what is lost has been paid for."""
-        return None
-
     def status(self, alarm_at: int | None, threshold: float) -> tuple[Status, str | None]:
         """Return the status with its reason; `alarm_at` where the stream has alarmed too, `threshold` a logarithm."""
-        if self.problem is not None:
-            return "unmeasured", self.problem
         if alarm_at is not None:
             return "drift", None
         lost = self.losses.problem(self.pairs)

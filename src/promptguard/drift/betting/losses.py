@@ -6,18 +6,14 @@ paid (`least` of the learners). Had it been there it would have paid at least th
 martingale: what is left is never above it, and the promise holds whatever decides which answers get lost. A pair that
 lost both answers is lost by a rule that treats the sides alike, and costs nothing.
 
-Rounds of sets cannot be charged that way; there a loss of one side more than of the other still takes the verdict away.
+A round of sets that lost an answer pays the least that any round of its size could have paid.
 """
 
 from __future__ import annotations
 
-import math
-
 MOST_LOST = 0.2
 """share of offered pairs that may be missing"""
 FEWEST_OFFERED = 20
-ASYMMETRY = 0.01
-"""level of the sequential test that losses fall on both sides alike"""
 
 
 class Losses:
@@ -44,11 +40,6 @@ class Losses:
         """How many pairs lost one answer, each of which was charged."""
         return self.of_side("control") + self.of_side("candidate")
 
-    @property
-    def unfair(self) -> bool:
-        """Whether one side lost more answers than the other, by more than chance."""
-        return _log_unfair(self.of_side("control"), self.of_side("candidate")) >= math.log(1.0 / ASYMMETRY)
-
     def problem(self, pairs: int) -> str | None:
         """Return why "no drift" cannot be said of the pairs that are left, or None."""
         if not self.by_reason:
@@ -68,15 +59,3 @@ class Losses:
 def is_one_sided(reason: str) -> bool:
     """Whether a pair skipped for this reason had one answer."""
     return reason.startswith(("control_", "candidate_"))
-
-
-def _log_unfair(first: int, second: int) -> float:
-    """Return the log of the Krichevsky-Trofimov e-value against a fair coin: valid whenever one looks."""
-    total = first + second
-    return (
-        total * math.log(2.0)
-        + math.lgamma(first + 0.5)
-        + math.lgamma(second + 0.5)
-        - math.lgamma(total + 1.0)
-        - math.log(math.pi)
-    )
