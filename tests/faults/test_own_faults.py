@@ -269,10 +269,10 @@ def test_importing_loads_nothing_heavy():
 
 def test_public_names_are_these():
     assert sorted(promptguard.__all__) == [
-        "Alarm", "Alertmanager", "Apprise", "Budget", "BypassCache", "Cache", "ConfigurationError", "Drift",
-        "DriftDetected", "Price", "PromptGuardError", "PromptGuardSettings", "Raise", "Replay", "RollBack", "Route",
-        "Shadow", "Slack", "Warn", "Webhook", "__version__", "acknowledge", "bypass", "cache_status", "cache_tags",
-        "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts", "undo", "unwrap", "verdicts",
+        "Alarm", "Alertmanager", "Apprise", "Budget", "BypassCache", "Cache", "Compat", "ConfigurationError",
+        "Drift", "DriftDetected", "Price", "PromptGuardError", "PromptGuardSettings", "Raise", "Replay", "RollBack",
+        "Route", "Shadow", "Slack", "Warn", "Webhook", "__version__", "acknowledge", "bypass", "cache_status", "cache_tags",
+        "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts", "undo", "unit", "unwrap", "verdicts",
         "wrap",
     ]  # fmt: skip
     assert all(hasattr(promptguard, name) for name in promptguard.__all__)
