@@ -105,9 +105,10 @@ def measured_text(function: Callable[[str], str]) -> Function:
 def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
     """Join the texts of `value` by `d`; `attribute` is one name, without dots."""
     current = CURRENT.budget or budget()
-    if isinstance(value, str):
+    if type(value) is str:
         current.charge_characters(value)
-    value, separator = current.settle(value), str(current.settle(d))
+    # The separator's length is charged for with the text that is made.
+    value, separator = current.settle(value), d if type(d) is str else str(current.settle(d))
     parts = list(map(str, value if attribute is None else (each[attribute] for each in value)))
     current.charge(sum(map(len, parts)) + len(separator) * len(parts) + 1)
     return separator.join(parts)

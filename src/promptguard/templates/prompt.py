@@ -178,13 +178,14 @@ class Prompt:
         Raises MissingVariable, WrongVariable (both ConfigurationErrors as well), PromptError for a value that no prompt
         can hold, RenderLimit.
         """
-        instead, staged = self._instead, self._rendered.staged
-        if instead is None or staged is None:
+        if self._instead is None:
             return self._render(model, variables)
+        instead, staged = self._instead, self._rendered.staged
         try:
             return self._render(model, dict(variables))
         except PromptError as error:
-            staged.table.offer(NoteOutcome(staged, None, type(error).__name__))
+            if staged is not None:
+                staged.table.offer(NoteOutcome(staged, None, type(error).__name__))
             return instead.render(model, **variables)
 
     def _render(self, model: str | None, variables: dict[str, object]) -> Call:
