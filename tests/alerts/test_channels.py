@@ -133,7 +133,8 @@ def test_a_wrong_variable_names_itself(monkeypatch, capsys, written, said):
 def test_code_counts_more_than_settings_and_only_where_it_speaks_of_alerts(monkeypatch):
     monkeypatch.setenv("PROMPTGUARD_ALERTS", "slack:https://a.com")
     rest = dict.fromkeys(
-        ("ledger", "cache", "shadow", "replay", "on_drift", "record_content", "fields", "seed"), NOT_GIVEN
+        ("ledger", "cache", "shadow", "replay", "on_drift", "record_content", "fields", "compat", "seed"),
+        NOT_GIVEN,
     )
 
     def labels(drift):
