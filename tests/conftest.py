@@ -21,6 +21,33 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+ONCE = frozenset(
+    (
+        "alerts",
+        "certifying",
+        "cli",
+        "dashboard",
+        "demo",
+        "doctor",
+        "guides",
+        "lifetime",
+        "monitoring",
+        "report",
+    )
+)
+"""Folders of tests for which it does not matter which major of an SDK makes the calls."""
+ONCE_MODULES = frozenset(
+    ("test_accepting", "test_ledger_trouble", "test_places", "test_processes", "test_sweep")
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what the second environment need not repeat."""
+    for item in items:
+        if item.path.parent.name in ONCE or item.path.stem in ONCE_MODULES:
+            item.add_marker("once")
+
+
 def pytest_collection_finish():
     """Leave what the imports made out of every later collection: there are some hundred thousand objects."""
     gc.collect()

@@ -41,7 +41,7 @@ class Suite:
 SUITES = {
     "test": [
         Suite("openai 3", ".venv", QUICK),
-        Suite("openai 2", ".venv-openai2", f"sdk and {QUICK}"),
+        Suite("openai 2", ".venv-openai2", f"sdk and not once and {QUICK}"),
     ],
     "newest": [Suite("newest versions", ".venv-newest", "not slow")],
     # Old versions beside new ones that they depend on: what these have deprecated is no news of ours.

@@ -293,6 +293,7 @@ def started(directory, url, name, count):
     )
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_lose_no_alert(tmp_path, receiver):
     """Two at a time note and send; each is killed while a message of its own is under way, and another goes on."""
     kill_at = {3, 7, 11}

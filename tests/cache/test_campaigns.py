@@ -8,6 +8,7 @@ from benchmarks.cache import cuts, keys, stampede, tampering
 pytestmark = pytest.mark.statistical
 
 
+@pytest.mark.slow
 def test_no_mutation_of_a_real_request_finds_its_answer():
     for figures in (keys.body_mutations(1_500), keys.head_mutations(500)):
         assert figures.tried >= 500

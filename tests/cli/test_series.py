@@ -168,6 +168,7 @@ def test_rounds_leave_nothing_over(count):
     assert all(2 <= len(one.live) <= 5 for one in rounds)
 
 
+@pytest.mark.slow
 def test_the_onset_is_in_time_order_however_many_answers_a_prompt_has(capsys, tmp_path):
     code, out, _ = analyze(capsys, history(tmp_path, "base_A", "base_B", "serv_maxtok24"), "--json")
     told = json.loads(out)

@@ -19,7 +19,8 @@ from tests.cache.replies import until
 from tests.conftest import close_backgrounds
 from tests.dashboard.conftest import Site, serving
 from tests.dashboard.payloads import PAYLOADS
-from tests.dashboard.test_walk import OVERFLOW, SCHEMES, WIDTHS, axe, violations
+from tests.dashboard.test_walk import LOOKS, OVERFLOW, axe, violations
+from tests.marks import spread
 
 __all__ = ["axe"]
 pytestmark = [pytest.mark.sdk]
@@ -201,8 +202,7 @@ def test_a_folder_that_is_gone_or_damaged_is_said(recorded, tmp_path: Path) -> N
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), spread(LOOKS, 2, several=True))
 def test_it_fits_and_is_accessible(
     with_prompts: Site,
     browser: Any,

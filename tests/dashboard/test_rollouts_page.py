@@ -13,7 +13,8 @@ from promptguard.ledger.store import Ledger
 from promptguard.rollout.starting import MOST, TOLERANCE
 from tests.dashboard.conftest import Site, serving
 from tests.dashboard.payloads import PAYLOADS
-from tests.dashboard.test_walk import OVERFLOW, SCHEMES, WIDTHS, axe, violations
+from tests.dashboard.test_walk import LOOKS, OVERFLOW, axe, violations
+from tests.marks import spread
 
 __all__ = ["axe"]
 pytestmark = [pytest.mark.sdk]
@@ -71,8 +72,7 @@ def test_a_ledger_without_rollouts_says_how_to_begin_one(tmp_path: Path) -> None
     assert "promptguard rollout start" in page
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), spread(LOOKS, 2, several=True))
 def test_the_page_of_rollouts_fits_and_is_accessible(
     shown: Site, browser: Any, axe: str, width: int, scheme: str
 ) -> None:

@@ -13,8 +13,10 @@ from promptguard.dashboard import render_report
 from promptguard.ledger.store import Ledger
 from promptguard.report.whole import read_whole
 from tests.dashboard.conftest import Site, serving
+from tests.marks import spread
 
-WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
+LOOKS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
+"""widths and colour schemes that pages are looked at in"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 pytestmark = [pytest.mark.browser, pytest.mark.sdk]
 
@@ -42,8 +44,7 @@ def violations(tab: Any, axe: str) -> list[str]:
     return [f"{each['id']}: {node['html'][:160]}" for each in found["violations"] for node in each["nodes"]]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), spread(LOOKS, 2, several=True))
 def test_every_page_fits_and_is_accessible(
     site: Site, browser: Any, axe: str, width: int, scheme: str
 ) -> None:
@@ -64,8 +65,7 @@ def test_every_page_fits_and_is_accessible(
     assert said == []
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), spread(LOOKS, 2, several=True))
 def test_the_report_fits_and_is_accessible(
     recorded, browser: Any, axe: str, tmp_path: Path, width: int, scheme: str
 ) -> None:

@@ -12,6 +12,7 @@ from benchmarks.detector import nulls
 from benchmarks.detector.corpora import same_model
 
 from tests.drift.test_promises import most_alarms
+from tests.marks import spread
 
 pytestmark = pytest.mark.statistical
 
@@ -35,13 +36,14 @@ def short(monkeypatch):
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(
-    "index", range(len(nulls.CONFIGURATIONS)), ids=lambda index: nulls.CONFIGURATIONS[index][0]
+    "index", spread(range(len(nulls.CONFIGURATIONS)), 6), ids=lambda index: nulls.CONFIGURATIONS[index][0]
 )
 def test_unchanged_streams_rarely_alarm(index):
     _, values = nulls.part(index, STREAMS, seed=31)
     assert keeps_promise(values)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_all_unchanged_streams_together_alarm_at_most_as_often_as_promised():
     """Another seed, and no slack for a single configuration to hide in."""

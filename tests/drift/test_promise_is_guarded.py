@@ -51,6 +51,7 @@ def test_learning_before_scoring_is_seen(monkeypatch):
     assert not keeps_promise(null_streams(PAIRS))
 
 
+@pytest.mark.slow
 def test_learning_a_round_before_scoring_it_is_seen(monkeypatch):
     def knowing(self, seen, log_pairs):
         scored(self, seen, log_pairs)

@@ -117,6 +117,7 @@ def sound_copy(sound, tmp_path, number):
     return directory
 
 
+@pytest.mark.slow
 def test_any_page_overwritten_is_told_or_not_needed(sound, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pages = (sound / FILE).stat().st_size // PAGE

@@ -18,6 +18,8 @@ from benchmarks.faults.sweep import (
     works_again,
 )
 
+from tests.marks import spread
+
 WAYS = {
     "plain": (False, False),
     "stream": (False, True),
@@ -56,7 +58,7 @@ def test_other_exceptions_are_not_seen_either(error, url, guarded):
 
 
 @pytest.mark.sdk
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("error", spread([SystemExit, KeyboardInterrupt, MemoryError], 1))
 def test_threads_outlive_whatever_is_raised_in_them(error, url, guarded):
     found = background_sweep(THREADS, [error], url, guarded, times=1)
     assert (found.different, found.dead) == ([], [])

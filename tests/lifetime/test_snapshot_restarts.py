@@ -20,6 +20,7 @@ from promptguard.drift import Answer, vectorise
 from promptguard.ledger.folds import Folds, Saved
 from promptguard.ledger.retention import Retention, forget
 from promptguard.ledger.store import Ledger
+from tests.marks import spread
 
 PAIRS = 2_000
 GROUPS = [f"group {number}@1" for number in range(6)]
@@ -233,7 +234,7 @@ def verdicts_of(directory, drift=DRIFTS[0]):
         return connection.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("how", [*UNUSABLE, "nothing", "other settings meanwhile"])
+@pytest.mark.parametrize("how", spread([*UNUSABLE, "nothing", "other settings meanwhile"], 4))
 def test_the_verdicts_of_the_next_process_are_the_same_whatever_the_snapshot_is(written, how, tmp_path):
     shutil.copytree(written.directory, tmp_path / "ledger")
     copied = Ledger(tmp_path / "ledger")

@@ -240,7 +240,7 @@ FINE = {
 
 
 @given(st.sampled_from(list(RIGHT)), ANYTHING)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_mutation_of_right_settings_is_named_or_right(name, value):
     with client() as given_client:
         try:
