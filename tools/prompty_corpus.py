@@ -35,7 +35,7 @@ MADE_UP: Mapping[str, object] = {
     "string": "some text", "integer": 7, "number": 1.5, "boolean": True, "array": ["one", "two"],
     "object": {"key": "value"},
     "thread": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}],
-    "image": "https://example.com/a.png", "file": "https://example.com/a.pdf", "audio": "https://example.com/a.wav",
+    "image": "https://example.com/a.png", "file": "https://example.com/a.pdf", "audio": "data:audio/wav;base64,UklGRg==",
 }  # fmt: skip
 Messages = list[tuple[str, str]]
 

@@ -319,6 +319,78 @@ def test_an_older_file_in_another_template_language_is_refused_by_its_name(tmp_p
         list(import_file(open_library(tmp_path), str(file)))
 
 
+OLDER = """---
+name: Tour Guide
+description: Plans a day
+authors: [ann]
+metadata: {version: "7", tags: [travel]}
+model:
+  api: chat
+  configuration: {azure_deployment: one}
+  parameters: {temperature: 0.4, stop: [END], stream: true}
+inputs:
+  guest: {type: string, default: Ann, description: who asks}
+  town: Rome
+  wish: {type: string}
+  turns: {type: list, default: DEFAULT}
+outputs:
+  plan: {type: string}
+tools:
+  - {name: weather, kind: function, description: of a day, parameters: [{name: day, kind: string}]}
+---
+system[name="guide"]:
+Guide {{ guest }} through {{ town }}.
+
+Notes:
+{% for turn in turns %}
+{{ turn.role }}:
+{{ turn.content }}
+{% endfor %}
+
+user:
+{{ wish }}
+"""
+
+
+def test_an_older_file_keeps_what_it_states_beside_its_history(library: PromptLibrary) -> None:
+    prompt = imported(library, "tour.prompty", OLDER.replace("DEFAULT", "[]"), name="tour")
+    call = prompt.render(model="m", wish="Art", turns=[{"role": "assistant", "content": "Where to?"}])
+    assert call.messages == [
+        {"role": "system", "content": "Guide Ann through Rome.\n\nNotes:", "name": "guide"},
+        {"role": "assistant", "content": "Where to?"},
+        {"role": "user", "content": "Art"},
+    ]
+    asked = call.request()
+    assert (asked["temperature"], asked["stop"], asked["stream"]) == (0.4, ["END"], True)
+    assert asked["tools"][0]["function"]["name"] == "weather"
+    assert asked["response_format"]["json_schema"]["schema"]["required"] == ["plan"]
+    assert {name: each.kind for name, each in prompt.inputs.items()} == {
+        "guest": "string", "town": "string", "turns": "thread", "wish": "string",
+    }  # fmt: skip
+    assert prompt.inputs["guest"].description == "who asks"
+    assert (prompt.description, prompt.version) == ("Plans a day", "1")
+
+
+def test_messages_that_a_history_had_by_default_are_told(library: PromptLibrary) -> None:
+    path = library.directory.parent / "tour.prompty"
+    path.write_text(OLDER.replace("DEFAULT", "[{role: user, content: Hi}]"), "utf-8")
+    [made] = import_file(library, str(path), name="tour")
+    assert made["notes"] == [
+        "turns is a history now: give it as messages with role and content",
+        "the messages that turns had by default are not kept: give them",
+    ]
+
+
+@pytest.mark.parametrize("file", ["log.prompty", "log.jinja2"])
+def test_a_history_written_on_one_line_stays_text(library: PromptLibrary, file: str) -> None:
+    text = "system:\nSo far:\n{% for t in turns %}\n- {{ t.role }}: {{ t.content }}\n{% endfor %}\nuser:\n{{ q }}\n"
+    prompt = imported(library, file, text, name="log")
+    assert said(prompt, turns=TURNS, q="?") == [
+        ("system", "So far:\n\n- user: Hi\n\n- assistant: Hello!"),
+        ("user", "?"),
+    ]
+
+
 def test_what_an_older_file_loops_over_is_an_input(tmp_path: Path) -> None:
     file = tmp_path / "old.prompty"
     file.write_text(

@@ -25,7 +25,8 @@ class Converted:
 
     name: str
     messages: tuple[tuple[str, str], ...]
-    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """entries as a prompt file has them: a mapping, or a plain value"""
     description: str = ""
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -33,24 +34,33 @@ class Converted:
     tools: Sequence[Mapping[str, Any]] = ()
     notes: tuple[str, ...] = ()
     """what was left out, in words"""
+    front: Mapping[str, Any] = field(default_factory=dict)
+    """front matter of a prompt file, to be kept as it is"""
+    body: str | None = None
+    """text of a prompt file below its front matter, which is written in place of the messages"""
 
     def to_prompty(self, name: str) -> str:
         """Return the text of a prompt file; raises PromptSyntaxError where there is no message."""
         if not any(text.strip() for _, text in self.messages):
             raise PromptSyntaxError(f"{name}: there is no text in it")
-        front: dict[str, Any] = {"name": name}
+        front: dict[str, Any] = {"name": name, **self.front}
         if self.description:
             front["description"] = self.description
         if self.model is not None:
             front["model"] = {"id": self.model} | ({"options": dict(self.options)} if self.options else {})
         if self.inputs:
-            front["inputs"] = {key: dict(value) for key, value in self.inputs.items()}
+            front["inputs"] = {
+                key: dict(value) if isinstance(value, Mapping) else value
+                for key, value in self.inputs.items()
+            }
         if self.outputs:
             front["outputs"] = {key: dict(value) for key, value in self.outputs.items()}
         if self.tools:
             front["tools"] = [dict(tool) for tool in self.tools]
         stated = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120)
-        body = "\n\n".join(f"{role}:\n{_kept(text)}" for role, text in self.messages)
+        body = self.body
+        if body is None:
+            body = "\n\n".join(f"{role}:\n{_kept(text)}" for role, text in self.messages)
         return f"---\n{stated}---\n{body}\n"
 
 

@@ -18,6 +18,7 @@ from promptguard.templates.formats.converted import (
     variables_of,
 )
 from promptguard.templates.formats.dotprompt import read_dotprompt
+from promptguard.templates.inputs import by_name
 from promptguard.templates.languages import language_of, to_jinja2
 
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "bot": "assistant", "generic": "user"}
@@ -58,11 +59,20 @@ _HISTORY = re.compile(
 
 def _with_history(text: str, name: str, where: str) -> Converted:
     """Read role lines; a loop that repeats a history becomes a place for it (promptflow, older Prompty)."""
+    told, inputs, notes = _placed_history(text)
+    return _made(name, _by_role_lines(told, where), inputs=inputs, notes=notes)
+
+
+def _placed_history(text: str) -> tuple[str, dict[str, dict[str, Any]], tuple[str, ...]]:
+    """Return the text with a place for each history in place of its loop, the histories as inputs, and what to say of it.
+
+    A loop that writes role and content on one line writes text for the tools it comes from, and stays.
+    """
     threads: list[str] = []
 
     def place(found: re.Match[str]) -> str:
         each, body = found["each"], found["body"]
-        of_roles = re.search(rf"\{{\{{-?\s*{each}\.role\s*-?\}}\}}\s*:", body)
+        of_roles = re.search(rf"\{{\{{-?\s*{each}\.role\s*-?\}}\}}[ \t]*:[ \t]*$", body, re.MULTILINE)
         of_turns = re.search(rf"{each}\.(inputs|outputs)\b", body)
         if not of_roles and not of_turns:
             return found[0]
@@ -70,10 +80,8 @@ def _with_history(text: str, name: str, where: str) -> Converted:
         return f"\n{{{{ {found['of']} }}}}\n"
 
     told = _HISTORY.sub(place, text)
-    messages = _by_role_lines(told, where)
-    inputs = {each: {"kind": "thread"} for each in threads}
     notes = (f"{threads[0]} is a history now: give it as messages with role and content",) if threads else ()
-    return _made(name, messages, inputs=inputs, notes=notes)
+    return told, {each: {"kind": "thread"} for each in threads}, notes
 
 
 def _by_role_lines(text: str, where: str) -> list[tuple[str, str]]:
@@ -307,24 +315,33 @@ def _read_prompty(text: str, name: str, where: str) -> Converted:
         stated = "\n".join(lines[fences[0] + 1 : fences[1]])
         front = safeyaml.load(stated, where, first_line=fences[0] + 2) if stated.strip() else {}
     to_jinja2(lines, start, language_of(front.get("template")), where)
-    made = _with_history("\n".join(lines[start:]), name, where)
-    model = front.get("model")
-    inner = model if isinstance(model, Mapping) else {}
-    options = inner.get("options") or inner.get("parameters") or {}
-    if not isinstance(options, Mapping):
-        raise PromptSyntaxError(f"{where}: model.options stand elsewhere ({options}): write them here")
-    named = inner.get("id") or _mapping(inner.get("configuration")).get("name") if inner else model
-    inputs = front.get("inputs") if isinstance(front.get("inputs"), Mapping) else front.get("sample")
-    defaults = {
-        key: {"kind": "any", "default": value}
-        for key, value in (inputs if isinstance(inputs, Mapping) else {}).items()
-        if key in made.inputs
-        and made.inputs[key].get("kind") != "thread"
-        and not isinstance(value, (Mapping, list))
-    }
+    body, threads, notes = _placed_history("\n".join(lines[start:]).strip("\n"))
+    messages = _by_role_lines(body, where)
+    kept = {key: value for key, value in front.items() if key not in _WRITTEN_ANEW}
+    if isinstance(front.get("metadata"), Mapping):
+        kept["metadata"] = {key: value for key, value in front["metadata"].items() if key != "version"}
+    inputs = {each: {"kind": "any"} for each in variables_of(messages)}
+    inputs |= _stated_inputs(front, inputs)
+    for each in threads:
+        if _mapping(inputs[each]).get("default"):
+            notes += (f"the messages that {each} had by default are not kept: give them",)
+        inputs[each] = {"kind": "thread"}
     return Converted(
-        str(front.get("name") or name).lower().replace(" ", "-"), made.messages, {**made.inputs, **defaults},
-        str(front.get("description") or ""), str(named) if isinstance(named, str) else None,
-        {key: value for key, value in options.items() if isinstance(value, int | float)} if isinstance(named, str) else {},
-        notes=made.notes,
+        str(front.get("name") or name).lower().replace(" ", "-"), tuple(messages), inputs,
+        notes=notes, front=kept, body=body,
     )  # fmt: skip
+
+
+_WRITTEN_ANEW = frozenset(("name", "inputs", "inputSchema", "template"))
+
+
+def _stated_inputs(front: Mapping[str, Any], used: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return inputs as the file has them; one that has a sample alone renders with its plain values, as it did there."""
+    stated = front.get("inputs") or _mapping(front.get("inputSchema")).get("properties")
+    if stated is not None:
+        return dict(_mapping(by_name(stated)))
+    return {
+        key: {"kind": "any", "default": value}
+        for key, value in _mapping(front.get("sample")).items()
+        if key in used and not isinstance(value, (Mapping, list))
+    }
