@@ -43,6 +43,8 @@ _NEAR = re.compile(
 )
 _SAME_LINE = re.compile(r"[ \t]*+#?[ \t]*+(?P<role>[A-Za-z]++)[ \t]*+:[ \t]*+\S")
 _COMPUTED = re.compile(r"[ \t]*+#?[ \t]*+\{\{-?(?P<expression>[^{}]*+)\}\}[ \t]*+:[ \t]*+")
+_CALLS = re.compile(r"[ \t]*+##[ \t]*+tool_call(?:s|_id)[ \t]*+:[ \t]*+")
+"""Promptflow's headings within a message of an assistant or a tool."""
 _ATTRIBUTE = re.compile(
     r'[ \t]*+(?P<name>\w++)[ \t]*+=[ \t]*+(?:"(?P<quoted>[^"]*+)"[ \t]*+|(?P<plain>[^,"]*+))(?:,|$)'
 )
@@ -130,7 +132,7 @@ def _section(role: str, attributes: Mapping[str, str], lines: list[str], first: 
 
 def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
     inside, depths = _tags(lines, start, filename)
-    count, words = 0, _Words()
+    count, words, role = 0, _Words(), ""
     for at in range(start, len(lines)):
         line = lines[at]
         if ":" not in line and "\uff1a" not in line:
@@ -138,16 +140,24 @@ def _marks(lines: list[str], start: int, filename: str) -> Iterator[_Mark]:
         if at in inside or len(line) > _MOST_OF_A_LINE:
             continue
         found = _LINE.fullmatch(line)
-        role = found["role"].lower() if found else ""
-        if found and role in ROLES:
-            count += 1
+        if found and found["role"].lower() in ROLES:
+            count, role = count + 1, found["role"].lower()
             if count > MOST_MESSAGES:
                 raise PromptSyntaxError(f"{filename}:{at + 1}: a prompt has at most {MOST_MESSAGES} messages")
             yield _Mark(at, role, _attributes(found["attributes"], f"{filename}:{at + 1}"), depths.get(at, 0))
             continue
-        problem = _problem(lines, start, at, words, seen=count > 0)
+        if role in ("assistant", "tool") and _CALLS.fullmatch(line):
+            problem: str | None = _AS_HISTORY
+        else:
+            problem = _problem(lines, start, at, words, seen=count > 0)
         if problem:
             raise PromptSyntaxError(f"{filename}:{at + 1}: {line.strip()!r} {problem}")
+
+
+_AS_HISTORY = (
+    "is how promptflow writes calls of tools, and would be text here: write {{ history }} in place of these turns, with"
+    " `inputs: {history: {kind: thread}}`, and give render(history=[...]) the messages"
+)
 
 
 def looks_like_a_role(line: str) -> bool:

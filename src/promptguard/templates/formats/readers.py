@@ -53,7 +53,10 @@ def _read_text(text: str, name: str, where: str) -> Iterator[Converted]:
 
 
 _HISTORY = re.compile(
-    r"\{%-?\s*for\s+(?P<each>\w+)\s+in\s+(?P<of>\w+)\s*-?%\}\s*(?P<body>.*?)\{%-?\s*endfor\s*-?%\}", re.DOTALL
+    r"\{%-?\s*for\s+(?P<each>\w+)\s+in\s+(?P<of>\w+)\s*-?%\}\s*"
+    r"(?P<body>(?>\{%-?\s*for\b(?:(?!\{%-?\s*endfor).)*+\{%-?\s*endfor\s*-?%\}|.)*?)"  # a loop within it is part of it
+    r"\{%-?\s*endfor\s*-?%\}",
+    re.DOTALL,
 )
 
 
