@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from promptguard.core.mistakes import checked_call, is_text, refused
 from promptguard.core.options import check_tags
+from promptguard.core.rollouts import unit_of
 from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
 
 _GROUP = re.compile(r"[^\W_][\w .:/@+-]{0,99}")
@@ -71,22 +72,20 @@ def group(name: str) -> Iterator[None]:
 
 @contextmanager
 @checked_call
-def unit(name: str) -> Iterator[None]:
+def unit(name: str | int) -> Iterator[None]:
     """Say whose calls and renderings these are while something is rolled out: a user, a conversation, a document.
 
     A unit keeps the version that it got first. Without one, each question is a unit of its own. `name` is not kept; the
-    ledger has a digest of it that is keyed with a secret of the rollout.
+    ledger has a digest of it that is keyed with a secret of the rollout. A whole number is its digits; "" is nobody's.
 
-    Raises ConfigurationError when `name` is not a non-empty string.
+    Raises ConfigurationError when `name` is neither text nor a whole number.
 
     >>> with unit("user-17"):
     ...     pass  # library.render(...), and the call
     """
-    if not is_text(name) or not name:
-        raise refused("unit(name)", name, "a non-empty text, such as a user's id")
     from promptguard.templates.rendered import UNIT
 
-    token = UNIT.set(name)
+    token = UNIT.set(unit_of(name))
     try:
         yield
     finally:

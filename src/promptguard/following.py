@@ -1,6 +1,7 @@
 """What is rolled out in one ledger, for the caller's path: no thread and no import before there is a ledger.
 
-Who follows looks for the file now and then; once it is there, a thread of its own begins to read it.
+Who follows looks for the file now and then, when it is asked; once it is there, a thread of its own begins to read it. So
+whoever was idle when the ledger came is told of what is rolled out a moment after its first question.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ def prompts(
     `ledger:.promptguard`; `refresh`, after how long a repository or ledger is looked at again, in seconds or as text
     ("30s"): by default 1 s, and 60 s for a repository elsewhere. A folder is read anew whenever it changes. `ledger`, the
     directory of the ledger whose rollouts `render()` and `get(unit=...)` follow: by default that of the settings, as for
-    `wrap`. It is never made; what begins there later is followed within two seconds.
+    `wrap`. It is never made; what begins there later is followed within two seconds, but a process that was idle when the
+    ledger came begins to follow with its next rendering, which still has the version in use.
 
     What comes from a repository or ledger is copied below the user's cache directory and read from there: the source is
     waited for at the first opening alone, and while it is away the last good copy is used, with a warning.

@@ -282,7 +282,9 @@ def flush(timeout: float = 2.0) -> bool:
     if counting is None:  # which the engine imports as well
         return True
     engine = sys.modules.get("promptguard.background.engine")
-    sys.modules["promptguard.http.streams"].finish_abandoned()
+    streams = sys.modules.get("promptguard.http.streams")
+    if streams is not None:  # an application that only renders prompts has none
+        streams.finish_abandoned()
     deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
     rolling = sys.modules.get("promptguard.background.rolling")
     working = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 import promptguard
+from promptguard.templates.certificates import Certificate
 from promptguard.testing import Fault, Served
 from tests.cache.replies import until
 from tests.rollout.conftest import GUARD, SECRET, ask, main_ok, opened, refused, shown, told, wrapped, write
@@ -221,6 +223,77 @@ def test_without_a_ledger_nothing_is_made_and_every_unit_has_the_label(place, pr
     assert ask(client, library, "user-1") == "triage@3"
     assert promptguard.flush(5.0)
     assert not (place / ".promptguard").exists()
+
+
+@pytest.mark.parametrize("is_rolled_out", [False, True])
+def test_what_may_be_a_unit_does_not_depend_on_a_rollout(place, is_rolled_out):
+    if is_rolled_out:
+        main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    library = opened()
+
+    def version(**unit):
+        return library.render("triage@production", ticket="x", **unit).version
+
+    for number in range(12):
+        with promptguard.unit(number):
+            assert version() == version(unit=number) == version(unit=str(number))
+            assert library.get("triage@production", unit=number).version == version()[-1]
+    with promptguard.unit(1), promptguard.unit(""):
+        assert library.get("triage@production", unit="").version == "3"
+        assert version(unit="") == version()
+    for given in (b"x", ["u"], 1.5, True):
+        with pytest.raises(promptguard.ConfigurationError, match="unit"):
+            version(unit=given)
+        with pytest.raises(promptguard.ConfigurationError, match="unit"):
+            library.get("triage@3", unit=given)
+        with pytest.raises(promptguard.ConfigurationError, match="unit"), promptguard.unit(given):
+            pass
+
+
+def test_a_row_that_cannot_be_read_hides_no_abort(place):
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    library = opened()
+
+    def versions():
+        return {library.get("triage@production", unit=unit).version for unit in range(30)}
+
+    assert versions() == {"3", "4"}
+    with contextlib.closing(sqlite3.connect(place / ".promptguard" / "ledger.sqlite3")) as database, database:
+        database.execute(
+            "INSERT INTO rollout (rollout, at, kind, by, why, detail) VALUES (1, 'x', 'resume', '', '', '{}'), "
+            "(1, 1.0, CAST(x'ff' AS TEXT), '', '', '{}'), (1, 1.0, 'abort', '', '', '{}')"
+        )
+    until(lambda: versions() == {"3"})
+    main_ok("rollout", "history")
+
+
+def test_certificates_exchange_versions_again_once_a_rollout_has_ended(place):
+    write(place, 2, "user:\n{{ ticket }}", "models: [gpt-5.6]\ninputs:\n  - {name: ticket}")
+    library = opened()
+    library.certify(Certificate("triage", "2", "gpt-5.6", "certified"))
+
+    def version(reference="triage@production"):
+        return library.render(reference, "gpt-5.6", ticket="x").version
+
+    assert version() == "triage@2"
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD)
+    until(lambda: version() != "triage@2")
+    main_ok("rollout", "abort")
+    until(lambda: version() == "triage@2")
+    assert {library.get("triage", unit=unit).version for unit in range(9)} == {"3"}  # not what was aborted
+
+
+def test_flush_waits_for_a_rollout_where_prompts_alone_are_used(place):
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    program = (
+        "import promptguard, time\nlibrary = promptguard.prompts('prompts')\n"
+        "library.render('triage@production', unit='u', ticket='x')\n"
+        "import promptguard.background.rolling\nprint(promptguard.flush(30))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, cwd=place, capture_output=True, text=True
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_a_damaged_outcome_or_step_ends_nothing(place, provider, capsys):

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from benchmarks.rollout import ALPHA, GUARDS, ORACLE, false_rollbacks, recorded, rollout, run
 
-from promptguard.core.rollouts import CONTROLS_PER_TREATMENT, Table, folded, placed
+from promptguard.core.rollouts import CONTROLS_PER_TREATMENT, Table, folded, placed, unit_of
+from promptguard.errors import ConfigurationError
 from promptguard.rollout.bets import Bound, WorseBet
 from promptguard.rollout.evidence import Evidence
 from promptguard.rollout.judging import decide
@@ -170,3 +171,64 @@ def test_which_version_a_reference_stands_for(after, label, stands, got):
 def test_a_row_that_cannot_be_read_is_passed_over():
     assert folded([started(steps="x"), row("advance"), row("dance")], {}) == {}
     assert folded([started(), row("advance", detail={"step": 7})], {})[1].step == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"steps": []},
+        {"steps": [float("nan"), 100.0]},
+        {"steps": [50, 50]},
+        {"steps": [0, 100]},
+        {"steps": [50, 101]},
+        {"salt": "ab" * 65},
+        {"salt": ""},
+        {"to": 4},
+        {"subject": None},
+        {"guards": []},
+        {"tolerance": {}},
+        {"most": []},
+        {"alpha": 0},
+        {"least_pairs": "10"},
+    ],
+)
+def test_a_start_that_none_can_be_rolls_nothing_out_and_is_counted(damage):
+    table, told = Table(), []
+    table.on_fault = told.append
+    table.apply([started(**damage)])
+    assert table.version("triage", "production", "3", "a unit") == ("3", None)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [{"at": "x"}, {"at": None}, {"why": None}, {"rollout": "1"}, {"detail": None}]
+)
+def test_a_damaged_step_hides_nothing_that_comes_after_it(damage):
+    told = []
+    rows = [started(), {**row("pause"), **damage}, row("abort")]
+    assert folded(rows, {}, told.append)[1].state == "aborted"
+    assert len(told) == 1
+
+
+def test_a_fault_of_ours_gives_the_version_in_use():
+    table, told = Table(), []
+    table.on_fault = told.append
+    table.apply([started()])
+    table.prompts = {"triage": replace(table.prompts["triage"], salt=bytes(65))}
+    table.models = {"gpt-4": table.prompts["triage"]}
+    assert table.version("triage", None, "4", "a unit") == ("3", None)
+    assert table.model("gpt-4", "a unit") == (None, None)
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "unit"), [(None, None), ("", None), ("a", "a"), ("\ud800", "\ud800"), (17, "17"), (-1, "-1")]
+)
+def test_a_unit_is_text_or_a_whole_number(given, unit):
+    assert unit_of(given) == unit
+
+
+@pytest.mark.parametrize("given", [b"x", ["u"], 1.5, True, pytest.param(10**5_000, id="long"), {}])
+def test_anything_else_is_no_unit(given):
+    with pytest.raises(ConfigurationError, match="unit"):
+        unit_of(given)

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Rolling:
     def __init__(self, directory: Path, wall: Callable[[], float]) -> None:
         self.table = Table()
         self.table.on_offer = self._offered
+        self.table.on_fault = partial(faults.add, "rollouts")
         self._ledger = Ledger(directory)
         self._store = Rollouts(self._ledger)
         self._outcomes = Outcomes(self._ledger, wall)
@@ -140,8 +142,8 @@ class Rolling:
                 self.table.forget()
             rows = steps(connection, self._last_step)
         if rows:
-            self._last_step = rows[-1]["id"]
             self.table.apply(rows)
+            self._last_step = rows[-1]["id"]  # only now: what a fault of ours hid is read again
 
     def _hand_in(self) -> None:
         """Commit what became of calls; what cannot be committed now is kept, as far as there is room."""

@@ -6,10 +6,14 @@ Every process comes to the same, because it folds the same rows and hashes with 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final, Literal, get_args
+
+from promptguard.core.mistakes import refused
 
 Guard = Literal["usable", "refusal", "cost", "latency", "behaviour"]
 GUARDS: Final[tuple[Guard, ...]] = get_args(Guard)
@@ -88,7 +92,25 @@ class Staged:
     is_treated: bool
     unit: bytes
     """a digest of the unit, keyed with the rollout's salt"""
+    before: str
+    """what is in use, and comes where this cannot be used"""
     table: Table = field(repr=False, compare=False)
+
+
+def unit_of(given: object) -> str | None:
+    """Return whose call it is as text: a whole number as its digits, None for "" and None.
+
+    Raises ConfigurationError for anything else, whether something is rolled out or not.
+    """
+    if given is None or isinstance(given, str):
+        return given or None
+    if isinstance(given, int) and not isinstance(given, bool) and given.bit_length() <= _MOST_BITS:
+        return str(int(given))
+    raise refused("unit", given, "a text or a whole number, such as a user's id")
+
+
+_MOST_BITS = 1_024
+"""of a number that is a unit: a longer one is no id, and the interpreter would refuse to write it"""
 
 
 def placed(rollout: Rollout, unit: str) -> tuple[bool, bytes | None]:
@@ -124,6 +146,8 @@ class Table:
         self.offered: deque[object] = deque(maxlen=MOST_OFFERED)
         """outcomes that nobody has looked at yet, oldest first"""
         self.on_offer: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[BaseException], None] = lambda _error: None
+        """is told of a fault of ours, and of a row that cannot be read"""
 
     def offer(self, outcome: object) -> None:
         """Hand over what became of a call; never waits."""
@@ -136,7 +160,7 @@ class Table:
 
     def apply(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take rows that are new, oldest first."""
-        self.rollouts = folded(rows, self.rollouts)
+        self.rollouts = folded(rows, self.rollouts, self.on_fault)
         told = self.rollouts.values()
         self.prompts = {each.subject: each for each in told if not each.is_model}
         newest = {each.subject.removeprefix(MODEL): each for each in told if each.is_model}
@@ -159,23 +183,28 @@ class Table:
             return version, None  # its label was moved, and may have been moved since
         if unit is None:
             return rollout.before, None
-        is_treated, digest = placed(rollout, unit)
-        chosen = rollout.to if is_treated else rollout.before
-        return chosen, self._staged(rollout, is_treated, digest)
+        is_treated, staged = self._placed(rollout, unit)
+        return (rollout.to if is_treated else rollout.before), staged
 
     def model(self, asked: str, unit: str) -> tuple[str | None, Staged | None]:
         """Return the model that a unit's call goes to instead, or None."""
         rollout = self.models.get(asked)
         if rollout is None:
             return None, None
-        is_treated, digest = placed(rollout, unit)
-        return (rollout.to if is_treated else None), self._staged(rollout, is_treated, digest)
+        is_treated, staged = self._placed(rollout, unit)
+        return (rollout.to if is_treated else None), staged
 
-    def _staged(self, rollout: Rollout, is_treated: bool, digest: bytes | None) -> Staged | None:
+    def _placed(self, rollout: Rollout, unit: str) -> tuple[bool, Staged | None]:
+        """Return whether a unit gets the new version, and what it is evidence for; after a fault of ours neither."""
+        try:
+            is_treated, digest = placed(rollout, unit)
+        except Exception as error:  # noqa: BLE001 - the application's call goes on, with what is in use
+            self.on_fault(error)
+            return False, None
         if digest is None:
-            return None
+            return is_treated, None
         SEEN.staged = True
-        return Staged(rollout.number, rollout.step, is_treated, digest, self)
+        return is_treated, Staged(rollout.number, rollout.step, is_treated, digest, rollout.before, self)
 
 
 class Seen:
@@ -187,34 +216,75 @@ class Seen:
 SEEN = Seen()
 
 
-def folded(rows: Sequence[Mapping[str, Any]], known: Mapping[int, Rollout]) -> dict[int, Rollout]:
-    """Return what rollouts are after more rows, by number. A row that no version knows is passed over."""
+def folded(
+    rows: Sequence[Mapping[str, Any]],
+    known: Mapping[int, Rollout],
+    on_bad: Callable[[BaseException], None] = lambda _error: None,
+) -> dict[int, Rollout]:
+    """Return what rollouts are after more rows, by number.
+
+    A row that no version knows is passed over, and so is one that is damaged, of which `on_bad` is told: neither may hide
+    what comes after it.
+    """
     found = dict(known)
     for row in rows:
-        number = row["rollout"]
-        if row["kind"] == "start":
-            begun = _begun(row)
-            if begun is not None:
-                found[number] = begun
-        elif number in found:
-            found[number] = _changed(found[number], row)
+        try:
+            number = _whole(row["rollout"])
+            if row["kind"] == "start":
+                found[number] = _begun(row)
+            elif number in found:
+                found[number] = _changed(found[number], row)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            on_bad(error)
     return found
 
 
-def _begun(row: Mapping[str, Any]) -> Rollout | None:
+def _begun(row: Mapping[str, Any]) -> Rollout:
+    """Return the rollout that a row begins; raises ValueError, or what reading it raises, for one that none can be."""
     told = row["detail"]
-    try:
-        return Rollout(
-            number=int(row["rollout"]), subject=str(told["subject"]), before=str(told["before"]), to=str(told["to"]),
-            label=str(told["label"]), folder=str(told["folder"]), steps=tuple(float(step) for step in told["steps"]),
-            guards=tuple(each for each in GUARDS if each in told["guards"]), alpha=float(told["alpha"]),
-            tolerance={str(name): float(value) for name, value in told["tolerance"].items()},
-            most={str(name): float(value) for name, value in told["most"].items()},
-            least_pairs=int(told["least_pairs"]), patience=int(told["patience"]), salt=bytes.fromhex(told["salt"]),
-            began=float(row["at"]), changed=float(row["at"]), why=str(row["why"]),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+    begun = Rollout(
+        number=_whole(row["rollout"]), subject=_text(told["subject"]), before=_text(told["before"]), to=_text(told["to"]),
+        label=_text(told["label"]), folder=_text(told["folder"]), steps=tuple(map(_number, told["steps"])),
+        guards=tuple(each for each in GUARDS if each in told["guards"]), alpha=_number(told["alpha"]),
+        tolerance={name: _number(value) for name, value in told["tolerance"].items()},
+        most={name: _number(value) for name, value in told["most"].items()},
+        least_pairs=_whole(told["least_pairs"]), patience=_whole(told["patience"]), salt=bytes.fromhex(told["salt"]),
+        began=_number(row["at"]), changed=_number(row["at"]), why=_text(row["why"]),
+    )  # fmt: skip
+    _check(begun)
+    return begun
+
+
+def _check(begun: Rollout) -> None:
+    steps = begun.steps
+    if not steps or not 0.0 < steps[0] <= steps[-1] <= 100.0 or any(a >= b for a, b in pairwise(steps)):
+        raise ValueError("steps are rising percentages")
+    if not 0 < len(begun.salt) <= hashlib.blake2b.MAX_KEY_SIZE:
+        raise ValueError("the salt is no key")
+    if not begun.guards or any(
+        each not in begun.tolerance or each not in begun.most for each in begun.guards
+    ):
+        raise ValueError("a guard lacks its figures")
+    if not 0.0 < begun.alpha < 1.0:
+        raise ValueError("alpha is a probability")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("no whole number")
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError("no number")
+    return float(value)
 
 
 def _changed(rollout: Rollout, row: Mapping[str, Any]) -> Rollout:
@@ -222,7 +292,7 @@ def _changed(rollout: Rollout, row: Mapping[str, Any]) -> Rollout:
     ends_model = kind == "abort" and rollout.state == "done" and rollout.is_model
     if not rollout.is_live and not ends_model:
         return rollout  # it has ended: what others wrote at the same moment changes nothing
-    noted = replace(rollout, changed=float(row["at"]), why=str(row["why"]))
+    noted = replace(rollout, changed=_number(row["at"]), why=_text(row["why"]))
     if kind == "advance" and isinstance(step, int) and 0 < step < len(rollout.steps):
         return replace(noted, step=step, state="running")
     states: dict[str, State] = {

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import OperationalError
 
 from promptguard.ledger import schema
 from promptguard.ledger.store import Ledger
@@ -65,10 +66,40 @@ def identity(connection: Connection) -> bytes:
 
 
 def steps(connection: Connection, last_id: int = 0) -> list[dict[str, Any]]:
-    """Return every step of every rollout after `last_id`, oldest first; a damaged one has an empty detail."""
+    """Return every step of every rollout after `last_id`, oldest first.
+
+    A damaged one has an empty detail; one that cannot be read at all is of no rollout.
+    """
     table = schema.rollout
     query = select(table).where(table.c.id > last_id).order_by(table.c.id)
-    return [{**row._mapping, "detail": _detail(row.detail)} for row in connection.execute(query)]
+    try:
+        return [_step(row) for row in connection.execute(query)]
+    except _UNREADABLE:
+        ids = connection.execute(query.with_only_columns(table.c.id)).scalars().all()
+        return [_step_of(connection, each) for each in ids]
+
+
+_UNREADABLE = (TypeError, ValueError, OperationalError)
+"""what a damaged value raises on its way here; text that is no UTF-8 is an OperationalError"""
+
+
+def _step_of(connection: Connection, number: int) -> dict[str, Any]:
+    try:
+        return _step(connection.execute(select(schema.rollout).where(schema.rollout.c.id == number)).one())
+    except _UNREADABLE:
+        return {
+            "id": number,
+            "rollout": None,
+            "at": 0.0,
+            "kind": "unreadable",
+            "by": "",
+            "why": "",
+            "detail": {},
+        }
+
+
+def _step(row: Row[Any]) -> dict[str, Any]:
+    return {**row._mapping, "detail": _detail(row.detail)}
 
 
 def outcomes(connection: Connection, number: int, last_id: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,17 @@ def read_steps(ledger: str | Path, number: int | None = None) -> list[dict[str, 
     return [
         {
             "rollout": row["rollout"], "subject": known[row["rollout"]].subject if row["rollout"] in known else None,
-            "at": row["at"], "kind": row["kind"], "by": row["by"], "why": row["why"],
+            "at": _moment(row["at"]), "kind": row["kind"], "by": row["by"], "why": row["why"],
             "detail": {name: value for name, value in row["detail"].items() if name != "salt"},
         }
         for row in rows
         if number in (None, row["rollout"])
     ]  # fmt: skip
+
+
+def _moment(at: object) -> float:
+    """Return seconds since the Unix epoch; 0 where a damaged row says something else."""
+    return at if isinstance(at, float) and math.isfinite(at) else 0.0
 
 
 def _check_there(known: Mapping[int, Rollout], number: int | None) -> None:

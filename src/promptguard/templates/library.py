@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from promptguard.core.canonical import canonical_json
 from promptguard.core.mistakes import checked_call, nearest, refused, shown
-from promptguard.core.rollouts import Table
+from promptguard.core.rollouts import Table, unit_of
 from promptguard.errors import ConfigurationError, PromptError, PromptSyntaxError, UnknownPrompt
 from promptguard.templates.certificates import LASTS, Certificate, Certificates, matrix
 from promptguard.templates.labels import Labels, Move
@@ -121,27 +121,21 @@ class PromptLibrary:
         return self._sandbox.compiled
 
     @checked_call
-    def get(self, reference: str, *, unit: str | None = None) -> Prompt:
+    def get(self, reference: str, *, unit: str | int | None = None) -> Prompt:
         """Return a prompt by `name@version`, `name@label`, or `name` for its highest version.
 
         With `unit`, whose prompt it is, or inside `with promptguard.unit(...)`, a label or name stands for the version that
-        the unit gets while one is rolled out; calls rendered from it are the rollout's evidence.
+        the unit gets while one is rolled out; calls rendered from it are the rollout's evidence. "" is no unit.
 
-        Raises ConfigurationError for what is no text, UnknownPrompt (saying what there is), PromptSyntaxError, or
-        PromptChanged for a version that was used before with other content.
+        Raises ConfigurationError for what is no text (a unit may be a whole number), UnknownPrompt (saying what there is),
+        PromptSyntaxError, or PromptChanged for a version that was used before with other content.
         """
         if not isinstance(reference, str):
             raise refused("get(reference)", reference, '"name@version", "name@label" or "name"')
-        if unit is None:
-            unit = UNIT.get()
-        elif not isinstance(unit, str) or not unit:
-            raise refused("unit", unit, "a non-empty text, such as a user's id")
+        whose = (None if unit is None else unit_of(unit)) or UNIT.get()
         prompt = self._get(reference)
-        return (
-            prompt
-            if unit is None or not self._is_staged(reference)
-            else self._of_unit(reference, prompt, unit)
-        )
+        is_plain = whose is None or not self._is_staged(reference)
+        return prompt if is_plain or whose is None else self._of_unit(reference, prompt, whose)
 
     def _get(self, reference: str) -> Prompt:
         name, at, wanted = reference.partition("@")
@@ -166,7 +160,10 @@ class PromptLibrary:
             return False
         name, _, label = reference.partition("@")
         rollout = prompts.get(name)
-        return rollout is not None and rollout.state != "done" and label in ("", rollout.label)
+        # By name alone a version that was rolled back stays the highest: it is given to nobody.
+        return rollout is not None and (
+            label in ("", rollout.label) if rollout.is_live else not label and rollout.state != "done"
+        )
 
     def _of_unit(self, reference: str, prompt: Prompt, unit: str) -> Prompt:
         """Return the version of a unit, where `reference` alone stands for `prompt`. What cannot be opened is not used."""
@@ -177,14 +174,20 @@ class PromptLibrary:
                 prompt = self._get(f"{name}@{version}")
             if staged is None:
                 return prompt
-            before = self._get(f"{name}@{table.prompts[name].before}") if staged.is_treated else None
+            before = self._get(f"{name}@{staged.before}") if staged.is_treated else None
         except PromptError:
             return prompt
         return prompt.staged(staged, before)
 
     @checked_call
     def render(
-        self, reference: str, /, model: str | None = None, *, unit: str | None = None, **variables: object
+        self,
+        reference: str,
+        /,
+        model: str | None = None,
+        *,
+        unit: str | int | None = None,
+        **variables: object,
     ) -> Call:
         """Render a prompt by `name@label`, or another reference, in the version that a unit gets while one is rolled out.
 
@@ -198,11 +201,11 @@ class PromptLibrary:
 
         >>> call = library.render("triage@production", unit="user-17", ticket=ticket)  # doctest: +SKIP
         """
+        whose = None if unit is None else unit_of(unit)
         if not self._is_staged(reference):
             prompt = self.get(reference)
         else:
-            whose = unit if unit is not None else UNIT.get() or _question(variables)
-            prompt = self.get(reference, unit=whose)
+            prompt = self.get(reference, unit=whose or UNIT.get() or _question(variables))
             reference = f"{prompt.name}@{prompt.version}"
         if model is not None:
             prompt = chosen(self, prompt, reference, model)
