@@ -102,7 +102,7 @@ def _is_elsewhere(product: object, client: object, family: SdkFamily, wish: Wish
     theirs, ours = _server(product), server_of(family.NAME, client)
     if theirs is None:
         return False
-    return sdks.family_of(product) is not family or (ours is not None and theirs.base != ours.base)
+    return sdks.family_of(product) is not family or ours is None or theirs.base != ours.base
 
 
 def _server(product: object) -> Server | None:
@@ -250,7 +250,10 @@ class _FactoryClients:
 def _check_sdk(product: object, client: object, family: SdkFamily, wish: Wish) -> None:
     """Raise ConfigurationError unless a factory's `product` is a fresh client: of the same SDK, or of another server."""
     theirs = sdks.family_of(product)
-    same = theirs is family
+    # One whose server is not known is asked as the application's own: of the same kind of client alone.
+    same = theirs is family and (
+        _server(product) is not None or server_of(family.NAME, client) is None or wish.option != "Shadow"
+    )
     if (
         theirs is None
         or not theirs.slots(product)

@@ -43,7 +43,12 @@ def test_what_the_model_refuses_is_an_error_with_rule_and_source(folder: Path) -
 
 def test_a_model_that_takes_all_has_nothing_said(folder: Path) -> None:
     assert told(folder, "gpt-4o") == []
-    assert told(folder, "llama-3.1-70b") == []
+
+
+def test_a_name_that_no_rule_knows_is_told_with_the_nearest(folder: Path) -> None:
+    [(level, text)] = told(folder, "gpt5.6")
+    assert (level, "did you mean gpt-5.6?" in text) == ("warning", True)
+    assert [level for level, _ in told(folder, "llama-3.1-70b")] == ["warning"]
 
 
 def test_a_variant_is_looked_at_on_its_own_models(folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from promptguard.compat.ruleset import our_rules, read_rules
 from promptguard.compat.suggesting import suggested
+from promptguard.errors import ConfigurationError
 from promptguard.report.model import PassedBy
 from promptguard.report.suggestions import Suggestion, suggestions
 
@@ -26,6 +27,7 @@ TODAY = date(2026, 11, 26)
             "gpt-5.6: openai-sampling (temperature)",
             Suggestion("gpt-5.6", "temperature", 31, rule="openai-sampling"),
         ),
+        ("gpt-5.6: status_400: tools[0].function.strict unknown_parameter", None),
         ("status_404", None),
         ("gpt-5.6: status_400: messages[0].role unsupported_value", None),
         ("field `thread`: keeps state", None),
@@ -53,7 +55,20 @@ def test_one_pair_is_one_pair() -> None:
     ],
 )
 def test_a_rule_is_written_that_can_be_read(field: str, op: str, severity: str) -> None:
-    text = suggested('a "quoted" model', field, "unsupported", TODAY, our_rules())
+    text = suggested('a "quoted" model[1]?*', field, "unsupported", TODAY, our_rules())
     [rule] = read_rules(text, "suggested").rule
     assert (rule.op, rule.severity, rule.fields) == (op, severity, (field,))
-    assert rule.fits('a "quoted" model')
+    assert rule.fits('a "quoted" model[1]?*')
+    assert not rule.fits('a "quoted" model1xy')
+
+
+@pytest.mark.parametrize(
+    ("fields", "to"), [('["model"]', '"x"'), ('["max_tokens"]', '"model"'), ('["stream"]', "false")]
+)
+def test_no_rule_changes_which_model_is_asked(fields: str, to: str) -> None:
+    text = (
+        f'[[rule]]\nid = "r"\nendpoint = "chat"\nmodels = ["*"]\nfields = {fields}\nop = "set"\nto = {to}\n'
+        'severity = "lossless"\nwhy = "w"\nsources = ["s"]\nchecked = 2026-11-26\n'
+    )
+    with pytest.raises(ConfigurationError, match="no rule changes it"):
+        read_rules(text, "own.toml")

@@ -333,3 +333,58 @@ def test_replay_asks_the_applications_own_server(
             client, ledger=guarded, replay=promptguard.Replay(client=lambda: anthropic(theirs, "o"))
         )
     client.close()
+
+
+def test_what_a_client_adds_to_every_call_is_added(
+    ours: FakeProvider, theirs: FakeProvider, guarded: Path
+) -> None:
+    sdk = import_module("anthropic")
+    client = openai(ours, "k")
+    shadow = promptguard.Shadow(
+        "theirs",
+        sample=1.0,
+        repeat=0.0,
+        budget=BUDGET,
+        client=lambda: sdk.Anthropic(
+            base_url=f"{theirs.origin}/proxy/",
+            api_key="other",
+            default_query={"gw": "1"},
+            default_headers={"x-team": "a"},
+        ),
+    )
+    promptguard.wrap(client, ledger=guarded, shadow=shadow)
+    ask_openai(client, "text")
+    assert promptguard.flush(60.0)
+    [asked] = theirs.received
+    assert asked.path == "/proxy/v1/messages?gw=1"
+    assert dict(asked.headers)["x-team"] == "a"
+    client.close()
+
+
+def test_a_cloud_beside_the_provider_itself(ours: FakeProvider, theirs: FakeProvider, guarded: Path) -> None:
+    """The wrapped client's server is not known by an address: the second model's own client is asked all the same."""
+    sdk = import_module("anthropic")
+    client = sdk.AnthropicVertex(
+        base_url=ours.origin, access_token="vertex-token", region="eu", project_id="p"
+    )
+    shadow = promptguard.Shadow(
+        "theirs", sample=1.0, repeat=0.0, budget=BUDGET, client=lambda: anthropic(theirs, "other")
+    )
+    promptguard.wrap(client, ledger=guarded, shadow=shadow)
+    client.messages.create(model="ours", max_tokens=9, messages=[{"role": "user", "content": "hi"}])
+    assert promptguard.flush(60.0)
+    assert rows(guarded) == [("compared", "", "anthropic_vertex-to-anthropic_messages")]
+    [asked] = theirs.received
+    assert "vertex-token" not in json.dumps(dict(asked.headers))
+    client.close()
+
+
+def test_a_client_whose_server_is_not_known_is_refused_at_wrap(ours: FakeProvider, guarded: Path) -> None:
+    sdk = import_module("anthropic")
+    for client in (openai(ours, "k"), anthropic(ours, "k")):
+        shadow = promptguard.Shadow(
+            "theirs", client=lambda: sdk.AnthropicFoundry(base_url=ours.origin, api_key="foundry")
+        )
+        with pytest.raises(ConfigurationError, match="AnthropicFoundry"):
+            promptguard.wrap(client, ledger=guarded, shadow=shadow)
+        client.close()

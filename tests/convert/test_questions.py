@@ -327,3 +327,113 @@ def test_geminis_other_spelling_of_members() -> None:
     written = converted(body, "gemini", "openai_chat", "m")
     assert written["max_tokens"] == 5
     assert written["tools"][0]["function"] == {"name": "f_g", "description": "", "parameters": SCHEMA}
+
+
+def _called(*calls: tuple[str, str | None]) -> dict[str, Any]:
+    turns: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
+    for name, result in calls:
+        turns.append({"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": {}}}]})
+        if result is not None:
+            turns.append({"role": "tool", "tool_name": name, "content": result})
+    return {"model": "m", "messages": [*turns, {"role": "user", "content": "and?"}]}
+
+
+def test_every_call_of_a_tool_has_a_number_of_its_own() -> None:
+    body = _called(("f", "one"), ("f", "two"), ("g", None), ("f", "three"))
+    written = converted(body, "ollama", "openai_chat", "m")
+    numbers = [call["id"] for turn in written["messages"] for call in turn.get("tool_calls") or ()]
+    assert len(set(numbers)) == 4
+    results = {
+        turn["content"]: turn["tool_call_id"] for turn in written["messages"] if turn["role"] == "tool"
+    }
+    assert results == {"one": numbers[0], "two": numbers[1], "three": numbers[3]}
+
+
+@pytest.mark.parametrize("target", ["openai_chat", "ollama"])
+def test_a_tool_that_failed_is_no_tool_that_said_so(target: str) -> None:
+    failed = {"type": "tool_result", "tool_use_id": "t", "content": "boom", "is_error": True}
+    called = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}
+    body = {**CLAUDE, "messages": [*CLAUDE["messages"], called, {"role": "user", "content": [failed]}]}
+    with pytest.raises(CannotSayError, match="is_error"):
+        converted(body, "anthropic_messages", target, "m")
+    response = converted(body, "anthropic_messages", "gemini", "m")["contents"][-1]["parts"][0][
+        "functionResponse"
+    ]
+    assert response["response"] == {"error": "boom"}
+
+
+def _picture(**more: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DOT}", **more}}
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "field"),
+    [
+        ([{"type": "text", "text": "one:"}, _picture(), {"type": "text", "text": "?"}], "ollama", "messages.content"),
+        ([_picture(detail="high")], "gemini", "messages.content.image_url.detail"),
+    ],
+)  # fmt: skip
+def test_pictures_that_would_be_asked_otherwise(content: list[Any], target: str, field: str) -> None:
+    body = {**CHAT, "messages": [{"role": "user", "content": content}]}
+    with pytest.raises(CannotSayError) as stopped:
+        converted(body, "openai_chat", target, "m")
+    assert stopped.value.field == field
+
+
+def test_what_a_message_says_beside_its_content_is_not_dropped() -> None:
+    body = {**CHAT, "messages": [{"role": "user", "content": "hi", "weight": 1}]}
+    with pytest.raises(CannotSayError, match=r"messages\.weight"):
+        converted(body, "openai_chat", "gemini", "m")
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"a":2}', '{"a": 12345678901234567890.123456789}', "[1]", "grey"])
+def test_a_result_that_reading_would_change_stays_text(text: str) -> None:
+    result = Turn("user", (ToolResult("call_1", "lookup", text),))
+    question = replace(CONVERSATION, turns=(*CONVERSATION.turns[:2], result))
+    written = gemini.write(question, "m")["contents"][-1]["parts"][0]["functionResponse"]
+    assert written["response"] == {"result": text}
+
+
+def test_the_data_of_a_schema_is_no_schema() -> None:
+    schema = {
+        "type": "OBJECT",
+        "properties": {"propertyOrdering": {"type": "STRING"}, "type": {"type": "STRING", "enum": ["BIG"]}},
+        "propertyOrdering": ["type"],
+        "default": {"type": "BIG"},
+    }
+    declared = {"functionDeclarations": [{"name": "f", "parameters": schema}]}
+    written = converted({**GEMINI, "tools": [declared]}, "gemini", "openai_chat", "m")
+    assert written["tools"][0]["function"]["parameters"] == {
+        "type": "object",
+        "properties": {"propertyOrdering": {"type": "string"}, "type": {"type": "string", "enum": ["BIG"]}},
+        "default": {"type": "BIG"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ({**CHAT, "max_tokens": 7, "max_completion_tokens": None}, 7),
+        ({**CHAT, "max_tokens": 10**400}, None),
+        ({**CHAT, "tool_choice": {"type": []}}, None),
+    ],
+)
+def test_limits_and_odd_values(body: dict[str, Any], limit: int | None) -> None:
+    if limit is None:
+        with pytest.raises(CannotSayError):
+            converted(body, "openai_chat", "anthropic_messages", "m")
+    else:
+        assert converted(body, "openai_chat", "anthropic_messages", "m")["max_tokens"] == limit
+
+
+def test_no_limit_is_none_and_the_whole_context_is_ollamas_own() -> None:
+    endless = {**OLLAMA, "options": {"num_predict": -1}}
+    assert "max_tokens" not in converted(endless, "ollama", "openai_chat", "m")
+    with pytest.raises(CannotSayError, match="num_predict"):
+        converted({**OLLAMA, "options": {"num_predict": -2}}, "ollama", "openai_chat", "m")
+
+
+@pytest.mark.parametrize("cloud", ["anthropic_bedrock", "anthropic_vertex"])
+def test_clouds_say_the_same_in_the_same_words(cloud: str) -> None:
+    body = {"anthropic_version": "vertex-2023-10-16", "max_tokens": 9, "messages": CHAT["messages"]}
+    assert converted(body, cloud, "anthropic_messages", "m") == {**CLAUDE, "model": "m"}

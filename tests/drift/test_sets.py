@@ -252,3 +252,24 @@ def test_no_round_pays_more_than_its_ceiling(size):
     ceiling = max(math.log10(min(MOST, math.comb(2 * size, size))), size * math.log10(2))
     assert 0 < monitor.brief().log10_evidence <= ceiling
     assert monitor.brief().status == "no_drift"
+
+
+@pytest.mark.parametrize("tolerance", [None, 0.01, 0.3])
+@pytest.mark.parametrize("learned", [0, 20])
+def test_no_round_pays_less_than_one_that_lost_an_answer_is_charged(tolerance, learned):
+    plain, other = (
+        Answer("Yes.", finish_reason="stop"),
+        Answer("I cannot help. " * 20, finish_reason="length"),
+    )
+    taught = SetMonitor(tolerance=tolerance)
+    for _ in range(learned):
+        taught.update([plain] * 3, [other] * 3)
+    for size in (2, 5, 12):
+        charged = taught._inner.whole.least(size)
+        for kept in range(size + 1):
+            for first, second in ((plain, other), (other, plain)):
+                told = SetMonitor.from_state(taught.state_dict())
+                before = told._inner.whole.process.log
+                banked = [first] * kept + [second] * (size - kept)
+                told.update(banked, [second] * kept + [first] * (size - kept))
+                assert told._inner.whole.process.log - before >= charged

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AuthenticationError, BadRequestError, OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
 
 import promptguard
+from promptguard import wire
+from promptguard.compat.requests import OwnRequests
+from promptguard.core.model import Request
 from promptguard.errors import ConfigurationError
 from promptguard.testing import FakeProvider, Fault, Question
 
@@ -132,7 +135,7 @@ def test_a_rule_that_the_server_refuses_costs_one_request_and_is_dropped(
     assert ask(client, "house-1", max_tokens=50) == "fine"
     assert ask(client, "house-1", max_tokens=50) == "fine"
     assert ["max_tokens" in body for body in bodies(provider)] == [False, True, True]
-    assert "its requests are left as they are" in caplog.text
+    assert "are left as they are for ten minutes" in caplog.text
 
 
 def test_what_the_application_wrote_wrongly_is_its_own_error(
@@ -147,8 +150,8 @@ def test_what_the_application_wrote_wrongly_is_its_own_error(
 def test_a_refusal_that_is_of_no_parameter_is_not_asked_twice(
     provider: FakeProvider, client_of: ClientOf
 ) -> None:
-    provider.models["gpt-5.6"] = lambda _: Fault("status", status=401)
-    with pytest.raises(AuthenticationError):
+    provider.models["gpt-5.6"] = lambda _: Fault("status", status=404)
+    with pytest.raises(NotFoundError):
         ask(client_of(compat="apply"), "gpt-5.6", max_tokens=50)
     assert provider.asked("gpt-5.6") == 1
 
@@ -192,3 +195,65 @@ def test_settings_outside_code(
     monkeypatch.setenv("PROMPTGUARD_COMPAT", "aply")
     with pytest.raises(ConfigurationError, match=r'PROMPTGUARD_COMPAT.*did you mean "apply"'):
         client_of()
+
+
+def test_a_signature_over_the_body_is_left_whole(provider: FakeProvider, client_of: ClientOf) -> None:
+    """By a header that is known, the request is not touched; by one that is not, it is sent once more as it was."""
+    client = client_of(compat="apply")
+    with pytest.raises(BadRequestError, match="no max_tokens here"):
+        ask(client, "gpt-5.6", max_tokens=50, extra_headers={"content-digest": "sha-256=:x:"})
+    assert provider.asked("gpt-5.6") == 1
+
+    def gateway(question: Question) -> str | Fault:
+        return "fine" if "max_tokens" in question.body else Fault("status", status=401)
+
+    provider.models["gpt-5.6"] = gateway
+    assert ask(client, "gpt-5.6", max_tokens=50) == "fine"
+
+
+@pytest.mark.parametrize("compat", ["apply", "lossless"])
+def test_a_models_own_thoughts_stay_in_its_history(compat: str, client_of: ClientOf) -> None:
+    """A rule about what another model left behind is none about a model's own."""
+    rewriting = OwnRequests(promptguard.Compat(mode=compat))  # type: ignore[arg-type]
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    turns = [{"role": "assistant", "content": [thought]}, {"role": "user", "content": "and?"}]
+    body = {
+        "model": "claude-opus-4-5",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "hi"}, *turns],
+    }
+    request = Request("POST", "http://h", "/v1/messages", (), json.dumps(body).encode())
+    facts = wire.named("anthropic_messages").read_request(request)
+    assert facts is not None
+    assert rewriting.write(request, facts, "claude-opus-4-5", own=True) is None
+    moved = rewriting.write(request, facts, "claude-opus-4-5", own=False)
+    assert moved is not None
+    assert [turn["role"] for turn in json.loads(moved.request.body)["messages"]] == ["user", "user"]
+
+
+def test_what_a_server_does_not_take_is_tried_again_after_a_while() -> None:
+    now = [0.0]
+    rewriting = OwnRequests(promptguard.Compat(), clock=lambda: now[0])
+    body = {"model": "gpt-5.6", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    request = Request("POST", "http://h", "/v1/chat/completions", (), json.dumps(body).encode())
+    facts = wire.named("openai_chat").read_request(request)
+    assert facts is not None
+    written = rewriting.write(request, facts, "gpt-5.6", own=True)
+    assert written is not None
+    rewriting.leave_alone("gpt-5.6", written.rules)
+    assert rewriting.write(request, facts, "gpt-5.6", own=True) is None
+    rewriting.leave_alone("gpt-5.6", "another-rule")
+    now[0] = 601.0
+    assert rewriting.write(request, facts, "gpt-5.6", own=True) is not None
+
+
+def test_a_limit_that_is_said_as_null_is_none(provider: FakeProvider, client_of: ClientOf) -> None:
+    ask(client_of(compat="apply"), "gpt-5.6", max_tokens=5, extra_body={"max_completion_tokens": None})
+    assert bodies(provider)[0]["max_completion_tokens"] == 5
+
+
+def test_half_a_character_travels_as_json_says_it(provider: FakeProvider, client_of: ClientOf) -> None:
+    raw = b'{"model":"gpt-5.6","max_tokens":5,"messages":[{"role":"user","content":"\\ud800"}]}'
+    request = Request("POST", "http://h", "/v1/chat/completions", (), raw)
+    body = json.loads(raw)
+    assert json.loads(request.with_body(body).body.decode("ascii")) == body

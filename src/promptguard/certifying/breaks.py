@@ -20,6 +20,12 @@ def breaks(library: PromptLibrary, model: str, rules: RuleSet, today: date) -> I
 
     An `error` is what its server refuses. Versions that cannot be read are passed over: `lint` tells of them.
     """
+    if not rules.knows(model):
+        meant = rules.nearest(model)
+        hint = f" (did you mean {meant}?)" if meant else ""
+        yield Finding(
+            "warning", model, f"no rule knows a model of this name{hint}: nothing is said of what it refuses"
+        )
     yield from _end(model, rules, today)
     for name, versions in sorted(library.all_versions().items()):
         for version in versions:

@@ -58,18 +58,28 @@ class Fitted:
 
 
 def fit(
-    body: Mapping[str, Any], model: str, endpoint: Endpoint, rules: RuleSet, api_version: str = ""
+    body: Mapping[str, Any],
+    model: str,
+    endpoint: Endpoint,
+    rules: RuleSet,
+    api_version: str = "",
+    *,
+    own: bool = False,
 ) -> Fitted:
     """Return `body` as `model` takes it.
 
     `endpoint` says whose shape the body has: "chat" and "responses" (OpenAI), "messages" (Anthropic), "generate" (Gemini).
     `api_version` is what the request says of the provider's API, such as "2026-10-21"; conditions on it hold for none where
-    it is empty. The body is not changed; an unknown model passes through untouched. Never raises, whatever the body holds.
+    it is empty. `own`: the request was made for this very model, so rules about what other models leave behind do not
+    hold. The body is not changed; an unknown model passes through untouched. Never raises, whatever the body holds.
     """
     fitting = [
         rule
         for rule in rules.rule
-        if rule.endpoint == endpoint and rule.fits(model) and _of_version(rule, api_version)
+        if rule.endpoint == endpoint
+        and rule.fits(model)
+        and _of_version(rule, api_version)
+        and not (own and rule.of_another)
     ]
     told = tuple(
         note
@@ -84,8 +94,15 @@ def fit(
     applied: list[Applied] = []
     for rule in fitting:
         # one after the other: what a rule has changed decides whether the next one holds
-        met = (field for field in rule.fields if _holds(rule, changed, field, model, rules))
-        applied += [_apply(rule, changed, field) for field in met]
+        for field in rule.fields:
+            trial = copy.deepcopy(changed)
+            try:
+                done = _apply(rule, trial, field) if _holds(rule, trial, field, model, rules) else None
+            except (TypeError, LookupError, AttributeError):  # a body of another form than the rule is about
+                continue
+            if done is not None:
+                changed = trial
+                applied.append(done)
     return Fitted(changed, tuple(applied), told)
 
 
@@ -132,7 +149,7 @@ def _apply(rule: Rule, body: Body, field: str) -> Applied:
     after: object = None
     if rule.op in ("drop", "rename", "move"):
         _remove(body, field)
-        if rule.op != "drop" and isinstance(rule.to, str) and _get(body, rule.to) is _MISSING:
+        if rule.op != "drop" and isinstance(rule.to, str) and _get(body, rule.to) in (_MISSING, None):
             _put(body, rule.to, before)
             after = before
     elif rule.op == "set":

@@ -80,7 +80,8 @@ def _thinking_level_too(body: Mapping[str, Any]) -> bool:
 def _call_without_signature(body: Mapping[str, Any]) -> bool:
     contents = body.get("contents")
     turns = [each for each in contents if isinstance(each, Mapping)] if isinstance(contents, list) else []
-    parts = [part for turn in turns for part in turn.get("parts") or () if isinstance(part, Mapping)]
+    several = [turn["parts"] for turn in turns if isinstance(turn.get("parts"), list)]
+    parts = [part for each in several for part in each if isinstance(part, Mapping)]
     return any("functionCall" in part and not part.get("thoughtSignature") for part in parts)
 
 
@@ -121,12 +122,15 @@ def _budget_to_level(body: Body) -> None:
 
 
 def _without_thinking(body: Body) -> None:
-    body["messages"] = [
-        {**message, "content": [block for block in message["content"] if _is_said(block)]}
-        if isinstance(message, Mapping) and isinstance(message.get("content"), list)
-        else message
-        for message in body["messages"]
-    ]
+    kept = []
+    for message in body["messages"]:
+        if not isinstance(message, Mapping) or not isinstance(message.get("content"), list):
+            kept.append(message)
+            continue
+        said = [block for block in message["content"] if _is_said(block)]
+        if said or not message["content"]:  # a turn that was nothing but a thought is none without it
+            kept.append({**message, "content": said})
+    body["messages"] = kept
 
 
 def _is_said(block: object) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from promptguard.compat.parts import CONDITIONS, CONVERTERS
+from promptguard.core.mistakes import nearest
 from promptguard.errors import ConfigurationError
 
 Endpoint = Literal["chat", "responses", "messages", "generate"]
@@ -21,6 +22,7 @@ Severity = Literal["lossless", "lossy", "blocking"]
 Op = Literal["drop", "rename", "set", "clamp", "move", "convert", "block"]
 MOST_BYTES = 1_000_000
 _OURS = ("openai", "anthropic", "gemini")
+_NOT_OF_RULES = ("model", "stream")
 _STRICT = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
@@ -73,7 +75,8 @@ class Rule(Note):
 
     `values`: only these values; `unless`: by field, values that are taken as they are. `effort_not`: only where the
     reasoning effort is none of these. `api_from`, `api_before`: by the version of the provider's API, a date. `if`: a
-    condition by name (`parts.CONDITIONS`). `to`: the new name, value or limit, or the converter (`parts.CONVERTERS`).
+    condition by name (`parts.CONDITIONS`). `of_another`: only where the request was made for another model.
+    `to`: the new name, value or limit, or the converter (`parts.CONVERTERS`).
     """
 
     op: Op
@@ -85,9 +88,15 @@ class Rule(Note):
     api_from: str = ""
     api_before: str = ""
     if_: str | None = Field(default=None, alias="if")
+    of_another: bool = False
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Rule:
+        named = [field for field in (*self.fields, self.to) if field in _NOT_OF_RULES]
+        if named:
+            raise ValueError(
+                f"rule {self.id}: {named[0]} says which question is asked and how, and no rule changes it"
+            )
         if self.if_ is not None and self.if_ not in CONDITIONS:
             raise ValueError(
                 f"rule {self.id}: there is no condition {self.if_!r}; known are {', '.join(CONDITIONS)}"
@@ -131,6 +140,18 @@ class RuleSet(BaseModel):
             effort=(*other.effort, *self.effort),
             model=(*other.model, *self.model),
         )
+
+    def knows(self, model: str) -> bool:
+        """Whether anything here is about a model."""
+        return any(
+            each.fits(model) for part in (self.rule, self.note, self.effort, self.model) for each in part
+        )
+
+    def nearest(self, model: str) -> str | None:
+        """Return the beginning of a name that is known and that `model` may have been meant for, if one is near."""
+        parts = (self.rule, self.note, self.effort, self.model)
+        stems = {glob.partition("*")[0] for part in parts for each in part for glob in each.models}
+        return nearest(model, sorted(stem for stem in stems if stem))
 
     def retirement(self, model: str) -> Retirement | None:
         """Return when a model ends, if that is known."""

@@ -19,7 +19,7 @@ def suggested(model: str, field: str, code: str, today: date, known: RuleSet) ->
         "[[rule]]",
         f'id = "{_name(model)}-{_name(field)}"',
         _endpoint(like),
-        f"models = [{json.dumps(model)}]",
+        f"models = [{json.dumps(_as_glob(model))}]",
         f"fields = [{json.dumps(field)}]",
         *(_way(like) if like is not None else ('op = "drop"', 'severity = "lossy"')),
         f"why = {json.dumps(f'{model} answered 400 to {field}' + (f' ({code})' if code else ''))}",
@@ -38,6 +38,11 @@ def _endpoint(like: Rule | None) -> str:
     if like is not None:
         return f'endpoint = "{like.endpoint}"'
     return 'endpoint = "chat"  # or responses, messages, generate: whose shape your requests have'
+
+
+def _as_glob(model: str) -> str:
+    """Return the glob that fits this name alone."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in model.lower())
 
 
 def _name(text: str) -> str:

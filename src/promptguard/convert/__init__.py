@@ -16,6 +16,8 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Question]] = {
     "openai_chat": openai_chat.read,
     "openai_responses": openai_responses.read,
     "anthropic_messages": anthropic.read,
+    "anthropic_bedrock": anthropic.read,
+    "anthropic_vertex": anthropic.read,
     "gemini": gemini.read,
     "ollama": ollama.read,
 }
@@ -45,5 +47,5 @@ def converted(body: Mapping[str, Any], source: str, target: str, model: str) -> 
         if question.turns[-1].role != "user":  # one provider goes on with it, another answers it
             raise CannotSayError("messages.prefill")
         return write(question, model)
-    except RecursionError:
-        raise CannotSayError("messages") from None
+    except (RecursionError, TypeError, ValueError, LookupError, AttributeError, OverflowError):
+        raise CannotSayError("body") from None  # of no form that this provider takes

@@ -48,7 +48,7 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 
 def read(body: Mapping[str, Any]) -> Question:
     """Read a request's body. Raises CannotSayError, naming the field that only this provider has."""
-    refuse_others(body, _READ, _WITHOUT_EFFECT)
+    refuse_others(body, _READ, (*_WITHOUT_EFFECT, "anthropic_version"))
     if members(body.get("thinking") or {}, "thinking").get("type", "disabled") != "disabled":
         raise CannotSayError("thinking")
     names: dict[str, str] = {}

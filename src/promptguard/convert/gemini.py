@@ -168,17 +168,29 @@ def _tools(told: object) -> Iterator[Tool]:
             )
 
 
+_MANY = ("properties", "$defs", "definitions", "patternProperties")
+"""members of a schema that hold schemas by name"""
+_INNER = ("items", "anyOf", "allOf", "oneOf", "not", "additionalProperties", "prefixItems")
+
+
 def _json_schema(schema: object) -> Any:
-    """Return a schema in Gemini's own words, types in capitals, as a JSON schema."""
+    """Return a schema in Gemini's own words, types in capitals, as a JSON schema; its data stays as it is."""
     if isinstance(schema, list):
         return [_json_schema(each) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found = {name: _json_schema(value) for name, value in schema.items()}
+    found: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in _MANY and isinstance(value, Mapping):
+            found[name] = {each: _json_schema(inner) for each, inner in value.items()}
+        elif name in _INNER:
+            found[name] = _json_schema(value)
+        elif name != "propertyOrdering":
+            found[name] = value
     kind = found.get("type")
     if isinstance(kind, str):
-        found["type"] = [kind.lower(), "null"] if found.pop("nullable", False) else kind.lower()
-    found.pop("propertyOrdering", None)
+        nullable = found.pop("nullable", False) is True
+        found["type"] = [kind.lower(), "null"] if nullable else kind.lower()
     return found
 
 
@@ -260,10 +272,11 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def _response(result: ToolResult) -> Mapping[str, Any]:
+    if result.failed:
+        return {"error": result.text}
     try:
         told = json.loads(result.text)
+        same = isinstance(told, dict) and json.dumps(told, ensure_ascii=False) == result.text
     except (ValueError, RecursionError):
-        told = None
-    if isinstance(told, dict) and not result.failed:
-        return told
-    return {"error" if result.failed else "result": result.text}
+        same = False
+    return told if same else {"result": result.text}  # as an object only where nothing is lost by reading it

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from promptguard.convert.openai_chat import chat_tool, chat_tools
+from promptguard.convert.openai_chat import chat_tool, chat_tools, result_text
 from promptguard.convert.question import (
     CannotSayError,
     Form,
@@ -56,20 +57,20 @@ def read(body: Mapping[str, Any]) -> Question:
     refuse_others(options, _WORDS.values(), _OPTIONS_WITHOUT_EFFECT, "options.")
     system: list[str] = []
     turns: list[Turn] = []
-    waiting: list[ToolCall] = []
+    calls = _Calls()
     for each in items(body.get("messages"), "messages"):
         message = members(each, "messages")
         if message.get("role") == "system" and not turns:
             system.append(text(message.get("content"), "messages.content"))
         else:
-            turns.append(_turn(message, waiting))
+            turns.append(_turn(message, calls))
     return Question(
         "\n\n".join(system),
         tuple(turns),
         tuple(map(chat_tool, items(body.get("tools") or [], "tools"))),
         form=_form(body.get("format")),
         sampling=Sampling(
-            whole(options.get("num_predict"), "num_predict"),
+            _limit(options.get("num_predict")),
             number(options.get("temperature"), "temperature"),
             number(options.get("top_p"), "top_p"),
             whole(options.get("top_k"), "top_k"),
@@ -81,35 +82,50 @@ def read(body: Mapping[str, Any]) -> Question:
     )
 
 
-def _turn(message: Mapping[str, Any], waiting: list[ToolCall]) -> Turn:
+def _limit(told: object) -> int | None:
+    limit = whole(told, "num_predict")
+    if limit is not None and limit < -1:  # as much as the context holds
+        raise CannotSayError("options.num_predict")
+    return None if limit == -1 else limit
+
+
+class _Calls:
+    """Tool calls that wait for their results, which this server knows by name alone: the oldest of a name comes first."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: dict[str, deque[ToolCall]] = {}
+
+    def begin(self, told: object) -> ToolCall:
+        function = members(members(told, "messages.tool_calls").get("function"), "messages.tool_calls")
+        name = text(function.get("name"), "messages.tool_calls")
+        self._count += 1
+        arguments = members(function.get("arguments") or {}, "messages.tool_calls")
+        call = ToolCall(f"call_{self._count}", name, arguments)
+        self._waiting.setdefault(name, deque()).append(call)
+        return call
+
+    def end(self, name: object) -> ToolCall:
+        waiting = self._waiting.get(name) if isinstance(name, str) else None
+        if not waiting:
+            raise CannotSayError("messages.tool_name")
+        return waiting.popleft()
+
+
+def _turn(message: Mapping[str, Any], calls: _Calls) -> Turn:
     role = message.get("role")
     content = text(message.get("content") or "", "messages.content")
     if role == "user":
+        refuse_others(message, ("role", "content", "images"), (), "messages.")
         pictures = map(_image, items(message.get("images") or [], "messages.images"))
         return Turn("user", (Text(content), *pictures))
     if role == "assistant":
-        calls = tuple(
-            _call(each, waiting) for each in items(message.get("tool_calls") or [], "messages.tool_calls")
-        )
-        return Turn("assistant", (*([Text(content)] if content else []), *calls))
+        called = tuple(map(calls.begin, items(message.get("tool_calls") or [], "messages.tool_calls")))
+        return Turn("assistant", (*([Text(content)] if content else []), *called))
     if role == "tool":
-        name = message.get("tool_name", message.get("name", ""))
-        call = next((each for each in waiting if each.name == name), None)
-        if call is None:
-            raise CannotSayError("messages.tool_name")
-        waiting.remove(call)
+        call = calls.end(message.get("tool_name", message.get("name", "")))
         return Turn("user", (ToolResult(call.id, call.name, content),))
     raise CannotSayError("messages.role")
-
-
-def _call(told: object, waiting: list[ToolCall]) -> ToolCall:
-    function = members(members(told, "messages.tool_calls").get("function"), "messages.tool_calls")
-    number_of = f"call_{len(waiting) + 1}_{text(function.get('name'), 'messages.tool_calls')}"
-    call = ToolCall(
-        number_of, str(function["name"]), members(function.get("arguments") or {}, "messages.tool_calls")
-    )
-    waiting.append(call)
-    return call
 
 
 def _image(data: object) -> Image:
@@ -153,10 +169,16 @@ def write(question: Question, model: str) -> dict[str, Any]:
 def _messages(turn: Turn) -> Iterator[dict[str, Any]]:
     for part in turn.parts:
         if isinstance(part, ToolResult):
-            yield {"role": "tool", "tool_name": part.name, "content": part.text}
+            yield {"role": "tool", "tool_name": part.name, "content": result_text(part)}
     spoken = [part for part in turn.parts if not isinstance(part, ToolResult)]
     if not spoken:
         return
+    kinds = [isinstance(part, Image) for part in spoken if isinstance(part, Text | Image)]
+    if kinds not in (
+        sorted(kinds),
+        sorted(kinds, reverse=True),
+    ):  # pictures lie beside the text here, not within it
+        raise CannotSayError("messages.content")
     message: dict[str, Any] = {
         "role": turn.role,
         "content": "\n".join(part.text for part in spoken if isinstance(part, Text)),

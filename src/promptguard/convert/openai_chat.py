@@ -56,7 +56,8 @@ def read(body: Mapping[str, Any]) -> Question:
         raise CannotSayError("modalities")
     refuse_others(body, _READ, (*WITHOUT_EFFECT, "modalities"))
     system, turns = apart(items(body.get("messages"), "messages"))
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    stated = body.get("max_completion_tokens")
+    limit = body.get("max_tokens") if stated is None else stated
     return Question(
         system,
         tuple(_with_names(turns)),
@@ -84,8 +85,13 @@ def apart(messages: Sequence[object]) -> tuple[str, list[Turn]]:
     for each in messages:
         message = members(each, "messages")
         role = message.get("role")
-        if message.get("name") is not None and role != "tool":
-            raise CannotSayError("messages.name")
+        if role != "assistant":
+            refuse_others(
+                message,
+                ("role", "content", *(("tool_call_id", "name") if role == "tool" else ())),
+                (),
+                "messages.",
+            )
         if role in _SYSTEM and not turns:
             system.append(_plain(message.get("content")))
         elif role == "user":
@@ -123,7 +129,10 @@ def _parts(content: object) -> Iterator[Part]:
         if part.get("type") == "text":
             yield Text(text(part.get("text"), "messages.content.text"))
         elif part.get("type") == "image_url":
-            yield image_at(members(part.get("image_url"), "messages.content.image_url").get("url"))
+            picture = members(part.get("image_url"), "messages.content.image_url")
+            usual = ("detail",) if picture.get("detail") in (None, "auto") else ()
+            refuse_others(picture, ("url",), usual, "messages.content.image_url.")
+            yield image_at(picture.get("url"))
         else:
             raise CannotSayError("messages.content.type")
 
@@ -255,7 +264,7 @@ def write(question: Question, model: str) -> dict[str, Any]:
 def _messages(turn: Turn) -> Iterator[dict[str, Any]]:
     for part in turn.parts:
         if isinstance(part, ToolResult):
-            yield {"role": "tool", "tool_call_id": part.id, "content": part.text}
+            yield {"role": "tool", "tool_call_id": part.id, "content": result_text(part)}
     spoken = [part for part in turn.parts if isinstance(part, Text | Image)]
     calls = [part for part in turn.parts if isinstance(part, ToolCall)]
     if not spoken and not calls:
@@ -271,6 +280,13 @@ def _messages(turn: Turn) -> Iterator[dict[str, Any]]:
             for call in calls
         ]
     yield message
+
+
+def result_text(result: ToolResult) -> str:
+    """Return what a tool returned; this provider has no word for a tool that failed."""
+    if result.failed:
+        raise CannotSayError("messages.content.is_error")
+    return result.text
 
 
 def _content(parts: Sequence[Text | Image]) -> object:

@@ -93,6 +93,8 @@ def _parts(item: Mapping[str, Any]) -> Iterator[Part]:
         if part.get("type") in ("input_text", "output_text"):
             yield Text(text(part.get("text"), "input.content.text"))
         elif part.get("type") == "input_image" and part.get("image_url"):
+            usual = ("detail",) if part.get("detail") in (None, "auto") else ()
+            refuse_others(part, ("type", "image_url"), usual, "input.content.")
             yield image_at(part["image_url"])
         else:
             raise CannotSayError("input.content.type")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from promptguard.core.events import CacheResult, CallTrace
 from promptguard.core.model import Facts, PromptReference, Request, StoredReply
@@ -12,14 +12,21 @@ from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State
 from promptguard.core.rollouts import Staged, Table
 
 
+class Rewritten(NamedTuple):
+    """A request as its model takes it, and by which rules: their names, with commas between."""
+
+    request: Request
+    rules: str
+
+
 class Rewriting(Protocol):
     """Writes requests as their model takes them, where the application wants that."""
 
-    def write(self, request: Request, facts: Facts, model: str) -> Request | None:
-        """Return the request as `model` takes it; None where it stays as it is."""
+    def write(self, request: Request, facts: Facts, model: str, *, own: bool) -> Rewritten | None:
+        """Return the request as `model` takes it; None where it stays as it is. `own`: the application named the model."""
 
-    def leave_alone(self, model: str) -> None:
-        """Write no further request to a model: its server takes what the application wrote, and not what was written."""
+    def leave_alone(self, model: str, rules: str) -> None:
+        """Leave requests alone that these rules would change: their server takes what the application wrote."""
 
 
 @dataclass(slots=True)
@@ -89,6 +96,8 @@ class CallState:
     """the request as it is sent, where it is not the one that the SDK built: another model's, or in other words"""
     asked: Mapping[str, object] | None = None
     """the body that the model is asked with, where it is not that of `facts`"""
+    rules: str = ""
+    """the names of the rules that the application's own request was written by"""
     plain: tuple[Request, Facts] | None = None
     """what the SDK built, where `request` and `facts` are those of a request that was written in other words"""
     started: float = 0.0

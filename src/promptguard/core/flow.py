@@ -16,7 +16,7 @@ from promptguard.core.caching import answered, complete, keep
 from promptguard.core.canonical import canonical_json
 from promptguard.core.context import CallContext, CallState, Rewriting
 from promptguard.core.events import CallBegan, CallMade, NotPaired, NotRead
-from promptguard.core.key import cluster_digest, is_signed, question_digest
+from promptguard.core.key import cluster_digest, covers_body, is_signed, question_digest
 from promptguard.core.model import Facts, PromptReference, Request
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
@@ -26,7 +26,8 @@ Flow = do.Steps[None]
 
 _ROUTE_KEPT = frozenset({408, 409, 429})  # the SDK retries these; they are not about the model's name
 
-_WORDS_REFUSED = frozenset({400, 422})
+_WORDS_REFUSED = frozenset({400, 401, 403, 422})
+"""With those of a gateway that checks a signature over the body, which nobody here knows of."""
 
 _CALLER_WENT = frozenset({"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"})
 
@@ -149,16 +150,16 @@ def _write(call: CallState, protocol: WireProtocol, rewriting: Rewriting | None)
         return
     request = call.sent or call.request
     facts = call.facts if call.sent is None else protocol.read_request(request)
-    if facts is None or is_signed(request):
+    if facts is None or covers_body(request):
         return
-    written = rewriting.write(request, facts, call.answering)
-    read = None if written is None else protocol.read_request(written)
+    written = rewriting.write(request, facts, call.answering, own=call.routed_to is None)
+    read = None if written is None else protocol.read_request(written.request)
     if written is None or read is None:
         return
-    call.sent, call.asked = written, read.body
+    call.sent, call.asked = written.request, read.body
     if call.routed_to is None:
-        call.plain = call.request, call.facts
-        call.request, call.facts, call.asked = written, read, None
+        call.plain, call.rules = (call.request, call.facts), written.rules
+        call.request, call.facts, call.asked = written.request, read, None
 
 
 def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps[do.Head | None]:
@@ -181,7 +182,7 @@ def _send(call: CallState, protocol: WireProtocol, ctx: CallContext) -> do.Steps
         undone = _undo(call, protocol, ctx)
     if isinstance(head, do.Head) and head.status < 400:
         if undone is not None and ctx.rewriting is not None:
-            ctx.rewriting.leave_alone(undone)
+            ctx.rewriting.leave_alone(undone, call.rules)
         return head
     yield from _failed(call, ctx, head)
     return None

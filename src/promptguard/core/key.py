@@ -133,6 +133,14 @@ def is_signed(request: Request) -> bool:
     return any(name.lower() == b"authorization" and access_key_id(value) for name, value in request.headers)
 
 
+_OVER_BODY = frozenset((b"content-md5", b"content-digest", b"digest", b"signature", b"signature-input"))
+
+
+def covers_body(request: Request) -> bool:
+    """Whether a header says what the body is, so that another one would be refused: a signature, a digest (RFC 9530)."""
+    return is_signed(request) or any(name.lower() in _OVER_BODY for name, _ in request.headers)
+
+
 def credentials(request: Request) -> Headers:
     """Return the headers that say who asks; for background calls of the same process, never to be written."""
     return tuple((name, value) for name, value in request.headers if name.lower() in _PRINCIPAL_HEADERS)

@@ -44,7 +44,11 @@ class Request:
 
     def with_body(self, body: Mapping[str, object]) -> Request:
         """Return the same request with another JSON body, and the length that goes with it."""
-        written = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        try:
+            written = text.encode()
+        except UnicodeEncodeError:  # half a character, which JSON can say and UTF-8 cannot
+            written = json.dumps(body, separators=(",", ":")).encode()
         length = str(len(written)).encode()
         headers = tuple((k, length if k.lower() == b"content-length" else v) for k, v in self.headers)
         return replace(self, headers=headers, body=written)

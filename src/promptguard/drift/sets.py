@@ -235,8 +235,8 @@ class SetGroup(Group):
 
     def least(self, pairs: int) -> float:
         """Return the log of the least that a round of so many pairs could pay now; at most 0."""
-        alone = pairs * min(0.0, self.learner.log_least)
-        return min(0.0, alone if isinstance(self.learner, ShiftBet) else self.sets.least(alone))
+        known = self.learner
+        return min(0.0, known.log_least_of(pairs) if isinstance(known, ShiftBet) else self.sets.log_least)
 
     def lose_round(self, reasons: Sequence[str], pairs: int) -> float:
         """Count the answers that a round lost; return log e of it, at most 0: what it is charged."""

@@ -56,7 +56,8 @@ def suggestions(passed_by: Iterable[PassedBy]) -> tuple[Suggestion, ...]:
         if each.what != "not paired":
             continue
         refused, another = _REFUSED.fullmatch(each.reason), _ANOTHER.fullmatch(each.reason)
-        if refused is not None and refused["field"].partition("[")[0] not in _UNTOLD:
+        # a rule is about a field of the body: of one within a list there is none to suggest
+        if refused is not None and "[" not in refused["field"] and refused["field"] not in _UNTOLD:
             found.append(
                 Suggestion(refused["model"], refused["field"], each.calls, code=refused["code"] or "")
             )

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from promptguard.core.background_call import is_forwarded
 from promptguard.sdks.slots import is_kind, within
 
 KNOWN = ("openai", "anthropic", "google-genai", "groq", "together", "ollama")
 """Families whose servers can be asked instead of another one's."""
-_CLOUDS = frozenset(("AnthropicBedrock", "AnthropicVertex", "AnthropicBedrockMantle"))
+_PLAIN = frozenset(("Anthropic", "AsyncAnthropic"))
+_CLOUDS = frozenset(
+    f"{kind}{name}"
+    for kind in ("", "Async")
+    for name in (
+        "AnthropicBedrock",
+        "AnthropicVertex",
+        "AnthropicBedrockMantle",
+        "AnthropicFoundry",
+        "AnthropicAWS",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +57,21 @@ def server_of(family: str, client: object) -> Server | None:
         return None
 
 
-def _chat(path: str) -> Callable[[object], Server]:
+def _chat(path: str, *, asks_itself: bool = False) -> Callable[[object], Server]:
+    """Return what reads a client of OpenAI's kind; one that `asks_itself` adds its own query to what it asks."""
+
     def read(client: object) -> Server:
-        return Server("openai_chat", _base(client), lambda _model: path, _sent_by(client))
+        whole = path if asks_itself else path + _query(client)
+        return Server("openai_chat", _base(client), lambda _model: whole, _sent_by(client))
 
     return read
 
 
 def _anthropic(client: object) -> Server | None:
-    if is_kind(client, _CLOUDS | {f"Async{name}" for name in _CLOUDS}, "anthropic"):
-        return None  # which sign, and name the model in the URL
-    return Server("anthropic_messages", _base(client), lambda _model: "/v1/messages", _sent_by(client))
+    if type(client).__name__ not in _PLAIN and is_kind(client, _CLOUDS, "anthropic"):
+        return None  # which sign, name the model in the URL, or authorize in a way of their own
+    path = "/v1/messages" + _query(client)
+    return Server("anthropic_messages", _base(client), lambda _model: path, _sent_by(client))
 
 
 def _google(client: object) -> Server | None:
@@ -84,13 +99,19 @@ def _ollama(client: object) -> Server:
 
 
 _READERS: Mapping[str, Callable[[object], Server | None]] = {
-    "openai": _chat("/chat/completions"),
+    "openai": _chat("/chat/completions", asks_itself=True),
     "groq": _chat("/openai/v1/chat/completions"),
     "together": _chat("/chat/completions"),
     "anthropic": _anthropic,
     "google-genai": _google,
     "ollama": _ollama,
 }
+
+
+def _query(client: object) -> str:
+    """Return the query that a client adds to every call."""
+    told = getattr(client, "default_query", None)
+    return f"?{urlencode(dict(told))}" if told else ""
 
 
 def _base(client: object) -> str:

@@ -77,7 +77,8 @@ def background_body(facts: Facts, model: str) -> dict[str, object]:
 
 def output_bound(body: Mapping[str, object]) -> int | None:
     """Return the most tokens an answer may cost by the request's own limit, or None when it names none."""
-    limit = shared.limit(body.get("max_completion_tokens", body.get("max_tokens")))
+    stated = body.get("max_completion_tokens")
+    limit = shared.limit(body.get("max_tokens") if stated is None else stated)
     return None if limit is None else limit * (shared.limit(body.get("n")) or 1)
 
 

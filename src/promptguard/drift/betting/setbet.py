@@ -94,13 +94,10 @@ class SetBet:
         self.blend += _BLEND_RATES[:, None] * gap
         return math.log(payoff)
 
-    def least(self, log_pairs: float) -> float:
-        """Return the log of the least that a round could pay now, whatever its answers; `log_pairs` is that of its pairs.
-
-        No expert's bet is below twice CLIP, but the pair game's.
-        """
-        paired = self.weights[-1]
-        return math.log(2.0 * CLIP * (1.0 - paired) + paired * math.exp(log_pairs))
+    @property
+    def log_least(self) -> float:
+        """The log of the least that any round could pay now: no expert's bet is below twice CLIP, but the pair game's."""
+        return math.log(2.0 * CLIP * (1.0 - self.weights[-1]))
 
     def _normalised(self, features: Floats) -> Floats:
         """Centre on the round, divide by the running root mean square, clip: blind to the labels."""

@@ -57,11 +57,23 @@ class ShiftBet:
 
     @property
     def log_least(self) -> float:
-        """The log of the least that any pair could pay now: pay-offs are linear in each feature's difference."""
+        """The log of the least that any pair could pay now."""
+        return self.log_least_of(1)
+
+    def log_least_of(self, pairs: int) -> float:
+        """Return the log of the least that the next so many pairs could pay together, or of a little less.
+
+        What a feature's bets pay is linear in its difference in each pair, so it is least where every difference is at an
+        end: only how many are at which end counts. Capital that stays where it is has (1 - SHARE) of itself from one pair
+        to the next, and what moves only adds.
+        """
         bets = BETS / (1.0 + self.tolerance)
-        ends = _SIGNS[None, :, None, None] * _SIGNS[:, None, None, None] - self.tolerance
-        paid = np.add.reduce(self.weights[None] * (1.0 + bets[None, None, :, None] * ends), axis=(1, 2))
-        return math.log(float(np.add.reduce(np.minimum.reduce(paid, axis=0))))
+        high, low = np.log1p(bets * (1.0 - self.tolerance)), np.log1p(-bets * (1.0 + self.tolerance))
+        up = np.arange(pairs + 1)[:, None]
+        rising = np.exp(up * high + (pairs - up) * low)
+        ends = np.stack([rising, rising[::-1]], axis=1)  # (pairs at the upper end, direction, bet)
+        paid = np.einsum("nsb,sbj->nj", ends, self.weights)
+        return math.log(float(np.add.reduce(paid.min(axis=0)))) + (pairs - 1) * math.log1p(-SHARE)
 
     @property
     def log_most(self) -> float:
