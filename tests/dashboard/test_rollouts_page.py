@@ -11,6 +11,7 @@ import pytest
 from promptguard.ledger.rollouts import Rollouts
 from promptguard.ledger.store import Ledger
 from promptguard.rollout.starting import MOST, TOLERANCE
+from promptguard.templates.library import open_library
 from tests.dashboard.conftest import Site, serving
 from tests.dashboard.payloads import PAYLOADS
 from tests.dashboard.test_walk import LOOKS, OVERFLOW, axe, violations
@@ -49,6 +50,21 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ledger.close()
     with serving(place) as site:
         yield site
+
+
+def test_a_label_that_was_moved_by_hand_is_told(tmp_path: Path) -> None:
+    for version in (2, 3, 4):
+        path = tmp_path / "prompts" / "triage" / f"{version}.prompty"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("---\nname: triage\n---\nuser:\nSort it.\n")
+    library = open_library(tmp_path / "prompts")
+    library.label("triage@2", "production")
+    ledger = Ledger(tmp_path / "ledger")
+    begun = {**detail("triage", "3", "4"), "folder": library.place}
+    Rollouts(ledger).begin(at=NOW, by="ann", why="shorter", detail=begun)
+    ledger.close()
+    with serving(tmp_path / "ledger") as site:
+        assert "Label moved by hand to 2" in site.ask("/rollouts").text
 
 
 def test_a_rollout_is_shown_with_its_evidence_and_steps(shown: Site) -> None:

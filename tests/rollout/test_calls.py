@@ -6,11 +6,18 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from benchmarks.rollout import rollout
 
 import promptguard
+from promptguard.ledger.rollouts import Rollouts
+from promptguard.ledger.store import Ledger
+from promptguard.rollout.labels import InTheWay, move_label
+from promptguard.sources.library import open_prompts
 from promptguard.templates.certificates import Certificate
+from promptguard.templates.library import PromptLibrary
 from promptguard.testing import Fault, Served
 from tests.cache.replies import until
 from tests.rollout.conftest import GUARD, SECRET, ask, main_ok, opened, refused, shown, told, wrapped, write
@@ -248,6 +255,56 @@ def test_what_may_be_a_unit_does_not_depend_on_a_rollout(place, is_rolled_out):
             library.get("triage@3", unit=given)
         with pytest.raises(promptguard.ConfigurationError, match="unit"), promptguard.unit(given):
             pass
+
+
+def outcomes_that_complete(place):
+    rows = [
+        {"rollout": 1, "unit": number.to_bytes(8, "big"), "step": 0, "treated": number % 2, "at": 1.0, "usable": 1,
+         "refused": 0, "usd": None, "latency": 0.1, "answer": None}
+        for number in range(2_000)
+    ]  # fmt: skip
+    ledger = Ledger(place / ".promptguard")
+    Rollouts(ledger).put(rows)
+    ledger.close()
+
+
+def test_a_label_that_was_moved_by_hand_stays_and_pauses_the_rollout(place, capsys):
+    write(place, 2, "user:\n{{ ticket }}")
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    library = opened()
+    assert library.get("triage@production", unit="u").version in ("3", "4")
+    assert "by hand" not in shown(capsys, "rollout", "status")
+    main_ok("prompts", "label", "triage@2", "production", "--why", "emergency")
+    assert {library.get("triage@production", unit=unit).version for unit in range(9)} == {"2"}
+    assert "label moved by hand to 2" in shown(capsys, "rollout", "status")
+    outcomes_that_complete(place)
+    until_state(capsys, 1, "paused")
+    status = told(capsys, "rollout", "status", "1")[0]
+    assert (status["why"], status["label_moved_to"]) == ("label moved by hand to 2", "2")
+    assert library.labels("triage") == {"production": "2"}
+    main_ok("rollout", "resume")
+    until(lambda: len(told(capsys, "rollout", "history")) == 4)
+    assert told(capsys, "rollout", "status", "1")[0]["state"] == "paused"
+    main_ok("prompts", "label", "triage@3", "production")
+    main_ok("rollout", "resume")
+    until_state(capsys, 1, "done")
+    assert library.labels("triage") == {"production": "4"}
+
+
+def test_a_move_by_hand_wins_while_the_label_is_being_moved(place, monkeypatch):
+    write(place, 2, "user:\n{{ ticket }}")
+    library = open_prompts("prompts")
+    begun = replace(rollout(0, ("usable",)), subject="triage", before="3", to="4", folder=library.place)
+    reads = PromptLibrary.labels
+
+    def moved_meanwhile(self, name):
+        found = reads(self, name)
+        library.label("triage@2", "production")
+        return found
+
+    monkeypatch.setattr(PromptLibrary, "labels", moved_meanwhile)
+    assert move_label(begun, "promptguard") == InTheWay("label moved by hand to 2", by_hand=True)
+    assert reads(library, "triage") == {"production": "2"}
 
 
 def test_a_row_that_cannot_be_read_hides_no_abort(place):

@@ -53,6 +53,15 @@ def test_a_label_that_stands_there_already_is_not_moved(library: PromptLibrary) 
     assert len(library.history()) == 1
 
 
+def test_a_label_moves_only_from_where_it_is_said_to_stand(library: PromptLibrary) -> None:
+    library.label("triage@1", "production", only_from="3")  # it stood nowhere
+    library.label("triage@2", "production", only_from="1")
+    with pytest.raises(PromptError, match="triage@production stands on version 2, not on 1: it stays there"):
+        library.label("triage@3", "production", only_from="1")
+    assert library.label("triage@2", "production", only_from="1").before == "1"  # it stands there already
+    assert (stands(library), len(library.history())) == ("2", 2)
+
+
 def test_a_label_can_follow_another_one(library: PromptLibrary) -> None:
     library.label("triage@2", "staging")
     library.label("triage@staging", "production")

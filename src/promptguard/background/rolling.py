@@ -17,7 +17,7 @@ from typing import Any
 from promptguard.background.outcomes import Outcomes
 from promptguard.core.effects import NoteOutcome
 from promptguard.core.rollouts import MOST_OFFERED, Rollout, Table
-from promptguard.errors import InputFileError, PromptGuardError
+from promptguard.errors import InputFileError
 from promptguard.ledger.reading import reading
 from promptguard.ledger.rollouts import LIMIT, Rollouts, identity, steps
 from promptguard.ledger.store import Ledger
@@ -206,32 +206,19 @@ class Rolling:
         return not rollout.is_live
 
     def _noted(self, rollout: Rollout, found: Decision, evidence: Evidence) -> bool:
-        kind, why = found.kind, found.why
+        kind: str = found.kind
+        why = found.why
         if kind == "complete":
-            trouble = move_label(rollout)
+            from promptguard.rollout.labels import move_label
+
+            trouble = move_label(rollout, BY)
             if trouble is not None:
-                if rollout.state == "held":
+                if rollout.state == "held" and not trouble.by_hand:
                     return False
-                kind, why = "hold", trouble
+                kind, why = "pause" if trouble.by_hand else "hold", trouble.why
         detail: Mapping[str, Any] = {"step": found.step, **told_evidence(rollout, evidence)}
         self._store.note(rollout.number, kind, at=self._wall(), by=BY, why=why, detail=detail)
         return True
-
-
-def move_label(rollout: Rollout) -> str | None:
-    """Put a prompt's label on the version that was rolled out; returns what is in the way."""
-    if rollout.is_model:
-        return None
-    from promptguard.sources.library import open_prompts
-
-    try:
-        library = open_prompts(rollout.folder)
-        if rollout.label in library.labels(rollout.subject):
-            why = f"rollout {rollout.number} completed"
-            library.label(f"{rollout.subject}@{rollout.to}", rollout.label, why=why, by=BY)
-    except PromptGuardError as error:
-        return f"the label {rollout.label} cannot be moved: {error}"
-    return None
 
 
 def _stamp_of(path: Path) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from promptguard.errors import ConfigurationError
 from promptguard.ledger.reading import reading
 from promptguard.ledger.rollouts import LIMIT, outcomes, steps
 from promptguard.rollout.evidence import Evidence
+from promptguard.rollout.labels import label_elsewhere
 from promptguard.rollout.starting import summary
 from promptguard.rollout.told import outcome_of, told_evidence
 
@@ -23,7 +24,8 @@ def read_rollouts(
 ) -> list[dict[str, Any]]:
     """Return every rollout with its evidence, newest first, the `most` newest, or the one of a number.
 
-    Of one that has ended the evidence is what its last step was taken on. Raises InputFileError when there is no ledger,
+    Of one that has ended the evidence is what its last step was taken on. `label_moved_to` is where somebody has put its
+    label meanwhile: whoever asks by the label has that version. Raises InputFileError when there is no ledger,
     ConfigurationError for a number that there is not.
     """
     with reading(ledger) as connection:
@@ -38,6 +40,7 @@ def read_rollouts(
             {
                 **summary(each),
                 "live": each.is_live,
+                "label_moved_to": label_elsewhere(each),
                 "evidence": _evidence(connection, each) if each.is_live else last.get(each.number),
             }
             for each in [*reversed(known.values())][:most]

@@ -126,13 +126,17 @@ class MirroredLibrary(PromptLibrary):
         return super().history(name)
 
     @checked_call
-    def label(self, reference: str, label: str, *, why: str = "", by: str = "") -> Move:
+    def label(
+        self, reference: str, label: str, *, why: str = "", by: str = "", only_from: str | None = None
+    ) -> Move:
         """Put a label on a version, in the ledger that the prompts come from; as `PromptLibrary.label`."""
         prompt = self._get(reference)
         checked_label(label)
         check_words(by=by, why=why)
         return self._moved(
-            prompt.name, label, lambda before: moved_to(before, prompt.name, label, prompt.version, by, why)
+            prompt.name,
+            label,
+            lambda before: moved_to(before, prompt.name, label, prompt.version, by, why, only_from),
         )
 
     @checked_call

@@ -48,6 +48,14 @@ class Move:
         }  # fmt: skip
 
 
+class LabelElsewhere(PromptError):  # noqa: N818 - as its siblings in errors.py
+    """A label does not stand where whoever moves it says; `version` is where it does."""
+
+    def __init__(self, name: str, label: str, version: str, only_from: str) -> None:
+        super().__init__(f"{name}@{label} stands on version {version}, not on {only_from}: it stays there")
+        self.version = version
+
+
 _Moved = Callable[[list[Move]], Move]
 """From the moves of one label so far to the next; the last of them where nothing is to be written."""
 
@@ -73,14 +81,19 @@ class Labels:
         """Return label -> version of a prompt."""
         return {move.label: move.version for move in self.moves() if move.name == name}
 
-    def move(self, name: str, label: str, version: str, *, by: str, why: str) -> Move:
+    def move(
+        self, name: str, label: str, version: str, *, by: str, why: str, only_from: str | None = None
+    ) -> Move:
         """Put a label on a version; returns the move, which is the last one where it stands there already.
 
-        Raises PromptError for a label that cannot be one, or where nothing can be written.
+        Raises PromptError for a label that cannot be one, one that stands elsewhere than `only_from`, or where nothing can
+        be written.
         """
         checked_label(label)
         check_words(by=by, why=why)
-        return self._write(name, label, lambda before: moved_to(before, name, label, version, by, why))
+        return self._write(
+            name, label, lambda before: moved_to(before, name, label, version, by, why, only_from)
+        )
 
     def roll_back(self, name: str, label: str, *, to: str | None, by: str, why: str) -> Move:
         """Put a label where it stood before its last move, or on the version `to` of its own history.
@@ -110,10 +123,23 @@ class Labels:
             raise PromptError(f"{self._path} cannot be written: {error.strerror or error}") from None
 
 
-def moved_to(before: Sequence[Move], name: str, label: str, version: str, by: str, why: str) -> Move:
-    """Return the move of a label to a version after its moves so far; the last one where it stands there already."""
+def moved_to(
+    before: Sequence[Move],
+    name: str,
+    label: str,
+    version: str,
+    by: str,
+    why: str,
+    only_from: str | None = None,
+) -> Move:
+    """Return the move of a label to a version after its moves so far; the last one where it stands there already.
+
+    Raises LabelElsewhere where it stands neither there nor on `only_from`, if that is given.
+    """
     if before and before[-1].version == version:
         return before[-1]
+    if before and only_from not in (None, before[-1].version):
+        raise LabelElsewhere(name, label, before[-1].version, str(only_from))
     return Move(name, label, version, before[-1].version if before else None, _now(), by, why)
 
 

@@ -256,16 +256,18 @@ class PromptLibrary:
         return tuple(move for move in moves if move.name == name)
 
     @checked_call
-    def label(self, reference: str, label: str, *, why: str = "", by: str = "") -> Move:
+    def label(
+        self, reference: str, label: str, *, why: str = "", by: str = "", only_from: str | None = None
+    ) -> Move:
         """Put a label on a version; running processes see it at their next `get()`.
 
         `reference` is "name@version", or "name@label" for where another label stands; `why` and `by` are kept in the
-        history. Returns the move; where the label stands there already, the last one. Raises UnknownPrompt,
-        PromptSyntaxError or PromptChanged for a version that could not be used, and PromptError for a label that cannot be
-        one or a folder that cannot be written.
+        history. With `only_from`, a label that stands on another version than that one stays there. Returns the move; where
+        the label stands there already, the last one. Raises UnknownPrompt, PromptSyntaxError or PromptChanged for a version
+        that could not be used, and PromptError for a label that cannot be one or stays, or a folder that cannot be written.
         """
         prompt = self._get(reference)
-        return self._labels.move(prompt.name, label, prompt.version, by=by, why=why)
+        return self._labels.move(prompt.name, label, prompt.version, by=by, why=why, only_from=only_from)
 
     @checked_call
     def rollback(
@@ -415,9 +417,8 @@ def _question(variables: Mapping[str, object]) -> str:
     try:
         return canonical_json(dict(variables)).hex()
     except (ValueError, TypeError, RecursionError):
-        return repr(
-            sorted(variables)
-        )  # render() will say what is wrong with them, or they hold other values than JSON's
+        # render() will say what is wrong with them, or they hold other values than JSON's
+        return repr(sorted(variables))
 
 
 def _alike(first: str, second: object) -> bool:

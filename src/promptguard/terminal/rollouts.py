@@ -40,6 +40,11 @@ def show_rollouts(rollouts: Sequence[Mapping[str, Any]]) -> None:
         out.print(headline(told))
         if told["why"]:
             out.print(quoted(f"  {told['why']}", most=None))
+        if told["label_moved_to"] is not None:
+            version, label = told["label_moved_to"], told["label"]
+            out.print(
+                quoted(f"  label moved by hand to {version}: {label} gives everybody that version", most=None)
+            )
         evidence = told["evidence"]
         if evidence is not None:
             _show_evidence(told, evidence)
