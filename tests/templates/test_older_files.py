@@ -93,6 +93,19 @@ def test_messages_that_a_history_had_by_default_are_told(library: PromptLibrary)
     ]
 
 
+def test_text_after_a_history_is_told(library: PromptLibrary) -> None:
+    path = library.directory.parent / "judge.prompty"
+    loop = "system:\nJudge.\n{% for t in turns %}\n{{ t.role }}:\n{{ t.content }}\n{% endfor %}\n"
+    path.write_text(f"{loop}# Verdict", "utf-8")
+    [made] = import_file(library, str(path), name="judge")
+    assert made["notes"][1:] == [
+        "the text after turns was part of its last message, and is a message now: say whose"
+    ]
+    path.write_text(f"{loop}# user:\nVerdict?", "utf-8")
+    [made] = import_file(library, str(path), name="judge")
+    assert made["notes"][1:] == []
+
+
 @pytest.mark.parametrize("file", ["log.prompty", "log.jinja2"])
 def test_a_history_written_on_one_line_stays_text(library: PromptLibrary, file: str) -> None:
     text = "system:\nSo far:\n{% for t in turns %}\n- {{ t.role }}: {{ t.content }}\n{% endfor %}\nuser:\n{{ q }}\n"
@@ -132,3 +145,11 @@ def test_turns_with_calls_of_tools_become_a_history(library: PromptLibrary) -> N
 def test_a_heading_of_calls_in_a_system_message_is_text(library: PromptLibrary) -> None:
     prompt = imported(library, "doc.prompty", "system:\n## tool_calls:\nNone.\n", name="doc")
     assert said(prompt) == [("system", "## tool_calls:\nNone.")]
+
+
+@pytest.mark.parametrize("value", ["a text", ["a", "list"], {"a": "mapping"}])
+def test_an_older_type_object_takes_what_it_took_there(library: PromptLibrary, value: object) -> None:
+    place = library.directory / "rate" / "1.prompty"
+    place.parent.mkdir()
+    place.write_text("---\ninputs: {context: {type: object}}\n---\nuser:\n{{ context }}\n", "utf-8")
+    assert said(open_library(library.directory).get("rate"), context=value) == [("user", str(value))]

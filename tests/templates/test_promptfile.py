@@ -334,7 +334,7 @@ def test_a_name_that_no_folder_can_have_is_a_title(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "kind"), [("List", "array"), ("Dict", "object"), ("STRING", "string"), ("str", "string")]
+    ("stated", "kind"), [("List", "array"), ("Dict", "any"), ("STRING", "string"), ("str", "string")]
 )
 def test_older_spellings_of_kinds_are_known(tmp_path: Path, stated: str, kind: str) -> None:
     assert load(tmp_path, "user:\n{{ q }}\n", f"inputs: {{q: {{type: {stated}}}}}").inputs["q"].kind == kind

@@ -123,6 +123,14 @@ def by_name(stated: object) -> object:
     return found
 
 
+def of_any_kind(entry: object) -> object:
+    """Return a variable that says `type: object` and no more as one of any kind: older files say so of lists and texts."""
+    if not isinstance(entry, dict) or "kind" in entry or entry.get("properties"):
+        return entry
+    loose = str(entry.get("type")).lower() in ("object", "dict")
+    return {**entry, "type": "any"} if loose else entry
+
+
 def object_schema(fields: Mapping[str, Input]) -> dict[str, Any]:
     """Return the JSON Schema of an object with these fields."""
     return {

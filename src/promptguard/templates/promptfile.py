@@ -17,7 +17,7 @@ from promptguard.core.canonical import digest
 from promptguard.core.mistakes import nearest
 from promptguard.errors import PromptSyntaxError
 from promptguard.templates import safeyaml
-from promptguard.templates.inputs import IDENTIFIER, Input, by_name
+from promptguard.templates.inputs import IDENTIFIER, Input, by_name, of_any_kind
 from promptguard.templates.languages import language_of, to_jinja2
 from promptguard.templates.requests import Settings, settings_of
 from promptguard.templates.roles import Body, split
@@ -64,6 +64,8 @@ class FrontMatter(BaseModel):
         sample = told.get("sample")
         if told["inputs"] is None and isinstance(sample, dict):
             told["inputs"] = {name: {"kind": "any"} for name in sample}
+        elif isinstance(told["inputs"], dict):
+            told["inputs"] = {name: of_any_kind(entry) for name, entry in told["inputs"].items()}
         return {name: value for name, value in told.items() if value is not None}
 
     @field_validator("inputs")

@@ -83,7 +83,13 @@ def _placed_history(text: str) -> tuple[str, dict[str, dict[str, Any]], tuple[st
         return f"\n{{{{ {found['of']} }}}}\n"
 
     told = _HISTORY.sub(place, text)
-    notes = (f"{threads[0]} is a history now: give it as messages with role and content",) if threads else ()
+    notes: tuple[str, ...] = ()
+    if threads:
+        notes = (f"{threads[0]} is a history now: give it as messages with role and content",)
+    for of in threads:
+        after = re.search(rf"\{{\{{ {of} \}}\}}\s*\n[ \t]*(?P<line>\S.*)", told)
+        if after is not None and not (_ROLE_LINE.fullmatch(after["line"]) or after["line"].startswith("{%")):
+            notes += (f"the text after {of} was part of its last message, and is a message now: say whose",)
     return told, {each: {"kind": "thread"} for each in threads}, notes
 
 
