@@ -14,6 +14,7 @@ from promptguard.errors import InputFileError
 from promptguard.report.documents import overall, standing
 from promptguard.report.full import full_report
 from promptguard.report.read import read_report, read_verdicts
+from promptguard.report.state import _is_awaited
 from tests.report.conftest import Recorded
 
 pytestmark = pytest.mark.sdk
@@ -134,3 +135,17 @@ def test_expected_false_alarms_follow_from_pace_and_promise(recorded: Recorded) 
         expected += told["alpha"] / told["horizon"] * 365.25 * 86400 * (pairs - 1) / seconds
     assert expected > 0
     assert read_report(recorded.path).false_alarms_per_year == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("told", "awaited"),
+    [
+        ({"group": None, "group_count": 2}, True),
+        ({"group": "triage@1", "group_count": 0}, False),
+        ({"group": None, "group_count": 0}, False),  # calls without a prompt: the stream stands for itself
+    ],
+)
+def test_a_streams_own_verdict_is_no_state_while_its_prompts_are_awaited(
+    told: dict[str, Any], awaited: bool
+) -> None:
+    assert _is_awaited(told) is awaited

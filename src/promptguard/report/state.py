@@ -130,9 +130,17 @@ def _prompts(
 ) -> tuple[PromptState, ...]:
     alarms = _alarms(connection)
     documents = verdict_documents(connection, now=now)
-    found = [_prompt(told, recent, alarms) for told in standing(documents)]
+    found = [_prompt(told, recent, alarms) for told in standing(documents) if not _is_awaited(told)]
     found.sort(key=lambda each: (_RANK[each.standing], -(each.last_pair_at or 0.0)))
     return tuple(found[:MOST_PROMPTS])
+
+
+def _is_awaited(told: Document) -> bool:
+    """Whether a stream's own verdict stands alone only until those of its prompts are written, a moment later.
+
+    An alert without the prompt's name would be resolved, and told again by the name.
+    """
+    return told.get("group") is None and bool(told.get("group_count"))
 
 
 def _prompt(
