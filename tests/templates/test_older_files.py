@@ -153,3 +153,11 @@ def test_an_older_type_object_takes_what_it_took_there(library: PromptLibrary, v
     place.parent.mkdir()
     place.write_text("---\ninputs: {context: {type: object}}\n---\nuser:\n{{ context }}\n", "utf-8")
     assert said(open_library(library.directory).get("rate"), context=value) == [("user", str(value))]
+
+
+@pytest.mark.timeout(20)
+def test_very_many_open_loops_are_looked_at_once(library: PromptLibrary) -> None:
+    path = library.directory.parent / "open.prompty"
+    path.write_text("user:\n" + "{% for a in b %}" * 3_000, "utf-8")
+    with pytest.raises(PromptSyntaxError):
+        list(import_file(library, str(path), name="open"))

@@ -52,12 +52,21 @@ def _read_text(text: str, name: str, where: str) -> Iterator[Converted]:
         yield _made(name, [("user", text)])
 
 
-_HISTORY = re.compile(
-    r"\{%-?\s*for\s+(?P<each>\w+)\s+in\s+(?P<of>\w+)\s*-?%\}\s*"
-    r"(?P<body>(?>\{%-?\s*for\b(?:(?!\{%-?\s*endfor).)*+\{%-?\s*endfor\s*-?%\}|.)*?)"  # a loop within it is part of it
-    r"\{%-?\s*endfor\s*-?%\}",
-    re.DOTALL,
+_LOOP_TAG = re.compile(
+    r"\{%-?\s*+(?:for\s++(?P<each>\w++)\s++in\s++(?P<of>\w++)\s*+|(?P<other>for)\b[^%]*+|(?P<end>endfor)\s*+)-?%\}"
 )
+
+
+def _outer_loops(text: str) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """Yield the first and the last tag of each loop that is in no other one, in one pass over the text."""
+    opened: list[re.Match[str]] = []
+    for tag in _LOOP_TAG.finditer(text):
+        if tag["end"] is None:
+            opened.append(tag)
+        elif opened:
+            first = opened.pop()
+            if not opened:
+                yield first, tag
 
 
 def _with_history(text: str, name: str, where: str) -> Converted:
@@ -73,16 +82,16 @@ def _placed_history(text: str) -> tuple[str, dict[str, dict[str, Any]], tuple[st
     """
     threads: list[str] = []
 
-    def place(found: re.Match[str]) -> str:
-        each, body = found["each"], found["body"]
-        of_roles = re.search(rf"\{{\{{-?\s*{each}\.role\s*-?\}}\}}[ \t]*:[ \t]*$", body, re.MULTILINE)
-        of_turns = re.search(rf"{each}\.(inputs|outputs)\b", body)
-        if not of_roles and not of_turns:
-            return found[0]
-        threads.append(found["of"])
-        return f"\n{{{{ {found['of']} }}}}\n"
-
-    told = _HISTORY.sub(place, text)
+    parts: list[str] = []
+    at = 0
+    for first, last in _outer_loops(text):
+        each, body = first["each"], text[first.end() : last.start()]
+        of_roles = re.search(rf"\{{\{{-?\s*+{each}\.role\s*+-?\}}\}}[ \t]*+:[ \t]*+$", body, re.MULTILINE)
+        if each is not None and (of_roles or re.search(rf"\b{each}\.(inputs|outputs)\b", body)):
+            threads.append(first["of"])
+            parts += text[at : first.start()], f"\n{{{{ {first['of']} }}}}\n"
+            at = last.end()
+    told = "".join([*parts, text[at:]])
     notes: tuple[str, ...] = ()
     if threads:
         notes = (f"{threads[0]} is a history now: give it as messages with role and content",)
