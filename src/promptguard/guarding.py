@@ -152,7 +152,7 @@ class Interceptor:
             do.RecordIdentity: self._record_identity,
             do.Offer: self._offer,
             do.Abandon: self._abandon,
-            do.NoteOutcome: lambda effect: effect.staged.table.offer(effect),
+            do.NoteOutcome: lambda effect: effect.staged.table.offer(effect, effect.size),
             do.Emit: lambda effect: self.emit(effect.event),
             do.Observe: lambda effect: self.observe(effect.began),
         }

@@ -11,6 +11,7 @@ import pytest
 
 import promptguard
 from promptguard.background import rolling
+from promptguard.core.rollouts import MOST_HELD, MOST_OFFERED, Table
 from tests.cache.replies import until
 from tests.rollout.conftest import GUARD, ask, main_ok, opened, told, wrapped
 
@@ -75,14 +76,48 @@ def test_a_fault_of_ours_is_counted_and_never_raised(place, running, monkeypatch
     assert rolling.faults.counts["outcome:RuntimeError"] > before
 
 
-def test_outcomes_that_nobody_takes_are_bounded(place, running, monkeypatch):
-    library, _ = running
-    table = library._rollouts()
-    monkeypatch.setattr(table, "on_offer", lambda: None)
-    for each in rolling.rollings.living():
-        each.stop()
-        each.join(5.0)
-    for number in range(2 * table.offered.maxlen):
+def test_outcomes_that_nobody_takes_are_bounded():
+    table = Table()
+    for number in range(2 * MOST_OFFERED):
         table.offer(number)
-    assert len(table.offered) == table.offered.maxlen
-    assert table.offered[-1] == 2 * table.offered.maxlen - 1
+    assert (len(table.offered), table.lost) == (MOST_OFFERED, MOST_OFFERED)
+    assert table.offered[-1] == (0, 2 * MOST_OFFERED - 1)
+    taken = table.take(50)
+    table.offer("newest")
+    table.give_back(taken)
+    assert (len(table.offered), table.lost) == (MOST_OFFERED, MOST_OFFERED + 1)
+    assert table.offered[0] == taken[1]
+
+
+def test_outcomes_that_wait_are_bounded_by_their_bytes():
+    table = Table()
+    for number in range(40):
+        table.offer(number, MOST_HELD // 8)
+    assert [number for _, number in table.offered] == [*range(32, 40)]
+    assert table.lost == 32
+    taken = table.take(4)
+    table.offer("newest", MOST_HELD // 2)
+    table.give_back(taken)
+    assert [number for _, number in table.offered] == [36, 37, 38, 39, "newest"]
+    table.offer("too large", MOST_HELD + 1)
+    assert not table.offered
+
+
+def test_an_outcome_that_waits_holds_its_answer_and_no_question(place, running, monkeypatch):
+    library, client = running
+    noted = []
+    monkeypatch.setattr(library._rollouts(), "offer", lambda outcome, size: noted.append((outcome, size)))
+    for unit in range(6):
+        ask(client, library, str(unit), "x" * 100_000)
+    until(lambda: len(noted) == 6)
+    for outcome, size in noted:
+        assert b"label" in (answer := b"".join(outcome.job.body.chunks)) or b"bug" in answer
+        assert len(answer) <= size < 10_000
+        assert len(repr(outcome)) < 10_000
+
+
+def test_lost_outcomes_are_counted(place, running):
+    library, _ = running
+    before = rolling.faults.counts.get("keeping outcomes:OutcomeLost", 0)
+    library._rollouts().lost += 3
+    until(lambda: rolling.faults.counts.get("keeping outcomes:OutcomeLost", 0) == before + 3)

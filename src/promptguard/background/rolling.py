@@ -16,7 +16,7 @@ from typing import Any
 
 from promptguard.background.outcomes import Outcomes
 from promptguard.core.effects import NoteOutcome
-from promptguard.core.rollouts import MOST_OFFERED, Rollout, Table
+from promptguard.core.rollouts import Rollout, Table
 from promptguard.errors import InputFileError
 from promptguard.ledger.reading import reading
 from promptguard.ledger.rollouts import LIMIT, Rollouts, identity, steps
@@ -40,6 +40,10 @@ FIRST_LOOK = 30.0
 BY = "promptguard"
 
 
+class OutcomeLost(Exception):  # noqa: N818 - counted, never raised
+    """Nobody could take an outcome for so long that there was no room for it any more."""
+
+
 class Rolling:
     """One ledger's rollouts in this process; `table` is what the caller's path reads. `wall` gives Unix seconds."""
 
@@ -58,6 +62,7 @@ class Rolling:
         self._folds: dict[int, tuple[Evidence, int]] = {}
         """number of a rollout → its evidence, and the last outcome in it"""
         self._renewed = 0.0
+        self._lost = 0
         self._held = False
         self._wake = threading.Condition()
         self._ready = threading.Event()
@@ -117,7 +122,13 @@ class Rolling:
             except Exception as error:  # noqa: BLE001 - leaving must not fail
                 faults.add("rollouts", error)
 
+    def _tell_lost(self) -> None:
+        lost, self._lost = self.table.lost - self._lost, self.table.lost
+        for _ in range(lost):
+            faults.add("keeping outcomes", OutcomeLost())
+
     def _turn(self, *, look: bool) -> None:
+        self._tell_lost()
         stamp = _stamp_of(self._ledger.path)
         if not stamp:
             self._identity, self._stamp = b"", ()
@@ -147,14 +158,12 @@ class Rolling:
 
     def _hand_in(self) -> None:
         """Commit what became of calls; what cannot be committed now is kept, as far as there is room."""
-        offered = self.table.offered
-        while taken := [offered.popleft() for _ in range(min(BATCH, len(offered)))]:
+        while taken := self.table.take(BATCH):
             try:
                 self._ledger.open()
-                self._store.put([row for noted in taken for row in self._rows(noted)])
+                self._store.put([row for _, noted in taken for row in self._rows(noted)])
             except LedgerUnavailable:
-                room = MOST_OFFERED - len(offered)
-                offered.extendleft(reversed(taken[:room]))
+                self.table.give_back(taken)
                 raise
 
     def _rows(self, noted: object) -> Sequence[Mapping[str, object]]:

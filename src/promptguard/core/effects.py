@@ -7,7 +7,7 @@ perform them, for threads and for asyncio over httpx and for botocore. Every eff
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from promptguard.core.events import CallBegan, Event
@@ -202,7 +202,32 @@ class NoteOutcome:
 
     staged: Staged
     job: Job | None
+    """without the question: many may wait, and only the answer is looked at (`answered`)"""
     error: str = ""
+
+    @property
+    def size(self) -> int:
+        """The bytes that it holds, about."""
+        job = self.job
+        if job is None:
+            return 0
+        schema = 0 if job.facts.response_format is None else len(str(job.facts.response_format))
+        return schema + sum(len(chunk) + _CHUNK for chunk in job.body.chunks)
+
+
+_CHUNK = 64
+"""bytes that a chunk takes beside its own"""
+
+
+def answered(job: Job) -> Job:
+    """Return a job as a rollout's outcome needs it: the answer, and of the question its model and the form it asks for."""
+    facts = replace(job.facts, messages=(), instructions=(), body={}, findings=())
+    return replace(
+        job,
+        request=replace(job.request, headers=(), body=b""),
+        facts=facts,
+        body=replace(job.body, arrivals=()),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,7 +247,7 @@ def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.
 def _offer(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latency: float) -> Flow:
     """Offer a sampled call for pairing, and one of a rollout for its evidence."""
     if call.staged:
-        yield from _note(call, _job(call, ctx, head, body, latency))
+        yield from _note(call, do.answered(_job(call, ctx, head, body, latency)))
     if call.sampled:
         yield do.Offer(_job(call, ctx, head, body, latency))
         # Whoever took the offer fills these now.

@@ -26,6 +26,8 @@ CONTROLS_PER_TREATMENT: Final = 4.0
 """So many units of the old version are evidence for each one of the new, by their hash: more would cost rows alone."""
 MOST_OFFERED: Final = 500
 """Outcomes with their answers that may wait to be looked at; beyond that the oldest are lost."""
+MOST_HELD: Final = 16 * 1024 * 1024
+"""Bytes that they may hold, all together; beyond that the oldest are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +145,40 @@ class Table:
         """name of a prompt → its newest rollout"""
         self.models: Mapping[str, Rollout] = {}
         """model asked → the rollout that sends its calls elsewhere, where one does"""
-        self.offered: deque[object] = deque(maxlen=MOST_OFFERED)
-        """outcomes that nobody has looked at yet, oldest first"""
+        self.offered: deque[tuple[int, object]] = deque(maxlen=MOST_OFFERED)
+        """outcomes that nobody has looked at yet, each with its bytes, oldest first"""
+        self.lost = 0
+        """outcomes that there was no room for"""
         self.on_offer: Callable[[], None] = lambda: None
         self.on_fault: Callable[[BaseException], None] = lambda _error: None
         """is told of a fault of ours, and of a row that cannot be read"""
 
-    def offer(self, outcome: object) -> None:
-        """Hand over what became of a call; never waits."""
-        self.offered.append(outcome)
+    def offer(self, outcome: object, size: int = 0) -> None:
+        """Hand over what became of a call, which holds `size` bytes; never waits."""
+        self.lost += len(self.offered) == MOST_OFFERED
+        self.offered.append((size, outcome))
+        self._make_room()
         self.on_offer()
+
+    def take(self, most: int) -> list[tuple[int, object]]:
+        """Take the `most` oldest outcomes, or as many as there are."""
+        return [self.offered.popleft() for _ in range(min(most, len(self.offered)))]
+
+    def give_back(self, taken: Sequence[tuple[int, object]]) -> None:
+        """Keep what was taken and could not be used, as far as there is room by now."""
+        without = max(0, len(taken) - (MOST_OFFERED - len(self.offered)))
+        self.lost += without
+        self.offered.extendleft(reversed(taken[without:]))
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let the oldest go where all together are too large. Summed anew each time: a sum that is kept needs a lock."""
+        try:
+            while sum(size for size, _ in tuple(self.offered)) > MOST_HELD:
+                self.offered.popleft()
+                self.lost += 1
+        except (IndexError, RuntimeError):
+            pass  # others took or offered at this moment: the next offer looks again
 
     def forget(self) -> None:
         """Roll nothing out: the ledger is gone, or another one."""
