@@ -354,11 +354,18 @@ def test_flush_waits_for_a_rollout_where_prompts_alone_are_used(place):
 
 
 def test_a_damaged_outcome_or_step_ends_nothing(place, provider, capsys):
-    main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    guards = "usable,refusal,cost,latency,behaviour"
+    main_ok("rollout", "start", "triage@4", "--guard", guards, "--steps", "50,100")
     with sqlite3.connect(place / ".promptguard" / "ledger.sqlite3") as database:
         database.execute(
             "INSERT INTO rollout (rollout, at, kind, by, why, detail) VALUES (9, 0, 'start', '', '', x'00')"
         )
+        for number in range(4):
+            database.execute(
+                "INSERT INTO outcome (rollout, unit, step, treated, at, usable, refused, usd, latency, answer) "
+                "VALUES (1, ?, 'x', ?, 'x', 'x', 'x', 'x', 'x', x'00')",
+                (bytes([number]), number % 2),
+            )
     library, client = opened(), wrapped(provider)
     for unit in range(30):
         ask(client, library, str(unit))

@@ -76,6 +76,21 @@ def test_a_fault_of_ours_is_counted_and_never_raised(place, running, monkeypatch
     assert rolling.faults.counts["outcome:RuntimeError"] > before
 
 
+def test_a_step_that_a_fault_of_ours_hid_is_read_again(place, running, monkeypatch):
+    library, _ = running
+    table, faults = library._rollouts(), iter([RuntimeError("a fault of ours")])
+    apply = table.apply
+
+    def broken_once(rows):
+        for fault in faults:
+            raise fault
+        apply(rows)
+
+    monkeypatch.setattr(table, "apply", broken_once)
+    main_ok("rollout", "abort")
+    until(lambda: table.rollouts[1].state == "aborted")
+
+
 def test_outcomes_that_nobody_takes_are_bounded():
     table = Table()
     for number in range(2 * MOST_OFFERED):

@@ -85,6 +85,15 @@ def test_a_version_that_was_pushed_never_changes(folder: Path, ledger: str, tmp_
         pull(ledger, other, ["triage"])
 
 
+def test_a_label_in_a_ledger_moves_only_from_where_it_is_said_to_stand(folder: Path, ledger: str) -> None:
+    pushed(folder, ledger)
+    with pytest.raises(PromptError, match="stands on version 1, not on 3"):
+        promptguard.prompts(f"ledger:{ledger}").label("triage@2", "production", only_from="3")
+    assert promptguard.prompts(f"ledger:{ledger}").labels("triage")["production"] == "1"
+    promptguard.prompts(f"ledger:{ledger}").label("triage@2", "production", only_from="1")
+    assert promptguard.prompts(f"ledger:{ledger}").labels("triage")["production"] == "2"
+
+
 def test_moves_made_in_both_places_are_told_and_none_is_lost(folder: Path, ledger: str) -> None:
     pushed(folder, ledger)
     promptguard.prompts(f"ledger:{ledger}").label("triage@2", "production", why="in the ledger", by="ben")

@@ -118,9 +118,14 @@ class _Behaviour:
         old, new = (
             next((each.answer for each in reversed(side) if each.answer), None) for side in (before, now)
         )
-        if old is not None and new is not None:
-            self.pairs += 1
-            self._bet.take(PairVector.from_bytes(old), PairVector.from_bytes(new))
+        if old is None or new is None:
+            return
+        try:
+            vectors = PairVector.from_bytes(old), PairVector.from_bytes(new)
+        except ValueError:  # damaged: not known
+            return
+        self.pairs += 1
+        self._bet.take(*vectors)
 
     @property
     def log(self) -> float:

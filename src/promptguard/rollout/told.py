@@ -13,12 +13,24 @@ from promptguard.rollout.outcome import Outcome
 
 
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
-    """Return the outcome that a row of the ledger holds."""
-    usable, refused = row["usable"], row["refused"]
+    """Return the outcome that a row of the ledger holds; what a damaged one says wrongly is not known."""
+    step, answer = row["step"], row["answer"]
     return Outcome(
-        row["rollout"], row["step"], bool(row["treated"]), row["unit"], row["at"], None if usable is None else bool(usable),
-        None if refused is None else bool(refused), row["usd"], row["latency"], row["answer"],
+        row["rollout"], step if isinstance(step, int) else _NO_STEP, bool(row["treated"]), row["unit"], row["at"],
+        _flag(row["usable"]), _flag(row["refused"]), _amount(row["usd"]), _amount(row["latency"]),
+        answer if isinstance(answer, bytes) else None,
     )  # fmt: skip
+
+
+_NO_STEP = -1
+
+
+def _flag(value: object) -> bool | None:
+    return bool(value) if value in (0, 1) else None
+
+
+def _amount(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and 0.0 <= value < math.inf else None
 
 
 def told_evidence(rollout: Rollout, evidence: Evidence) -> dict[str, Any]:
