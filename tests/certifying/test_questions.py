@@ -115,6 +115,7 @@ def test_questions_that_a_ledger_stored_are_asked(
             capsys, "certify", "sort@2", "--on", "new", "--against", "sort@1/old", "--ledger", str(guarded), "--budget",
             "200calls",
         )  # fmt: skip
+    client.close()
     assert (answer["status"], answer["pairs"]) == ("certified", 42)
     asked = {each.model: each.raw for each in provider.received}
     assert b"Now sort the ticket." in asked["new"]

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -142,9 +142,9 @@ def carry_out(
         before = kept.steps()
         spent = (sum(step.calls for step in before), sum(step.usd for step in before))
         purse = _purse(asked, spent, {reference.model, *(each.side.model for each in subjects)})
-        with _bar() as told:
+        with _bar() as told, ExitStack() as clients:
             run = Run(
-                reference, subjects, questions, wish, _Chain(recorded, _asking(asked, purse)), kept=kept, told=told,
+                reference, subjects, questions, wish, _Chain(recorded, _asking(asked, purse, clients)), kept=kept, told=told,
                 at_once=asked.at_once,
             )  # fmt: skip
             try:
@@ -199,7 +199,8 @@ def _purse(asked: Asked, spent: tuple[int, float], models: set[str]) -> Purse:
     return purse
 
 
-def _asking(asked: Asked, purse: Purse) -> Asking:
+def _asking(asked: Asked, purse: Purse, clients: ExitStack) -> Asking:
+    """Return what asks; the clients that are made for it are closed with `clients`."""
     from promptguard.certifying.asking import Asking, Door, door_of
     from promptguard.compat.ruleset import rules_with
 
@@ -209,6 +210,9 @@ def _asking(asked: Asked, purse: Purse) -> Asking:
         from promptguard.wrapping import is_wrapped, unwrap
 
         client = _default_client(model) if made is None else made()
+        close = getattr(client, "close", None)
+        if made is None and callable(close):  # a client of the user's function is the user's
+            clients.callback(close)
         return door_of(unwrap(client) if is_wrapped(client) else client)
 
     return Asking(door, rules_with(asked.rules), purse)
