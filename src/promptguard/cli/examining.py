@@ -143,9 +143,9 @@ def carry_out(
         spent = (sum(step.calls for step in before), sum(step.usd for step in before))
         purse = _purse(asked, spent, {reference.model, *(each.side.model for each in subjects)})
         with _bar() as told, ExitStack() as clients:
+            source = _Chain(recorded, _asking(asked, purse, clients))
             run = Run(
-                reference, subjects, questions, wish, _Chain(recorded, _asking(asked, purse, clients)), kept=kept, told=told,
-                at_once=asked.at_once,
+                reference, subjects, questions, wish, source, kept=kept, told=told, at_once=asked.at_once,
             )  # fmt: skip
             try:
                 course = run.go()
