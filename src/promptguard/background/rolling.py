@@ -104,8 +104,10 @@ class Rolling:
                 wanted, closed = self._wanted, self._closed
             try:
                 self._turn(look=wanted > self._answered or closed)
-            except (LedgerUnavailable, InputFileError):
-                pass  # what was handed in is kept until it can be used, as far as there is room
+            except (LedgerUnavailable, InputFileError, FileNotFoundError):
+                # It cannot be used, or is put aside this very moment by who writes to it: looked at again the next time.
+                # What was handed in is kept until then, as far as there is room.
+                pass
             except BaseException as error:  # noqa: BLE001 - nothing that is raised here may end the following
                 faults.add("rollouts", error)
             self._ready.set()
