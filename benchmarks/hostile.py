@@ -13,6 +13,7 @@ count.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -124,7 +125,8 @@ def in_child(work: Callable[[], object]) -> tuple[object, float]:
 
 
 def warm_up() -> None:
-    """Have Python import what it imports once, before a child watches."""
+    """Have Python import what it imports once, before a child watches; jinja2 does so when it tells of its first error."""
+    importlib.import_module("jinja2.debug")
     Sandbox().template("{{ 'é' ~ x }}", FILE)
     Sandbox().template("{{ x }}", FILE).render({"x": 1})
 
