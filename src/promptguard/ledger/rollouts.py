@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
@@ -23,10 +23,22 @@ class Rollouts:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def begin(self, *, at: float, by: str, why: str, detail: Mapping[str, object]) -> int:
-        """Note the start of a rollout; returns its number."""
+    def begin(
+        self,
+        *,
+        at: float,
+        by: str,
+        why: str,
+        detail: Mapping[str, object],
+        check: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _steps: None,
+    ) -> int:
+        """Note the start of a rollout; returns its number.
+
+        `check` is given every step so far, in the same transaction, and raises where the rollout may not begin.
+        """
         table = schema.rollout
         with self._ledger.transaction() as connection:
+            check(steps(connection))
             newest = connection.execute(select(func.max(table.c.rollout))).scalar_one_or_none()
             number = int(newest or 0) + 1
             connection.execute(insert(table).values(**_row(number, at, "start", by, why, detail)))

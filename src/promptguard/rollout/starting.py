@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -71,16 +72,21 @@ def start(ledger: str | Path, plan: Plan, *, by: str, why: str, at: float | None
     opened = Ledger(ledger)
     try:
         store = Rollouts(opened)
-        live = next((each for each in _all(store).values() if each.subject == subject and each.share), None)
-        if live is not None and (live.is_live or live.is_model):
-            raise ConfigurationError(
-                f"rollout {live.number} of {subject} ({live.before} -> {live.to}) is {live.state}: end it first with"
-                f" `promptguard rollout abort {live.number}`"
-            )
-        number = store.begin(at=time.time() if at is None else at, by=by, why=why, detail=detail)
+        begun = time.time() if at is None else at
+        number = store.begin(at=begun, by=by, why=why, detail=detail, check=partial(_check_free, subject))
         return _all(store)[number]
     finally:
         opened.close()
+
+
+def _check_free(subject: str, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ConfigurationError where another rollout of the subject still says who gets what."""
+    live = next((each for each in folded(steps, {}).values() if each.subject == subject and each.share), None)
+    if live is not None and (live.is_live or live.is_model):
+        raise ConfigurationError(
+            f"rollout {live.number} of {subject} ({live.before} -> {live.to}) is {live.state}: end it first with"
+            f" `promptguard rollout abort {live.number}`"
+        )
 
 
 def act(ledger: str | Path, number: int | None, what: Act, *, by: str, why: str) -> Rollout:
