@@ -18,7 +18,7 @@ from promptguard.background_clients import Wish
 from promptguard.core.background_call import BackgroundClient, OtherServer
 from promptguard.core.context import Rewriting
 from promptguard.core.feasibility import of_settings
-from promptguard.core.options import Action, Budget, Cache, Channel, Drift, Route
+from promptguard.core.options import Action, Budget, Channel, Drift, Route
 from promptguard.core.policy import Settings
 from promptguard.directories import ledger_directory
 from promptguard.errors import ConfigurationError
@@ -27,14 +27,14 @@ from promptguard.guarding import Interceptor, Replies, Services, SharedCalls
 
 if TYPE_CHECKING:
     from promptguard.background.counting import Counting
-    from promptguard.cache.disk import DiskCache
+    from promptguard.cache.single_flight import SingleFlight
+    from promptguard.cache.tiered import Tiered
     from promptguard.grouping import Groups
     from promptguard.lifetime.shared import Use
 
 log = logging.getLogger("promptguard")
 
 KEY_FILE = "keys"
-CACHE_DIRECTORY = "cache"
 OPEN_WAIT = 0.5
 """Seconds that wrap() waits for the ledger, so that a route that stands holds for the first call already."""
 
@@ -53,7 +53,8 @@ class Assembly:
         self.elsewhere: Callable[[], OtherServer | None] | None = None
         """builds the server that the second model is asked of, where it is not the application's"""
         self._guards: weakref.WeakSet[Interceptor] = weakref.WeakSet()
-        self._disk: Use[DiskCache] | None = None
+        self._outside: Use[Tiered] | None = None
+        """the cache outside this process, if there is one"""
         self._settings = Settings(
             cache=wanted.cache,
             shadow=wanted.shadow,
@@ -127,30 +128,28 @@ class Assembly:
         """
         settings, option = self._settings, self._settings.cache
         persistent = settings.shadow is not None or settings.replay is not None
-        if persistent or (option is not None and option.kind == "disk"):
+        if persistent or (option is not None and option.kind != "memory"):
             settings = replace(settings, secret=_kept_secret(self._directory / KEY_FILE))
         if option is None:
             return None, None, settings
+        if option.kind == "memory":
+            from promptguard.cache.memory import MemoryCache
+
+            return MemoryCache(option.max_bytes), self._single_flight(None), settings
+        from promptguard.cache.outside import acquire
+
+        listener = weakref.WeakMethod(self._on_cache_event)
+        self._outside = acquire(option, self._directory, settings.secret, listener)
+        return self._outside.thing, self._single_flight(self._outside.thing), settings
+
+    def _single_flight(self, outside: Tiered | None) -> SingleFlight:
+        from promptguard.cache.across import AcrossProcesses
         from promptguard.cache.single_flight import SingleFlight
         from promptguard.http.streams import finish_abandoned
 
-        self._disk = self._disk_cache(option, settings.secret) if option.kind == "disk" else None
-        if self._disk is not None:
-            return self._disk.thing, SingleFlight(finish_abandoned), settings
-        from promptguard.cache.memory import MemoryCache
-
-        return MemoryCache(option.max_bytes), SingleFlight(finish_abandoned), settings
-
-    def _disk_cache(self, option: Cache, secret: bytes) -> Use[DiskCache]:
-        from promptguard.cache.disk import DiskCache, disk_caches
-
-        directory = self._directory / CACHE_DIRECTORY
-        listener = weakref.WeakMethod(self._on_cache_event)
-        return disk_caches.acquire(
-            (directory, secret),
-            lambda: DiskCache(directory, secret, max_bytes=option.max_bytes, listener=listener),
-            join=lambda known: known.reconfigure(option.max_bytes, listener),
-        )
+        if outside is None or not outside.has_meeting:
+            return SingleFlight(finish_abandoned)
+        return AcrossProcesses(outside, finish_abandoned)
 
     def _on_cache_event(self, kind: str, reason: str) -> None:
         for guard in list(self._guards)[:1]:  # they share one cache, and one of them is enough to count
@@ -158,17 +157,18 @@ class Assembly:
 
     def _services(self, guard: Interceptor) -> Services:
         """Connect a guard to what works for it: at wrap(), and once more in each forked child. Opens no file."""
-        settings, disk = guard.settings, None
-        if self._disk is not None:
-            from promptguard.cache.disk import disk_caches
+        settings, outside = guard.settings, None
+        if self._outside is not None:
+            from promptguard.cache.outside import again
 
-            known = self._disk.thing
-            disk = disk_caches.acquire(known.key, lambda: known)
+            outside = again(self._outside.thing)
         shadow, replay = settings.shadow, settings.replay
         if shadow is None and replay is None:
             self._say_without_background()
             return Services(
-                counting=self._counting(guard) if disk else None, cache=disk, following=self._following
+                counting=self._counting(guard) if outside else None,
+                cache=outside,
+                following=self._following,
             )
         from promptguard.background import engine
         from promptguard.background.asker import Asker
@@ -185,6 +185,9 @@ class Assembly:
         )
         background = use.thing
         background.on_groups = self._groups.known
+        if outside is not None:
+            ledger, state = background.ledger, background.state
+            outside.thing.follow(str(self._directory), lambda: (ledger.identity, state.epochs))
         background.notices.add(self._unworkable())
         if guard.telemetry is not None:
             background.listen(guard.telemetry.record, guard.telemetry)
@@ -203,7 +206,7 @@ class Assembly:
             calls=lambda: calls[0],
             elsewhere=self.elsewhere,
         )
-        return Services(background=use, cache=disk, asker=asker, following=self._following)
+        return Services(background=use, cache=outside, asker=asker, following=self._following)
 
     def _say_without_background(self) -> None:
         """Say what cannot work where nothing is compared; nothing is imported where there is nothing to say."""
@@ -229,7 +232,7 @@ class Assembly:
         )
 
     def _counting(self, guard: Interceptor) -> Use[Counting]:
-        """Count for the ledger what a cache on disk did: it outlives the process, so its counts should."""
+        """Count for the ledger what a cache outside this process did: it outlives it, so its counts should."""
         from promptguard.background.counting import Counting, countings
 
         directory, on_fault = self._directory, guard.faults.add

@@ -60,6 +60,9 @@ class Replies(Protocol):
     def put(self, key: str, reply: StoredReply) -> None:
         """Keep `reply` under `key`."""
 
+    def epoch(self, group: str, model: str) -> int:
+        """Return how often the model behind a group was found changed, as far as those who share the cache have told."""
+
 
 class SharedCalls(Protocol):
     """Equal calls on their way. Each of these may raise."""
@@ -89,7 +92,7 @@ class Services:
     counting: Use[Counting] | None = None
     """counts for the ledger where there is a cache on disk and no background work"""
     cache: Use[Ending] | None = None
-    """the cache on disk, if there is one"""
+    """the cache outside this process, if there is one"""
     asker: Asker | None = None
     following: Following | None = None
     """what is being rolled out; shared with the guards of the same client, and given up when they are collected"""
@@ -213,6 +216,7 @@ class Interceptor:
             cluster=CLUSTER.get(),
             tags=TAGS.get(),
             moved=self._identities.moved,
+            shared_epoch=_no_epoch if self.cache is None else self.cache.epoch,
             observed=observed,
             context=self._context(),
             rewriting=self._rewriting,
@@ -417,6 +421,10 @@ _INHERITED: list[object] = []
 
 def _never() -> float:
     return 1.0
+
+
+def _no_epoch(_group: str, _model: str) -> int:
+    return 0
 
 
 def _nothing(_stream: str, _ticket: int, _group: str) -> None:

@@ -314,9 +314,10 @@ def test_the_thread_never_delays_exit(place):
     make_and_leave = f"""
 import sqlite3, time
 from pathlib import Path
-from promptguard.cache.disk import DiskCache, disk_caches
+from promptguard.cache.disk import DiskCache
+from promptguard.cache.outside import outside
 from promptguard.core.model import StoredReply
-use = disk_caches.acquire((Path({str(place)!r}), b"k" * 32), lambda: DiskCache({str(place)!r}, b"k" * 32))
+use = outside.acquire((Path({str(place)!r}), b"k" * 32), lambda: DiskCache({str(place)!r}, b"k" * 32))
 cache = use.thing
 cache.flush(60.0)
 other = sqlite3.connect({str(place / "cache.db")!r}, isolation_level=None)
@@ -333,9 +334,10 @@ print(time.time(), flush=True)
 def test_what_is_queued_when_the_process_ends_is_written(place, make):
     program = f"""
 from pathlib import Path
-from promptguard.cache.disk import DiskCache, disk_caches
+from promptguard.cache.disk import DiskCache
+from promptguard.cache.outside import outside
 from promptguard.core.model import StoredReply
-use = disk_caches.acquire((Path({str(place)!r}), {SECRET!r}), lambda: DiskCache({str(place)!r}, {SECRET!r}))
+use = outside.acquire((Path({str(place)!r}), {SECRET!r}), lambda: DiskCache({str(place)!r}, {SECRET!r}))
 cache = use.thing
 assert cache.flush(60.0)
 for n in range(50):

@@ -16,6 +16,10 @@ from promptguard.errors import ConfigurationError
 class Shelf:
     """Entries that several caches share, as if in a server's memory; `broken` is what every use of it raises."""
 
+    place = "shelf"
+    many_readers = meets = False
+    rhythm_s = None
+
     def __init__(self):
         self.entries = {}
         self.mark = 0
@@ -29,6 +33,9 @@ class Shelf:
         if check:
             on_event("cache_replaced", "looked through")
         return Connection(self), Connection(self)
+
+    def use(self, option):
+        pass
 
     def is_busy(self, error):
         return isinstance(error, TimeoutError)

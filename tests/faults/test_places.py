@@ -17,7 +17,7 @@ import pytest
 from openai import OpenAI
 
 import promptguard
-from promptguard.cache.disk import disk_caches
+from promptguard.cache.outside import outside
 from promptguard.cli import _run
 from promptguard.ledger import door
 from promptguard.testing import FakeProvider
@@ -73,7 +73,7 @@ def start(provider, ledger, cache="disk", counts=True, seconds=10.0) -> tuple[bo
     done = promptguard.flush(seconds)
     client.close()
     close_backgrounds()
-    disk_caches.close_all(time.monotonic() + 5.0)
+    outside.close_all(time.monotonic() + 5.0)
     return done, pairs_in(Path(ledger).expanduser()) if counts else 0
 
 

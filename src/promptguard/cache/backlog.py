@@ -15,10 +15,12 @@ from promptguard.core.model import StoredReply
 class Job:
     """One thing for the writer to do."""
 
-    kind: Literal["write", "clear", "look", "open", "probe", "stop"]
+    kind: Literal["write", "clear", "look", "open", "probe", "release", "unshare", "stop"]
     key: str = ""
     """of a write; of a clear the tag, or empty for everything"""
     reply: StoredReply | None = None
+    token: str = ""
+    """of a claim that is given up"""
 
     @property
     def size(self) -> int:
@@ -49,11 +51,11 @@ class Backlog:
             self._changed.notify_all()
             return True
 
-    def take(self) -> Job:
-        """Wait for the next job; `done` must follow."""
+    def take(self, timeout_s: float | None = None) -> Job | None:
+        """Wait for the next job, which `done` must follow; None when none came in time."""
         with self._changed:
-            while not self._jobs:
-                self._changed.wait()
+            if not self._changed.wait_for(lambda: bool(self._jobs), timeout_s):
+                return None
             job = self._jobs.popleft()
             self._bytes -= job.size
             return job

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from promptguard.cache.contract import Listener, OnEvent, Store
 from promptguard.cache.place import PlaceUnusable, clear_mark, prepare, set_aside, set_clear_mark
-from promptguard.cache.tiered import EXIT_S, READ_TIMEOUT_S, Tiered, faults
+from promptguard.cache.tiered import READ_TIMEOUT_S, Tiered
+from promptguard.core.options import Cache
 from promptguard.errors import MissingExtra
-from promptguard.lifetime.shared import Shared
 
 log = logging.getLogger("promptguard")
 
@@ -42,44 +42,45 @@ class DiskCache(Tiered):
         listener: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if find_spec("diskcache") is None:
-            raise MissingExtra(
-                'cache="disk" needs diskcache; run: python -m pip install "diskcache>=5.6.3,<6"'
-            )
+        check_installed()
         self._place = Directory(Path(directory), max_bytes)
-        self.directory = self._place.path
-        self.key = self.directory, mac_key
-        """what tells stores of this process apart"""
+        self.directory = self._place.place
         super().__init__(self._place, mac_key, memory_bytes=memory_bytes, listener=listener, clock=clock)
 
-    def reconfigure(self, max_bytes: int, listener: Listener | None) -> None:
-        """Take the settings of a client that names the same directory: the newest hold."""
-        self._place.max_bytes, self._listener = max_bytes, listener
 
-    def close(self, timeout_s: float = EXIT_S) -> None:
-        """Write what is queued, for at most `timeout_s` seconds, and close the store."""
-        super().close(timeout_s)
-        disk_caches.discard(self)
+def check_installed() -> None:
+    """Raise MissingExtra without diskcache."""
+    if find_spec("diskcache") is None:
+        raise MissingExtra('cache="disk" needs diskcache; run: python -m pip install "diskcache>=5.6.3,<6"')
 
 
 class Directory:
     """A directory as a `Backend`: one SQLite file, opened by diskcache."""
 
+    many_readers = False
+    meets = False
+    rhythm_s = None
+    """as long as no call comes, nothing of this process can be out of date"""
+
     def __init__(self, path: Path, max_bytes: int) -> None:
-        self.path = path
+        self.place = path
         self.max_bytes = max_bytes
         """of the entries, about; taken when it is opened next"""
+
+    def use(self, option: Cache) -> None:
+        """Take another limit."""
+        self.max_bytes = option.max_bytes
 
     def open(self, *, check: bool, on_event: OnEvent) -> tuple[Store, Store]:
         """Open both connections; with `check`, look through the file first and set a corrupt one aside."""
         try:
-            prepare(self.path)
+            prepare(self.place)
             try:
                 return self._connected(check=check)
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # locked, full, I/O: the file itself may be sound
-                on_event("cache_replaced", set_aside(self.path))
+                on_event("cache_replaced", set_aside(self.place))
                 return self._connected(check=False)
         except PlaceUnusable as error:
             log.warning("%s; until then nothing is kept on disk", error)
@@ -91,24 +92,20 @@ class Directory:
 
     def clear_mark(self) -> bytes:
         """Return what changes when somebody clears the cache."""
-        return clear_mark(self.path)
+        return clear_mark(self.place)
 
     def set_clear_mark(self) -> bytes:
         """Say that the cache was cleared; returns the new mark."""
-        return set_clear_mark(self.path)
+        return set_clear_mark(self.place)
 
     def _connected(self, *, check: bool) -> tuple[Store, Store]:
         from promptguard.cache.strict import StrictStore
 
-        writing = StrictStore(self.path, self.max_bytes, WRITE_TIMEOUT_S)
+        writing = StrictStore(self.place, self.max_bytes, WRITE_TIMEOUT_S)
         try:
             if check and not writing.is_sound():
                 raise sqlite3.DatabaseError("quick_check failed")
-            return writing, StrictStore(self.path, self.max_bytes, READ_TIMEOUT_S)
+            return writing, StrictStore(self.place, self.max_bytes, READ_TIMEOUT_S)
         except BaseException:
             writing.close()
             raise
-
-
-disk_caches: Shared[tuple[Path, bytes], DiskCache] = Shared("disk-cache", faults.add)
-"""Every cache on disk of this process, by directory and secret."""

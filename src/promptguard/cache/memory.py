@@ -61,6 +61,10 @@ class MemoryCache:
             for key in gone:
                 self._remove(key)
 
+    def epoch(self, group: str, model: str) -> int:  # noqa: ARG002
+        """Return 0: nobody shares it."""
+        return 0
+
     def close(self) -> None:
         """Forget every entry."""
         self.clear()

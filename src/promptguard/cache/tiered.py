@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 from promptguard.cache.backlog import Backlog, Job
 from promptguard.cache.circuit import Circuit
-from promptguard.cache.contract import Backend, CacheStats, Listener, Store, tell
+from promptguard.cache.contract import Backend, CacheStats, Listener, Meeting, NotKept, Store, tell
 from promptguard.cache.entry import MAX_ENTRY_BYTES, MIN_MAC_KEY_BYTES, BadEntry, decode, encode
+from promptguard.cache.meeting import Claims, SharedEpochs, Told
 from promptguard.cache.memory import MemoryCache
 from promptguard.core.model import StoredReply
+from promptguard.core.options import Cache
 from promptguard.errors import ConfigurationError
 from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.forks import is_unsafe, sleep_at_fork
@@ -60,6 +63,8 @@ class Tiered:
         if len(mac_key) < MIN_MAC_KEY_BYTES:
             raise ConfigurationError(f"the cache's secret must have at least {MIN_MAC_KEY_BYTES} bytes")
         self.stats = CacheStats()
+        self.key: Hashable = backend.place, mac_key
+        """what tells caches of this process apart"""
         self._backend = backend
         self._mac_key = mac_key
         self._listener = listener
@@ -67,6 +72,7 @@ class Tiered:
         self._memory = MemoryCache(memory_bytes)
         self._closed = False
         self._cleared = backend.clear_mark()
+        self._epochs = SharedEpochs(mac_key)
         self._look_at = 0.0
         self._begin()
         sleep_at_fork(self)
@@ -97,6 +103,40 @@ class Tiered:
             self._drop("entry_too_large")
         elif not self._backlog.add(Job("write", key, reply)):
             self._drop("queue_full")
+
+    @property
+    def has_meeting(self) -> bool:
+        """Whether processes on other hosts may share the store."""
+        return self._backend.meets
+
+    def epoch(self, group: str, model: str) -> int:
+        """Return how often the model behind a group was found changed, as far as those who share the store have told."""
+        return self._epochs.of(group, model)
+
+    def follow(self, name: str, read: Callable[[], Told]) -> None:
+        """Tell those who share the store what a ledger of this process finds changed."""
+        self._epochs.follow(name, read)
+
+    def claim(self, key: str) -> tuple[bool, str]:
+        """Return whether the caller is the one to ask for `key`, and who is; "" where that cannot be told."""
+        meeting = self._reading if self._circuit.closed and not is_unsafe() else None
+        if not isinstance(meeting, Meeting):
+            return False, ""
+        try:
+            return self._claims.claim(meeting, key)
+        except Exception as error:  # noqa: BLE001 - whoever cannot claim asks alone
+            self._fault("claim", error)
+            return False, ""
+
+    def reconfigure(self, option: Cache, listener: Listener | None) -> None:
+        """Take the settings of a client that names the same place: the newest hold."""
+        self._backend.use(option)
+        self._listener = listener
+
+    def release(self, key: str, token: str, *, unshared: bool) -> None:
+        """Give a claim up once all that was put before is in the store."""
+        self._claims.forget(key, token)
+        self._backlog.add(Job("unshare" if unshared else "release", key, token=token))
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Wait until everything put so far was written or dropped; returns whether it was."""
@@ -159,6 +199,8 @@ class Tiered:
 
     def _begin(self) -> None:
         self._circuit = Circuit(self._clock)
+        self._claims = Claims(self._clock)
+        self._turn_at = 0.0
         self._backlog = Backlog()
         self._writing: Store | None = None
         self._reading: Store | None = None
@@ -195,24 +237,31 @@ class Tiered:
             if self._circuit.probe_due():
                 self._backlog.add(Job("probe"))
             return None
-        if (
-            self._reading is None
-            or self._hidden.is_set()
-            or not self._read_lock.acquire(timeout=READ_TIMEOUT_S)
-        ):
+        if self._reading is None or self._hidden.is_set():
             return None
         try:
-            store = self._reading
-            blob = None if store is None else store.get(key)
+            with self._reader() as store:
+                blob = None if store is None else store.get(key)
         except BadEntry as error:
             self._tampered(error)
             return None
         except Exception as error:  # noqa: BLE001 - whatever the store does, the caller's call goes on
             self._fault("read", error)
             return None
-        finally:
-            self._read_lock.release()
         return None if blob is None else self._believed(key, blob)
+
+    @contextmanager
+    def _reader(self) -> Iterator[Store | None]:
+        """Give the connection to read with; none where others use it for too long."""
+        if self._backend.many_readers:
+            yield self._reading
+        elif not self._read_lock.acquire(timeout=READ_TIMEOUT_S):
+            yield None
+        else:
+            try:
+                yield self._reading
+            finally:
+                self._read_lock.release()
 
     def _believed(self, key: str, blob: bytes) -> StoredReply | None:
         self._circuit.worked()
@@ -244,7 +293,12 @@ class Tiered:
     def _work(self) -> None:
         backlog = self._backlog
         while True:
-            job = backlog.take()
+            rhythm = self._backend.rhythm_s
+            due = rhythm is not None and self._clock() >= self._turn_at
+            job = None if due else backlog.take(rhythm)
+            if job is None:
+                self._turn(rhythm or LOOK_S)
+                continue
             try:
                 with self._write_lock:
                     if job.kind == "stop":
@@ -255,6 +309,15 @@ class Tiered:
                 self._fault(job.kind, error)
             finally:
                 backlog.done()
+
+    def _turn(self, rhythm: float) -> None:
+        """Look at what other processes did, though nobody asks."""
+        self._turn_at = self._clock() + rhythm
+        try:
+            with self._write_lock:
+                self._do(Job("look"))
+        except Exception as error:  # noqa: BLE001
+            self._fault("look", error)
 
     def _died(self, operation: str, error: BaseException) -> None:
         self.stats.count("errors")
@@ -273,10 +336,16 @@ class Tiered:
         if store is None or not self._circuit.closed:
             if job.kind == "write":
                 self._drop("store_unavailable")
-        elif job.kind == "clear":
+        else:
+            self._do_with(store, job)
+
+    def _do_with(self, store: Store, job: Job) -> None:
+        if job.kind == "clear":
             self._clear(store)
         elif job.kind == "look":
-            self._look()
+            self._look(store)
+        elif job.kind in ("release", "unshare") and isinstance(store, Meeting):
+            self._claims.release(store, job.key, job.token, unshared=job.kind == "unshare")
         elif job.reply is not None:
             self._write(store, job.key, job.reply)
 
@@ -292,12 +361,15 @@ class Tiered:
         else:
             self._hidden.clear()
 
-    def _look(self) -> None:
-        """Forget what is in memory when another process has cleared the store."""
+    def _look(self, store: Store) -> None:
+        """Forget what is in memory when another process has cleared the store; tell and learn what has changed."""
         mark = self._backend.clear_mark()
         if mark != self._cleared:
             self._cleared = mark
             self._memory.clear()
+        if isinstance(store, Meeting):
+            self._claims.renew(store)
+            self._epochs.exchange(store)
 
     def _write(self, store: Store, key: str, reply: StoredReply) -> None:
         try:
@@ -307,6 +379,9 @@ class Tiered:
             return
         try:
             store.set(key, blob)
+        except NotKept as error:
+            self._drop(str(error))
+            return
         except Exception as error:  # noqa: BLE001
             self._drop("write_failed")
             self._fault("write", error)

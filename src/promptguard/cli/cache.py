@@ -78,7 +78,7 @@ def _contents(ledger: str, *, counted: object) -> Contents:
 
 
 def _directory(ledger: str) -> Path:
-    from promptguard.assembly import CACHE_DIRECTORY
+    from promptguard.cache.outside import CACHE_DIRECTORY
 
     return Path(ledger) / CACHE_DIRECTORY
 

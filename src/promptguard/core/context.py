@@ -57,6 +57,8 @@ class CallContext:
     """(stream, slot, group) → nothing: the place will not be filled, as this flow ends by a fault. Safe anywhere."""
     moved: Callable[[str, str, str], bool] = lambda _origin, _asked, _served: False
     """(origin, model asked, model that served) → whether that name is served by another model by now"""
+    shared_epoch: Callable[[str, str], int] = lambda _group, _model: 0
+    """(group, model asked) → the verdict epoch, as far as those who share the cache know of it"""
     observed: bool = False
     """telemetry is recorded: answers are read even when nothing else needs it"""
     context: object = None

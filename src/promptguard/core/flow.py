@@ -57,7 +57,7 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
             NOT_SAMPLED  # of a rollout: who compares models in the background means those that were asked for
         )
     answering = routed_to or facts.model
-    epoch = ctx.state.epoch(group, answering)
+    epoch = max(ctx.state.epoch(group, answering), ctx.shared_epoch(group, answering))
     call = CallState(
         request,
         facts,

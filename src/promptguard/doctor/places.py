@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from promptguard.assembly import CACHE_DIRECTORY, KEY_FILE
+from promptguard.assembly import KEY_FILE
 from promptguard.cache.entry import MIN_MAC_KEY_BYTES
 from promptguard.cache.mackey import FILENAME, VARIABLE
+from promptguard.cache.outside import CACHE_DIRECTORY
 from promptguard.doctor.findings import Finding
 from promptguard.ledger.place import FILE_NAME
 
