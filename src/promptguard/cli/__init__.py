@@ -42,7 +42,7 @@ COMMANDS = (
     "doctor",
 )
 DEBUG = "PROMPTGUARD_DEBUG"
-_SELDOM = (50_000, 20, 20)
+_SELDOM = (250_000, 20, 20)
 """objects after which garbage is looked for, and how much more seldom among those that have stayed"""
 EXAMPLES = (
     "promptguard demo                     see a change found, on real recorded answers",
@@ -91,7 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Most of a short command is imports, whose objects stay: looking for garbage among them takes a tenth of its time.
     gc.set_threshold(*_SELDOM)
     _write_any_character()
-    sys.exit(_run(given))
+    code = _run(given)
+    # On its way out the interpreter looks for garbage three times more; what stays until then need not be looked at.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _write_any_character() -> None:
