@@ -22,7 +22,7 @@ from promptguard.ledger.retention import Retention, forget
 from promptguard.ledger.store import Ledger
 from tests.marks import spread
 
-PAIRS = 2_000
+PAIRS = 900
 GROUPS = [f"group {number}@1" for number in range(6)]
 TEXTS = [
     "Yes.",
@@ -167,7 +167,7 @@ UNUSABLE = {
 @pytest.mark.parametrize("how", UNUSABLE)
 def test_a_snapshot_that_cannot_be_read_is_passed_over(written, how):
     drift, fold = Drift(), Fold(Drift())
-    for row in rows_of(written)[:600]:
+    for row in rows_of(written)[:300]:
         fold.take(row)
     restart(written, fold, drift)
     damaged(written, UNUSABLE[how])
