@@ -85,3 +85,35 @@ def close_backgrounds():
     for known in counting.open_countings() if counting else ():
         known.close()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def _valkey(tmp_path_factory):
+    from tests.servers import Valkey
+
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(_valkey):
+    """A server of Valkey that tests share, empty."""
+    _valkey.client().flushall()
+    return _valkey
+
+
+@pytest.fixture
+def own_valkey(tmp_path):
+    """Start servers of Valkey that one test may harm: `own_valkey(**options)`."""
+    from tests.servers import Valkey
+
+    started = []
+
+    def start(**options):
+        started.append(Valkey(tmp_path / f"valkey{len(started)}", **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()

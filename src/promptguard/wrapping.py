@@ -59,7 +59,7 @@ def wrap(
         client: an open client of an SDK that PromptGuard knows; wrapping it twice replaces the first
         ledger: directory of what is kept (default ".promptguard"); nothing is written there unless `cache="disk"`, `shadow`
             or `replay` need it
-        cache: "memory", "disk" or Cache(...): where equal requests are answered from (default None: nowhere)
+        cache: "memory", "disk", "redis://..." or Cache(...): where equal requests are answered from (default None: nowhere)
         shadow: Shadow(...): a second model version that is asked the same questions (default None)
         replay: Replay(...): stored questions that are asked again after a while (default None)
         drift: Drift(...): how sure an alarm must be (default None: those of Drift())

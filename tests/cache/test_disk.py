@@ -6,12 +6,11 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from replies import SECRET, edit, reply, until
+from replies import SECRET, reply, until
 from tests.files import held_open
 
 from promptguard.cache.disk import DiskCache
@@ -25,19 +24,6 @@ class Clock:
         return self.now
 
 
-def test_entries_come_back_exactly_and_outlive_the_process_object(make):
-    cache = make()
-    for number in range(50):
-        cache.put(f"key{number}", reply(b"x" * number * 100, epoch=number))
-    assert cache.flush(60.0)
-    assert [cache.get(f"key{n}") for n in range(50)] == [reply(b"x" * n * 100, epoch=n) for n in range(50)]
-    assert cache.get("other") is None
-    cache.close()
-    again = make()
-    assert again.get("key7") == reply(b"x" * 700, epoch=7)
-    assert (cache.stats.hits, cache.stats.misses, cache.stats.stores, cache.stats.errors) == (50, 1, 50, 0)
-
-
 def test_what_was_put_is_served_at_once_from_memory(place):
     cache = DiskCache(place, SECRET)
     cache.put("key", reply())
@@ -45,17 +31,6 @@ def test_what_was_put_is_served_at_once_from_memory(place):
     cache.close()
     assert cache.get("key") is None
     cache.put("key", reply())  # closed: nothing, and no error
-
-
-def test_two_caches_share_a_directory(make):
-    first, second = make(), make()
-    first.put("a", reply(b"from first"))
-    second.put("b", reply(b"from second"))
-    assert first.flush(60.0)
-    assert second.flush(60.0)
-    assert second.get("a") == reply(b"from first")
-    assert first.get("b") == reply(b"from second")
-    assert make(secret=b"another secret of some length").get("a") is None
 
 
 def test_directory_and_files_are_private_whatever_the_umask(place, make):
@@ -347,32 +322,3 @@ for n in range(50):
     assert done.stderr == ""
     cache = make()
     assert all(cache.get(str(number)) for number in range(50))
-
-
-def test_many_threads_read_and_write(make):
-    cache, wrong = make(memory_bytes=10_000), []
-
-    def run(number):
-        for at in range(100):
-            key = f"{(number + at) % 40}"
-            cache.put(key, reply(key.encode() * 50))
-            found = cache.get(key)
-            if found is not None and found != reply(key.encode() * 50):
-                wrong.append(key)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
-    [each.start() for each in threads]
-    [each.join() for each in threads]
-    assert cache.flush(20)
-    assert not wrong
-    assert (cache.stats.errors, cache.stats.tampered) == (0, 0)
-    assert cache.stats.stores + cache.stats.dropped == 800
-
-
-def test_an_event_receiver_that_raises_is_ignored(make, place):
-    cache = make(listener=lambda: lambda *_: 1 / 0)
-    cache.put("large", reply(b"x" * 17 * 2**20))
-    cache.put("key", reply())
-    assert cache.flush(60.0)
-    edit(place, "UPDATE Cache SET mode = 4")
-    assert cache.get("key") is None

@@ -52,7 +52,7 @@ def test_as_json(place, monkeypatch, capsys):
     assert found["drift.alpha"] == (0.001, "PROMPTGUARD_DRIFT__ALPHA")
     assert found["drift.split"][0] == {"candidate": 0.4, "replay": 0.4, "canary": 0.2}
     assert found["ledger"] == (".promptguard", "default")
-    assert told["secrets"] == {"PROMPTGUARD_CACHE_KEY": False}
+    assert told["secrets"] == {"PROMPTGUARD_CACHE_KEY": False, "PROMPTGUARD_SECRET": False}
 
 
 def test_a_wrong_setting_is_a_usage_error(place, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from promptguard.cache.entry import MIN_MAC_KEY_BYTES
 from promptguard.errors import ConfigurationError
+from promptguard.shared_secret import shared_secret
 
 log = logging.getLogger("promptguard")
 
@@ -24,11 +25,11 @@ FILENAME = "cache.key"
 
 
 def load_mac_key(state_dir: Path) -> bytes:
-    """Return the secret: from PROMPTGUARD_CACHE_KEY, or from a 0600 file in `state_dir`, made if missing.
+    """Return the secret: PROMPTGUARD_CACHE_KEY, the one that hosts share, or a 0600 file's in `state_dir`, made if missing.
 
     `state_dir` must not be the cache directory: who can edit the entries must not find the secret beside
-    them. Raises ConfigurationError when the one in the environment is too short, and SecretUnavailable when the file can
-    neither be read nor made.
+    them. Raises ConfigurationError when a given one is too short or cannot be read, and SecretUnavailable when the
+    file can neither be read nor made.
     """
     given = os.environ.get(VARIABLE)
     if given is not None:
@@ -39,6 +40,9 @@ def load_mac_key(state_dir: Path) -> bytes:
                 'python -c "import secrets; print(secrets.token_hex(32))"'
             )
         return key
+    shared = shared_secret()
+    if shared is not None:
+        return shared
     path = Path(state_dir) / FILENAME
     try:
         if not os.path.lexists(path):
@@ -51,9 +55,14 @@ def load_mac_key(state_dir: Path) -> bytes:
         ) from None
 
 
+def is_shared() -> bool:
+    """Whether the secret was given to this process, as it is where hosts share it. Raises as `load_mac_key`."""
+    return os.environ.get(VARIABLE) is not None or shared_secret() is not None
+
+
 def read_only(state_dir: Path) -> bytes | None:
     """Return the secret if there is one; makes none. Raises ConfigurationError as `load_mac_key` does."""
-    known = os.environ.get(VARIABLE) is not None or os.path.lexists(Path(state_dir) / FILENAME)
+    known = is_shared() or os.path.lexists(Path(state_dir) / FILENAME)
     return load_mac_key(state_dir) if known else None
 
 

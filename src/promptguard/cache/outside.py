@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from promptguard.cache.contract import Backend, Listener
 from promptguard.cache.tiered import Tiered, faults
 from promptguard.core.options import Cache
 from promptguard.lifetime.shared import Shared, Use
+from promptguard.shared_secret import VARIABLE
+
+log = logging.getLogger("promptguard")
 
 CACHE_DIRECTORY = "cache"
 """Of a cache on disk, within the ledger's directory."""
@@ -17,20 +21,33 @@ outside: Shared[Hashable, Tiered] = Shared("cache", faults.add)
 """Every cache outside this process, by place and secret."""
 
 
-def _disk(option: Cache, ledger: Path) -> Backend:
+def _disk(option: Cache, ledger: Path, secret: bytes) -> Backend:  # noqa: ARG001
     from promptguard.cache.disk import Directory, check_installed
 
     check_installed()
     return Directory(ledger / CACHE_DIRECTORY, option.max_bytes)
 
 
-_MADE: Mapping[str, Callable[[Cache, Path], Backend]] = {"disk": _disk}
-KINDS = frozenset(_MADE)
+def _redis(option: Cache, ledger: Path, secret: bytes) -> Backend:  # noqa: ARG001
+    from promptguard.cache.mackey import is_shared
+    from promptguard.cache.redis_server import Server
+
+    server = Server(option, secret)
+    if not server.is_near and not is_shared():
+        log.warning(
+            "%s: other hosts find nothing there, as the secret is this ledger's own: set the same %s on all of them",
+            server,
+            VARIABLE,
+        )
+    return server
 
 
-def backend_of(option: Cache, ledger: Path) -> Backend:
+_MADE: Mapping[str, Callable[[Cache, Path, bytes], Backend]] = {"disk": _disk, "redis": _redis}
+
+
+def backend_of(option: Cache, ledger: Path, secret: bytes) -> Backend:
     """Return where a cache keeps its entries; nothing is opened. Raises MissingExtra."""
-    return _MADE[option.kind](option, ledger)
+    return _MADE[option.kind](option, ledger, secret)
 
 
 def acquire(option: Cache, ledger: Path, secret: bytes, listener: Listener) -> Use[Tiered]:
@@ -38,7 +55,10 @@ def acquire(option: Cache, ledger: Path, secret: bytes, listener: Listener) -> U
 
     Raises MissingExtra where its package is not installed, and ConfigurationError for a secret that is too short.
     """
-    backend = backend_of(option, ledger)
+    backend = backend_of(option, ledger, secret)
+    for known in outside.living():
+        if known.is_closed:
+            outside.discard(known)
     return outside.acquire(
         (backend.place, secret),
         lambda: Tiered(backend, secret, listener=listener),

@@ -105,6 +105,11 @@ class Tiered:
             self._drop("queue_full")
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more entries."""
+        return self._closed
+
+    @property
     def has_meeting(self) -> bool:
         """Whether processes on other hosts may share the store."""
         return self._backend.meets

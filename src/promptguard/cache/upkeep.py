@@ -1,4 +1,4 @@
-"""What people do to a cache on disk by hand: look at it, clear it. Slow; never on a caller's thread."""
+"""What people do to a cache by hand, on disk or on a server: look at it, clear it. Slow; never on a caller's thread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promptguard.cache.contract import Backend, Store
 from promptguard.cache.entry import BadEntry, decode
 from promptguard.cache.place import FILES, set_clear_mark
 from promptguard.cache.tiered import remove
 from promptguard.core.options import check_tag
-from promptguard.errors import InputFileError
+from promptguard.errors import ConfigurationError, InputFileError
 
 if TYPE_CHECKING:
     from promptguard.cache.strict import StrictStore
@@ -38,13 +39,16 @@ class Contents:
     tags: dict[str, int] = field(default_factory=dict)
 
 
-def contents(directory: Path, mac_key: bytes) -> Contents:
-    """Return what lies in the cache in `directory`, which may be in use. Raises InputFileError without one."""
+def contents(place: Path | Backend, mac_key: bytes) -> Contents:
+    """Return what lies in a cache, which may be in use: in a directory, or at a backend.
+
+    Raises InputFileError where there is none, or it cannot be read now.
+    """
     count, size, unreadable = 0, 0, 0
     times: list[float] = []
     models: Counter[str] = Counter()
     tags: Counter[str] = Counter()
-    with _opened(directory) as store:
+    with _opened(place) as store:
         for key, blob in store.each():
             try:
                 reply = decode(key, blob, mac_key)
@@ -61,21 +65,43 @@ def contents(directory: Path, mac_key: bytes) -> Contents:
     )
 
 
-def clear(directory: Path, mac_key: bytes, tag: str | None) -> int:
+def clear(place: Path | Backend, mac_key: bytes, tag: str | None) -> int:
     """Remove every entry, or those with `tag`; returns how many. Processes that use the cache notice within seconds.
 
-    Raises InputFileError without a cache, or when another process holds its lock, and ConfigurationError for a tag
-    that no entry can have.
+    Raises InputFileError without a cache, or where it cannot be written now, and ConfigurationError for a tag that no entry
+    can have.
     """
     check_tag(tag, "cache clear --tag")
-    with _opened(directory) as store:
+    with _opened(place) as store:
         removed = remove(store, mac_key, tag)
-    set_clear_mark(directory)
+        if isinstance(place, Path):
+            set_clear_mark(place)
+        else:
+            place.set_clear_mark()
     return removed
 
 
 @contextlib.contextmanager
-def _opened(directory: Path) -> Iterator[StrictStore]:
+def _opened(place: Path | Backend) -> Iterator[Store]:
+    with _opened_directory(place) if isinstance(place, Path) else _connected(place) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def _connected(backend: Backend) -> Iterator[Store]:
+    """Give a connection; what is wrong with the place is told by the backend itself, in a log."""
+    try:
+        writing, reading = backend.open(check=False, on_event=lambda _kind, _reason: None)
+        with contextlib.closing(reading), contextlib.closing(writing):
+            yield writing
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever its package raises
+        raise InputFileError(f"{backend} cannot be used now ({type(error).__name__})") from None
+
+
+@contextlib.contextmanager
+def _opened_directory(directory: Path) -> Iterator[StrictStore]:
     from promptguard.cache.strict import StrictStore
 
     if not (directory / FILES[0]).is_file():

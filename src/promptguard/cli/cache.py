@@ -1,4 +1,4 @@
-"""`promptguard cache stats|clear`: what the cache on disk of a ledger holds and did, and how to empty it."""
+"""`promptguard cache stats|clear`: what a cache on disk, or on a server, holds and did, and how to empty it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ import typer
 from promptguard.cli.place import OPTION, ledger_or_setting
 
 if TYPE_CHECKING:
+    from promptguard.cache.contract import Backend
     from promptguard.cache.upkeep import Contents
     from promptguard.report.model import CacheUse
 
-SHORT = "look at the response cache on disk, or empty it"
+SHORT = "look at the response cache, or empty it"
 
 app = typer.Typer(
-    help="Look at the response cache on disk, or empty it.", no_args_is_help=True, rich_markup_mode=None
+    help="Look at the response cache on disk or on a server, or empty it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 _JSON = typer.Option("--json", help="print JSON")
@@ -33,7 +36,8 @@ def stats(
 ) -> None:
     """Tell what the cache holds, by model and tag, and how often it answered, missed or was passed by, and why.
 
-    The counts are of every process that used the ledger, of caches in memory too. Exit codes: 0 told, 2 wrong use.
+    The cache is in the ledger's directory, or on the server that settings name (PROMPTGUARD_CACHE). The counts are of every
+    process that used the ledger, of caches in memory too. Exit codes: 0 told, 2 wrong use.
     """
     place = ledger_or_setting(ledger)
     told = _use(place)
@@ -59,7 +63,7 @@ def clear(
     from promptguard.terminal.verdict import console, quoted
 
     place = ledger_or_setting(ledger)
-    removed = empty(_directory(place), _secret(place), tag)
+    removed = empty(_place(place), _secret(place), tag)
     if as_json:
         json.dump({"removed": removed, "tag": tag}, sys.stdout)
         sys.stdout.write("\n")
@@ -71,16 +75,21 @@ def _contents(ledger: str, *, counted: object) -> Contents:
     """Return what lies on disk: nothing where a cache in memory is all that has counted."""
     from promptguard.cache.upkeep import Contents, contents
 
-    directory = _directory(ledger)
-    if counted and not directory.exists():
+    place = _place(ledger)
+    if counted and isinstance(place, Path) and not place.exists():
         return Contents()
-    return contents(directory, _secret(ledger))
+    return contents(place, _secret(ledger))
 
 
-def _directory(ledger: str) -> Path:
-    from promptguard.cache.outside import CACHE_DIRECTORY
+def _place(ledger: str) -> Path | Backend:
+    """Return the server that settings name, or else the directory."""
+    from promptguard.cache.outside import CACHE_DIRECTORY, backend_of
+    from promptguard.settings import current
 
-    return Path(ledger) / CACHE_DIRECTORY
+    option = current().cache
+    if option is None or option.kind in {"memory", "disk"}:
+        return Path(ledger) / CACHE_DIRECTORY
+    return backend_of(option, Path(ledger), _secret(ledger))
 
 
 def _secret(ledger: str) -> bytes:
@@ -123,7 +132,7 @@ def _show(told: dict[str, Any]) -> None:
 
     out, held = console(), told["contents"]
     span = " to ".join(_day(held[end]) for end in ("oldest", "newest") if held[end] is not None)
-    out.print(f"{_entries(held['entries'])} on disk, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
+    out.print(f"{_entries(held['entries'])}, {held['bytes']:,} bytes" + (f", {span}" if span else ""))
     if held["unreadable"]:
         out.print(
             f"{held['unreadable']} rows that this secret did not write, or that were damaged: never served"

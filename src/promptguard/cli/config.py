@@ -17,7 +17,7 @@ SHORT = "look at the settings and where each came from"
 
 app = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 
-SECRETS = ("PROMPTGUARD_CACHE_KEY",)
+SECRETS = ("PROMPTGUARD_CACHE_KEY", "PROMPTGUARD_SECRET")
 """Variables that are never shown, only whether they are set."""
 
 

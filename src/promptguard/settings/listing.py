@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from promptguard.core.options import Channel, Option
+from promptguard.core.options.servers import shown_address
 from promptguard.settings.loading import current, origins
 from promptguard.settings.model import PromptGuardSettings
 from promptguard.settings.sources import ONLY_IN_CODE, is_elsewhere, option_of
@@ -64,9 +66,9 @@ def _source(path: tuple[str, ...], written: Mapping[tuple[str, ...], str]) -> st
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON has it; of a channel its name, as its address is a secret."""
-    if isinstance(value, Channel):
-        return value.label
+    """Return a value as JSON has it; of a channel its name, of a server's address the part that is no secret."""
+    if isinstance(value, (Channel, SecretStr)):
+        return value.label if isinstance(value, Channel) else shown_address(value)
     if isinstance(value, Option):
         fields = {name: plain(getattr(value, name)) for name in type(value).model_fields}
         return {"do": type(value).__name__.lower(), **fields}

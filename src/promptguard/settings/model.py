@@ -72,7 +72,8 @@ class PromptGuardSettings(BaseSettings):
         description="directory of what is kept; in pyproject.toml relative to that file, else to the working directory",
     )
     cache: Annotated[Cache | None, BeforeValidator(_built(Cache))] = Field(
-        default=None, description='where equal requests are answered from: "memory", "disk", or its fields'
+        default=None,
+        description='where equal requests are answered from: "memory", "disk", a server of Redis or Valkey, or its fields',
     )
     shadow: Annotated[Shadow | None, BeforeValidator(_built(Shadow))] = Field(
         default=None, description="a second model version that is asked the same questions"

@@ -23,6 +23,8 @@ NOT_SETTINGS = (
     "PROMPTGUARD_DASHBOARD_TOKEN",
     "PROMPTGUARD_DASHBOARD_TRACE_URL",
     "PROMPTGUARD_DEBUG",
+    "PROMPTGUARD_SECRET",
+    "PROMPTGUARD_SECRET_FILE",
 )
 """Variables with a meaning of their own: a secret, and tracebacks of commands."""
 

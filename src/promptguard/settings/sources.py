@@ -27,6 +27,7 @@ from promptguard.core.options import (
     written_channel,
 )
 from promptguard.core.options.base import accepted
+from promptguard.core.options.servers import is_address
 from promptguard.directories import expanded
 from promptguard.errors import ConfigurationError
 from promptguard.settings.reading import NESTED, Entry
@@ -145,10 +146,14 @@ def _section(entry: Entry, option: type[Option]) -> object:
     if name == "cache" and isinstance(value, str):
         try:
             known = cache_option(value)
-        except ConfigurationError:
+        except ConfigurationError as error:
+            if is_address(value):  # it may hold a password
+                raise ConfigurationError(f"{entry.where}: {error}") from None
             meant = nearest(value, ("memory", "disk"))
-            raise refused(entry.where, value, '"memory", "disk" or "none"', meant=meant) from None
-        return {} if known is None else {"kind": known.kind, "max_bytes": known.max_bytes}
+            raise refused(
+                entry.where, value, '"memory", "disk", "redis://..." or "none"', meant=meant
+            ) from None
+        return {} if known is None else {name: getattr(known, name) for name in known.model_fields_set}
     if name == "compat" and isinstance(value, str):
         known_compat = compat_option(value, entry.where)
         return {} if known_compat is None else {"mode": known_compat.mode}
@@ -182,6 +187,8 @@ def _plain(entry: Entry, field: FieldInfo) -> object:
             said = error.errors(include_url=False)[0].get("ctx", {}).get("error")
             own = own or (said if isinstance(said, ConfigurationError) else None)
     accepts = accepted(field)
+    if accepts.secret:
+        return _raise(ConfigurationError(f"{entry.where} is not accepted: give {accepts.words}"))
     if own is not None and "split" in entry.path:
         return _raise(ConfigurationError(f"{entry.where}: {own}"))
     return _raise(refused(entry.where, value, accepts.words, meant=accepts.meant(value)))

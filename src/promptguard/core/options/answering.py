@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, SecretStr, model_validator
 
 from promptguard.core.mistakes import is_text, nearest, refused
 from promptguard.core.options.accepting import Accepts, Share, Switch
 from promptguard.core.options.base import Option
 from promptguard.core.options.durations import Duration, seconds
+from promptguard.core.options.servers import Server, is_address, shown_address
 from promptguard.errors import ConfigurationError
 
 MAX_VARIANTS = 64
@@ -50,10 +51,12 @@ class Cache(Option):
 
     SYNONYMS: ClassVar[dict[str, str]] = {
         "size": "max_bytes", "max_size": "max_bytes", "expire": "ttl", "timeout": "ttl", "backend": "kind", "type": "kind",
+        "address": "url", "uri": "url", "dsn": "url",
     }  # fmt: skip
 
-    kind: Literal["memory", "disk"] = Field(
-        default="memory", description='"memory" of this process, or "disk" in the ledger\'s directory'
+    kind: Literal["memory", "disk", "redis"] = Field(
+        default="memory",
+        description='"memory" of this process, "disk" in the ledger\'s directory, or "redis": a server of Redis or Valkey',
     )
     ttl: Duration | None = Field(
         default=None,
@@ -61,7 +64,8 @@ class Cache(Option):
         "that answered is found to have changed",
     )
     max_bytes: Annotated[int, Field(ge=1, le=2**50), Accepts("a whole number of bytes, at least 1")] = Field(
-        default=64 * 1024 * 1024, description="bytes of all answers, at most; the least used give way"
+        default=64 * 1024 * 1024,
+        description="bytes of all answers, at most; the least used give way. A server of Redis or Valkey has its own limit",
     )
     sampled: Switch = Field(
         default=False, description="also cache calls that ask for variety (temperature above 0 or n above 1)"
@@ -106,6 +110,34 @@ class Cache(Option):
         description="equal calls at the same moment (not streams) wait for one of them and share its answer",
     )
 
+    url: Server = Field(
+        default=None,
+        description='with kind "redis": where the server is; `wrap(cache="redis://...")` says both. Never shown',
+    )
+
+    @property
+    def server(self) -> str:
+        """Where the server is, in clear text: to connect, never to show; "" where there is none."""
+        return self.url.get_secret_value() if isinstance(self.url, SecretStr) else ""
+
+    @property
+    def shown(self) -> str:
+        """Where the server is, without what is secret of it; "" where there is none."""
+        return shown_address(self.url) if isinstance(self.url, SecretStr) else ""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.kind != "redis":
+            if self.url is not None:
+                raise ConfigurationError('Cache(url=...) is for kind="redis" alone')
+        elif self.url is None:
+            raise ConfigurationError('Cache("redis") needs the server\'s address: add url="redis://..."')
+        elif self.max_bytes != type(self).model_fields["max_bytes"].default:
+            raise ConfigurationError(
+                "Cache(max_bytes=...) does not bind a server: its own maxmemory and maxmemory-policy say what is kept"
+            )
+        return self
+
     @model_validator(mode="after")
     def _serves_something(self) -> Self:
         if self.ttl is not None and not seconds(self.ttl, "Cache(ttl)"):
@@ -124,17 +156,19 @@ class Cache(Option):
 
 
 def cache_option(value: str | Cache | None) -> Cache | None:
-    """Read the `cache=` argument of wrap(): None, "memory", "disk" or a Cache."""
+    """Read the `cache=` argument of wrap(): None, "memory", "disk", an address or a Cache."""
     if value is None or isinstance(value, Cache):
         return value
     if isinstance(value, str) and value == "memory":
         return Cache("memory")
     if isinstance(value, str) and value == "disk":
         return Cache("disk", max_bytes=DISK_BYTES)
+    if isinstance(value, str) and is_address(value):
+        return Cache("redis", url=value)
     meant = nearest(value, ("memory", "disk"))
     raise refused(
         "cache",
         value,
-        'None, "memory", "disk" or promptguard.Cache(...)',
+        'None, "memory", "disk", "redis://..." or promptguard.Cache(...)',
         meant=None if meant is None else f'"{meant}"',
     )
