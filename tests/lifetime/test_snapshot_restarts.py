@@ -94,7 +94,7 @@ def everything(ledger, fold):
     told = [
         json.dumps(each.document, sort_keys=True)
         for stream, epoch, known in fold.each_changed()
-        for each in teller.tell(known, stream, epoch, fully=True, effect_from=None)
+        for each in teller.tell(known, (stream, epoch), until=fold.last_id, fully=True, effect_from=None)
     ]
     return fold.last_id, parts, told
 
@@ -139,6 +139,27 @@ def test_a_restart_after_every_pair_changes_no_bit(written):
         pieces.take(row)
         pieces = restart(written, pieces, drift)
     assert everything(written, pieces) == everything(written, whole)
+
+
+def test_where_a_change_began_is_right_though_the_first_pairs_are_forgotten(written, tmp_path):
+    shutil.copytree(written.directory, tmp_path / "ledger")
+    copied, fold = Ledger(tmp_path / "ledger"), Fold(Drift())
+    for row in rows_of(copied):
+        fold.take(row)
+    places = ("alarm", "onset", "onset_low", "onset_high")
+
+    def moments():
+        *_, told = everything(copied, fold)
+        documents = [json.loads(text) for text in told]
+        return [document["moments"].get(place) for document in documents for place in places]
+
+    before = moments()
+    while forget(copied, Retention(), 1e9, folded=PAIRS // 2):
+        pass
+    after = moments()
+    assert all(now in (None, then) for then, now in zip(before, after, strict=True))
+    assert None in [now for then, now in zip(before, after, strict=True) if then is not None]
+    assert any(after)
 
 
 def damaged(written, statement):

@@ -332,7 +332,11 @@ class Evaluator:
         told: list[Told] = []
         for stream, epoch, known in self._fold.each_changed():
             told += self._teller.tell(
-                known, stream, epoch, fully=fully, effect_from=self._effect_from(stream, epoch)
+                known,
+                (stream, epoch),
+                until=self._fold.last_id,
+                fully=fully,
+                effect_from=self._effect_from(stream, epoch),
             )
         self._folds.write(told, self._fold.last_id, self._wall())
         self._written = time.monotonic()

@@ -117,6 +117,8 @@ class StreamFold:
     explained: dict[str, Verdict] = field(default_factory=dict)
     onsets: dict[str, dict[str, object]] = field(default_factory=dict)
     """where the onset of each group's change lies, as looked up when it was explained"""
+    examples: list[list[int]] | None = None
+    """the same of the example pairs"""
     ages: dict[str, Ages] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from promptguard.background.folding import WHOLE, Place, StreamFold
-from promptguard.ledger.folds import Folds, Told
+from promptguard.ledger.folds import Folds, NthPair, Told
 from promptguard.verdict import Verdict
 
 EXPLAIN_SECONDS = 0.02
 """What explaining may take at a time; groups that had no turn come first the next time."""
 MOST_EXAMPLES = 2
+EpochPlace = tuple[str, int]
+"""(stream, epoch)"""
 
 
 class Teller:
@@ -26,75 +28,89 @@ class Teller:
         self._folds = folds
 
     def tell(
-        self, known: StreamFold, stream: str, epoch: int, *, fully: bool, effect_from: int | None
+        self, known: StreamFold, place: EpochPlace, *, until: int, fully: bool, effect_from: int | None
     ) -> list[Told]:
-        """Return what is to be written of one stream's epoch, and note it as written.
+        """Return what is to be written of one stream's epoch, and note it as written; `until` is the last row it has seen.
 
         Unless `fully`, what there is no time for is told as changed again the next time.
         """
         found: list[Told] = []
         waiting = deque(known.changed)
-        until = time.monotonic() + EXPLAIN_SECONDS
-        while waiting and (fully or not found or time.monotonic() < until):
+        enough = time.monotonic() + EXPLAIN_SECONDS
+        rows = Lookup(self._folds, *place, until)
+        while waiting and (fully or not found or time.monotonic() < enough):
             name = waiting.popleft()
-            told = self._document(known, stream, epoch, name, fully=fully, effect_from=effect_from)
-            if told is not None:
-                found.append(Told(stream, epoch, name, told))
+            found.append(Told(*place, name, _document(known, rows, name, fully, effect_from)))
         known.changed = dict.fromkeys(waiting)
         return found
 
-    def _document(
-        self, known: StreamFold, stream: str, epoch: int, name: str, *, fully: bool, effect_from: int | None
-    ) -> dict[str, object] | None:
-        verdict, anew = known.told(name, fully=fully, effect_from=effect_from if name == WHOLE else None)
-        document = verdict.to_dict()
-        document["epoch"] = epoch
-        seen = known.seen.get(name)
-        if seen is not None:
-            document["control_model"], document["candidate_model"] = seen.control, seen.candidate
-            document["moments"] = {
-                "first": _moment(1, seen.first),
-                "last": _moment(verdict.pairs, seen.last),
-                **self._change(known, stream, epoch, name, verdict, anew=anew),
-            }
-        document["curve"] = known.curve(name).points
-        document["pace"] = _pace(known, name)
-        if name == WHOLE:
-            document["example_pairs"] = self._examples(stream, epoch, verdict)
-        return document
 
-    def _change(
-        self, known: StreamFold, stream: str, epoch: int, name: str, verdict: Verdict, *, anew: bool
-    ) -> dict[str, object]:
-        """Return where alarm, onset and the ends of its interval lie; looked up when the change was explained anew."""
-        if verdict.alarm_at is None or verdict.onset is None:
-            known.onsets.pop(name, None)
-            return {}
-        if anew or name not in known.onsets:
-            numbers = {
-                "alarm": verdict.alarm_at,
-                "onset": verdict.onset.pair,
-                "onset_low": verdict.onset.low,
-                "onset_high": verdict.onset.high,
-            }
-            if verdict.course is not None and verdict.course.kind == "taken_back":
-                numbers["ended"] = verdict.course.pair
-            known.onsets[name] = {
-                what: self._looked_up(stream, epoch, name, number) for what, number in numbers.items()
-            }
-        return known.onsets[name]
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Where the pairs of one stream's epoch lie in the ledger, up to the last row that was folded."""
 
-    def _looked_up(self, stream: str, epoch: int, name: str, number: int) -> dict[str, object] | None:
-        row = self._folds.nth_pair(stream, epoch, name, number)
-        return None if row is None else _moment(number, (row.call, row.at, row.banked_call))
+    folds: Folds
+    stream: str
+    epoch: int
+    until: int
 
-    def _examples(self, stream: str, epoch: int, verdict: Verdict) -> list[list[int]]:
-        """Return (pair number, row) of the example pairs."""
-        rows = (
-            (number, self._folds.nth_pair(stream, epoch, verdict.speaks_of or WHOLE, number))
-            for number in verdict.examples[:MOST_EXAMPLES]
-        )
-        return [[number, row.id] for number, row in rows if row is not None]
+    def pair(self, known: StreamFold, name: str, number: int) -> NthPair | None:
+        """Return the n-th pair of a group, or of the stream, as its monitor counted them; None where it is forgotten."""
+        pairs = known.monitor.brief(None if name == WHOLE else name).pairs
+        if not 0 < number <= pairs:
+            return None
+        return self.folds.pair_before(self.stream, self.epoch, name, pairs - number, self.until)
+
+
+def _document(
+    known: StreamFold, rows: Lookup, name: str, fully: bool, effect_from: int | None
+) -> dict[str, object]:
+    verdict, anew = known.told(name, fully=fully, effect_from=effect_from if name == WHOLE else None)
+    document = verdict.to_dict()
+    document["epoch"] = rows.epoch
+    seen = known.seen.get(name)
+    if anew or name not in known.onsets:
+        known.onsets[name] = _change(known, rows, name, verdict)
+    if seen is not None:
+        document["control_model"], document["candidate_model"] = seen.control, seen.candidate
+        document["moments"] = {
+            "first": _moment(1, seen.first),
+            "last": _moment(verdict.pairs, seen.last),
+            **known.onsets[name],
+        }
+    document["curve"] = known.curve(name).points
+    document["pace"] = _pace(known, name)
+    if name == WHOLE:
+        if anew or known.examples is None:
+            known.examples = _examples(known, rows, verdict)
+        document["example_pairs"] = known.examples
+    return document
+
+
+def _change(known: StreamFold, rows: Lookup, name: str, verdict: Verdict) -> dict[str, object]:
+    """Return where alarm, onset and the ends of its interval lie."""
+    if verdict.alarm_at is None or verdict.onset is None:
+        return {}
+    numbers = {
+        "alarm": verdict.alarm_at,
+        "onset": verdict.onset.pair,
+        "onset_low": verdict.onset.low,
+        "onset_high": verdict.onset.high,
+    }
+    if verdict.course is not None and verdict.course.kind == "taken_back":
+        numbers["ended"] = verdict.course.pair
+    found: dict[str, object] = {}
+    for what, number in numbers.items():
+        row = rows.pair(known, name, number)
+        found[what] = None if row is None else _moment(number, (row.call, row.at, row.banked_call))
+    return found
+
+
+def _examples(known: StreamFold, rows: Lookup, verdict: Verdict) -> list[list[int]]:
+    """Return (pair number, row) of the example pairs."""
+    group = verdict.speaks_of or WHOLE
+    found = ((number, rows.pair(known, group, number)) for number in verdict.examples[:MOST_EXAMPLES])
+    return [[number, row.id] for number, row in found if row is not None]
 
 
 def _pace(known: StreamFold, name: str) -> dict[str, object]:

@@ -65,17 +65,23 @@ class Folds:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def nth_pair(self, stream: str, epoch: int, group: str, number: int) -> NthPair | None:
-        """Return the n-th compared pair of a group, or of a whole stream (group ""), as the detector counted them."""
+    def pair_before(self, stream: str, epoch: int, group: str, later: int, until: int) -> NthPair | None:
+        """Return the compared pair of a group, or of a stream (group ""), that has `later` after it up to row `until`.
+
+        Counted from the end: the first ones may be forgotten. None where this one is.
+        """
         table = schema.pair
         columns = (table.c.id, table.c.call, table.c.at, table.c.banked_call)
         query = select(*columns).where(
-            table.c.stream == stream, table.c.epoch == epoch, table.c.outcome == "compared"
+            table.c.stream == stream,
+            table.c.epoch == epoch,
+            table.c.outcome == "compared",
+            table.c.id <= until,
         )
         if group:
             query = query.where(table.c.group == group)
         with self._ledger.reading() as connection:
-            row = connection.execute(query.order_by(table.c.id).limit(1).offset(number - 1)).first()
+            row = connection.execute(query.order_by(table.c.id.desc()).limit(1).offset(later)).first()
         return None if row is None else NthPair(*row)
 
     def load(self, key: str) -> Saved | None:
