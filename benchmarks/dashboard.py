@@ -54,7 +54,7 @@ def fill(place: Path, pairs: int, groups: int) -> None:
             reason, *models, vector, 0.001, 100, 50, 0.3 + 0.4 * rng.random(),
         )  # fmt: skip
 
-    with sqlite3.connect(ledger.path) as database:
+    with sqlite3.connect(ledger.engine.path) as database:
         columns, marks = ", ".join(f'"{name}"' for name in NAMES), ", ".join("?" * len(NAMES))
         database.executemany(
             f"INSERT INTO pair ({columns}) VALUES ({marks})", (row(number) for number in range(pairs))

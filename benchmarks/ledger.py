@@ -72,7 +72,7 @@ def fill(place: Path, pairs: int, groups: int) -> list[bytes]:
          made[rng.randrange(VECTORS)], 0.001, 100, 50, 0.5)
         for n in range(pairs)
     )  # fmt: skip
-    with sqlite3.connect(ledger.path) as database:
+    with sqlite3.connect(ledger.engine.path) as database:
         columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
         database.executemany(f"INSERT INTO pair ({columns}) VALUES ({marks})", rows)
         database.execute(

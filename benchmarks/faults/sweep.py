@@ -61,7 +61,7 @@ CALLER = (
 """What runs on the thread or the loop of whoever makes a call."""
 
 BACKGROUND = (
-    "ledger.door.Door._begun",
+    "ledger.engines.sqlite.SqliteEngine.begin",
     "ledger.door.Door._open",
     "ledger.store.Ledger.write_pairs",
     "ledger.store.Ledger.claim",

@@ -20,7 +20,7 @@ from promptguard.core.context import Rewriting
 from promptguard.core.feasibility import of_settings
 from promptguard.core.options import Action, Budget, Channel, Drift, Route
 from promptguard.core.policy import Settings
-from promptguard.directories import ledger_directory
+from promptguard.directories import Database, Place, ledger_place, local_directory
 from promptguard.errors import ConfigurationError
 from promptguard.following import Following
 from promptguard.guarding import Interceptor, Replies, Services, SharedCalls
@@ -47,7 +47,8 @@ class Assembly:
         self.actions = wanted.actions
         _check_packages(wanted.actions)
         _check_rules(wanted)
-        self._directory = _directory(wanted.ledger)
+        self._place = _place(wanted.ledger)
+        self._local = local_directory(self._place)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
         self.elsewhere: Callable[[], OtherServer | None] | None = None
@@ -112,13 +113,13 @@ class Assembly:
     @cached_property
     def _following(self) -> Following:
         """What is rolled out, for all guards; kept in forked children, where it begins anew by itself."""
-        return Following(self._directory, self._wanted.clock)
+        return Following(self._place, self._wanted.clock)
 
     @cached_property
     def _groups(self) -> Groups:
         from promptguard.grouping import groups_of
 
-        return groups_of(self._directory, (self._wanted.drift or Drift()).max_groups)
+        return groups_of(self._place, (self._wanted.drift or Drift()).max_groups)
 
     @cached_property
     def _cached(self) -> tuple[Replies | None, SharedCalls | None, Settings]:
@@ -129,7 +130,7 @@ class Assembly:
         settings, option = self._settings, self._settings.cache
         persistent = settings.shadow is not None or settings.replay is not None
         if persistent or (option is not None and option.kind != "memory"):
-            settings = replace(settings, secret=_kept_secret(self._directory / KEY_FILE))
+            settings = replace(settings, secret=_kept_secret(self._place))
         if option is None:
             return None, None, settings
         if option.kind == "memory":
@@ -139,7 +140,7 @@ class Assembly:
         from promptguard.cache.outside import acquire
 
         listener = weakref.WeakMethod(self._on_cache_event)
-        self._outside = acquire(option, self._directory, settings.secret, listener)
+        self._outside = acquire(option, self._local, settings.secret, listener)
         return self._outside.thing, self._single_flight(self._outside.thing), settings
 
     def _single_flight(self, outside: Tiered | None) -> SingleFlight:
@@ -175,7 +176,7 @@ class Assembly:
 
         wanted, calls = self._wanted, guard.calls
         use = engine.acquire(
-            self._directory,
+            self._place,
             wanted.drift or Drift(),
             self.actions,
             record_content=wanted.record_content,
@@ -187,7 +188,7 @@ class Assembly:
         background.on_groups = self._groups.known
         if outside is not None:
             ledger, state = background.ledger, background.state
-            outside.thing.follow(str(self._directory), lambda: (ledger.identity, state.epochs))
+            outside.thing.follow(str(self._place), lambda: (ledger.identity, state.epochs))
         background.notices.add(self._unworkable())
         if guard.telemetry is not None:
             background.listen(guard.telemetry.record, guard.telemetry)
@@ -214,7 +215,7 @@ class Assembly:
             from promptguard.background.notices import say
 
             for text in self._unworkable():
-                say(self._directory, text)
+                say(self._place, text)
 
     def _unworkable(self) -> list[str]:
         from promptguard.background.notices import has_price
@@ -235,8 +236,8 @@ class Assembly:
         """Count for the ledger what a cache outside this process did: it outlives it, so its counts should."""
         from promptguard.background.counting import Counting, countings
 
-        directory, on_fault = self._directory, guard.faults.add
-        return countings.acquire(directory, lambda: Counting(directory, on_fault))
+        place, on_fault = self._place, guard.faults.add
+        return countings.acquire(place, lambda: Counting(place, on_fault))
 
 
 def _check_rules(wanted: Wanted) -> None:
@@ -256,19 +257,33 @@ def _check_packages(actions: tuple[Action, ...]) -> None:
         check_installed(channels)
 
 
-def _kept_secret(state: Path) -> bytes:
-    """Return the secret that is kept in `state`; where it cannot be, one of this process's own, told once."""
-    from promptguard.cache.mackey import SecretUnavailable, load_mac_key
+def _kept_secret(place: Place) -> bytes:
+    """Return the secret of a ledger; where it cannot be had, one of this process's own, told once."""
+    from promptguard.cache.mackey import SecretUnavailable, is_shared, load_mac_key
 
     try:
-        return load_mac_key(state)
+        if isinstance(place, Database) and not is_shared():
+            return _shared_secret(place)
+        return load_mac_key(local_directory(place) / KEY_FILE)
     except SecretUnavailable as error:
         log.warning("%s; until then what is cached or stored is not found again by the next process", error)
         return secrets.token_bytes(32)
 
 
-def _directory(ledger: str | Path) -> Path:
-    path = ledger_directory(ledger)
+def _shared_secret(database: Database) -> bytes:
+    from promptguard.cache.mackey import SecretUnavailable
+    from promptguard.ledger.secret import NoSecret, shared_secret
+
+    try:
+        return shared_secret(database)
+    except NoSecret as error:
+        raise SecretUnavailable(str(error)) from None
+
+
+def _place(ledger: str | Path) -> Place:
+    path = ledger_place(ledger)
+    if isinstance(path, Database):
+        return path
     try:
         is_file = path.is_file()
     except OSError:  # a parent that may not be looked into: told when the ledger is opened

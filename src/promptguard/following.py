@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptguard.core.rollouts import Table
+from promptguard.directories import Place
 from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.forks import is_unsafe, survive_fork
 from promptguard.lifetime.threads import supervised
@@ -33,14 +34,15 @@ _INHERITED: list[object] = []
 
 
 class Following:
-    """What is rolled out in the ledger below `directory`. `wall` gives seconds since the Unix epoch.
+    """What is rolled out in the ledger at `place`. `wall` gives seconds since the Unix epoch.
 
     What is begun is given up when this is collected.
     """
 
-    def __init__(self, directory: Path, wall: Callable[[], float] = time.time) -> None:
-        self._directory = directory
-        self._path = str(directory / LEDGER_FILE)
+    def __init__(self, place: Place, wall: Callable[[], float] = time.time) -> None:
+        self._place = place
+        self._path = str(place / LEDGER_FILE) if isinstance(place, Path) else None
+        """the file without which there is nothing to follow"""
         self._wall = wall
         self._table = Table()
         self._use: Use[Rolling] | None = None
@@ -70,7 +72,7 @@ class Following:
         """Begin a thread that begins to follow, where there is a ledger to follow."""
         self._next_look = time.monotonic() + LOOK_SECONDS
         try:
-            if is_unsafe() or not os.path.exists(self._path):  # noqa: PTH110 - false where it may not look
+            if is_unsafe() or not self._is_there():
                 return None
             thread = self._starting = supervised("promptguard-follow", self._follow, faults.add)
             thread.start()
@@ -80,9 +82,12 @@ class Following:
             return None
         return thread
 
+    def _is_there(self) -> bool:
+        return self._path is None or os.path.exists(self._path)  # noqa: PTH110 - false where it may not look
+
     def _follow(self) -> None:
         from promptguard.background.rolling import Rolling, rollings
 
-        use = rollings.acquire(self._directory, lambda: Rolling(self._directory, self._wall))
+        use = rollings.acquire(self._place, lambda: Rolling(self._place, self._wall))
         use.thing.wait_ready()
         self._table, self._use = use.thing.table, use

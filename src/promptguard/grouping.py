@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from promptguard.core.canonical import canonical_json, digest
+from promptguard.directories import Place
 
 log = logging.getLogger("promptguard")
 
@@ -149,12 +150,12 @@ def _replaced(value: object, texts: Iterator[str]) -> object:
     return value
 
 
-_open: dict[Path, Groups] = {}
+_open: dict[Place, Groups] = {}
 
 
-def groups_of(directory: Path, most: int) -> Groups:
+def groups_of(ledger: Place, most: int) -> Groups:
     """Return this process's groups of a ledger, made on first use; the newest `most` counts."""
-    place = directory.resolve()
+    place = ledger.resolve() if isinstance(ledger, Path) else ledger
     known = _open.setdefault(place, Groups(most))
     known._most = most
     return known

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from promptguard.core.mistakes import checked_call
 from promptguard.core.options.durations import seconds
-from promptguard.directories import check_ledger, ledger_directory
+from promptguard.directories import check_ledger, ledger_place
 from promptguard.following import Following
 from promptguard.settings import NOT_GIVEN, NotGiven, current
 from promptguard.sources.library import open_prompts
@@ -38,7 +38,7 @@ def prompts(
     settings = current()
     every = None if refresh is None else seconds(refresh, "refresh")
     place = check_ledger(settings.ledger if isinstance(ledger, NotGiven) else ledger)
-    following = Following(ledger_directory(place))
+    following = Following(ledger_place(place))
     library = open_prompts(
         source, every, seconds(settings.certificates_last, "certificates_last"), following.table
     )

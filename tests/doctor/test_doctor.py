@@ -98,7 +98,7 @@ def test_a_ledger_that_cannot_be_read_is_broken_in_the_words_of_status(tmp_path,
 def test_a_newer_ledger(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.open()
-    with closing(sqlite3.connect(ledger.path)) as raw, raw:
+    with closing(sqlite3.connect(ledger.engine.path)) as raw, raw:
         raw.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
     assert "newer" in only(examine(tmp_path), "ledger", "broken")
 
@@ -131,12 +131,12 @@ def test_what_others_can_read_is_a_warning(tmp_path):
     ledger = Ledger(tmp_path / "kept")
     ledger.open()
     assert {level for level, _ in of(examine(tmp_path / "kept"), "places")} == {"ok"}
-    ledger.path.chmod(0o644)
-    ledger.directory.chmod(0o755)
+    ledger.engine.path.chmod(0o644)
+    ledger.place.chmod(0o755)
     said = [text for level, text in of(examine(tmp_path / "kept"), "places") if level == "warning"]
     assert [text.rpartition(": ")[2] for text in said] == [
-        f"chmod 0700 {ledger.directory}",
-        f"chmod 0600 {ledger.path}",
+        f"chmod 0700 {ledger.place}",
+        f"chmod 0600 {ledger.engine.path}",
     ]
 
 

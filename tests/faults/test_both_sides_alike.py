@@ -52,7 +52,7 @@ def test_a_replay_compares_as_much_as_the_application_read_and_outlives_a_busy_s
 
         ledger = open_backgrounds()[0].ledger
         assert [row.outcome for row in ledger.pairs_after(0)] == ["compared"]
-        with ledger.engine.connect() as connection:
+        with ledger.engine.sql.connect() as connection:
             kept = connection.execute(select(schema.content)).one()
         assert kept.control == kept.candidate != b""
         client.close()

@@ -134,7 +134,7 @@ def test_9_a_file_in_the_ledgers_place_is_told_at_wrap(tmp_path):
 def test_what_was_counted_is_read_while_another_process_writes(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.count({("group", "a@1"): 1.0})
-    with closing(sqlite3.connect(ledger.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(ledger.engine.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert ledger.counted("group") == ["a@1"]
         other.execute("ROLLBACK")

@@ -93,7 +93,7 @@ def test_what_a_function_is_given(process):
         "acknowledge",
         "a group",
         "--ledger",
-        str(one.ledger.directory),
+        str(one.ledger.place),
     ]
     assert pickle.loads(pickle.dumps(alarm)) == alarm  # noqa: S301 - our own value
     with pytest.raises(AttributeError, match="without a verdict has no 'changes'"):

@@ -17,7 +17,8 @@ from openai import OpenAI
 import promptguard
 from promptguard.cli import _run
 from promptguard.ledger import door
-from promptguard.ledger.trouble import HEADER
+from promptguard.ledger.engines import sqlite
+from promptguard.ledger.engines.sqlite_errors import HEADER
 from promptguard.testing import FakeProvider
 from tests.conftest import close_backgrounds
 from tests.faults.ledgers import (
@@ -64,7 +65,7 @@ def impatient(monkeypatch):
     """Look at a ledger in trouble again soon, so that a test need not wait."""
     monkeypatch.setattr(door, "FIRST_REST", 0.1)
     monkeypatch.setattr(door, "LONGEST_REST", 0.2)
-    monkeypatch.setattr(door, "LOCK_WAIT", 0.5)
+    monkeypatch.setattr(sqlite, "LOCK_WAIT", 0.5)
 
 
 MOUNT, UMOUNT = shutil.which("mount") or "mount", shutil.which("umount") or "umount"

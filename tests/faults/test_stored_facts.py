@@ -105,7 +105,7 @@ def rewrite_stored(change):
     from promptguard.ledger.schema import banked
 
     ledger = open_backgrounds()[0].ledger
-    with ledger.engine.begin() as connection:
+    with ledger.engine.sql.begin() as connection:
         for row in connection.execute(select(banked.c.id, banked.c.question)).all():
             question = change(json.loads(row.question))
             packed = json.dumps(question).encode()

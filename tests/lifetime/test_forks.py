@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from promptguard.ledger.place import locked
+from promptguard.ledger.engines.sqlite_file import locked
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime import forks
 

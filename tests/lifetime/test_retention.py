@@ -31,7 +31,7 @@ def ledger(tmp_path):
 
 
 def count(ledger, table):
-    return sqlite3.connect(ledger.path).execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+    return sqlite3.connect(ledger.engine.path).execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
 
 
 def forget_all(ledger, retention, folded):
@@ -42,7 +42,7 @@ def forget_all(ledger, retention, folded):
 def test_old_texts_go_before_old_pairs_and_sums_stay(ledger):
     forget_all(ledger, Retention(), folded=200)
     assert (count(ledger, "pair"), count(ledger, "content")) == (90, 30)
-    sums = sqlite3.connect(ledger.path).execute("SELECT pairs, usd FROM tally").fetchall()
+    sums = sqlite3.connect(ledger.engine.path).execute("SELECT pairs, usd FROM tally").fetchall()
     assert sums == [(200, 100.0)]
 
 
@@ -71,9 +71,9 @@ def test_who_served_is_forgotten_by_the_hour(ledger):
 
 
 def test_the_file_shrinks(ledger):
-    before = ledger.path.stat().st_size
+    before = ledger.engine.path.stat().st_size
     forget_all(ledger, Retention(pairs=1.0, content=1.0), folded=200)
     while shrink(ledger):
         pass
-    sqlite3.connect(ledger.path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert ledger.path.stat().st_size < before / 2
+    sqlite3.connect(ledger.engine.path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert ledger.engine.path.stat().st_size < before / 2

@@ -163,7 +163,7 @@ def test_where_a_change_began_is_right_though_the_first_pairs_are_forgotten(writ
 
 
 def damaged(written, statement):
-    with sqlite3.connect(written.path) as connection:
+    with sqlite3.connect(written.engine.path) as connection:
         connection.execute(statement)
     connection.close()
 
@@ -220,15 +220,15 @@ def test_a_snapshot_that_has_seen_more_than_there_is_is_not_taken(written):
 
 
 def test_a_quiet_ledger_whose_pairs_are_old_keeps_its_verdicts(written, tmp_path):
-    shutil.copytree(written.directory, tmp_path / "ledger")
+    shutil.copytree(written.place, tmp_path / "ledger")
     copied = Ledger(tmp_path / "ledger")
-    expected = verdicts_of(copied.directory)
+    expected = verdicts_of(copied.place)
     row = {**rows_of(written)[0]._mapping, "id": None}
     while forget(copied, Retention(), 1e9, folded=PAIRS):
         pass
     assert len(rows_of(copied)) == 1
     copied.write_pairs([row])
-    found = {tuple(each[:3]): json.loads(each[3])["pairs"] for each in verdicts_of(copied.directory)}
+    found = {tuple(each[:3]): json.loads(each[3])["pairs"] for each in verdicts_of(copied.place)}
     for stream, epoch, group, document in expected:
         more = (stream, epoch, group) == (row["stream"], row["epoch"], row["group"]) and row[
             "outcome"
@@ -237,13 +237,13 @@ def test_a_quiet_ledger_whose_pairs_are_old_keeps_its_verdicts(written, tmp_path
 
 
 def test_verdicts_that_somebody_deleted_are_told_again(written, tmp_path):
-    shutil.copytree(written.directory, tmp_path / "ledger")
+    shutil.copytree(written.place, tmp_path / "ledger")
     copied = Ledger(tmp_path / "ledger")
-    expected = verdicts_of(copied.directory)
+    expected = verdicts_of(copied.place)
     damaged(copied, "DELETE FROM verdict_group")
     damaged(copied, "DELETE FROM verdict")
-    assert verdicts_of(copied.directory) == expected
-    assert [each.status for each in promptguard.verdicts(copied.directory)]
+    assert verdicts_of(copied.place) == expected
+    assert [each.status for each in promptguard.verdicts(copied.place)]
 
 
 def verdicts_of(directory, drift=DRIFTS[0]):
@@ -257,21 +257,21 @@ def verdicts_of(directory, drift=DRIFTS[0]):
 
 @pytest.mark.parametrize("how", spread([*UNUSABLE, "nothing", "other settings meanwhile"], 4))
 def test_the_verdicts_of_the_next_process_are_the_same_whatever_the_snapshot_is(written, how, tmp_path):
-    shutil.copytree(written.directory, tmp_path / "ledger")
+    shutil.copytree(written.place, tmp_path / "ledger")
     copied = Ledger(tmp_path / "ledger")
-    expected = verdicts_of(copied.directory)
+    expected = verdicts_of(copied.place)
     if how in UNUSABLE:
         damaged(copied, UNUSABLE[how])
     elif how != "nothing":
-        assert verdicts_of(copied.directory, DRIFTS[2]) != expected
+        assert verdicts_of(copied.place, DRIFTS[2]) != expected
     damaged(copied, "DELETE FROM verdict_group")
     damaged(copied, "UPDATE meta SET value = CAST('0' AS BLOB) WHERE name = 'judged'")
     copied.write_pairs([{**row._mapping, "id": None} for row in rows_of(written)[:50]])
-    shutil.copytree(written.directory, tmp_path / "anew")
+    shutil.copytree(written.place, tmp_path / "anew")
     anew = Ledger(tmp_path / "anew")
     anew.write_pairs([{**row._mapping, "id": None} for row in rows_of(written)[:50]])
-    again = {tuple(row[:3]): row[3] for row in verdicts_of(copied.directory)}
-    right = {tuple(row[:3]): row[3] for row in verdicts_of(anew.directory)}
+    again = {tuple(row[:3]): row[3] for row in verdicts_of(copied.place)}
+    right = {tuple(row[:3]): row[3] for row in verdicts_of(anew.place)}
     assert {place: right[place] for place in again} == again
     assert again
 

@@ -72,7 +72,7 @@ def counters(ledger):
 
     from promptguard.ledger import schema
 
-    with ledger.engine.connect() as connection:
+    with ledger.engine.sql.connect() as connection:
         return {(row.name, row.label): row.value for row in connection.execute(select(schema.counter))}
 
 

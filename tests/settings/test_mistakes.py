@@ -57,7 +57,7 @@ def test_a_wrong_variable(place, monkeypatch, variable, text, said):
         ("drift = {horizon = 1.5}", "horizon=1.5"),
         ("seed = true", "seed=True"),
         ("ledger = ''", "ledger=''"),
-        ("ledger = 'postgres://user:secret@host/db'", "only directories"),
+        ("ledger = 'postgres://user:secret@host/db'", "no such kind of ledger"),
         ("ledger = 5", "ledger=5"),
         ("ledger = '~no-such-user-here/x'", "home directory"),
         ("on_drift = 3", "on_drift=3"),

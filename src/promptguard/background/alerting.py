@@ -180,7 +180,7 @@ class Alerting:
         from promptguard.report.read import read_verdicts
 
         try:
-            documents = read_verdicts(self._ledger.directory)
+            documents = read_verdicts(self._ledger.place)
         except PromptGuardError:
             return  # what cannot be read has taken nothing back
         status = {
@@ -225,7 +225,7 @@ class Alerting:
         alert = owed.alert
         wants_example = bool(getattr(channel, "examples", False))
         try:
-            self._send(channel, compose(self._ledger.directory, alert, example=wants_example), self._wall)
+            self._send(channel, compose(self._ledger.place, alert, example=wants_example), self._wall)
         except NotDelivered as error:
             self._failed(channel, owed, str(error))
         except LedgerUnavailable:

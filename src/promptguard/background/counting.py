@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from promptguard.core import events as ev
+from promptguard.directories import Place
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import Trouble
 from promptguard.ledger.writer import Writer
@@ -45,8 +45,8 @@ def tally(writer: Writer, event: ev.Event) -> None:
 class Counting:
     """Counts what a cache on disk did, for clients that pair nothing."""
 
-    def __init__(self, directory: Path, on_fault: OnFault) -> None:
-        self.ledger = Ledger(directory, tell=tell_trouble)
+    def __init__(self, place: Place, on_fault: OnFault) -> None:
+        self.ledger = Ledger(place, tell=tell_trouble)
         self.writer = Writer(self.ledger, lambda: None, on_fault)
 
     def tally(self, event: ev.Event) -> None:
@@ -86,8 +86,8 @@ def tell_trouble(found: Trouble | None) -> None:
 
 
 _faults = ErrorCounter()
-countings: Shared[Path, Counting] = Shared("counting", _faults.add)
-"""Every Counting of this process, by directory."""
+countings: Shared[Place, Counting] = Shared("counting", _faults.add)
+"""Every Counting of this process, by the ledger's place."""
 
 
 def open_countings() -> tuple[Counting, ...]:

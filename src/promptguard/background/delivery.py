@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from promptguard.directories import ledger_option
 from promptguard.errors import PromptGuardError
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -235,7 +236,7 @@ class Delivery:
         from promptguard.report.read import read_verdicts
 
         try:
-            documents = read_verdicts(self._ledger.directory)
+            documents = read_verdicts(self._ledger.place)
         except PromptGuardError:
             return None
         place = (noted["stream"], noted["detail"]["epoch"])
@@ -257,7 +258,7 @@ class Delivery:
 
 def undo(group: str, ledger: Ledger) -> str:
     """Return the command that says that a group's alarms are known."""
-    return f"promptguard acknowledge {shlex.quote(group)} --ledger {shlex.quote(str(ledger.directory))}"
+    return f"promptguard acknowledge {shlex.quote(group)} {ledger_option(ledger.place)}"
 
 
 def _call(function: AlarmFunction, alarm: Alarm) -> None:

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from promptguard.background.acting import Acting
 from promptguard.background.alerting import Alerting
@@ -31,6 +30,7 @@ from promptguard.core.effects import Abandon, Job
 from promptguard.core.model import Reading
 from promptguard.core.options import Action, Budget, Channel, Drift
 from promptguard.core.policy import State
+from promptguard.directories import Place
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.ledger.writer import Writer
@@ -57,13 +57,13 @@ log = logging.getLogger("promptguard")
 class Background:
     """Worker, writer, evaluator and replays of one ledger; `state` is what verdicts have changed for later calls.
 
-    Parameters: `directory` of the ledger; `drift`, `actions`, `record_content` as given to wrap(); `queue` and `threads`
+    Parameters: `place` of the ledger; `drift`, `actions`, `record_content` as given to wrap(); `queue` and `threads`
     of the worker; `wall` gives seconds since the Unix epoch.
     """
 
     def __init__(
         self,
-        directory: Path,
+        place: Place,
         drift: Drift,
         actions: tuple[Action, ...],
         *,
@@ -84,7 +84,7 @@ class Background:
         """told the groups that the ledger has"""
         self._learn_at = 0.0
         self._limiters: dict[tuple[str, Budget], BudgetLimiter] = {}
-        self.ledger = Ledger(directory, tell=tell_trouble)
+        self.ledger = Ledger(place, tell=tell_trouble)
         holder = uuid.uuid4().hex
         self.notices = Notices(self.ledger, wall)
         self.replay_pace = ReplayPace(self.ledger, self.notices, wall)
@@ -152,7 +152,7 @@ class Background:
         if before == self._options:
             return
         log.info(
-            "%s: the settings of the newest wrap() hold for every client of this ledger", self.ledger.path
+            "%s: the settings of the newest wrap() hold for every client of this ledger", self.ledger.place
         )
         self.acting.use(actions)
         # A client without channels leaves those of the others: who shares a ledger must not be silenced by it.
@@ -348,12 +348,12 @@ def _task_bytes(task: Task) -> int:
 
 
 _faults = ErrorCounter()
-backgrounds: Shared[Path, Background] = Shared("background", _faults.add)
-"""Every Background of this process, by the ledger's directory."""
+backgrounds: Shared[Place, Background] = Shared("background", _faults.add)
+"""Every Background of this process, by the ledger's place."""
 
 
 def acquire(
-    directory: Path,
+    place: Place,
     drift: Drift,
     actions: tuple[Action, ...],
     *,
@@ -364,9 +364,9 @@ def acquire(
 ) -> Use[Background]:
     """Return a hold on the Background of a ledger, made on first use; the newest settings hold."""
     return backgrounds.acquire(
-        directory,
+        place,
         lambda: Background(
-            directory, drift, actions, record_content=record_content, queue=queue, threads=threads, wall=wall
+            place, drift, actions, record_content=record_content, queue=queue, threads=threads, wall=wall
         ),
         join=lambda known: known.reconfigure(drift, actions, record_content, queue, threads),
     )

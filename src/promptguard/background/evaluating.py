@@ -220,7 +220,7 @@ class Evaluator:
         self._save_if_due()
         self._look_for_old()
         self._forget()
-        return not self._fold.changed
+        return not self._fold.changed and not self._folds.is_held_back
 
     def _save_if_due(self) -> None:
         waited = time.monotonic() - self._saved

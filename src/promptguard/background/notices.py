@@ -10,10 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from promptguard.core.feasibility import of_model
 from promptguard.core.options import Action, Replay, Shadow
+from promptguard.directories import Place
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime.forks import survive_fork
 from promptguard.shadow.budget import list_price
@@ -24,7 +24,7 @@ AGAIN_SECONDS = 86400.0
 """How often a process says again, to the ledger alone, what still holds."""
 _KEPT = 1000
 _said: dict[tuple[str, str], None] = {}
-"""(directory, what was said of it): an application that makes a client a request is told once."""
+"""(ledger, what was said of it): an application that makes a client a request is told once."""
 MOST_MODELS = 100
 """Models asked that are looked at; an application that asks more has been told."""
 
@@ -34,9 +34,9 @@ def has_price(model: str) -> bool:
     return list_price(model) is not None
 
 
-def say(directory: Path, text: str) -> bool:
+def say(ledger: Place, text: str) -> bool:
     """Log a warning about a ledger, once a process; whether it was the first time. Never raises."""
-    place = (str(directory), text)
+    place = (str(ledger), text)
     if place in _said:
         return False
     while len(_said) >= _KEPT:
@@ -67,7 +67,7 @@ class Notices:
     def add(self, texts: Iterable[str]) -> None:
         """Say what cannot work; it is written with the next turn."""
         for text in texts:
-            say(self._ledger.directory, text)
+            say(self._ledger.place, text)
             with self._lock:
                 self._waiting[text] = time.monotonic()
 

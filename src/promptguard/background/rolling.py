@@ -5,18 +5,17 @@ Every process follows and hands in outcomes; one of them, under a lease, judges.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from promptguard.background.outcomes import Outcomes
 from promptguard.core.effects import NoteOutcome
 from promptguard.core.rollouts import Rollout, Table
+from promptguard.directories import Place
 from promptguard.errors import InputFileError
 from promptguard.ledger.reading import reading
 from promptguard.ledger.rollouts import LIMIT, Rollouts, identity, steps
@@ -47,11 +46,11 @@ class OutcomeLost(Exception):  # noqa: N818 - counted, never raised
 class Rolling:
     """One ledger's rollouts in this process; `table` is what the caller's path reads. `wall` gives Unix seconds."""
 
-    def __init__(self, directory: Path, wall: Callable[[], float]) -> None:
+    def __init__(self, place: Place, wall: Callable[[], float]) -> None:
         self.table = Table()
         self.table.on_offer = self._offered
         self.table.on_fault = partial(faults.add, "rollouts")
-        self._ledger = Ledger(directory)
+        self._ledger = Ledger(place)
         self._store = Rollouts(self._ledger)
         self._outcomes = Outcomes(self._ledger, wall)
         self._wall = wall
@@ -131,7 +130,7 @@ class Rolling:
 
     def _turn(self, *, look: bool) -> None:
         self._tell_lost()
-        stamp = _stamp_of(self._ledger.path)
+        stamp = self._ledger.engine.stamp()
         if not stamp:
             self._identity, self._stamp = b"", ()
             self.table.forget()
@@ -148,7 +147,7 @@ class Rolling:
 
     def _follow(self) -> None:
         """Read what is new. Only reads: a ledger is repaired, or brought to this version, by who writes to it."""
-        with reading(self._ledger.directory, wait=READ_WAIT, any_version=True) as connection:
+        with reading(self._ledger.place, wait=READ_WAIT, any_version=True) as connection:
             here = identity(connection)
             if here != self._identity:  # another file than before
                 self._identity, self._last_step, self._folds = here, 0, {}
@@ -232,19 +231,6 @@ class Rolling:
         return True
 
 
-def _stamp_of(path: Path) -> tuple[object, ...]:
-    """Return what changes with every commit; empty where there is no ledger."""
-    found: list[object] = []
-    for each in (str(path), f"{path}-wal"):
-        try:
-            told = os.stat(each)  # noqa: PTH116 - several times a second
-        except OSError:
-            found.append(None)
-        else:
-            found += [told.st_ino, told.st_mtime_ns, told.st_size]
-    return () if found[0] is None else tuple(found)
-
-
 faults = ErrorCounter()
-rollings: Shared[Path, Rolling] = Shared("rollouts", faults.add)
-"""Every Rolling of this process, by the ledger's directory."""
+rollings: Shared[Place, Rolling] = Shared("rollouts", faults.add)
+"""Every Rolling of this process, by the ledger's place."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from promptguard.core.ledger_state import BudgetLeft, LedgerState
 from promptguard.core.options import Budget
+from promptguard.directories import name_of
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime.threads import OnFault
 
@@ -44,7 +45,7 @@ class StateSource:
         wall: Callable[[], float],
         on_fault: OnFault,
     ) -> None:
-        self.name = ledger.directory.name
+        self.name = name_of(ledger.place)
         self._ledger = ledger
         self._holder = holder
         self._budgets = budgets
@@ -94,7 +95,7 @@ class StateSource:
         from promptguard.errors import NoLedger
         from promptguard.report.state import StateReader, least
 
-        self._reader = self._reader or StateReader(self._ledger.directory, self._holder)
+        self._reader = self._reader or StateReader(self._ledger.place, self._holder)
         caps: dict[str, list[BudgetLeft]] = {}
         for purpose, budget in self._budgets():
             caps.setdefault(purpose, []).append(BudgetLeft(budget.usd_per_day, budget.calls_per_day))

@@ -38,9 +38,8 @@ def send_test(
     Channels are those of PROMPTGUARD_ALERTS, or of `alerts` in [tool.promptguard]. Exit codes: 0 every channel took it, 2
     some did not, or there is none.
     """
-    from pathlib import Path
-
     from promptguard.alerts.sending import check_installed
+    from promptguard.directories import ledger_place, name_of
     from promptguard.settings import current
 
     channels = current().alerts
@@ -50,7 +49,7 @@ def send_test(
             "[tool.promptguard]"
         )
     check_installed(channels)
-    message = _test_message(Path(ledger_or_setting(ledger)).absolute().name)
+    message = _test_message(name_of(ledger_place(ledger_or_setting(ledger))))
     rows = [_tried(channel, message) for channel in channels]
     if as_json:
         _print_json(rows)

@@ -84,23 +84,34 @@ def _contents(ledger: str, *, counted: object) -> Contents:
 def _place(ledger: str) -> Path | Backend:
     """Return the server that settings name, or else the directory."""
     from promptguard.cache.outside import CACHE_DIRECTORY, backend_of
+    from promptguard.directories import ledger_place, local_directory
     from promptguard.settings import current
 
-    option = current().cache
+    option, local = current().cache, local_directory(ledger_place(ledger))
     if option is None or option.kind in {"memory", "disk"}:
-        return Path(ledger) / CACHE_DIRECTORY
-    return backend_of(option, Path(ledger), _secret(ledger))
+        return local / CACHE_DIRECTORY
+    return backend_of(option, local, _secret(ledger))
 
 
 def _secret(ledger: str) -> bytes:
     from promptguard.assembly import KEY_FILE
-    from promptguard.cache.mackey import FILENAME, VARIABLE, read_only
+    from promptguard.cache.mackey import FILENAME, VARIABLE, is_shared, read_only
+    from promptguard.directories import Database, ledger_place, local_directory
     from promptguard.errors import InputFileError
 
-    found = read_only(Path(ledger) / KEY_FILE)
+    place = ledger_place(ledger)
+    if isinstance(place, Database) and not is_shared():
+        from promptguard.ledger.secret import NoSecret, shared_secret
+
+        try:
+            return shared_secret(place)
+        except NoSecret as error:
+            raise InputFileError(str(error)) from None
+    path = local_directory(place) / KEY_FILE
+    found = read_only(path)
     if found is None:
         raise InputFileError(
-            f"{Path(ledger) / KEY_FILE / FILENAME} is missing and {VARIABLE} is not set: "
+            f"{path / FILENAME} is missing and {VARIABLE} is not set: "
             f"there is no cache of {ledger}, or its secret is elsewhere"
         )
     return found

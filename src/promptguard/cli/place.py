@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 
 import typer
 
@@ -14,10 +15,18 @@ OPTION = typer.Option(help="ledger directory", show_default="of the settings, el
 def ledger_or_setting(given: str | None) -> str:
     """Return the ledger's directory. Raises ConfigurationError for a setting that is wrong."""
     if given is not None:
-        return given
+        return _as_text(given)
     from promptguard.settings import current
 
-    return str(current().ledger)
+    return _as_text(current().ledger)
+
+
+def _as_text(ledger: str | Path) -> str:
+    """Return a ledger as text; of a database, as text that does not show its password."""
+    from promptguard.directories import check_ledger
+
+    found = check_ledger(ledger)
+    return str(found) if isinstance(found, Path) else found
 
 
 def complete_group(context: typer.Context, incomplete: str) -> list[str]:

@@ -21,7 +21,7 @@ from promptguard._version import __version__
 from promptguard.dashboard.access import Access, Guarded
 from promptguard.dashboard.rendering import environment, take_back
 from promptguard.dashboard.views import Query, Values, Views
-from promptguard.directories import expanded
+from promptguard.directories import ledger_place, name_of
 from promptguard.errors import InputFileError
 from promptguard.report.memory import newest
 
@@ -124,7 +124,7 @@ def rendered(ledger: str | Path, template: str, here: str, values: Values) -> st
         "link": link,
         "take_back": partial(take_back, ledger=str(ledger)),
         "ledger": str(ledger),
-        "ledger_name": expanded(ledger).resolve().name or str(ledger),
+        "ledger_name": _name(ledger),
         "nav": NAV,
         "here": here,
         "now": time.time(),
@@ -133,6 +133,11 @@ def rendered(ledger: str | Path, template: str, here: str, values: Values) -> st
         "version": __version__,
     }
     return environment().get_template(template).render({**surroundings, **values})
+
+
+def _name(ledger: str | Path) -> str:
+    place = ledger_place(ledger)
+    return name_of(place.resolve() if isinstance(place, Path) else place) or str(ledger)
 
 
 def _message(ledger: str | Path, status: int, title: str, text: str) -> Response:

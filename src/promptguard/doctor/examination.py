@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from promptguard.directories import ledger_directory
+from promptguard.directories import ledger_place
 from promptguard.doctor import clients, machine, places, records
 from promptguard.doctor.findings import Finding, worst
 from promptguard.settings import current
@@ -21,7 +21,7 @@ def examine(ledger: str | Path | None = None, client: object = None) -> list[Fin
     findings = _run("settings", machine.settings)
     if ledger is None:
         ledger = current().ledger if worst(findings) != "broken" else ".promptguard"
-    directory = ledger_directory(ledger)
+    directory = ledger_place(ledger)
     checks: list[tuple[str, Check]] = [
         ("environment", machine.environment),
         ("packages", machine.packages),

@@ -98,7 +98,7 @@ def _version(name: str) -> str | None:
 
 def sqlite() -> Iterator[Finding]:
     """Look at the version of SQLite that the interpreter brings."""
-    from promptguard.ledger.trouble import sqlite_version
+    from promptguard.ledger.engines.sqlite_errors import sqlite_version
 
     version = sqlite_version()
     text = f"SQLite {'.'.join(map(str, version))}"

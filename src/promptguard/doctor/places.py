@@ -11,12 +11,14 @@ from promptguard.assembly import KEY_FILE
 from promptguard.cache.entry import MIN_MAC_KEY_BYTES
 from promptguard.cache.mackey import FILENAME, VARIABLE
 from promptguard.cache.outside import CACHE_DIRECTORY
+from promptguard.directories import Place, local_directory
 from promptguard.doctor.findings import Finding
-from promptguard.ledger.place import FILE_NAME
+from promptguard.ledger.engines.sqlite_file import FILE_NAME
 
 
-def places(directory: Path) -> Iterator[Finding]:
-    """Look at the ledger's directory, its file, the secret and the cache on disk."""
+def places(place: Place) -> Iterator[Finding]:
+    """Look at the ledger's directory, its file, the secret and the cache on disk; of a database, at what stays here."""
+    directory = local_directory(place)
     if not directory.exists():
         yield _not_yet(directory)
         return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
+from promptguard.directories import Place
 from promptguard.doctor.findings import Finding, Level
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.report.health import Health, read_health
@@ -21,20 +21,20 @@ EARLIEST = 1_704_067_200.0
 MOST = 12
 
 
-def ledger(directory: Path) -> Iterator[Finding]:
+def ledger(place: Place) -> Iterator[Finding]:
     """Look at whether the ledger can be read, in the words of `promptguard status`."""
     try:
-        report = read_report(directory)
-        health = read_health(directory)
+        report = read_report(place)
+        health = read_health(place)
     except NoLedger:
-        yield Finding("ledger", "ok", f"{directory}: no ledger yet; nothing was paired or counted here")
+        yield Finding("ledger", "ok", f"{place}: no ledger yet; nothing was paired or counted here")
         return
     except InputFileError as error:
         yield Finding("ledger", "broken", str(error))
         return
     pairs = sum(stream.pairs for stream in report.streams)
     yield Finding(
-        "ledger", "ok", f"{directory}: readable, schema {health.schema}, {pairs:,} pairs, {report.status}"
+        "ledger", "ok", f"{place}: readable, schema {health.schema}, {pairs:,} pairs, {report.status}"
     )
     if health.aside:
         text = f"set aside as damaged: {', '.join(health.aside)}; restore or remove them"
@@ -50,13 +50,13 @@ def ledger(directory: Path) -> Iterator[Finding]:
         yield Finding("ledger", "warning", f"faults of PromptGuard's own, which no caller saw: {told}")
 
 
-def clock(directory: Path) -> Iterator[Finding]:
+def clock(place: Place) -> Iterator[Finding]:
     """Look for rows from the future, and for hosts whose clocks differ."""
     now = time.time()
     if now < EARLIEST:
         yield Finding("clock", "broken", f"this machine's clock says {utc(now)}: set it")
         return
-    health = _health(directory)
+    health = _health(place)
     if health is None:
         yield Finding("clock", "ok", f"this machine's clock says {utc(now)}")
         return
@@ -71,12 +71,12 @@ def clock(directory: Path) -> Iterator[Finding]:
         yield Finding("clock", "ok", f"this machine's clock says {utc(now)}; no row is ahead of it")
 
 
-def prices(directory: Path) -> Iterator[Finding]:
+def prices(place: Place) -> Iterator[Finding]:
     """Look for the prices of the models that were asked."""
     from promptguard.settings import current
     from promptguard.shadow.budget import list_price
 
-    health = _health(directory)
+    health = _health(place)
     models = () if health is None else health.models
     unknown = [model for model in models if list_price(model) is None]
     if not models:
@@ -94,10 +94,10 @@ def prices(directory: Path) -> Iterator[Finding]:
         yield Finding("prices", level, text)
 
 
-def coverage(directory: Path) -> Iterator[Finding]:
+def coverage(place: Place) -> Iterator[Finding]:
     """Tell what is watched, what is not, and why."""
     try:
-        report = read_report(directory)
+        report = read_report(place)
     except InputFileError:
         yield Finding("coverage", "ok", "nothing is known of calls yet")
         return
@@ -126,8 +126,8 @@ def _hint(reason: str) -> str:
     return ""
 
 
-def _health(directory: Path) -> Health | None:
+def _health(place: Place) -> Health | None:
     try:
-        return read_health(directory)
+        return read_health(place)
     except InputFileError:
         return None

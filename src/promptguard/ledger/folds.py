@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, delete, func, select
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
+from promptguard.ledger.order import CommitOrder
 from promptguard.ledger.rows import StoredRow
 from promptguard.ledger.store import Ledger, put_group_verdict, put_whole_verdict
 
@@ -64,6 +65,7 @@ class Folds:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._order = CommitOrder(schema.pair)
 
     def pair_before(self, stream: str, epoch: int, group: str, later: int, until: int) -> NthPair | None:
         """Return the compared pair of a group, or of a stream (group ""), that has `later` after it up to row `until`.
@@ -104,16 +106,19 @@ class Folds:
     def save(self, key: str, last_id: int, parts: Iterable[Part]) -> None:
         """Keep what changed of a snapshot, in one transaction; snapshots of other settings give way."""
         table, rows = schema.snapshot, schema.snapshot_part
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="snapshot") as connection:
+            known = connection.execute(select(table.c.last_id).where(table.c.key == key)).scalar_one_or_none()
+            if known is not None and known > last_id:
+                return  # of a process that has lost the lease meanwhile: another has gone on from there
             connection.execute(delete(table).where(table.c.key != key))
             connection.execute(delete(rows).where(rows.c.key != key))
-            head = upsert(table).values(key=key, last_id=last_id)
+            head = words(connection).upsert(table).values(key=key, last_id=last_id)
             connection.execute(head.on_conflict_do_update(index_elements=["key"], set_={"last_id": last_id}))
             values = [
                 {"key": key, **{name: getattr(part, name) for name in Part.__slots__}} for part in parts
             ]
             if values:
-                statement = upsert(rows)
+                statement = words(connection).upsert(rows)
                 named = ["key", "stream", "epoch", "group"]
                 newer = {"state": statement.excluded.state}
                 connection.execute(statement.on_conflict_do_update(index_elements=named, set_=newer), values)
@@ -140,12 +145,21 @@ class Folds:
                 _put_meta(connection, f"{schema.REFUSED}{stream}", {"reason": reason, "at": at})
 
     def rows_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
-        """Return up to `limit` pairs with an id above `last_id`, in order: what the fold reads of each."""
+        """Return up to `limit` pairs with an id above `last_id`, in order: what the fold reads of each.
+
+        None that another could still be committed before.
+        """
         table = schema.pair
         query = select(*(table.c[name] for name in FOLDED))
         query = query.where(table.c.id > last_id).order_by(table.c.id).limit(limit)
         with self._ledger.reading() as connection:
-            return connection.execute(query).all()
+            upto = self._order.upto(connection)
+            return connection.execute(query.where(table.c.id <= upto)).all()
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether there are pairs that `rows_after` does not return yet."""
+        return self._order.is_held_back
 
     def progress(self) -> tuple[int, int]:
         """Return the newest pair's id, and up to which all are in a verdict that was written, by whichever process."""
@@ -175,12 +189,13 @@ class Folds:
 
 
 def _note_judged(connection: Connection, last_id: int) -> None:
-    value = str(last_id).encode()
-    statement = insert(schema.meta).prefix_with("OR REPLACE").values(name="judged", value=value)
-    connection.execute(statement)
+    _put(connection, "judged", str(last_id).encode())
 
 
 def _put_meta(connection: Connection, name: str, told: object) -> None:
-    value = json.dumps(told).encode()
-    statement = upsert(schema.meta).values(name=name, value=value)
+    _put(connection, name, json.dumps(told).encode())
+
+
+def _put(connection: Connection, name: str, value: bytes) -> None:
+    statement = words(connection).upsert(schema.meta).values(name=name, value=value)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

@@ -6,17 +6,16 @@ A ledger is made by the same way: `metadata.create_all` gives today's shape, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, func, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, select
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 
 
 class SchemaTrouble(Exception):  # noqa: N818 - told as a state of the file
-    """The file is of another kind or version."""
+    """The ledger is of another kind or version."""
 
     def __init__(self, kind: Literal["foreign", "newer", "damaged"], reason: str) -> None:
         super().__init__(reason)
@@ -71,8 +70,8 @@ def _rollouts(connection: Connection) -> None:
 
 def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:
     """Add a column unless it is there: a step that was made without its note is made again."""
-    known = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,)).scalars().all()
-    if column not in known:
+    known = words(connection).columns(connection).get(table, set())
+    if column not in {name for name, _ in known}:
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
@@ -88,9 +87,8 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
 
 def migrate(connection: Connection) -> None:
     """Bring a ledger to today's shape within the caller's transaction. Raises SchemaTrouble."""
-    tables = {
-        name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-    }
+    words(connection).alone(connection, "migrating")
+    tables = words(connection).columns(connection).keys()
     ours = {schema.meta.name, schema.pair.name}
     if tables and not ours & tables:
         raise SchemaTrouble("foreign", f"it has the table {min(tables)!r}")
@@ -107,7 +105,8 @@ def migrate(connection: Connection) -> None:
             .where(schema.meta.c.name == "schema_version")
             .values(value=str(found).encode())
         )
-    schema.metadata.create_all(connection)
+    if not schema.metadata.tables.keys() <= words(connection).columns(connection).keys():
+        schema.metadata.create_all(connection)
     stored_once(connection, "schema_version", str(schema.SCHEMA_VERSION).encode())
     wrong = other_shape(connection)
     if wrong is not None:
@@ -120,10 +119,7 @@ def other_shape(connection: Connection) -> str | None:
     Columns and keys only: another program may have rebuilt a table without them, and then no row could be written.
     Raises SchemaTrouble where its version cannot be read.
     """
-    columns: dict[str, set[tuple[str, bool]]] = {}
-    query = "SELECT m.name, c.name, c.pk > 0 FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
-    for table_name, column_name, is_key in connection.exec_driver_sql(query):
-        columns.setdefault(table_name, set()).add((column_name, bool(is_key)))
+    columns = words(connection).columns(connection)
     for table in schema.metadata.sorted_tables:
         found = columns.get(table.name)
         if found is None:
@@ -135,40 +131,28 @@ def other_shape(connection: Connection) -> str | None:
     return None
 
 
-_READ_WHOLE = (
-    "meta", "occurrence", "verdict", "verdict_group", "tally", "counter", "spend", "budget", "sighting", "identity",
-)  # fmt: skip
-"""Tables that readers read from end to end: looking at their types costs less than that."""
-_NUMBERS = ("integer", "real")
-
-
-def other_types(connection: Connection) -> str | None:
-    """Say which column holds what no version of ours writes there; None where all is as it should be.
-
-    SQLite takes any value in any column, so another program, or a damaged page, may leave a text where a number belongs.
-    """
-    for name in _READ_WHOLE:
-        table = schema.metadata.tables[name]
-        found = connection.execute(_wrong_types(name)).one()
-        column = next(
-            (column for column, is_wrong in zip(table.columns, found, strict=True) if is_wrong), None
-        )
-        if column is not None:
-            return f"the column {column.name!r} of the table {name!r} holds what does not belong there"
-    return None
-
-
-@cache
-def _wrong_types(name: str) -> Select[*tuple[Any, ...]]:
-    """Return the question whether any row of a table has a wrong type, a column each."""
-    return select(*(func.max(_wrong_type(column)) for column in schema.metadata.tables[name].columns))
-
-
-def _wrong_type(column: Column[Any]) -> ColumnElement[bool]:
-    """Return whether a row's value is of another type than the column's."""
-    kinds = {str: ("text",), bytes: ("blob",), float: _NUMBERS, int: ("integer",)}[column.type.python_type]
-    allowed = (*kinds, "null") if column.nullable else kinds
-    return func.typeof(column).not_in(allowed)
+def checked_version(connection: Connection) -> int:
+    """Return the version of a ledger that is there to be read. Raises SchemaTrouble for what is none, and a newer one."""
+    tables = words(connection).columns(connection)
+    if not tables:
+        raise SchemaTrouble("damaged", "it is empty")
+    noted = None
+    if {schema.meta.name, schema.pair.name} <= tables.keys():
+        query = select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+        noted = connection.execute(query).scalar_one_or_none()
+    if noted is None:
+        raise SchemaTrouble("foreign", "")
+    version = int(noted)
+    if version < 1:
+        raise SchemaTrouble("damaged", "its version cannot be read")
+    if version == schema.SCHEMA_VERSION:
+        wrong = other_shape(connection) or words(connection).other_types(connection)
+        if wrong is not None:
+            raise SchemaTrouble("damaged", wrong)
+    if version > schema.SCHEMA_VERSION:
+        reason = f"schema {version}, this version of PromptGuard reads up to {schema.SCHEMA_VERSION}"
+        raise SchemaTrouble("newer", reason)
+    return version
 
 
 def _version(connection: Connection) -> int:
@@ -187,6 +171,7 @@ def _version(connection: Connection) -> int:
 
 def stored_once(connection: Connection, name: str, value: bytes) -> bytes:
     """Return the stored value of `name`, storing `value` if there is none yet; safe between processes."""
-    connection.execute(upsert(schema.meta).values(name=name, value=value).on_conflict_do_nothing())
+    new = words(connection).upsert(schema.meta).values(name=name, value=value)
+    connection.execute(new.on_conflict_do_nothing())
     stored = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == name)).scalar_one()
     return bytes(stored)

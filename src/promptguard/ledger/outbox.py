@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Row, func, select
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.store import Ledger
 
 CURSOR = "alerts_read"
@@ -95,13 +95,13 @@ class Outbox:
 
     def register(self, channels: Mapping[str, str], now: float) -> None:
         """Have channels (name → kind) told of every alarm that is noted from now on; known ones keep their beginning."""
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="alerts") as connection:
             newest = _newest(connection)
             _put(connection, CURSOR, str(newest), keep=True)
             table = schema.alert_channel
             for name, kind in channels.items():
                 row = {"name": name, "kind": kind, "since": newest, "first_at": now, "last_at": now}
-                statement = upsert(table).values(**row)
+                statement = words(connection).upsert(table).values(**row)
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["name"], set_={"kind": kind, "last_at": now}
@@ -113,7 +113,7 @@ class Outbox:
         with self._ledger.reading() as connection:
             if _cursor(connection) >= _newest(connection):
                 return 0
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="alerts") as connection:
             table = schema.occurrence
             query = select(table).where(table.c.id > _cursor(connection)).order_by(table.c.id)
             rows = connection.execute(query).all()
@@ -128,7 +128,7 @@ class Outbox:
 
     def take_back(self, members: Collection[Place], now: float) -> None:
         """End what stands of these: their alarms were taken back."""
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="alerts") as connection:
             for alert in _firing(connection):
                 _end(
                     connection, alert, lambda each: each.place in members and not each.ended, TAKEN_BACK, now
@@ -136,7 +136,7 @@ class Outbox:
 
     def put_up_again(self, members: Collection[Place], now: float) -> None:
         """Let those of these alarms that were taken back stand again."""
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="alerts") as connection:
             for alert in _watched(connection):
                 if not any(each.place in members and each.ended == TAKEN_BACK for each in alert.members):
                     continue
@@ -198,8 +198,9 @@ class Outbox:
             "next_at": 0.0,
             "error": "",
         }
-        statement = upsert(table).values(alert=alert, channel=channel, **{**none_yet, **values})
-        with self._ledger.transaction() as connection:
+        row = {"alert": alert, "channel": channel, **none_yet, **values}
+        with self._ledger.transaction(alone="alerts") as connection:
+            statement = words(connection).upsert(table).values(**row)
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["alert", "channel"], set_=values)
             )
@@ -290,7 +291,7 @@ def _write(connection: Connection, alert: StoredAlert) -> None:
     members = [{name: getattr(each, name) for name in Member.__slots__} for each in alert.members]
     values = {name: getattr(alert, name) for name in StoredAlert.__slots__}
     values["members"] = json.dumps(members).encode()
-    statement = upsert(schema.alert).values(**values)
+    statement = words(connection).upsert(schema.alert).values(**values)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
@@ -302,7 +303,7 @@ def _firing(connection: Connection) -> list[StoredAlert]:
 
 def _watched(connection: Connection) -> list[StoredAlert]:
     table = schema.alert
-    back = func.instr(table.c.members, f'"{TAKEN_BACK}"'.encode()) > 0
+    back = words(connection).contains(table.c.members, f'"{TAKEN_BACK}"'.encode())
     query = select(table).where(table.c.ended_at.is_(None) | back).order_by(table.c.first)
     return [alert_of(row) for row in connection.execute(query)]
 
@@ -318,5 +319,9 @@ def _cursor(connection: Connection) -> int:
 
 
 def _put(connection: Connection, name: str, value: str, *, keep: bool = False) -> None:
-    prefix = "OR IGNORE" if keep else "OR REPLACE"
-    connection.execute(insert(schema.meta).prefix_with(prefix).values(name=name, value=value.encode()))
+    row = {"name": name, "value": value.encode()}
+    new = words(connection).upsert(schema.meta).values(**row)
+    if keep:
+        connection.execute(new.on_conflict_do_nothing())
+    else:
+        connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": row["value"]}))

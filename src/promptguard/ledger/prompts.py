@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.reading import reading
 from promptguard.ledger.store import Ledger
 
@@ -57,7 +57,9 @@ class StoredPrompts:
                     "at": at,
                     "by": by,
                 }
-                if connection.execute(upsert(table).values(**row).on_conflict_do_nothing()).rowcount:
+                if connection.execute(
+                    words(connection).upsert(table).values(**row).on_conflict_do_nothing()
+                ).rowcount:
                     continue
                 query = select(table.c.digest, table.c.text).where(
                     table.c.name == name, table.c.version == version
@@ -71,7 +73,7 @@ class StoredPrompts:
         """Add the lines that `moved` makes of those there are, in one transaction; returns what was added."""
         table = schema.prompt_move
         query = select(table.c.line).where(table.c.name == name, table.c.label == label).order_by(table.c.id)
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="prompt_move") as connection:
             added = moved(connection.execute(query).scalars().all())
             for line in added:
                 connection.execute(insert(table).values(name=name, label=label, line=line))

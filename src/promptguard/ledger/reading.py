@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, select
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy import Connection
 
-from promptguard.directories import expanded
-from promptguard.errors import InputFileError, NoLedger
-from promptguard.ledger import schema
-from promptguard.ledger.migrations import migrate, other_shape, other_types
-from promptguard.ledger.place import FILE_NAME
-from promptguard.ledger.trouble import SIDE_FILES, Trouble, kind_of, of_error, trouble
-from promptguard.lifetime import forks
+from promptguard.directories import Database, check_ledger, expanded
+from promptguard.ledger.engines import engine_of
 
 BUSY_SECONDS = 5.0
-MOST_ENGINES = 8
-"""Ledgers of a process whose compiled statements are kept."""
-
-log = logging.getLogger("promptguard")
-
-_UNREADABLE = (
-    SQLAlchemyError, ValueError, TypeError, LookupError, ArithmeticError, OSError, RecursionError,
-)  # fmt: skip
-"""What a damaged row, or a foreign one, makes of whoever reads it."""
 
 
 @contextmanager
 def reading(
-    directory: str | Path, *, wait: float | None = None, any_version: bool = False
+    ledger: str | Path, *, wait: float | None = None, any_version: bool = False
 ) -> Iterator[Connection]:
-    """Open a ledger for reading only, its connection closed at the end of the block.
+    """Open a ledger for reading only, its connection given back at the end of the block.
 
     Parameters: `wait`, seconds that a locked one is waited for, `BUSY_SECONDS` by default; `any_version`, to read one of an
     older version as it is, for who asks only for what all versions have: any other reader is given a copy in memory.
@@ -48,119 +26,7 @@ def reading(
     Raises InputFileError, in one line, when there is no ledger, when it is of a newer version, and when it, or what the
     block reads of it, cannot be read.
     """
-    path = expanded(directory) / FILE_NAME
-    _look_at(path, directory)
-    engine = _engine(path, BUSY_SECONDS if wait is None else wait)
-    try:
-        with forks.connection(), engine.connect() as connection:
-            if any_version or _version(connection, path) == schema.SCHEMA_VERSION:
-                yield connection
-                return
-            with _as_of_today(connection) as migrated:
-                yield migrated
-    except InputFileError:
-        raise
-    except _UNREADABLE as error:
-        log.debug("the ledger cannot be read", exc_info=error)
-        raise InputFileError(_told(of_error(path, error))) from error
-
-
-def _look_at(path: Path, directory: str | Path) -> None:
-    """Raise InputFileError for what is no file, or not for this user to read: SQLite's own words say neither."""
-    try:
-        facts = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        if path.is_symlink():
-            raise InputFileError(_told(trouble(path, "foreign", "a link that leads nowhere"))) from None
-        raise NoLedger(
-            f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
-        ) from None
-    except OSError as error:
-        raise InputFileError(_told(of_error(path, error))) from None
-    if not stat.S_ISREG(facts.st_mode):
-        raise InputFileError(_told(trouble(path, "foreign", "not a regular file")))
-    for suffix in SIDE_FILES[1:]:  # SQLite opens them all, and waits for ever for a pipe's other end
-        beside = Path(f"{path}{suffix}")
-        if os.path.lexists(beside) and not stat.S_ISREG(beside.lstat().st_mode):
-            raise InputFileError(_told(trouble(beside, "foreign", "not a regular file")))
-    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise InputFileError(_told(trouble(path, "denied", "this user may not read it")))
-
-
-def _told(found: Trouble) -> str:
-    return found.told.replace("; it is tried again", "")
-
-
-def _engine(path: Path, wait: float) -> Engine:
-    """Return an engine that only reads; of a volume that is read-only itself, as of a file that nobody changes.
-
-    SQLite makes a -shm file beside a ledger to read it, which cannot be on such a volume; after an ordinary end of all its
-    writers the file alone is the whole truth. https://www.sqlite.org/wal.html#read_only_databases
-    """
-    path = path.absolute()  # a process may change its directory
-    found = _made(path, wait)
-    try:
-        with forks.connection(), found.connect() as connection:
-            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-    except DatabaseError as error:
-        wal = Path(f"{path}-wal")
-        if kind_of(error) in {"read-only", "unusable", "denied"} and not (
-            wal.exists() and wal.stat().st_size
-        ):
-            return _made(path, wait, immutable=True)
-        raise InputFileError(_told(of_error(path, error))) from error
-    except _UNREADABLE as error:
-        raise InputFileError(_told(of_error(path, error))) from error
-    return found
-
-
-@lru_cache(maxsize=MOST_ENGINES)
-def _made(path: Path, wait: float, *, immutable: bool = False) -> Engine:
-    """Return an engine; it holds no connection, but what it has compiled, which costs more than most reading."""
-    query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if immutable else {})}
-    file = f"file:{quote(str(path.resolve()))}"  # or "?" and "#" in a directory's name would end the path
-    url = URL.create("sqlite", database=file, query=query)
-    return create_engine(url, poolclass=NullPool, connect_args={"timeout": wait}, hide_parameters=True)
-
-
-@contextmanager
-def _as_of_today(connection: Connection) -> Iterator[Connection]:
-    """Copy a ledger of an older version into memory and migrate the copy: a reader changes nothing on disk."""
-    source = connection.connection.driver_connection
-    assert isinstance(source, sqlite3.Connection)  # noqa: S101 - what the engine above makes
-    copy = sqlite3.connect(":memory:", check_same_thread=False)
-    engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool, hide_parameters=True)
-    try:
-        source.backup(copy)
-        with engine.begin() as copied:
-            migrate(copied)
-            yield copied
-    finally:
-        engine.dispose()
-        copy.close()
-
-
-def _version(connection: Connection, path: Path) -> int:
-    """Return the version of a ledger. Raises InputFileError for what is none, and for a newer one."""
-    tables = {
-        name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-    }
-    if not tables:
-        raise InputFileError(_told(trouble(path, "damaged", "it is empty")))
-    if schema.meta.name not in tables or schema.pair.name not in tables:
-        raise InputFileError(_told(trouble(path, "foreign")))
-    version = connection.execute(
-        select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
-    ).scalar_one_or_none()
-    if version is None:
-        raise InputFileError(_told(trouble(path, "foreign")))
-    if int(version) < 1:
-        raise InputFileError(_told(trouble(path, "damaged", "its version cannot be read")))
-    if int(version) == schema.SCHEMA_VERSION:
-        wrong = other_shape(connection) or other_types(connection)
-        if wrong is not None:
-            raise InputFileError(_told(trouble(path, "damaged", wrong)))
-    if int(version) > schema.SCHEMA_VERSION:
-        reason = f"schema {int(version)}, this version of PromptGuard reads up to {schema.SCHEMA_VERSION}"
-        raise InputFileError(_told(trouble(path, "newer", reason)))
-    return int(version)
+    given = check_ledger(ledger)
+    engine = engine_of(given if isinstance(given, Database) else expanded(given))
+    with engine.reading(wait=BUSY_SECONDS if wait is None else wait, any_version=any_version) as connection:
+        yield connection

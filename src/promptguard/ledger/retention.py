@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnClause, Table, delete, func, literal_column, select
+from sqlalchemy import Table, delete, func, select
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.store import HOUR, Ledger
 
 DAY = 86_400.0
 SLICE = 500
 """Rows that one transaction deletes, so that nobody waits for it."""
-PAGES = 256
-"""Pages given back to the file system at a time: a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def forget(ledger: Ledger, retention: Retention, now: float, *, folded: int) -> 
     """
     pair, content, sighting = schema.pair, schema.content, schema.sighting
     old_texts = select(content.c.pair_id).join(pair).where(pair.c.at < now - retention.content * DAY)
-    # The newest stays, however old: SQLite would give its number to the next pair, which then counted as judged already.
+    # The newest stays, however old: its number may be given to the next pair, which then counted as judged already.
     newest = select(func.max(pair.c.id)).scalar_subquery()
     old_pairs = select(pair.c.id).where(
         pair.c.id <= folded, pair.c.id < newest, pair.c.at < now - retention.pairs * DAY
@@ -74,20 +73,12 @@ def _forget_most(ledger: Ledger, table: Table, most: int) -> int:
         excess = int(connection.execute(select(func.count()).select_from(table)).scalar_one()) - most
         if excess <= 0:
             return 0
-        rowid: ColumnClause[int] = literal_column("rowid")
-        oldest = select(rowid).select_from(table).order_by(rowid).limit(min(excess, SLICE))
-        return connection.execute(delete(table).where(rowid.in_(oldest))).rowcount
+        age = words(connection).age_order(table)
+        oldest = select(age).select_from(table).order_by(age).limit(min(excess, SLICE))
+        return connection.execute(delete(table).where(age.in_(oldest))).rowcount
 
 
 def shrink(ledger: Ledger) -> bool:
-    """Give free pages back to the file system, a megabyte at a time; returns whether there are more.
-
-    Of ledgers that were made before this version pages are used again and the file keeps its size.
-    """
-    with ledger.reading() as connection:
-        incremental = connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 2
-        free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
-    if not incremental or not free:
-        return False
-    ledger.run_script(f"PRAGMA incremental_vacuum({PAGES})")
-    return free > PAGES
+    """Give free room back to whom it came from, some at a time; returns whether there is more."""
+    ledger.open()
+    return ledger.engine.shrink()

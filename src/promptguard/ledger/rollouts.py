@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import OperationalError
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.store import Ledger
 
 LIMIT = 2_000
@@ -37,7 +37,7 @@ class Rollouts:
         `check` is given every step so far, in the same transaction, and raises where the rollout may not begin.
         """
         table = schema.rollout
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="rollout") as connection:
             check(steps(connection))
             newest = connection.execute(select(func.max(table.c.rollout))).scalar_one_or_none()
             number = int(newest or 0) + 1
@@ -48,7 +48,7 @@ class Rollouts:
         self, number: int, kind: str, *, at: float, by: str, why: str, detail: Mapping[str, object]
     ) -> None:
         """Note a step of a rollout."""
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="rollout") as connection:
             connection.execute(insert(schema.rollout).values(**_row(number, at, kind, by, why, detail)))
 
     def steps_after(self, last_id: int) -> list[dict[str, Any]]:
@@ -58,9 +58,11 @@ class Rollouts:
 
     def put(self, rows: Sequence[Mapping[str, object]]) -> int:
         """Keep outcomes, in order; returns how many. One whose unit has one already is left out."""
-        with self._ledger.transaction() as connection:
+        with self._ledger.transaction(alone="outcome") as connection:
             return sum(
-                connection.execute(upsert(schema.outcome).values(**row).on_conflict_do_nothing()).rowcount
+                connection.execute(
+                    words(connection).upsert(schema.outcome).values(**row).on_conflict_do_nothing()
+                ).rowcount
                 for row in rows
             )
 

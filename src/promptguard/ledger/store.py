@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from promptguard.core.ladder import Rung
 from promptguard.ledger import schema
 from promptguard.ledger.bank import keep
 from promptguard.ledger.door import Door
+from promptguard.ledger.engines import words
 from promptguard.ledger.migrations import stored_once
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 
@@ -25,7 +24,7 @@ HOUR = 3600.0
 
 
 class Ledger(Door):
-    """The tables of one ledger directory, as `Door` opens them. Thread-safe; methods raise what `Door` says."""
+    """The tables of one ledger, as `Door` opens them. Thread-safe; methods raise what `Door` says."""
 
     @property
     def seed(self) -> bytes:
@@ -40,11 +39,13 @@ class Ledger(Door):
                 if has_texts:
                     _insert_with_texts(connection, some)
                 else:
-                    connection.execute(insert(schema.pair), [_complete(row) for row in some])
-            for sums in _tallied(rows):
-                connection.execute(_added_to_tally(sums))
-            for by_group in _tallied_by_group(rows):
-                connection.execute(_added_to_group_tally(by_group))
+                    words(connection).append(connection, schema.pair, [_complete(row) for row in some])
+            for sums in sorted(_tallied(rows), key=lambda each: (each.stream, each.outcome, each.reason)):
+                _add_to_tally(connection, sums)
+            for by_group in sorted(
+                _tallied_by_group(rows), key=lambda each: (str(each["stream"]), str(each["group"]))
+            ):
+                _add_to_group_tally(connection, by_group)
 
     def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
@@ -63,7 +64,12 @@ class Ledger(Door):
             taken = connection.begin_nested()
             for cluster in sorted(set(clusters)):
                 row = {"stream": stream, "epoch": epoch, "cluster": cluster}
-                if connection.execute(upsert(table).values(**row).on_conflict_do_nothing()).rowcount != 1:
+                if (
+                    connection.execute(
+                        words(connection).upsert(table).values(**row).on_conflict_do_nothing()
+                    ).rowcount
+                    != 1
+                ):
                     taken.rollback()
                     return False
         return True
@@ -79,7 +85,7 @@ class Ledger(Door):
         if cap_calls is not None:
             room.append(table.c.calls + 1 <= cap_calls)
         with self.transaction() as connection:
-            none_yet = upsert(table).values(day=day, purpose=purpose, calls=0, usd=0.0)
+            none_yet = words(connection).upsert(table).values(day=day, purpose=purpose, calls=0, usd=0.0)
             connection.execute(none_yet.on_conflict_do_nothing())
             reserved = connection.execute(
                 update(table).where(*room).values(calls=table.c.calls + 1, usd=table.c.usd + usd)
@@ -110,8 +116,10 @@ class Ledger(Door):
         """Add to what was spent: (day, purpose) → (calls, USD)."""
         table = schema.budget
         with self.transaction() as connection:
-            for (day, purpose), (calls, usd) in spent.items():
-                statement = upsert(table).values(day=day, purpose=purpose, calls=calls, usd=usd)
+            for (day, purpose), (calls, usd) in sorted(spent.items()):
+                statement = (
+                    words(connection).upsert(table).values(day=day, purpose=purpose, calls=calls, usd=usd)
+                )
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["day", "purpose"],
@@ -123,8 +131,12 @@ class Ledger(Door):
     def count(self, amounts: dict[tuple[str, str], float]) -> None:
         """Add to the counters by (name, label)."""
         with self.transaction() as connection:
-            for (name, label), amount in amounts.items():
-                statement = upsert(schema.counter).values(name=name, label=_storable(label), value=amount)
+            for (name, label), amount in sorted(amounts.items()):
+                statement = (
+                    words(connection)
+                    .upsert(schema.counter)
+                    .values(name=name, label=_storable(label), value=amount)
+                )
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["name", "label"], set_={"value": schema.counter.c.value + amount}
@@ -145,10 +157,12 @@ class Ledger(Door):
         table = schema.sighting
         names = ("origin", "asked", "model", "fingerprint", "service_tier", "region", "backend")
         with self.transaction() as connection:
-            for who, (first, last, calls) in seen.items():
+            for who, (first, last, calls) in sorted(seen.items()):
                 values = dict(zip(names, map(_storable, who), strict=True))
-                statement = upsert(table).values(
-                    **values, hour=int(first // HOUR), first_at=first, last_at=last, calls=calls
+                statement = (
+                    words(connection)
+                    .upsert(table)
+                    .values(**values, hour=int(first // HOUR), first_at=first, last_at=last, calls=calls)
                 )
                 # Other processes write the same rows, not in the order of time.
                 merged = {
@@ -165,17 +179,17 @@ class Ledger(Door):
     ) -> None:
         """Record an alarm, an action or an acknowledgement."""
         row = {"at": at, "call": call, "kind": kind, "stream": stream, "group": group}
-        with self.transaction() as connection:
+        with self.transaction(alone="occurrence") as connection:
             connection.execute(insert(schema.occurrence).values(**row, detail=json.dumps(detail).encode()))
 
     def put_notices(self, texts: Sequence[str], at: float) -> None:
         """Keep what was said of the settings at `at` (seconds since the Unix epoch), each text once."""
         table = schema.meta
         with self.transaction() as connection:
-            for text in texts:
+            for text in sorted(texts):
                 name = f"{schema.NOTICE}{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
                 value = json.dumps({"text": text, "at": at}).encode()
-                statement = upsert(table).values(name=name, value=value)
+                statement = words(connection).upsert(table).values(name=name, value=value)
                 connection.execute(
                     statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
                 )
@@ -201,8 +215,12 @@ class Ledger(Door):
         """Become, or stay, the one holder of `name` for `seconds`; False while another process holds it."""
         table = schema.lease
         with self.transaction() as connection:
+            clock = words(connection).now(now)
             connection.execute(
-                upsert(table).values(name=name, holder=holder, expires=now).on_conflict_do_nothing()
+                words(connection)
+                .upsert(table)
+                .values(name=name, holder=holder, expires=clock)
+                .on_conflict_do_nothing()
             )
             taken = connection.execute(
                 update(table)
@@ -210,10 +228,12 @@ class Ledger(Door):
                     table.c.name == name,
                     # One that ends later than any lease could was written by a clock that is wrong.
                     or_(
-                        table.c.holder == holder, table.c.expires <= now, table.c.expires > now + 2 * seconds
+                        table.c.holder == holder,
+                        table.c.expires <= clock,
+                        table.c.expires > clock + 2 * seconds,
                     ),
                 )
-                .values(holder=holder, expires=now + seconds)
+                .values(holder=holder, expires=clock + seconds)
             )
         return bool(taken.rowcount == 1)
 
@@ -225,7 +245,7 @@ class Ledger(Door):
 
     def bank(self, row: BankedRow, rungs: Sequence[Rung], at: float, reservoir: int, oldest: float) -> None:
         """Store a request with one unused answer, due after the age that `at` draws; `bank.keep` says what gives way."""
-        with self.transaction() as connection:
+        with self.transaction(alone=f"bank {row['stream']} {row['group']}") as connection:
             keep(connection, row, rungs, at, reservoir, oldest)
 
     def forget_stored(self, stream: str, group: str, before: float) -> None:
@@ -240,7 +260,7 @@ class Ledger(Door):
         """Take up to `limit` stored requests of `sources` whose time has come; each is taken once (and deleted)."""
         table = schema.banked
         ready = select(table.c.id).where(table.c.due <= now, table.c.source.in_(sources))
-        chosen = ready.order_by(table.c.due, table.c.id).limit(limit)
+        chosen = ready.order_by(table.c.due, table.c.id).limit(limit).with_for_update(skip_locked=True)
         with self.transaction() as connection:
             taken = connection.execute(delete(table).where(table.c.id.in_(chosen)).returning(table)).all()
         return sorted(taken, key=lambda row: (row.due, row.id))
@@ -266,13 +286,13 @@ def noted_of(row: StoredRow) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    """Return text without lone surrogates: SQLite refuses them, and one such row would hold up all that follow."""
-    return text.encode("utf-8", "replace").decode()
+    """Return text without lone surrogates and NULs: databases refuse them, and such a row would hold up all that follow."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> None:
     table = schema.spend
-    statement = upsert(table).values(day=day, calls=calls, usd=usd)
+    statement = words(connection).upsert(table).values(day=day, calls=calls, usd=usd)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["day"], set_={"calls": table.c.calls + calls, "usd": table.c.usd + usd}
@@ -310,7 +330,7 @@ def put_whole_verdict(
 ) -> None:
     """Keep the verdict of all pairs of a stream, within a transaction."""
     values = {"at": at, "last_pair": last_pair, "document": json.dumps(document).encode()}
-    statement = upsert(schema.verdict).values(stream=stream, epoch=epoch, **values)
+    statement = words(connection).upsert(schema.verdict).values(stream=stream, epoch=epoch, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["stream", "epoch"], set_=values))
 
 
@@ -319,7 +339,11 @@ def put_group_verdict(
 ) -> None:
     """Keep the verdict of one group, within a transaction."""
     values = {"at": at, "document": json.dumps(document).encode()}
-    statement = upsert(schema.verdict_group).values(stream=stream, epoch=epoch, group=group, **values)
+    statement = (
+        words(connection)
+        .upsert(schema.verdict_group)
+        .values(stream=stream, epoch=epoch, group=group, **values)
+    )
     connection.execute(
         statement.on_conflict_do_update(index_elements=["stream", "epoch", "group"], set_=values)
     )
@@ -355,18 +379,17 @@ def _tallied(rows: Sequence[PairRow]) -> Iterable[_Sums]:
     return sums.values()
 
 
-def _added_to_tally(sums: _Sums) -> Insert:
+def _add_to_tally(connection: Connection, sums: _Sums) -> None:
     table = schema.tally
-    statement = upsert(table).values(**vars(sums))
+    statement = words(connection).upsert(table).values(**vars(sums))
     new = statement.excluded
     added = {name: table.c[name] + new[name] for name in ("pairs", "usd", "input_tokens", "output_tokens")}
     ends = {
-        "first_at": func.min(table.c.first_at, new.first_at),
-        "last_at": func.max(table.c.last_at, new.last_at),
+        "first_at": case((table.c.first_at < new.first_at, table.c.first_at), else_=new.first_at),
+        "last_at": case((table.c.last_at > new.last_at, table.c.last_at), else_=new.last_at),
     }
-    return statement.on_conflict_do_update(
-        index_elements=["stream", "outcome", "reason"], set_={**added, **ends}
-    )
+    keys = ["stream", "outcome", "reason"]
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={**added, **ends}))
 
 
 def _tallied_by_group(rows: Sequence[PairRow]) -> list[dict[str, object]]:
@@ -382,8 +405,8 @@ def _tallied_by_group(rows: Sequence[PairRow]) -> list[dict[str, object]]:
     ]
 
 
-def _added_to_group_tally(values: dict[str, object]) -> Insert:
+def _add_to_group_tally(connection: Connection, values: dict[str, object]) -> None:
     table = schema.group_tally
-    statement = upsert(table).values(**values)
+    statement = words(connection).upsert(table).values(**values)
     added = {name: table.c[name] + statement.excluded[name] for name in ("pairs", "lost", "usd")}
-    return statement.on_conflict_do_update(index_elements=["stream", "group"], set_=added)
+    connection.execute(statement.on_conflict_do_update(index_elements=["stream", "group"], set_=added))

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import HOUR, Ledger
-from promptguard.ledger.trouble import refuses_row
 from promptguard.lifetime.threads import OnFault, supervised
 
 BATCH = 200
@@ -183,7 +182,7 @@ class Writer:
         try:
             self._ledger.write_pairs(batch)
         except Exception as error:
-            if not refuses_row(error):
+            if not self._ledger.refuses_row(error):
                 raise  # locked, full, damaged, away: the rows are fine and wait
             self._on_fault("ledger", error)
             while batch:  # emptied as it goes: what is written must not be kept for later as well
@@ -191,7 +190,7 @@ class Writer:
                 try:
                     self._ledger.write_pairs([row])
                 except Exception as refused:
-                    if not refuses_row(refused):
+                    if not self._ledger.refuses_row(refused):
                         raise
                     self.dropped += 1
                     self._on_fault("ledger row", refused)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from promptguard.alerts.message import Alert, Changed, Example, clock
 from promptguard.core.actions import Actions, Done
-from promptguard.directories import ledger_directory
+from promptguard.directories import ledger_option, ledger_place, name_of
 from promptguard.errors import InputFileError
 from promptguard.ledger import schema
 from promptguard.ledger.outbox import Member, StoredAlert, alert_of
@@ -152,17 +152,17 @@ def compose(ledger: str | Path, stored: StoredAlert, *, example: bool) -> Alert:
     `example` asks for one recorded pair, where there is one. Where something in the ledger is damaged it is told as it was
     noted when it rang: an alert in fewer words is better than none.
     """
-    directory = ledger_directory(ledger)
+    place = ledger_place(ledger)
     told: dict[tuple[str, int, str], Mapping[str, Any]] = {}
     done: list[Done] = []
     pair = None
     try:
         told = {
             (each["stream"], each["epoch"], each["group"]): each
-            for document in read_verdicts(directory)
+            for document in read_verdicts(place)
             for each in document["groups"]
         }
-        with reading(directory) as connection:
+        with reading(place) as connection:
             done = [each for each in actions_of(connection).found.values() if _concerns(each, stored)]
             pair = _example(connection, stored) if example else None
     except InputFileError as error:
@@ -170,11 +170,11 @@ def compose(ledger: str | Path, stored: StoredAlert, *, example: bool) -> Alert:
     members = tuple(
         _changed(each, told.get((each.stream, each.epoch, each.group))) for each in stored.members
     )
-    where = f"--ledger {shlex.quote(str(directory))}"
+    where = ledger_option(place)
     return Alert(
         id=stored.id,
         revision=stored.revision,
-        ledger=directory.name,
+        ledger=name_of(place),
         model=stored.model,
         opened_at=stored.opened_at,
         members=members,

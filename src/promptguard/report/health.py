@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from promptguard.directories import expanded
+from promptguard.directories import ledger_place
 from promptguard.ledger import schema
-from promptguard.ledger.place import FILE_NAME
+from promptguard.ledger.engines import engine_of
 from promptguard.ledger.reading import reading
 
 LAST_PAIRS = 10_000
@@ -46,7 +46,7 @@ def read_health(ledger: str | Path) -> Health:
             models=_models(connection),
             pending=_pending(connection),
             faults=_faults(connection),
-            aside=tuple(sorted(path.name for path in expanded(ledger).glob(f"{FILE_NAME}.damaged-*"))),
+            aside=tuple(path.name for path in engine_of(ledger_place(ledger)).leftovers()),
         )
 
 

@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
 from promptguard.core.ledger_state import BudgetLeft, LedgerState, Lost, PromptState, Standing
+from promptguard.directories import Place
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import Document, standing, verdict_documents
@@ -40,11 +40,11 @@ _RANK: dict[Standing, int] = {"drift": 0, "acknowledged": 1, "unmeasured": 2, "n
 class StateReader:
     """Reads the state of one ledger. Not thread-safe.
 
-    Parameters: `directory` of the ledger; `holder`, the name under which this process takes the evaluator's lease.
+    Parameters: `ledger`, its place; `holder`, the name under which this process takes the evaluator's lease.
     """
 
-    def __init__(self, directory: Path, holder: str) -> None:
-        self._directory = directory
+    def __init__(self, ledger: Place, holder: str) -> None:
+        self._ledger = ledger
         self._holder = holder
         self._recent = RecentPairs()
 
@@ -54,7 +54,7 @@ class StateReader:
         Parameters: `now` in Unix seconds; `caps`, what each purpose may spend a day. Raises InputFileError where the ledger
         cannot be read, within `WAIT` seconds.
         """
-        with reading(self._directory, wait=WAIT) as connection:
+        with reading(self._ledger, wait=WAIT) as connection:
             if not self._leads(connection):
                 return None
             return LedgerState(

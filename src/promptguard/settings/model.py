@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from promptguard.core.fields import FieldEffect
@@ -30,6 +30,7 @@ from promptguard.core.options import (
 from promptguard.core.options.accepting import Accepts
 from promptguard.core.options.durations import Duration
 from promptguard.core.telemetry_for import BACKENDS, Backend
+from promptguard.directories import Database, check_database
 from promptguard.errors import ConfigurationError
 from promptguard.settings import reading
 from promptguard.settings.sources import ACTIONS, ALERTS, Written
@@ -51,6 +52,11 @@ def _built(option: type[Option]) -> Callable[[object], object]:
     return build
 
 
+def _place(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """Return a ledger's address as one that does not show its password, and anything else as it is."""
+    return value if isinstance(value, Database) else check_database(check(value))
+
+
 class PromptGuardSettings(BaseSettings):
     """Settings of wrap() and guard() that can be written outside code; what is given in code counts more.
 
@@ -67,9 +73,12 @@ class PromptGuardSettings(BaseSettings):
         validate_default=False,
     )
 
-    ledger: Annotated[str, Field(min_length=1), Accepts("the path of a directory")] = Field(
+    ledger: Annotated[
+        str, Field(min_length=1), WrapValidator(_place), Accepts("the path of a directory, or an address")
+    ] = Field(
         default=DEFAULT_LEDGER,
-        description="directory of what is kept; in pyproject.toml relative to that file, else to the working directory",
+        description="where all is kept: a directory (in pyproject.toml relative to that file, else to the working "
+        "directory), or the address of a database",
     )
     cache: Annotated[Cache | None, BeforeValidator(_built(Cache))] = Field(
         default=None,

@@ -23,10 +23,11 @@ NOT_SETTINGS = (
     "PROMPTGUARD_DASHBOARD_TOKEN",
     "PROMPTGUARD_DASHBOARD_TRACE_URL",
     "PROMPTGUARD_DEBUG",
+    "PROMPTGUARD_LOCAL",
     "PROMPTGUARD_SECRET",
     "PROMPTGUARD_SECRET_FILE",
 )
-"""Variables with a meaning of their own: a secret, and tracebacks of commands."""
+"""Variables with a meaning of their own: secrets, a directory, and tracebacks of commands."""
 
 Path_ = tuple[str, ...]
 

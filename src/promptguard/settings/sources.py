@@ -28,7 +28,7 @@ from promptguard.core.options import (
 )
 from promptguard.core.options.base import accepted
 from promptguard.core.options.servers import is_address
-from promptguard.directories import expanded
+from promptguard.directories import Database, check_ledger, expanded
 from promptguard.errors import ConfigurationError
 from promptguard.settings.reading import NESTED, Entry
 
@@ -133,7 +133,8 @@ def _whole(entry: Entry, field: FieldInfo, option: type[Option] | None) -> objec
     if option is not None:
         return _section(entry, option)
     if name == "ledger" and not entry.is_text and entry.directory is not None:
-        return str(entry.directory / expanded(entry.value, entry.where))
+        given = check_ledger(entry.value, entry.where)
+        return given if isinstance(given, Database) else str(entry.directory / expanded(given, entry.where))
     return _plain(entry, field)
 
 

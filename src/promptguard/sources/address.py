@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptguard.core.mistakes import nearest, refused, shown
+from promptguard.directories import check_database
 from promptguard.errors import ConfigurationError
 
 KINDS = ("package", "git", "ledger")
@@ -73,7 +74,7 @@ def address_of(source: object) -> Address | None:
     if kind == "ledger":
         if not rest:
             raise refused("prompts(source)", source, 'a directory behind it: "ledger:.promptguard"')
-        return InLedger(rest)
+        return InLedger(check_database(rest))
     return _in_package(source, rest) if kind == "package" else _in_git(source, rest)
 
 

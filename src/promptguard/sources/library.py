@@ -8,6 +8,7 @@ from pathlib import Path
 from promptguard.core.mistakes import checked_call
 from promptguard.core.options.durations import seconds
 from promptguard.core.rollouts import Table
+from promptguard.directories import ledger_place
 from promptguard.errors import PromptError
 from promptguard.settings import current
 from promptguard.sources.address import Address, InGit, InLedger, InPackage, address_of, without_password
@@ -71,7 +72,7 @@ def _mirror(address: InGit | InLedger, every: float | None) -> Mirror:
 
 def _told(address: Address) -> str:
     if isinstance(address, InLedger):
-        return f"ledger:{Path(address.directory).expanduser().absolute()}"
+        return f"ledger:{ledger_place(address.directory)}"
     if isinstance(address, InPackage):
         return f"package:{address.package}/{address.folder}"
     repository = (

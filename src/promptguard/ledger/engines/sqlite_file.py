@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from promptguard.ledger.trouble import SIDE_FILES, Kind, LedgerUnavailable, trouble
+from promptguard.ledger.engines.sqlite_errors import SIDE_FILES, trouble
+from promptguard.ledger.trouble import Kind, LedgerUnavailable
 from promptguard.lifetime import forks
 
 FILE_NAME = "ledger.sqlite3"

@@ -1,0 +1,99 @@
+"""What a database must offer to hold a ledger; everything else of a ledger is the same in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from promptguard.directories import Place
+from promptguard.ledger.trouble import Kind, Trouble
+
+Upsert = sqlite.Insert | postgresql.Insert
+"""An insert that says what happens to a row that is there; both dialects call it `on_conflict_do_...`."""
+
+
+class Words(Protocol):
+    """What is said differently in each dialect of SQL. Without state; found by a connection's dialect (`engines.words`)."""
+
+    def upsert(self, table: Table) -> Upsert:
+        """Return an insert with `on_conflict_do_update` and `on_conflict_do_nothing`."""
+
+    def append(self, connection: Connection, table: Table, rows: Sequence[dict[str, object]]) -> None:
+        """Add rows, which all have the same columns, in order."""
+
+    def columns(self, connection: Connection) -> dict[str, set[tuple[str, bool]]]:
+        """Return the tables there are, each with its columns: (name, whether it is part of the primary key)."""
+
+    def other_types(self, connection: Connection) -> str | None:
+        """Say which column holds what no version of ours writes there; None where all is as it should be."""
+
+    def age_order(self, table: Table) -> ColumnElement[Any]:
+        """Return what orders the rows of a table without a number by age, about."""
+
+    def contains(self, column: ColumnElement[Any], part: bytes) -> ColumnElement[bool]:
+        """Return whether a column of bytes contains others."""
+
+    def now(self, here: float) -> float | ColumnElement[float]:
+        """Return the time by which leases live, in seconds since the Unix epoch; `here` is this machine's."""
+
+    def alone(self, connection: Connection, what: str) -> None:
+        """Let no other transaction that asks for `what` run beside this one, until its end."""
+
+    def settled(self, connection: Connection, table: Table) -> tuple[int, frozenset[str]]:
+        """Return the newest id of a table, and the transactions that may yet commit one below it."""
+
+
+class Engine(Protocol):
+    """One place where a ledger is: its connections, its state, and what its errors mean. Thread-safe.
+
+    Methods that talk to it raise LedgerUnavailable, or an exception that `of_error` explains.
+    """
+
+    place: Place
+
+    def here(self) -> object | None:
+        """Return what tells this place's ledger from another that was put there, cheaply; None where there is none."""
+
+    def stamp(self) -> tuple[object, ...]:
+        """Return what changes with every commit, as far as can be told cheaply; empty where there is no ledger."""
+
+    def prepare(self) -> list[str]:
+        """Make the place ready; returns what a person should know, one line each. Raises LedgerUnavailable."""
+
+    def making(self) -> AbstractContextManager[None]:
+        """Hold the lock under which a ledger is made or set aside."""
+
+    def begin(self, *, writes: bool) -> AbstractContextManager[Connection]:
+        """Begin a transaction; committed at the end of the block. Raises what the driver raises."""
+
+    def is_damaged(self) -> bool:
+        """Look whether the ledger is damaged: may take long, so only after a fault."""
+
+    def set_aside(self) -> str | None:
+        """Put a damaged ledger out of the way; returns its new name, None where that is for people to do."""
+
+    def shrink(self) -> bool:
+        """Give free room back, some at a time; returns whether there is more."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+    def reading(self, *, wait: float, any_version: bool) -> AbstractContextManager[Connection]:
+        """Begin a transaction that only reads, as `ledger.reading.reading` says. Raises InputFileError."""
+
+    def leftovers(self) -> Sequence[Path]:
+        """Return what was set aside as damaged."""
+
+    def trouble(self, kind: Kind, reason: object = "") -> Trouble:
+        """Return what to tell of this place."""
+
+    def of_error(self, error: BaseException) -> Trouble:
+        """Return what to tell of a place whose use ended in `error`: kind and reason, never a row's content."""
+
+    def refuses_row(self, error: BaseException) -> bool:
+        """Whether the database is well and will never take this row: waiting would hold up all that follow."""
