@@ -128,10 +128,11 @@ def test_a_tampered_row_is_a_miss(provider, guarded):
     def ask():
         client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=guarded, cache="disk")
         cache = client._client._transport._promptguard_ports.cache
-        until = time.monotonic() + 5.0
+        until = time.monotonic() + 60.0
         while cache._reading is None and time.monotonic() < until:  # opened in the background
             time.sleep(0.01)
         answer = client.chat.completions.create(model="gpt-4", messages=ASK).choices[0].message.content
+        assert cache.flush(60.0)  # closing waits for a moment alone
         cache.close(), client.close()
         return answer
 
