@@ -64,6 +64,8 @@ class Seen:
     first: Place
     last: Place
     alarm: Place | None = None
+    mark: tuple[int, int] | None = None
+    """(pairs counted, row) when the alarm was noted: rows near it are found from there, however long ago that was"""
 
 
 @dataclass(slots=True)
@@ -146,7 +148,7 @@ class StreamFold:
             self.missing.pop(name, None)
             self.age(name).add(row.at, row.banked_at if row.banked_at is not None or not re_asks else row.at)
         self._draw(row)
-        return alarmed and self._rang(row.group, place)
+        return alarmed and self._rang(row.group, place, row.id)
 
     def _lose(self, row: Row) -> None:
         """Take in a pair that was not compared: a lost answer is judged, anything else is only told."""
@@ -172,15 +174,16 @@ class StreamFold:
             self.changed[name] = None
             self.unsaved.add(name)
 
-    def _rang(self, group: str, place: Place) -> bool:
+    def _rang(self, group: str, place: Place, row: int) -> bool:
         whole, own = self.seen[WHOLE], self.seen[group]
         if whole.alarm is None:
-            whole.alarm = place
+            whole.alarm, whole.mark = place, (self.monitor.pairs, row)
         if own.alarm is not None or not self.monitor.has_alarmed(group):
             return False
-        if self.monitor.brief(group).status != "drift":
+        brief = self.monitor.brief(group)
+        if brief.status != "drift":
             return False  # too many answers were lost to tell
-        own.alarm = place
+        own.alarm, own.mark = place, (brief.pairs, row)
         return True
 
     def _draw(self, row: Row) -> None:

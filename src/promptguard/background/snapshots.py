@@ -190,13 +190,14 @@ def _curve(told: dict[str, Any], most: int, pairs: int) -> Curve:
 
 
 def _seen(told: dict[str, Any]) -> Seen:
-    alarm = told["alarm"]
+    alarm, mark = told["alarm"], told.get("mark")  # older snapshots have no mark
     return Seen(
         told["control"],
         told["candidate"],
         first=tuple(told["first"]),
         last=tuple(told["last"]),
         alarm=None if alarm is None else tuple(alarm),
+        mark=None if mark is None else (int(mark[0]), int(mark[1])),
     )
 
 

@@ -56,10 +56,13 @@ class Lookup:
 
     def pair(self, known: StreamFold, name: str, number: int) -> NthPair | None:
         """Return the n-th pair of a group, or of the stream, as its monitor counted them; None where it is forgotten."""
-        pairs = known.monitor.brief(None if name == WHOLE else name).pairs
-        if not 0 < number <= pairs:
+        last = (known.monitor.brief(None if name == WHOLE else name).pairs, self.until)
+        seen = known.seen.get(name)
+        if seen is not None and seen.mark is not None and number <= seen.mark[0]:
+            last = seen.mark
+        if not 0 < number <= last[0]:
             return None
-        return self.folds.pair_before(self.stream, self.epoch, name, pairs - number, self.until)
+        return self.folds.pair_before(self.stream, self.epoch, name, last[0] - number, last[1])
 
 
 def _document(
