@@ -29,6 +29,7 @@ ONCE = frozenset(
         "dashboard",
         "demo",
         "doctor",
+        "fleet",
         "guides",
         "lifetime",
         "monitoring",

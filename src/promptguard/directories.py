@@ -14,7 +14,8 @@ from promptguard.core.mistakes import nearest, refused
 from promptguard.errors import ConfigurationError
 
 DIRECTORY = 'the path of a directory, such as ".promptguard"'
-DATABASES: Mapping[str, tuple[str, str, str]] = {}
+_POSTGRES = ("postgresql+psycopg://promptguard@db.example.com/watch", "psycopg", "postgres")
+DATABASES: Mapping[str, tuple[str, str, str]] = {"postgresql+psycopg": _POSTGRES, "postgresql": _POSTGRES}
 """scheme → (an address, the package that speaks to it, the extra of PromptGuard's that installs it)"""
 LOCAL = ".promptguard"
 """Directory of what stays on this machine where the ledger is elsewhere: the cache on disk, pairs that wait."""
@@ -106,7 +107,9 @@ def check_database(text: str) -> str:
 
 
 def _accepted() -> str:
-    return " or ".join([DIRECTORY, *(f'an address, such as "{each[0]}"' for each in DATABASES.values())])
+    return " or ".join(
+        [DIRECTORY, *(f'an address, such as "{each[0]}"' for each in dict.fromkeys(DATABASES.values()))]
+    )
 
 
 def _database(scheme: str, url: str, name: str, *, is_path: bool) -> Database:

@@ -7,6 +7,7 @@ model output contains NULs and lone surrogates that SQL text mangles (docs/decis
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     ForeignKey,
@@ -29,18 +30,21 @@ STALE_AFTER = "stale_after"
 REFUSED = "refused:"
 """Names in `meta` that begin so hold why a stream's calls were not even prepared, and when last."""
 
+Whole = Integer().with_variant(BigInteger(), "postgresql")
+"""64 bits everywhere: SQLite's integers are."""
+
 metadata = MetaData()
 
 pair = Table(
     "pair",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Whole, primary_key=True, autoincrement=True),
     Column("stream", String, nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("epoch", Whole, nullable=False),
     Column("group", String, nullable=False),
     Column("at", Float, nullable=False),
-    Column("call", Integer, nullable=False),
-    Column("banked_call", Integer),
+    Column("call", Whole, nullable=False),
+    Column("banked_call", Whole),
     Column("outcome", String, nullable=False),
     Column("reason", String, nullable=False, default=""),
     Column("asked", String, nullable=False),
@@ -50,8 +54,8 @@ pair = Table(
     Column("candidate_served", String, nullable=False, default=""),
     Column("vector", LargeBinary),
     Column("usd", Float, nullable=False, default=0.0),
-    Column("input_tokens", Integer, nullable=False, default=0),
-    Column("output_tokens", Integer, nullable=False, default=0),
+    Column("input_tokens", Whole, nullable=False, default=0),
+    Column("output_tokens", Whole, nullable=False, default=0),
     Column("latency", Float, nullable=False, default=0.0),
     Column("trace", String, nullable=False, default="", server_default=""),
     Column("banked_at", Float),
@@ -64,7 +68,7 @@ claim = Table(
     "claim",
     metadata,
     Column("stream", String, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
+    Column("epoch", Whole, primary_key=True),
     Column("cluster", String, primary_key=True),
 )
 """Questions and conversations that have had their one pair, by keyed digest; claimed before the pair is made."""
@@ -72,7 +76,7 @@ claim = Table(
 content = Table(
     "content",
     metadata,
-    Column("pair_id", Integer, ForeignKey("pair.id"), primary_key=True),
+    Column("pair_id", Whole, ForeignKey("pair.id"), primary_key=True),
     Column("question", LargeBinary, nullable=False),
     Column("control", LargeBinary, nullable=False),
     Column("candidate", LargeBinary, nullable=False),
@@ -82,14 +86,14 @@ content = Table(
 banked = Table(
     "banked",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Whole, primary_key=True, autoincrement=True),
     Column("group", String, nullable=False),
     Column("stream", String, nullable=False),
     Column("model", String, nullable=False),
     Column("clusters", String, nullable=False),
     Column("at", Float, nullable=False),
     Column("due", Float, nullable=False),
-    Column("call", Integer, nullable=False),
+    Column("call", Whole, nullable=False),
     Column("source", String, nullable=False),
     Column("question", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
@@ -99,7 +103,7 @@ banked = Table(
 identity = Table(
     "identity",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Whole, primary_key=True, autoincrement=True),
     Column("asked", String, nullable=False),
     Column("served", String, nullable=False),
     Column("fingerprint", String, nullable=False),
@@ -107,7 +111,7 @@ identity = Table(
     Column("region", String, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
-    Column("calls", Integer, nullable=False),
+    Column("calls", Whole, nullable=False),
     UniqueConstraint("asked", "served", "fingerprint", "service_tier", "region"),
 )
 """Who served, as ledgers kept it before there was `sighting`: read still, written no more."""
@@ -115,7 +119,7 @@ identity = Table(
 sighting = Table(
     "sighting",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Whole, primary_key=True, autoincrement=True),
     Column("origin", String, nullable=False),
     Column("asked", String, nullable=False),
     Column("model", String, nullable=False),
@@ -123,10 +127,10 @@ sighting = Table(
     Column("service_tier", String, nullable=False),
     Column("region", String, nullable=False),
     Column("backend", String, nullable=False),
-    Column("hour", Integer, nullable=False),
+    Column("hour", Whole, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
-    Column("calls", Integer, nullable=False),
+    Column("calls", Whole, nullable=False),
     UniqueConstraint("origin", "asked", "model", "fingerprint", "service_tier", "region", "backend", "hour"),
 )
 """Who served, an hour a row: without the hours a mixture could not be told from a change that was taken back."""
@@ -134,9 +138,9 @@ sighting = Table(
 occurrence = Table(
     "occurrence",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Whole, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
-    Column("call", Integer, nullable=False),
+    Column("call", Whole, nullable=False),
     Column("kind", String, nullable=False),
     Column("stream", String, nullable=False),
     Column("group", String, nullable=False),
@@ -148,12 +152,12 @@ alert = Table(
     "alert",
     metadata,
     Column("id", String, primary_key=True),
-    Column("first", Integer, nullable=False),
+    Column("first", Whole, nullable=False),
     Column("model", String, nullable=False),
     Column("opened_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
     Column("ended_at", Float),
-    Column("revision", Integer, nullable=False),
+    Column("revision", Whole, nullable=False),
     Column("members", LargeBinary, nullable=False),
 )
 """One change of a model, which one or several prompts' alarms told; `first` is the occurrence that it began with."""
@@ -163,7 +167,7 @@ alert_channel = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("kind", String, nullable=False),
-    Column("since", Integer, nullable=False),
+    Column("since", Whole, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
 )
@@ -174,9 +178,9 @@ alert_delivery = Table(
     metadata,
     Column("alert", String, primary_key=True),
     Column("channel", String, primary_key=True),
-    Column("revision", Integer, nullable=False),
+    Column("revision", Whole, nullable=False),
     Column("delivered_at", Float),
-    Column("attempts", Integer, nullable=False),
+    Column("attempts", Whole, nullable=False),
     Column("next_at", Float, nullable=False),
     Column("error", String, nullable=False),
 )
@@ -186,9 +190,9 @@ verdict = Table(
     "verdict",
     metadata,
     Column("stream", String, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
+    Column("epoch", Whole, primary_key=True),
     Column("at", Float, nullable=False),
-    Column("last_pair", Integer, nullable=False),
+    Column("last_pair", Whole, nullable=False),
     Column("document", LargeBinary, nullable=False),
 )
 
@@ -196,7 +200,7 @@ verdict_group = Table(
     "verdict_group",
     metadata,
     Column("stream", String, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
+    Column("epoch", Whole, primary_key=True),
     Column("group", String, primary_key=True),
     Column("at", Float, nullable=False),
     Column("document", LargeBinary, nullable=False),
@@ -207,7 +211,7 @@ snapshot = Table(
     "snapshot",
     metadata,
     Column("key", String, primary_key=True),
-    Column("last_id", Integer, nullable=False),
+    Column("last_id", Whole, nullable=False),
 )
 """How far the evaluator's fold had come when it was last saved; the key names settings and versions."""
 
@@ -216,7 +220,7 @@ snapshot_part = Table(
     metadata,
     Column("key", String, primary_key=True),
     Column("stream", String, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
+    Column("epoch", Whole, primary_key=True),
     Column("group", String, primary_key=True),
     Column("state", LargeBinary, nullable=False),
 )
@@ -227,10 +231,10 @@ tally = Table(
     Column("stream", String, primary_key=True),
     Column("outcome", String, primary_key=True),
     Column("reason", String, primary_key=True),
-    Column("pairs", Integer, nullable=False),
+    Column("pairs", Whole, nullable=False),
     Column("usd", Float, nullable=False),
-    Column("input_tokens", Integer, nullable=False),
-    Column("output_tokens", Integer, nullable=False),
+    Column("input_tokens", Whole, nullable=False),
+    Column("output_tokens", Whole, nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
 )
@@ -241,8 +245,8 @@ group_tally = Table(
     metadata,
     Column("stream", String, primary_key=True),
     Column("group", String, primary_key=True),
-    Column("pairs", Integer, nullable=False),
-    Column("lost", Integer, nullable=False),
+    Column("pairs", Whole, nullable=False),
+    Column("lost", Whole, nullable=False),
     Column("usd", Float, nullable=False),
 )
 """The same by prompt: pairs compared, pairs lost, and what both cost."""
@@ -259,7 +263,7 @@ spend = Table(
     "spend",
     metadata,
     Column("day", String, primary_key=True),
-    Column("calls", Integer, nullable=False),
+    Column("calls", Whole, nullable=False),
     Column("usd", Float, nullable=False),
 )
 
@@ -268,7 +272,7 @@ budget = Table(
     metadata,
     Column("day", String, primary_key=True),
     Column("purpose", String, primary_key=True),
-    Column("calls", Integer, nullable=False),
+    Column("calls", Whole, nullable=False),
     Column("usd", Float, nullable=False),
 )
 """What each purpose (`shadow`, `replay`) has spent of its own caps; `spend` is the day's total."""
@@ -276,8 +280,8 @@ budget = Table(
 rollout = Table(
     "rollout",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("rollout", Integer, nullable=False),
+    Column("id", Whole, primary_key=True, autoincrement=True),
+    Column("rollout", Whole, nullable=False),
     Column("at", Float, nullable=False),
     Column("kind", String, nullable=False),
     Column("by", String, nullable=False),
@@ -289,14 +293,14 @@ rollout = Table(
 outcome = Table(
     "outcome",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("rollout", Integer, nullable=False),
+    Column("id", Whole, primary_key=True, autoincrement=True),
+    Column("rollout", Whole, nullable=False),
     Column("unit", LargeBinary, nullable=False),
-    Column("step", Integer, nullable=False),
-    Column("treated", Integer, nullable=False),
+    Column("step", Whole, nullable=False),
+    Column("treated", Whole, nullable=False),
     Column("at", Float, nullable=False),
-    Column("usable", Integer),
-    Column("refused", Integer),
+    Column("usable", Whole),
+    Column("refused", Whole),
     Column("usd", Float),
     Column("latency", Float),
     Column("answer", LargeBinary),
@@ -319,7 +323,7 @@ prompt_version = Table(
 prompt_move = Table(
     "prompt_move",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Whole, primary_key=True, autoincrement=True),
     Column("name", String, nullable=False),
     Column("label", String, nullable=False),
     Column("line", LargeBinary, nullable=False),

