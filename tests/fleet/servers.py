@@ -29,7 +29,7 @@ class Server:
         info = self._server.get_postmaster_info()
         self.socket, self.port = str(info.socket_dir), info.port
         # Nobody pulls the plug of a test's server, and a third of the suite's time would be its waiting for the disk.
-        self.run("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 100")
+        self.run("ALTER SYSTEM SET fsync = off", f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
         self.restart()
 
     def run(self, *statements: str, database: str = "postgres") -> list[Any]:
@@ -62,8 +62,6 @@ class Server:
     def database(self) -> str:
         """Make a database that belongs to the role `app`; returns its name."""
         name = f"t{os.getpid()}_{next(self._numbers)}"
-        if not self.run("SELECT 1 FROM pg_roles WHERE rolname = 'app'"):
-            self.run(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
         self.run(f"CREATE DATABASE {name} OWNER app")
         return name
 

@@ -180,7 +180,7 @@ def test_calls_go_on_while_it_is_away(provider, caplog):
         wrapped = promptguard.wrap(
             client,
             ledger=f"postgresql://app:{PASSWORD}@127.0.0.1:1/watch",
-            shadow=promptguard.Shadow(model="n", share=1.0),
+            shadow=promptguard.Shadow(model="n", sample=1.0),
         )
         for number in range(3):
             answer = wrapped.chat.completions.create(
