@@ -201,8 +201,13 @@ def name_of(place: Place) -> str:
     return place.name
 
 
-def ledger_option(place: Place) -> str:
+def as_text(ledger: str | Path) -> str:
+    """Return a ledger as text that still names it; of a database, text that does not show its password."""
+    found = check_ledger(ledger)
+    return found if isinstance(found, Database) else str(ledger)
+
+
+def ledger_option(ledger: str | Path) -> str:
     """Return how a command names a ledger: a database by the variable, whose password a command line would show."""
-    if isinstance(place, Path):
-        return f"--ledger {shlex.quote(str(place))}"
-    return '--ledger "$PROMPTGUARD_LEDGER"'
+    text = as_text(ledger)
+    return '--ledger "$PROMPTGUARD_LEDGER"' if isinstance(text, Database) else f"--ledger {shlex.quote(text)}"

@@ -21,7 +21,7 @@ from promptguard._version import __version__
 from promptguard.dashboard.access import Access, Guarded
 from promptguard.dashboard.rendering import environment, take_back
 from promptguard.dashboard.views import Query, Values, Views
-from promptguard.directories import ledger_place, name_of
+from promptguard.directories import as_text, ledger_place, name_of
 from promptguard.errors import InputFileError
 from promptguard.report.memory import newest
 
@@ -52,6 +52,7 @@ def application(ledger: str | Path, access: Access, trace_url: str = "", prompts
 
     `trace_url` is where traces are shown, `{trace_id}` in it standing for the trace; `prompts` is a folder of prompts.
     """
+    ledger = as_text(ledger)
     views = Views(ledger, trace_url, prompts)
     pages: dict[str, View] = {
         "overview": views.overview,
@@ -122,8 +123,8 @@ def rendered(ledger: str | Path, template: str, here: str, values: Values) -> st
     """Return a page as HTML."""
     surroundings = {
         "link": link,
-        "take_back": partial(take_back, ledger=str(ledger)),
-        "ledger": str(ledger),
+        "take_back": partial(take_back, ledger=as_text(ledger)),
+        "ledger": as_text(ledger),
         "ledger_name": _name(ledger),
         "nav": NAV,
         "here": here,

@@ -24,6 +24,7 @@ from promptguard.dashboard import charts, words
 from promptguard.dashboard.charts.evidence import numbered
 from promptguard.dashboard.charts.svg import both
 from promptguard.dashboard.diff import text_diff
+from promptguard.directories import ledger_option
 from promptguard.report.actions import Event
 from promptguard.report.cost import Cost, Latency
 from promptguard.report.explained import case_of
@@ -179,9 +180,9 @@ def take_back(event: Event, ledger: str) -> str:
     if not event.holds or event.kind not in {"alarm", *KINDS}:
         return ""
     if event.kind in KINDS:
-        return f"promptguard undo {event.id} --ledger {shlex.quote(ledger)}"
+        return f"promptguard undo {event.id} {ledger_option(ledger)}"
     which = "--all" if event.stream in SELF_TESTS else shlex.quote(event.group)
-    return f"promptguard acknowledge {which} --stream {event.stream} --ledger {shlex.quote(ledger)}"
+    return f"promptguard acknowledge {which} --stream {event.stream} {ledger_option(ledger)}"
 
 
 def _spark_of(report: StreamReport) -> Markup:

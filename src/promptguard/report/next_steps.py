@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from promptguard.directories import ledger_option
 from promptguard.ledger.reading import reading
 from promptguard.report.actions import Route
 from promptguard.report.overview import Overview, Row, split_name, whole_verdict
@@ -106,7 +107,7 @@ def next_steps(case: Case) -> tuple[Step, ...]:
 def acknowledge_command(row: Row, ledger: str) -> str:
     """Return the shell command that says that an alarm is known."""
     which = "--all" if not row.judging else shlex.quote(row.group)
-    return f"promptguard acknowledge {which} --stream {row.stream} --ledger {shlex.quote(ledger)}"
+    return f"promptguard acknowledge {which} --stream {row.stream} {ledger_option(ledger)}"
 
 
 def moved_from_to(row: Row, verdict: Verdict) -> tuple[str, str]:
@@ -118,7 +119,7 @@ def moved_from_to(row: Row, verdict: Verdict) -> tuple[str, str]:
 
 def _look(case: Case) -> Step:
     row = case.row
-    lines = [f"promptguard dashboard --ledger {shlex.quote(case.ledger)} --open"]
+    lines = [f"promptguard dashboard {ledger_option(case.ledger)} --open"]
     if case.recorded_content:
         text = "Shows the pairs whose answers lie furthest apart, word by word. Changes nothing."
         return Step("compare", "Look at the answers side by side", "shell", tuple(lines), text)
@@ -162,7 +163,7 @@ def _route(case: Case) -> Step | None:
         route = case.routes[0]
         return Step(
             "routed", f"Calls are routed to {route.to}: leave it so until you have decided, or take it back", "shell",
-            (f"promptguard undo {route.id} --ledger {shlex.quote(case.ledger)}",),
+            (f"promptguard undo {route.id} {ledger_option(case.ledger)}",),
             f"Since {moment(route.at)} calls of this prompt that ask for {route.asked} are sent to {route.to}. This ends it in every "
             "process and leaves the alarm standing; accepting ends both.",
         )  # fmt: skip
@@ -220,7 +221,7 @@ def _instrument(case: Case) -> Sequence[Step]:
     return (
         Step(
             "doctor", "Find what differs between the two sides", "shell",
-            (f"promptguard doctor --ledger {shlex.quote(case.ledger)}",),
+            (f"promptguard doctor {ledger_option(case.ledger)}",),
             f"{what} Until this is settled the other streams count as unmeasured. Look at proxies, gateways, system prompts that "
             "carry a time or an id, and parameters that one side alone has.",
         ),

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from promptguard.core.streams import SELF_TESTS
+from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.actions import Route, routes_in_force
@@ -147,7 +148,7 @@ def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: floa
         stand = standing(documents)
         use, usd = cache_use(connection), _usd(connection)
         return Overview(
-            ledger=str(ledger),
+            ledger=as_text(ledger),
             now=at,
             status=overall(documents),
             measured=measured(stand),

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from promptguard.core.identity import IdentityFact
+from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.actions import Event, Route, events_of, routes_in_force
@@ -94,7 +95,7 @@ def read_prompt(
         name, version = split_name(group)
         siblings = _siblings(connection, name, group, memory, at)
         return Prompt(
-            ledger=str(ledger),
+            ledger=as_text(ledger),
             now=at,
             group=group,
             name=name,

@@ -12,6 +12,7 @@ from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.identity import identity_facts
 from promptguard.core.ladder import AGES
 from promptguard.core.streams import SELF_TESTS
+from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.bank import stored_since
 from promptguard.ledger.reading import reading
@@ -71,7 +72,7 @@ def read_report(ledger: str | Path, *, now: float | None = None) -> Report:
         seen = sightings(connection)
         routed = {epoch for _, epoch in noted_epochs(connection).routed}
         return Report(
-            ledger=str(ledger),
+            ledger=as_text(ledger),
             status=overall(documents),
             measured=measured(standing(documents)),
             streams=tuple(stream_report(connection, told, None, routed=routed) for told in documents),

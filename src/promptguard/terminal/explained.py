@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from promptguard.directories import ledger_option
 from promptguard.report.actions import event_words
 from promptguard.report.explained import Explained
 from promptguard.report.next_steps import Step
@@ -40,7 +41,7 @@ def explained_parts(told: Explained, others: Sequence[Row]) -> list[RenderableTy
             parts += _step(number, step)
     if others:
         parts.append(Text("\nother alarms", style="bold"))
-        where = f"--ledger {shlex.quote(told.ledger)}"
+        where = ledger_option(told.ledger)
         parts += [
             quoted(f"  promptguard explain {shlex.quote(each.group)} --stream {each.stream} {where}")
             for each in others

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from promptguard.directories import ledger_option
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.overview import Overview, Row
 from promptguard.report.status import Situation
@@ -156,7 +157,7 @@ def _windows(overview: Overview) -> Iterator[str]:
 
 def _next(overview: Overview) -> Iterator[str]:
     """Yield the command that says more of what needs somebody."""
-    where = f" --ledger {shlex.quote(overview.ledger)}"
+    where = f" {ledger_option(overview.ledger)}"
     alarms = overview.alarms
     if alarms:
         first = f"next: promptguard explain {shlex.quote(alarms[0].group)} --stream {alarms[0].stream}{where}"
