@@ -28,6 +28,7 @@ class Valkey:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._binary = _executable(get_binary_path(), self.directory)
         self.port = _free_port()
+        options = {"cluster_port": _free_port(), **options} if options.get("cluster_enabled") else options
         self._options = {"save": '""', "appendonly": "no", "bind": "127.0.0.1", **options}
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
