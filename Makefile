@@ -86,6 +86,7 @@ soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seed
 	@$(RUN) soak --workers $(WORKERS) $(TEST_ARGS)
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
 	$(BIN)/python -m benchmarks.cache
+	$(BIN)/python -m benchmarks.cache --store valkey
 	$(BIN)/python -m benchmarks.proxies
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'gunicorn==27.0.1'

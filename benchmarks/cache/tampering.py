@@ -1,4 +1,4 @@
-"""Entries on disk that were tampered with: each must be a miss, run nothing, and cost little memory."""
+"""Entries on disk, or on a server, that were tampered with: each must be a miss, run nothing, and cost little memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import resource
 import sqlite3
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from promptguard.cache.disk import DiskCache
 from promptguard.cache.entry import encode
+from promptguard.cache.redis_server import Names, Server
+from promptguard.cache.tiered import Tiered
 from promptguard.core.model import StoredReply
+from promptguard.core.options import Cache
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 
@@ -82,6 +86,55 @@ def campaign(count: int, place: Path, seed: int = 0) -> Figures:
     cache.close()
     figures.executed = int(marker.exists())
     figures.memory_mb = max(0.0, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    return figures
+
+
+def campaign_on_server(count: int, url: str, seed: int = 0) -> Figures:
+    """Do the same to entries on a server of Redis or Valkey, whose every byte an attacker may write."""
+    import redis
+
+    figures, rng = Figures(by_kind={}), Random(seed)
+    server = Server(Cache("redis", url=url), SECRET)
+    cache = Tiered(server, SECRET, memory_bytes=0)
+    for number in range(count):
+        cache.put(f"key{number}", reply(number))
+        if number % 200 == 199:
+            assert cache.flush(60)
+    assert cache.flush(60)
+    client, names = redis.Redis.from_url(url), Names(SECRET)
+    for number in range(count):
+        name = f"{names.entry}key{number}"
+        good = client.get(name)
+        kinds: dict[str, Callable[[], object]] = {
+            "flip": lambda good=good, name=name: client.set(name, _flipped(good, rng)),
+            "cut": lambda good=good, name=name: client.set(name, good[: rng.randrange(1, len(good))]),
+            "grown": lambda name=name: client.append(name, rng.randbytes(1 + rng.randrange(9))),
+            "swap": lambda name=name, n=number: client.set(name, encode(f"key{n + 1}", reply(n + 1), SECRET)),
+            "forged": lambda name=name, n=number: client.set(
+                name, encode(f"key{n}", reply(-1), b"an attacker's secret")
+            ),
+            "pickle": lambda name=name: client.set(name, pickle.dumps(Bomb(Path("executed")))),
+            "bomb": lambda name=name: client.set(name, gzip.compress(bytes(1_000_000))),
+            "random": lambda name=name: client.set(name, rng.randbytes(1 + rng.randrange(600))),
+            "old format": lambda good=good, name=name: client.set(name, b"PGC1" + good[4:]),
+            "list": lambda good=good, name=name: (client.delete(name), client.rpush(name, good)),
+            "hash": lambda good=good, name=name: (client.delete(name), client.hset(name, "value", good)),
+        }
+        kind = "large" if number == 7 else rng.choice(sorted(kinds))
+        if number == 7:
+            client.set(name, bytes(64 * 2**20))
+        else:
+            kinds[kind]()
+        figures.by_kind[kind] = figures.by_kind.get(kind, 0) + 1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(count):
+        figures.tried += 1
+        figures.wrong += cache.get(f"key{number}") is not None
+    figures.noticed = cache.stats.tampered
+    figures.executed = int(Path("executed").exists())
+    figures.memory_mb = max(0.0, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    cache.clear(timeout_s=60)
+    cache.close()
     return figures
 
 

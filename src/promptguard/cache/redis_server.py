@@ -119,10 +119,12 @@ class Server:
 
     def open(self, *, check: bool, on_event: OnEvent) -> tuple[Entries, Entries]:  # noqa: ARG002
         """Connect twice; says once why that does not work."""
+        import redis.cluster  # noqa: F401 - which takes its time, and none of the server's
+
         try:
             writing, reading = within(OPEN_S, self._connected)
         except Exception as error:
-            if not self._is_told and not self.is_busy(error):
+            if not self._is_told and not _is_loading(error):
                 self._is_told = True
                 log.warning("%s %s; calls go on without it", self, why(error))
             raise
@@ -131,8 +133,8 @@ class Server:
         return writing, reading
 
     def is_busy(self, error: Exception) -> bool:
-        """Whether the server is only reading its data."""
-        return type(error).__name__ == "BusyLoadingError"
+        """Whether the server is only reading its data, or slow."""
+        return _is_loading(error) or isinstance(error, TimeoutError)
 
     def clear_mark(self) -> bytes:
         """Return what the last clear left; as it was last known while the server cannot be asked."""
@@ -345,10 +347,12 @@ def connect(url: str, limit_s: float) -> Client:
 
 
 def within(limit_s: float, call: Callable[[], T]) -> T:
-    """Return what `call` returns. Raises what it raises, TimeoutError where it takes longer."""
+    """Return what `call` returns. Raises what it raises, TimeoutError where it, or a socket of its, takes longer."""
     try:
         return call_within(limit_s, call)
     except CallLost as lost:
+        if type(lost.cause).__name__ == "TimeoutError":  # redis-py has one of its own
+            raise TimeoutError from None
         raise lost.cause from None
 
 
@@ -367,6 +371,10 @@ def why(error: Exception) -> str:
     if isinstance(error, (OSError, known.ConnectionError)):
         return "cannot be reached"
     return f"cannot be used ({type(error).__name__})"
+
+
+def _is_loading(error: Exception) -> bool:
+    return type(error).__name__ == "BusyLoadingError"
 
 
 def _text(value: object) -> str:

@@ -124,7 +124,7 @@ class Tiered:
 
     def claim(self, key: str) -> tuple[bool, str]:
         """Return whether the caller is the one to ask for `key`, and who is; "" where that cannot be told."""
-        meeting = self._reading if self._circuit.closed and not is_unsafe() else None
+        meeting = self._reading if self._circuit.in_use and not is_unsafe() else None
         if not isinstance(meeting, Meeting):
             return False, ""
         try:
@@ -242,7 +242,7 @@ class Tiered:
             if self._circuit.probe_due():
                 self._backlog.add(Job("probe"))
             return None
-        if self._reading is None or self._hidden.is_set():
+        if self._reading is None or self._hidden.is_set() or not self._circuit.in_use:
             return None
         try:
             with self._reader() as store:
@@ -290,7 +290,7 @@ class Tiered:
         self.stats.count("errors")
         reason = f"{what}: {type(error).__name__}"
         self._on_event("cache_error", reason)
-        if self._circuit.failed(at_once):
+        if self._circuit.failed(at_once, waited=isinstance(error, TimeoutError)):
             self._on_event("cache_unavailable", reason)
 
     # on the background thread
