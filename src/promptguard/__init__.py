@@ -23,10 +23,12 @@ _HOMES = {
     "cache_tags": "promptguard.blocks",
     "clear_cache": "promptguard.wrapping",
     "cluster": "promptguard.blocks",
+    "subject": "promptguard.blocks",
     "group": "promptguard.blocks",
     "unit": "promptguard.blocks",
     "verdicts": "promptguard.alarms",
     "prompts": "promptguard.prompting",
+    "purge": "promptguard.purging",
     "Shadow": "promptguard.core.options",
     "Budget": "promptguard.core.options",
     "Price": "promptguard.core.options",
@@ -84,6 +86,8 @@ __all__ = [
     "guard",
     "is_wrapped",
     "prompts",
+    "purge",
+    "subject",
     "undo",
     "unit",
     "unwrap",
@@ -93,7 +97,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from promptguard.alarms import acknowledge, undo, verdicts
-    from promptguard.blocks import bypass, cache_tags, cluster, group, unit
+    from promptguard.blocks import bypass, cache_tags, cluster, group, subject, unit
     from promptguard.core.options import (
         Alertmanager,
         Apprise,
@@ -115,6 +119,7 @@ if TYPE_CHECKING:
     from promptguard.deliveries import cache_status
     from promptguard.errors import ConfigurationError, DriftDetected, PromptGuardError
     from promptguard.prompting import prompts
+    from promptguard.purging import purge
     from promptguard.settings.model import PromptGuardSettings
     from promptguard.verdict import Alarm
     from promptguard.wrapping import clear_cache, flush, guard, is_wrapped, unwrap, wrap

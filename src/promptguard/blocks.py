@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from promptguard.core.mistakes import checked_call, is_text, refused
 from promptguard.core.options import check_tags
 from promptguard.core.rollouts import unit_of
-from promptguard.guarding import BYPASS, CLUSTER, GROUP, TAGS
+from promptguard.guarding import BYPASS, CLUSTER, GROUP, SUBJECT, TAGS
 
 _GROUP = re.compile(r"[^\W_][\w .:/@+-]{0,99}")
 
@@ -109,3 +109,26 @@ def cluster(name: str) -> Iterator[None]:
         yield
     finally:
         CLUSTER.reset(token)
+
+
+@contextmanager
+@checked_call
+def subject(name: str) -> Iterator[None]:
+    """Say whom calls within this block are about, so that what is kept of them can be purged: a user, a customer.
+
+    What ledger and cache keep of these calls is found again by `promptguard purge --subject NAME`. They hold a keyed digest
+    of `name`, never the name. The innermost block counts. An answer that two subjects share in the cache is kept for the
+    one who asked first.
+
+    Raises ConfigurationError when `name` is not a non-empty string.
+
+    >>> with subject("user-17"):
+    ...     pass  # calls
+    """
+    if not is_text(name) or not name:
+        raise refused("subject(name)", name, "a non-empty text, such as a user's id")
+    token = SUBJECT.set(name)
+    try:
+        yield
+    finally:
+        SUBJECT.reset(token)

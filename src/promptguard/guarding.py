@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 BYPASS: ContextVar[bool] = ContextVar("promptguard_bypass", default=False)
 CLUSTER: ContextVar[str | None] = ContextVar("promptguard_cluster", default=None)
 GROUP: ContextVar[str | None] = ContextVar("promptguard_group", default=None)
+SUBJECT: ContextVar[str | None] = ContextVar("promptguard_subject", default=None)
 TAGS: ContextVar[tuple[str, ...]] = ContextVar("promptguard_cache_tags", default=())
 
 
@@ -214,6 +215,7 @@ class Interceptor:
             call=number,
             bypass=BYPASS.get(),
             cluster=CLUSTER.get(),
+            subject=SUBJECT.get(),
             tags=TAGS.get(),
             moved=self._identities.moved,
             shared_epoch=_no_epoch if self.cache is None else self.cache.epoch,

@@ -56,6 +56,8 @@ class Acting:
         """(stream, group) → when today's answers were made the reference, and the model compared with then"""
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
+        self.purged = 0
+        """the last purge after which everything is to be judged anew"""
 
     def use(self, actions: tuple[Action, ...]) -> None:
         """Do this on an alarm from now on."""
@@ -176,6 +178,8 @@ class Acting:
             state.drifted = state.drifted | {group}
             place = (group, detail["asked"])
             state.epochs = {**state.epochs, place: state.epochs.get(place, 0) + 1}
+        elif noted["kind"] == "purge":
+            self.purged = noted["id"] if detail.get("anew") else self.purged
         elif noted["kind"] == "delivered":
             self._delivery.forget(detail["alarm"])
         elif self.actions.apply(noted) is not None or noted["kind"] == "acknowledge":

@@ -80,6 +80,7 @@ class Evaluator:
         self._before_end = before_end
         self._each_turn = each_turn
         self._identity = b""
+        self._purged = 0
         self._fold = Fold(drift)
         self._teller = Teller(self._folds)
         self._aging = Aging(emit)
@@ -205,7 +206,10 @@ class Evaluator:
         self._acting.catch_up()  # also by the holder: an acknowledgement may come from another process
         self.ready.set()
         self.refusals.write(now=write)
-        if self._ledger.identity != self._identity or self._wanted is not self._fold.drift:
+        if self._held and self._acting.purged != self._purged:
+            self._folds.begin_anew()  # this process may have saved what is to be forgotten just before it learned of it
+        other = self._ledger.identity != self._identity or self._acting.purged != self._purged
+        if other or self._wanted is not self._fold.drift:
             self._begin()
         if not (self._held and time.monotonic() - self._renewed < RENEW_SECONDS) and not self._renew_lease():
             self._loaded = False
@@ -244,8 +248,8 @@ class Evaluator:
         self._forget_at = time.monotonic() + (FORGET_MORE_SECONDS if more else FORGET_SECONDS)
 
     def _begin(self) -> None:
-        """Fold from the first pair: this is another file than before, or it is judged by other settings."""
-        self._identity = self._ledger.identity
+        """Fold from the first pair: another file than before, other settings, or what was folded is to be forgotten."""
+        self._identity, self._purged = self._ledger.identity, self._acting.purged
         self._fold = Fold(self._wanted)
         self._loaded, self._saved_id = False, 0
 

@@ -222,6 +222,7 @@ class Pairing:
             "at": job.at,
             "call": job.call,
             "trace": trace_id(job.link),
+            "subject": job.subject,
             "input_tokens": reading.input_tokens or 0,
             "output_tokens": reading.output_tokens or 0,
             "usd": usd,

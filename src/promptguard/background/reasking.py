@@ -6,6 +6,7 @@ from promptguard import wire
 from promptguard.background.pairing import PAIRED_BEFORE, STORED_BEFORE, Pairing
 from promptguard.background.sides import read_control
 from promptguard.core.effects import Job
+from promptguard.core.key import tagged_subject
 from promptguard.core.model import Reading, StoredReply
 from promptguard.ledger.rows import PairRow
 
@@ -35,11 +36,13 @@ def _row(pairing: Pairing, job: Job, prior: StoredReply) -> PairRow:
     row = pairing.compared("replay", epoch, job.group, job.facts, job.prompt, stored, fresh)
     # Nothing was asked in the background: the tokens are the application's own.
     stored_at = min(prior.stored_at, job.at)
+    whose = (job.subject, *(tagged_subject(tag) for tag in prior.tags))
     return {
         **row,
         "at": job.at,
         "call": job.call,
         "banked_at": stored_at,
+        "subject": " ".join(dict.fromkeys(filter(None, whose))),
         "input_tokens": 0,
         "output_tokens": 0,
         "usd": 0.0,

@@ -133,6 +133,7 @@ def _keep(
         "source": source,
         "question": json.dumps(question).encode(),
         "answer": json.dumps(answer).encode(),
+        "subject": job.subject,
     }
     rungs = ladder(seconds(options.after, "after"), options.reservoir)
     ledger.bank(row, rungs, draw(job.call), options.reservoir, now - KEPT_SECONDS)
@@ -186,6 +187,7 @@ def _restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
         prompt=prompt,
         answer=reading,
         link=question.get("link"),
+        subject=row.subject,
     )
 
 
@@ -231,6 +233,7 @@ def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
     return {
         **row,
         "banked_at": banked.at,
+        "subject": banked.subject,
         "asked": banked.model,
         "control_model": banked.model,
         "candidate_model": banked.model,

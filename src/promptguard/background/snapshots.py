@@ -206,6 +206,11 @@ def _packed(state: dict[str, object] | None) -> bytes:
     return hashlib.sha256(text).digest()[:8] + text
 
 
+def readable(data: bytes) -> str:
+    """Return a part's text, to look for words in. Raises ValueError for one that was cut off or changed."""
+    return json.dumps(_unpacked(data), ensure_ascii=False)
+
+
 def _unpacked(data: bytes) -> Any:
     """Read a part back. Raises ValueError for one that was cut off or changed."""
     text = bytes(data[8:])

@@ -30,6 +30,8 @@ class StoredCall:
     answer: Reading
     link: str | None = None
     """the application's call in telemetry, if there was any"""
+    subject: str = ""
+    """keyed digest of whom the call is about"""
 
 
 @dataclass(frozen=True, slots=True)

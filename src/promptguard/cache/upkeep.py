@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from promptguard.cache.contract import Backend, Store
 from promptguard.cache.entry import BadEntry, decode
@@ -79,6 +79,22 @@ def clear(place: Path | Backend, mac_key: bytes, tag: str | None) -> int:
         else:
             place.set_clear_mark()
     return removed
+
+
+def purge(place: Path | Backend, mac_key: bytes, tag: str) -> tuple[int, bool]:
+    """Remove entries with `tag` as `clear` does; returns how many, and whether no byte of them is left in a file."""
+    with _opened(place) as store:
+        removed = remove(store, mac_key, tag)
+        if not isinstance(place, Path):
+            place.set_clear_mark()
+            return removed, True
+        set_clear_mark(place)
+        return removed, store.expunge() if isinstance(store, _Expunges) else True
+
+
+@runtime_checkable
+class _Expunges(Protocol):
+    def expunge(self) -> bool: ...
 
 
 @contextlib.contextmanager

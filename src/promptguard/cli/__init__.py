@@ -36,6 +36,7 @@ COMMANDS = (
     "cache",
     "acknowledge",
     "undo",
+    "purge",
     "alerts",
     "dashboards",
     "config",

@@ -14,7 +14,6 @@ import typer
 from promptguard.cli.place import OPTION, ledger_or_setting
 
 if TYPE_CHECKING:
-    from promptguard.cache.contract import Backend
     from promptguard.cache.upkeep import Contents
     from promptguard.report.model import CacheUse
 
@@ -60,10 +59,11 @@ def clear(
     Exit codes: 0 done, 2 wrong use.
     """
     from promptguard.cache.upkeep import clear as empty
+    from promptguard.keeping import cache_of, secret_of
     from promptguard.terminal.verdict import console, quoted
 
     place = ledger_or_setting(ledger)
-    removed = empty(_place(place), _secret(place), tag)
+    removed = empty(cache_of(place), secret_of(place), tag)
     if as_json:
         json.dump({"removed": removed, "tag": tag}, sys.stdout)
         sys.stdout.write("\n")
@@ -74,47 +74,12 @@ def clear(
 def _contents(ledger: str, *, counted: object) -> Contents:
     """Return what lies on disk: nothing where a cache in memory is all that has counted."""
     from promptguard.cache.upkeep import Contents, contents
+    from promptguard.keeping import cache_of, secret_of
 
-    place = _place(ledger)
+    place = cache_of(ledger)
     if counted and isinstance(place, Path) and not place.exists():
         return Contents()
-    return contents(place, _secret(ledger))
-
-
-def _place(ledger: str) -> Path | Backend:
-    """Return the server that settings name, or else the directory."""
-    from promptguard.cache.outside import CACHE_DIRECTORY, backend_of
-    from promptguard.directories import ledger_place, local_directory
-    from promptguard.settings import current
-
-    option, local = current().cache, local_directory(ledger_place(ledger))
-    if option is None or option.kind in {"memory", "disk"}:
-        return local / CACHE_DIRECTORY
-    return backend_of(option, local, _secret(ledger))
-
-
-def _secret(ledger: str) -> bytes:
-    from promptguard.assembly import KEY_FILE
-    from promptguard.cache.mackey import FILENAME, VARIABLE, is_shared, read_only
-    from promptguard.directories import Database, ledger_place, local_directory
-    from promptguard.errors import InputFileError
-
-    place = ledger_place(ledger)
-    if isinstance(place, Database) and not is_shared():
-        from promptguard.ledger.secret import NoSecret, shared_secret
-
-        try:
-            return shared_secret(place)
-        except NoSecret as error:
-            raise InputFileError(str(error)) from None
-    path = local_directory(place) / KEY_FILE
-    found = read_only(path)
-    if found is None:
-        raise InputFileError(
-            f"{path / FILENAME} is missing and {VARIABLE} is not set: "
-            f"there is no cache of {ledger}, or its secret is elsewhere"
-        )
-    return found
+    return contents(place, secret_of(ledger))
 
 
 def _use(ledger: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from promptguard.core import effects as do
 from promptguard.core.body_completeness import broken_off
 from promptguard.core.context import CallContext, CallState
 from promptguard.core.events import CacheLooked
-from promptguard.core.key import cache_key
+from promptguard.core.key import cache_key, subject_digest, subject_tag
 from promptguard.core.model import Ambiguous, BodyEnd, Reading, Request, StoredReply, header
 from promptguard.core.options import Cache
 from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable, wants_variety
@@ -184,7 +184,9 @@ def complete(call: CallState, reply: StoredReply | None, outcome: do.Outcome) ->
 
 
 def _entry(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, reading: Reading) -> StoredReply:
-    cache = ctx.settings.cache
+    cache, tags = ctx.settings.cache, ctx.tags
+    if ctx.subject is not None:
+        tags = (*tags, subject_tag(subject_digest(ctx.subject, ctx.settings.secret)))
     return StoredReply(
         status=head.status,
         headers=head.headers,
@@ -196,6 +198,6 @@ def _entry(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, read
         input_tokens=reading.input_tokens or 0,
         output_tokens=reading.output_tokens or 0,
         served=reading.identity.model or "",
-        tags=tuple(dict.fromkeys((*(cache.tags if cache else ()), *ctx.tags))),
+        tags=tuple(dict.fromkeys((*(cache.tags if cache else ()), *tags))),
         paired=call.sampled.replay or call.prior is not None,
     )

@@ -51,6 +51,8 @@ class CallContext:
     """inside `with promptguard.bypass()`: not answered from the cache"""
     cluster: str | None = None
     """inside `with promptguard.cluster(...)`: what makes these calls depend on each other"""
+    subject: str | None = None
+    """inside `with promptguard.subject(...)`: whom these calls are about"""
     tags: tuple[str, ...] = ()
     """of `with promptguard.cache_tags(...)`"""
     give_up: Callable[[str, int, str], None] = lambda _stream, _slot, _group: None

@@ -176,6 +176,8 @@ class Job:
     prior_slot: int | None = None
     link: str | None = None
     """the call in telemetry (W3C's traceparent), which background calls are linked to"""
+    subject: str = ""
+    """keyed digest of whom the call is about; empty where nobody said"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from promptguard.core.caching import answered, complete, keep
 from promptguard.core.canonical import canonical_json
 from promptguard.core.context import CallContext, CallState, Rewriting
 from promptguard.core.events import CallBegan, CallMade, NotPaired, NotRead
-from promptguard.core.key import cluster_digest, covers_body, is_signed, question_digest
+from promptguard.core.key import cluster_digest, covers_body, is_signed, question_digest, subject_digest
 from promptguard.core.model import Facts, PromptReference, Request
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
@@ -298,6 +298,7 @@ def _job(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latenc
         routed_to=call.routed_to,
         latency=latency,
         link=None if call.trace is None else call.trace.link,
+        subject="" if ctx.subject is None else subject_digest(ctx.subject, ctx.settings.secret),
     )
 
 

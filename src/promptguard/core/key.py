@@ -264,6 +264,24 @@ def cluster_digest(name: str, secret: bytes) -> str:
     return _keyed(b"cluster\0" + name.encode("utf-8", "surrogatepass"), secret)
 
 
+def subject_digest(name: str, secret: bytes) -> str:
+    """Return a keyed digest of whom data is about, by which it is found again to be purged."""
+    return _keyed(b"subject\0" + name.encode("utf-8", "surrogatepass"), secret)
+
+
+_SUBJECT = "subject:"
+
+
+def subject_tag(digest: str) -> str:
+    """Return the tag that answers about a subject have in the cache."""
+    return _SUBJECT + digest
+
+
+def tagged_subject(tag: str) -> str:
+    """Return the subject that such a tag names; empty for any other tag."""
+    return tag.removeprefix(_SUBJECT) if tag.startswith(_SUBJECT) else ""
+
+
 def _keyed(data: bytes, secret: bytes) -> str:
     # Keyed, because a plain digest of a short question can be guessed from the ledger.
     return hmac.new(secret, data, hashlib.sha256).hexdigest()[:32]

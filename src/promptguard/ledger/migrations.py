@@ -68,6 +68,15 @@ def _rollouts(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
+def _subjects(connection: Connection) -> None:
+    """From 6 to 7: whom pairs and stored requests are about, by keyed digest."""
+    _add_column(connection, "pair", "subject", "VARCHAR NOT NULL DEFAULT ''")
+    _add_column(connection, "banked", "subject", "VARCHAR NOT NULL DEFAULT ''")
+    connection.exec_driver_sql(
+        "CREATE INDEX IF NOT EXISTS pair_by_subject ON pair (subject) WHERE subject != ''"
+    )
+
+
 def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:
     """Add a column unless it is there: a step that was made without its note is made again."""
     known = words(connection).columns(connection).get(table, set())
@@ -81,6 +90,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     3: _details_of_pairs,
     4: _ages_of_pairs,
     5: _rollouts,
+    6: _subjects,
 }
 """version found → the step to the next one"""
 

@@ -47,6 +47,8 @@ class PairRow(TypedDict):
     """seconds"""
     trace: NotRequired[str]
     """id of the trace that the repeated call belongs to, in 32 hexadecimal digits; empty without one"""
+    subject: NotRequired[str]
+    """keyed digests of whom the answers are about, with spaces between; empty where nobody said"""
     rules: NotRequired[str]
     """ids of the rules of compatibility by which the question was rewritten for the second model, with commas between"""
     content: NotRequired[PairTexts]
@@ -65,3 +67,5 @@ class BankedRow(TypedDict):
     source: str
     question: bytes
     answer: bytes
+    subject: NotRequired[str]
+    """as of a pair"""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 NOTICE = "notice:"
 """Names in `meta` that begin so hold what cannot work: text, and when it was last said."""
@@ -60,9 +60,18 @@ pair = Table(
     Column("trace", String, nullable=False, default="", server_default=""),
     Column("banked_at", Float),
     Column("rules", String, nullable=False, default="", server_default=""),
+    Column("subject", String, nullable=False, default="", server_default=""),
     Index("pair_by_stream", "stream", "id"),
     Index("pair_by_group", "stream", "epoch", "group", "id"),
 )
+
+Index(
+    "pair_by_subject",
+    pair.c.subject,
+    sqlite_where=pair.c.subject != "",
+    postgresql_where=pair.c.subject != "",
+)
+"""Only of pairs whose subject was named: without any it costs nothing."""
 
 claim = Table(
     "claim",
@@ -97,6 +106,7 @@ banked = Table(
     Column("source", String, nullable=False),
     Column("question", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    Column("subject", String, nullable=False, default="", server_default=""),
     Index("banked_by_due", "due"),
 )
 

@@ -311,7 +311,7 @@ def _insert_with_texts(connection: Connection, rows: Iterable[PairRow]) -> None:
 
 _OPTIONAL: dict[str, object] = {
     "banked_call": None, "banked_at": None, "control_served": "", "candidate_served": "", "vector": None, "usd": 0.0,
-    "input_tokens": 0, "output_tokens": 0, "latency": 0.0, "trace": "", "rules": "",
+    "input_tokens": 0, "output_tokens": 0, "latency": 0.0, "trace": "", "rules": "", "subject": "",
 }  # fmt: skip
 
 

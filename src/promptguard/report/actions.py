@@ -152,6 +152,17 @@ def _less_often(event: Event) -> str:
         return f"Dry run, nothing was done: calls that ask for {detail.get('asked')} {would}."
     if event.kind.startswith(UNDO):
         return f"The {event.kind.removeprefix(UNDO)} was taken back (action {detail.get('action')})."
+    return _plainly(event)
+
+
+def _plainly(event: Event) -> str:
+    """Return what was purged, or what is noted of an event that has no words of its own."""
+    detail = event.detail
+    if event.kind == "purge":
+        kept = ", ".join(
+            f"{detail[name]} {name}" for name in ("pairs", "texts", "stored", "cached") if detail.get(name)
+        )
+        return f"What was kept of one subject was removed: {kept or 'nothing'}."
     known = {name: value for name, value in detail.items() if isinstance(value, str | int | float)}
     more = ", ".join(f"{name} {value}" for name, value in list(known.items())[:4])
     return f"{event.kind.replace('_', ' ').capitalize()}{': ' + more if more else ''}"

@@ -80,6 +80,9 @@ class Engine(Protocol):
     def shrink(self) -> bool:
         """Give free room back, some at a time; returns whether there is more."""
 
+    def expunge(self) -> bool:
+        """See to it that no byte of what was deleted is left in any file; False while others read what was there before."""
+
     def close(self) -> None:
         """Close every connection."""
 

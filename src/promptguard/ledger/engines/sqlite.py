@@ -138,6 +138,16 @@ class SqliteEngine:
         self._run_script(f"PRAGMA incremental_vacuum({PAGES})")
         return free > PAGES
 
+    def expunge(self) -> bool:
+        """Empty the write-ahead log, which has pages as they were; what is deleted is overwritten in the file itself."""
+        with forks.connection():
+            raw = self.sql.raw_connection()
+            try:
+                busy, *_ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                raw.close()
+        return not busy
+
     def _run_script(self, script: str) -> None:
         """Run a statement that takes many steps and returns no rows: sqlite3 takes one, unless it is a script."""
         with forks.connection():
