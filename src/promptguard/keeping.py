@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from promptguard.cache.contract import Backend
 
 
-def cache_of(ledger: str) -> Path | Backend:
+def cache_of(ledger: str | Path) -> Path | Backend:
     """Return the server that settings name, or else the cache's directory. Raises what `secret_of` does."""
     from promptguard.cache.outside import CACHE_DIRECTORY, backend_of
     from promptguard.directories import ledger_place, local_directory
@@ -21,7 +21,7 @@ def cache_of(ledger: str) -> Path | Backend:
     return backend_of(option, local, secret_of(ledger))
 
 
-def secret_of(ledger: str) -> bytes:
+def secret_of(ledger: str | Path) -> bytes:
     """Return the secret that keys the digests of a ledger and the entries of its cache.
 
     Raises InputFileError where there is none.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptguard.core.mistakes import checked_call, is_text, refused
-from promptguard.directories import check_ledger
+from promptguard.directories import Place, ledger_place
 from promptguard.errors import InputFileError
 from promptguard.settings import NOT_GIVEN, NotGiven, current
 
@@ -54,14 +54,14 @@ def purge(ledger: str | Path | NotGiven = NOT_GIVEN, *, subject: str, by: str = 
 
     if not is_text(subject) or not subject:
         raise refused("purge(subject)", subject, "a non-empty text, as given to promptguard.subject(...)")
-    place = str(check_ledger(current().ledger if isinstance(ledger, NotGiven) else ledger))
+    place = ledger_place(current().ledger if isinstance(ledger, NotGiven) else ledger)
     digest = subject_digest(subject, secret_of(place))
     cached, clean = _purge_cache(place, digest)
     done = _purge_ledger(place, digest, cached, by)
     return done if clean else replace(done, expunged=False)
 
 
-def _purge_cache(place: str, digest: str) -> tuple[int, bool]:
+def _purge_cache(place: Place, digest: str) -> tuple[int, bool]:
     from promptguard.cache import upkeep
     from promptguard.core.key import subject_tag
     from promptguard.keeping import cache_of, secret_of
@@ -72,7 +72,7 @@ def _purge_cache(place: str, digest: str) -> tuple[int, bool]:
     return upkeep.purge(where, secret_of(place), subject_tag(digest))
 
 
-def _purge_ledger(place: str, digest: str, cached: int, by: str) -> Purged:
+def _purge_ledger(place: Place, digest: str, cached: int, by: str) -> Purged:
     from promptguard.background.snapshots import readable
     from promptguard.ledger import purging
     from promptguard.ledger.store import Ledger

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, insert, select
 
 from promptguard.ledger import schema
-from promptguard.ledger.engines import words
+from promptguard.ledger.engines import add_new
 from promptguard.ledger.reading import reading
 from promptguard.ledger.store import Ledger
 
@@ -57,9 +57,7 @@ class StoredPrompts:
                     "at": at,
                     "by": by,
                 }
-                if connection.execute(
-                    words(connection).upsert(table).values(**row).on_conflict_do_nothing()
-                ).rowcount:
+                if add_new(connection, table, row):
                     continue
                 query = select(table.c.digest, table.c.text).where(
                     table.c.name == name, table.c.version == version

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from promptguard.ledger import schema
-from promptguard.ledger.engines import words
+from promptguard.ledger.engines import add_new
 from promptguard.ledger.store import Ledger
 
 LIMIT = 2_000
@@ -59,12 +59,7 @@ class Rollouts:
     def put(self, rows: Sequence[Mapping[str, object]]) -> int:
         """Keep outcomes, in order; returns how many. One whose unit has one already is left out."""
         with self._ledger.transaction(alone="outcome") as connection:
-            return sum(
-                connection.execute(
-                    words(connection).upsert(schema.outcome).values(**row).on_conflict_do_nothing()
-                ).rowcount
-                for row in rows
-            )
+            return sum(add_new(connection, schema.outcome, row) for row in rows)
 
     def outcomes_after(self, number: int, last_id: int) -> list[dict[str, Any]]:
         """Return up to LIMIT outcomes of a rollout after `last_id`, in the order in which they were committed."""

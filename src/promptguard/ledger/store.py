@@ -16,7 +16,7 @@ from promptguard.core.ladder import Rung
 from promptguard.ledger import schema
 from promptguard.ledger.bank import keep
 from promptguard.ledger.door import Door
-from promptguard.ledger.engines import words
+from promptguard.ledger.engines import add_new, words
 from promptguard.ledger.migrations import stored_once
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 
@@ -64,12 +64,7 @@ class Ledger(Door):
             taken = connection.begin_nested()
             for cluster in sorted(set(clusters)):
                 row = {"stream": stream, "epoch": epoch, "cluster": cluster}
-                if (
-                    connection.execute(
-                        words(connection).upsert(table).values(**row).on_conflict_do_nothing()
-                    ).rowcount
-                    != 1
-                ):
+                if not add_new(connection, table, row):
                     taken.rollback()
                     return False
         return True

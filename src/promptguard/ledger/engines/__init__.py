@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from promptguard.directories import Place
 from promptguard.ledger.engines.contract import Engine, Words
@@ -25,3 +26,10 @@ def words(connection: Connection) -> Words:
     """Return what is said differently in a connection's dialect."""
     found: Words = importlib.import_module(f"{__name__}.{_BY_DIALECT[connection.dialect.name]}").WORDS
     return found
+
+
+def add_new(connection: Connection, table: Table, row: Mapping[str, object]) -> bool:
+    """Add a row unless there is one with its key; returns whether it was added."""
+    statement = words(connection).upsert(table).values(**row).on_conflict_do_nothing()
+    # psycopg has forgotten the count by the time it is asked for, unless it is told to keep it
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -22,6 +23,13 @@ from promptguard.ledger.trouble import Kind, LedgerUnavailable, Trouble
 WORDS = PostgresWords()
 LOOK_SECONDS = 5.0
 """How often who follows what others noted looks: a thousand processes do."""
+_TABLES_WITH_WORDS = tuple(
+    each.name
+    for each in (
+        schema.pair, schema.content, schema.banked, schema.snapshot_part, schema.verdict, schema.verdict_group,
+        schema.occurrence, schema.alert,
+    )
+)  # fmt: skip
 _READS = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
 
 
@@ -91,6 +99,16 @@ class PostgresEngine:
     def shrink(self) -> bool:
         """Do nothing: the server's autovacuum does."""
         return False
+
+    def expunge(self) -> bool:
+        """Have tables that hold what was said, or is made of it, written anew; False where others use one for too long."""
+        try:
+            self._connections.rewrite(_TABLES_WITH_WORDS)
+        except psycopg.errors.LockNotAvailable:
+            return False
+        except psycopg.Error as error:
+            raise LedgerUnavailable(self.of_error(error)) from None
+        return True
 
     def close(self) -> None:
         """Close what nobody in this process uses."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -103,6 +103,18 @@ class Connections:
                 if self._closer is None:
                     self._close_later()
 
+    def rewrite(self, tables: Sequence[str]) -> None:
+        """Have the server write tables anew, so that no byte of what was deleted is left in their files.
+
+        Takes as long as it takes; a table that others use for LOCK_SECONDS is an error.
+        """
+        made = psycopg.connect(**_arguments(self._url), prepare_threshold=None, autocommit=True)
+        with made:
+            made.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'".encode())
+            for table in tables:
+                made.execute(f"VACUUM (FULL) {quoted(self.schema)}.{quoted(table)}".encode())
+            made.execute(b"RESET lock_timeout")  # a pooler may give this session to somebody else
+
     def _close_later(self) -> None:
         self._closer = supervised("promptguard-connections", self._close_idle, faults.add)
         self._closer.start()
@@ -128,21 +140,22 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""').replace("\0", "") + '"'
 
 
+def _arguments(url: URL) -> dict[str, Any]:
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        "tcp_user_timeout": int(1000 * ANSWER_SECONDS),
+        "keepalives_idle": 10,
+        "application_name": "promptguard",
+        **url.get_dialect()().create_connect_args(url)[1],
+    }
+
+
 def _engine(url: URL) -> SqlEngine:
     # Parameters are hidden from error texts, which end up in logs: they hold questions and answers.
-    dialect_arguments = url.get_dialect()().create_connect_args(url)[1]
+    arguments = _arguments(url)
     return create_engine(
         url,
-        creator=lambda: LimitedConnection.connect(
-            **{
-                "connect_timeout": CONNECT_SECONDS,
-                "tcp_user_timeout": int(1000 * ANSWER_SECONDS),
-                "keepalives_idle": 10,
-                "application_name": "promptguard",
-                **dialect_arguments,
-            },
-            prepare_threshold=None,
-        ),
+        creator=lambda: LimitedConnection.connect(**arguments, prepare_threshold=None),
         poolclass=QueuePool,
         pool_size=MOST,
         max_overflow=0,
