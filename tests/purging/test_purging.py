@@ -39,7 +39,12 @@ def wrapped(provider, ledger, **options):
     )
     replay = promptguard.Replay(share=1.0, after="1h")
     return promptguard.wrap(
-        client, ledger=ledger, shadow=shadow, replay=replay, cache="disk", record_content=True, **options
+        client,
+        ledger=ledger,
+        shadow=shadow,
+        replay=replay,
+        record_content=True,
+        **{"cache": "disk", **options},
     )
 
 
@@ -54,9 +59,9 @@ def ask(client, words, subject=None):
         return call()
 
 
-def talk(provider, ledger):
+def talk(provider, ledger, **options):
     """Calls of one subject and of others, with everything that keeps something switched on."""
-    client = wrapped(provider, ledger)
+    client = wrapped(provider, ledger, **options)
     for number in range(4):
         ask(client, f"question {number} {OTHERS[number % 2]}")
         ask(client, f"my secret {number} is {CANARY}", subject=CANARY)
@@ -143,3 +148,20 @@ def test_without_a_ledger_there_is_one_line(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
     with pytest.raises(InputFileError):
         promptguard.purge(tmp_path / "none", subject="x")
+
+
+def test_a_server_keeps_no_byte_of_it_either(provider, guarded, valkey, monkeypatch):
+    monkeypatch.setenv("PROMPTGUARD_CACHE", valkey.url)
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "s" * 64)
+    talk(provider, guarded, cache=valkey.url).close()
+    client = valkey.client()
+
+    def held():
+        client.save()
+        return CANARY.encode() in (valkey.directory / "dump.rdb").read_bytes()
+
+    client.config_set("rdbcompression", "no")
+    assert held()
+    assert promptguard.purge(guarded, subject=CANARY).cached == 4
+    assert not held()
+    client.close()
