@@ -121,7 +121,8 @@ def test_an_idle_process_holds_no_connection(database, server):
     Ledger(database).write_pairs([pair(1)])
     with reading(database) as connection:
         assert connection.execute(select(schema.pair.c.call)).scalar_one() == 1
-    until(lambda: server.run("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")[0][0] == 0, 10)
+    here = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name_of(database)}'"  # noqa: S608
+    until(lambda: server.run(here)[0][0] == 0, 10)
 
 
 def test_each_stored_question_is_taken_once(database):
@@ -144,3 +145,51 @@ def test_each_stored_question_is_taken_once(database):
         thread.join(30)
     taken += ledger.due(1e9, ["s"], 1000)
     assert sorted(each.call for each in taken) == list(range(60))
+
+
+def test_a_question_has_its_pair_once_whoever_asks(database):
+    ledgers, taken = [Ledger(database) for _ in range(4)], []
+
+    def claim(ledger):
+        for number in range(30):
+            if ledger.claim("candidate", 1, [f"one {number}", f"other {number}"]):
+                taken.append(number)
+
+    threads = [threading.Thread(target=claim, args=(each,)) for each in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(taken) == list(range(30))
+    assert not ledgers[0].claim("candidate", 1, ["new", "one 3"])
+    assert ledgers[0].claim("candidate", 1, ["new"]), "what was not taken whole is not taken at all"
+
+
+def test_a_cap_holds_whoever_spends(database):
+    ledgers, taken = [Ledger(database) for _ in range(4)], []
+
+    def spend(ledger):
+        for _ in range(30):
+            if ledger.reserve("2026-01-01", "shadow", 0.1, 5.0, None):
+                taken.append(0.1)
+
+    threads = [threading.Thread(target=spend, args=(each,)) for each in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(taken) == 50
+    assert ledgers[0].calls_reserved("2026-01-01", "shadow") == 50
+    assert not ledgers[0].reserve("2026-01-01", "shadow", 0.1, None, 50)
+
+
+def test_an_outcome_and_a_version_are_kept_once(database):
+    from promptguard.ledger.prompts import StoredPrompts, StoredVersion
+    from promptguard.ledger.rollouts import Rollouts
+
+    row = {"rollout": 1, "unit": b"u", "step": 1, "treated": 0, "at": 1.0}
+    assert Rollouts(Ledger(database)).put([row, row, {**row, "unit": b"v"}]) == 2
+    prompts, version = StoredPrompts(Ledger(database)), StoredVersion("d", b"text")
+    assert prompts.put({("a", "1"): version}, at=1.0, by="me") == {}
+    assert prompts.put({("a", "1"): version}, at=2.0, by="me") == {}
+    assert prompts.put({("a", "1"): StoredVersion("e", b"other")}, at=2.0, by="me") == {("a", "1"): version}

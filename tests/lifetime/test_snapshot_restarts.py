@@ -142,7 +142,7 @@ def test_a_restart_after_every_pair_changes_no_bit(written):
 
 
 def test_where_a_change_began_is_right_though_the_first_pairs_are_forgotten(written, tmp_path):
-    shutil.copytree(written.directory, tmp_path / "ledger")
+    shutil.copytree(written.place, tmp_path / "ledger")
     copied, fold = Ledger(tmp_path / "ledger"), Fold(Drift())
     for row in rows_of(copied):
         fold.take(row)

@@ -69,7 +69,8 @@ def _rollouts(connection: Connection) -> None:
 
 
 def _subjects(connection: Connection) -> None:
-    """From 6 to 7: whom pairs and stored requests are about, by keyed digest."""
+    """From 6 to 7: whom pairs and stored requests are about, by keyed digest; how far writers' pairs were delivered."""
+    schema.metadata.create_all(connection)
     _add_column(connection, "pair", "subject", "VARCHAR NOT NULL DEFAULT ''")
     _add_column(connection, "banked", "subject", "VARCHAR NOT NULL DEFAULT ''")
     connection.exec_driver_sql(

@@ -60,6 +60,9 @@ def forget(ledger: Ledger, retention: Retention, now: float, *, folded: int) -> 
                 texts = delete(content).where(content.c.pair_id.in_(old_pairs.limit(SLICE)))
                 gone += connection.execute(texts).rowcount
             gone += connection.execute(delete(table).where(key.in_(chosen.limit(SLICE)))).rowcount
+        gone += connection.execute(
+            delete(schema.writer).where(schema.writer.c.at < now - retention.pairs * DAY)
+        ).rowcount
         outcome = schema.outcome
         old_outcomes = select(outcome.c.id).where(outcome.c.at < now - retention.pairs * DAY).limit(SLICE)
         gone += connection.execute(delete(outcome).where(outcome.c.id.in_(old_outcomes))).rowcount

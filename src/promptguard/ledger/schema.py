@@ -82,6 +82,15 @@ claim = Table(
 )
 """Questions and conversations that have had their one pair, by keyed digest; claimed before the pair is made."""
 
+writer = Table(
+    "writer",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("last", Whole, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""The number of the last pair that each writing process has delivered: what is delivered again is known by it."""
+
 content = Table(
     "content",
     metadata,

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +33,14 @@ class Ledger(Door):
         with self.transaction() as connection:
             return stored_once(connection, "feature_seed", secrets.token_bytes(16))
 
-    def write_pairs(self, rows: Sequence[PairRow]) -> None:
-        """Append pairs in order; a row's `content` (question, control, candidate) goes to its own table."""
+    def write_pairs(self, rows: Sequence[PairRow], source: str = "", numbers: Sequence[int] = ()) -> None:
+        """Append pairs in order; a row's `content` (question, control, candidate) goes to its own table.
+
+        `numbers`, of the writer `source`, ascend from pair to pair: those that are there already are left out.
+        """
         with self.transaction() as connection:
+            if numbers:
+                rows = rows[_delivered(connection, source, numbers) :]
             for has_texts, some in itertools.groupby(rows, lambda row: row.get("content") is not None):
                 if has_texts:
                     _insert_with_texts(connection, some)
@@ -293,6 +299,21 @@ def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> Non
             index_elements=["day"], set_={"calls": table.c.calls + calls, "usd": table.c.usd + usd}
         )
     )
+
+
+def _delivered(connection: Connection, source: str, numbers: Sequence[int]) -> int:
+    """Note the last of a writer's numbers; returns how many of them were noted before."""
+    table, at = schema.writer, time.time()
+    new = update(table).where(table.c.id == source, table.c.last < numbers[0]).values(last=numbers[-1], at=at)
+    if connection.execute(new).rowcount == 1:
+        return 0
+    if add_new(connection, table, {"id": source, "last": numbers[-1], "at": at}):
+        return 0
+    known = select(table.c.last).where(table.c.id == source).with_for_update()
+    last = int(connection.execute(known).scalar_one())
+    if last < numbers[-1]:
+        connection.execute(update(table).where(table.c.id == source).values(last=numbers[-1], at=at))
+    return sum(number <= last for number in numbers)
 
 
 def _insert_with_texts(connection: Connection, rows: Iterable[PairRow]) -> None:

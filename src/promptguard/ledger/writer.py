@@ -6,14 +6,20 @@ bound, drops the oldest beyond it, counts every drop and tries again.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from promptguard.directories import Database
 from promptguard.ledger.rows import PairRow
+from promptguard.ledger.spool import Numbered, Spool, left_behind, spool_directory
 from promptguard.ledger.store import HOUR, Ledger
+from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.threads import OnFault, supervised
 
 BATCH = 200
@@ -41,7 +47,15 @@ class Writer:
         self._ledger = ledger
         self._on_commit = on_commit
         self._on_fault = on_fault
-        self._pairs: deque[PairRow] = deque()
+        self._pairs: deque[Numbered] = deque()
+        self._numbers = itertools.count(1)
+        self._source = uuid.uuid4().hex
+        place = ledger.place
+        self._waiting_room = spool_directory(place) if isinstance(place, Database) else None
+        """where pairs wait while a ledger that is elsewhere cannot be written"""
+        self._spool = Spool(self._waiting_room, self._source) if self._waiting_room else None
+        self._adopts = self._spool is not None
+        """what processes before this one have left is still to be looked for"""
         self._counts: Counts = {}
         self._sightings: Sightings = {}
         self._spent: Spent = {}
@@ -66,7 +80,7 @@ class Writer:
             if len(self._pairs) >= BOUND:
                 self._pairs.popleft()
                 self.dropped += 1
-            self._pairs.append(row)
+            self._pairs.append(Numbered(next(self._numbers), row))
             self._wake.notify()
 
     def count(self, name: str, label: str, amount: float = 1.0) -> None:
@@ -127,24 +141,35 @@ class Writer:
         self.join(time.monotonic() + timeout)
 
     def _pending(self) -> bool:
-        return bool(self._pairs or self._counts or self._sightings or self._spent)
+        return bool(self._pairs or self._counts or self._sightings or self._spent or self._is_spooled)
+
+    @property
+    def _is_spooled(self) -> bool:
+        return self._spool is not None and self._spool.is_waiting
 
     def _run(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._pairs or self._closed or self._hurry, timeout=0.5)
                 hurry, self._hurry = self._hurry or self._closed, False
-                if self._closed and not self._pending():
-                    return
-                if not self._pending():
+                if self._closed and (not self._pending() or self._leaves()):
+                    break
+                if not self._pending() and not self._adopts:
                     continue
-                batch = [self._pairs.popleft() for _ in range(min(BATCH, len(self._pairs)))]
+                most = len(self._pairs) if self._is_spooled else BATCH
+                batch = [self._pairs.popleft() for _ in range(min(most, len(self._pairs)))]
                 counts, sightings, spent = self._take_sums(hurry=hurry)
                 self._busy = True
             self._commit(batch, counts, sightings, spent)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
+        if self._spool is not None:
+            self._spool.close()
+
+    def _leaves(self) -> bool:
+        """Whether nothing is left to do but what the next process can do as well."""
+        return time.monotonic() >= self._give_up and not self._pairs
 
     def _take_sums(self, *, hurry: bool) -> tuple[Counts, Sightings, Spent]:
         """Take counters, sightings and spending, now and then: meanwhile no pair is written, and pairs are paid for."""
@@ -156,10 +181,10 @@ class Writer:
         self._counts, self._sightings, self._spent = {}, {}, {}
         return taken
 
-    def _commit(self, batch: list[PairRow], counts: Counts, sightings: Sightings, spent: Spent) -> None:
+    def _commit(self, batch: list[Numbered], counts: Counts, sightings: Sightings, spent: Spent) -> None:
         try:
-            if batch:
-                self._write(batch)
+            if batch or self._is_spooled or self._adopts:
+                self._deliver(batch)
                 batch = []
                 self._on_commit()
             if spent:
@@ -177,18 +202,62 @@ class Writer:
             self._on_fault("ledger", error)
             self._keep_for_later(batch, counts, sightings, spent)
 
-    def _write(self, batch: list[PairRow]) -> None:
-        """Write a batch; one that the store refuses, though it is well, is written row by row without the bad ones."""
+    def _deliver(self, batch: list[Numbered]) -> None:
+        """Write a batch, behind all that waits on disk; `batch` is emptied of what is written, or waits there now."""
+        if self._is_spooled:
+            self._put_aside(batch)
+        else:
+            try:
+                self._write(batch, self._source)
+            except LedgerUnavailable:
+                self._put_aside(batch)
+                raise
+        if self._spool is not None and self._waiting_room is not None:
+            self._drain(self._spool)
+            if self._adopts:
+                self._adopt(self._waiting_room)
+
+    def _put_aside(self, batch: list[Numbered]) -> None:
+        """Keep pairs on disk; where that fails they stay in memory."""
+        if self._spool is None or not batch:
+            return
         try:
-            self._ledger.write_pairs(batch)
+            taken = self._spool.put(batch)
+        except OSError as error:
+            self._on_fault("spool", error)
+            return
+        self.dropped += len(batch) - taken
+        batch.clear()
+
+    def _drain(self, spool: Spool) -> None:
+        while spool.is_waiting:
+            rows, at = spool.next(BATCH)
+            if rows:
+                self._write(rows, spool.source)
+            spool.delivered(at)
+
+    def _adopt(self, directory: Path) -> None:
+        """Deliver what processes have left that are gone, in their names."""
+        for spool in left_behind(directory, self._source):
+            try:
+                self._drain(spool)
+            finally:
+                spool.close()
+        self._adopts = False
+
+    def _write(self, batch: list[Numbered], source: str) -> None:
+        """Write a batch; one that the store refuses, though it is well, is written row by row without the bad ones."""
+        if not batch:
+            return
+        try:
+            self._write_all(batch, source)
         except Exception as error:
             if not self._ledger.refuses_row(error):
                 raise  # locked, full, damaged, away: the rows are fine and wait
             self._on_fault("ledger", error)
             while batch:  # emptied as it goes: what is written must not be kept for later as well
-                row = batch[0]
                 try:
-                    self._ledger.write_pairs([row])
+                    self._write_all(batch[:1], source)
                 except Exception as refused:
                     if not self._ledger.refuses_row(refused):
                         raise
@@ -196,8 +265,11 @@ class Writer:
                     self._on_fault("ledger row", refused)
                 del batch[0]
 
+    def _write_all(self, batch: Sequence[Numbered], source: str) -> None:
+        self._ledger.write_pairs([each.row for each in batch], source, [each.number for each in batch])
+
     def _keep_for_later(
-        self, batch: list[PairRow], counts: Counts, sightings: Sightings, spent: Spent
+        self, batch: list[Numbered], counts: Counts, sightings: Sightings, spent: Spent
     ) -> None:
         with self._wake:
             for (day, purpose), (calls, usd) in spent.items():
@@ -209,7 +281,9 @@ class Writer:
             for (_, who), seen in sightings.items():
                 _add_sighting(self._sightings, who, seen)
             if time.monotonic() >= self._give_up:
-                self.dropped += len(self._pairs)
+                left = [*self._pairs]
+                self._put_aside(left)
+                self.dropped += len(left)
                 self._pairs.clear()
                 self._counts.clear()
                 self._sightings.clear()
