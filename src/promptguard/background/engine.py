@@ -130,6 +130,7 @@ class Background:
             on_fault=self.faults.add,
             wall=wall,
             refused=self.evaluator.refusals.note,
+            gives_way=self.evaluator.gives_way,
         )
         self.state_source = StateSource(
             self.ledger,

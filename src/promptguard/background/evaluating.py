@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 POLL_SECONDS = 2.0
+WATCH_LEASE = "watch"
+"""Held by the `promptguard watch` that is active for a ledger."""
 FLUSH_LOOK = 0.1
 WRITE_SECONDS = 1.0
 """Verdicts are written at most this often, but for alarms and flushes."""
@@ -267,7 +269,25 @@ class Evaluator:
             snapshots.mark_untold(found, self._folds.told())
         self._saved = time.monotonic()
 
+    def gives_way(self) -> bool:
+        """Whether another process is to judge and to ask again. Raises LedgerUnavailable."""
+        evaluate = self._wanted.evaluate
+        return evaluate == "never" or (
+            evaluate == "auto" and self._ledger.lease_is_held(WATCH_LEASE, time.time())
+        )
+
+    def _step_back(self) -> None:
+        """Leave the judging to another process, which goes on from where this one is."""
+        if self._held:
+            self._write(fully=True)
+            self._save()
+            self._ledger.drop_lease("evaluator", self._holder)
+        self._held = False
+
     def _renew_lease(self) -> bool:
+        if self.gives_way():
+            self._step_back()
+            return False
         # The lease lives by the real clock: a test's clock may jump hours.
         self._held = self._ledger.take_lease("evaluator", self._holder, time.time(), LEASE_SECONDS)
         self._renewed = time.monotonic()

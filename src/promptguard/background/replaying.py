@@ -297,8 +297,10 @@ class Replaying:
         on_fault: OnFault,
         wall: Callable[[], float],
         refused: Callable[[str, str], None],
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
         self._refused = refused
+        self._gives_way = gives_way
         self._ledger = ledger
         self._pairing = pairing
         self._worker = worker
@@ -327,6 +329,11 @@ class Replaying:
 
     def _look(self) -> None:
         # In a function of its own: an Asker that only the loop's variables held would never be closed.
+        try:
+            if self._gives_way():
+                return
+        except LedgerUnavailable:
+            return  # told once by the ledger itself
         for asker, sources in self.sources.by_asker():
             try:
                 self.offer_due(asker, sources)

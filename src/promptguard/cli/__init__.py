@@ -29,6 +29,7 @@ COMMANDS = (
     "explain",
     "report",
     "dashboard",
+    "watch",
     "plan",
     "prompts",
     "rollout",

@@ -238,6 +238,15 @@ class Ledger(Door):
             )
         return bool(taken.rowcount == 1)
 
+    def lease_is_held(self, name: str, now: float) -> bool:
+        """Whether any process holds `name` at this moment; `now` is this machine's time."""
+        table = schema.lease
+        with self.reading() as connection:
+            query = select(func.count()).where(
+                table.c.name == name, table.c.expires > words(connection).now(now)
+            )
+            return bool(connection.execute(query).scalar_one())
+
     def drop_lease(self, name: str, holder: str) -> None:
         """Give `name` back, so that the next process need not wait."""
         table = schema.lease
@@ -265,6 +274,11 @@ class Ledger(Door):
         with self.transaction() as connection:
             taken = connection.execute(delete(table).where(table.c.id.in_(chosen)).returning(table)).all()
         return sorted(taken, key=lambda row: (row.due, row.id))
+
+    def sources(self) -> list[str]:
+        """Return who may ask the stored requests that wait: each names a server, then a digest of the credential."""
+        with self.reading() as connection:
+            return list(connection.execute(select(schema.banked.c.source).distinct()).scalars())
 
     def banked_count(self, due_by: float | None = None) -> int:
         """Return how many stored requests wait, or how many of them are due by a moment."""

@@ -63,7 +63,7 @@ class Drift(Option):
 
     SYNONYMS: ClassVar[dict[str, str]] = {
         "threshold": "alpha", "significance": "alpha", "p": "alpha", "window": "horizon", "groups": "max_groups",
-        "stale": "stale_after", "max_age": "stale_after",
+        "stale": "stale_after", "max_age": "stale_after", "judge": "evaluate",
     }  # fmt: skip
 
     alpha: Annotated[
@@ -108,6 +108,11 @@ class Drift(Option):
         default=None,
         description='how old the last pair may be for "no drift" to stand: seconds, or "90m", "6h", "2d"; None: '
         "three times the usual gap between pairs, at least 1 h, at most 24 h",
+    )
+    evaluate: Literal["auto", "here", "never"] = Field(
+        default="auto",
+        description='who judges pairs and asks stored questions again: "here" this process may, one at a time a ledger; '
+        '"never" it does not; "auto": it may where no `promptguard watch` of the ledger is alive',
     )
     alerts: Channels = Field(
         default=None,
