@@ -47,3 +47,22 @@ def secret_of(ledger: str | Path) -> bytes:
             f"there is no cache of {ledger}, or its secret is elsewhere"
         )
     return found
+
+
+def copy_secret(source: str | Path, target: str | Path) -> None:
+    """Give a copy of a ledger the secret of the one it was copied from; one that was given to the process needs no copy."""
+    from promptguard.assembly import KEY_FILE
+    from promptguard.cache.mackey import is_shared, keep, read_only
+    from promptguard.directories import Database, ledger_place
+    from promptguard.ledger.secret import kept_secret, take_secret
+
+    if is_shared():
+        return
+    here, there = ledger_place(source), ledger_place(target)
+    found = kept_secret(here) if isinstance(here, Database) else read_only(here / KEY_FILE)
+    if found is None:
+        return
+    if isinstance(there, Database):
+        take_secret(there, found)
+    else:
+        keep(there / KEY_FILE, found)

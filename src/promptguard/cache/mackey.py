@@ -66,7 +66,17 @@ def read_only(state_dir: Path) -> bytes | None:
     return load_mac_key(state_dir) if known else None
 
 
-def _make(path: Path) -> None:
+def keep(state_dir: Path, secret: bytes) -> None:
+    """Keep a secret in `state_dir` unless there is one. Raises SecretUnavailable."""
+    path = Path(state_dir) / FILENAME
+    try:
+        if not os.path.lexists(path):
+            _make(path, secret)
+    except OSError as error:
+        raise SecretUnavailable(f"{path}: the secret cannot be kept here ({error.strerror})") from None
+
+
+def _make(path: Path, secret: bytes | None = None) -> None:
     """Write the file beside its place and link it there: nobody ever reads half a secret, and one wins."""
     for directory in (
         path.parent.parent,
@@ -76,7 +86,7 @@ def _make(path: Path) -> None:
     handle, name = tempfile.mkstemp(prefix=".key-", dir=path.parent)  # mode 0600, whatever the umask
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(secrets.token_bytes(32))
+            stream.write(secrets.token_bytes(32) if secret is None else secret)
         path.hardlink_to(name)
     except FileExistsError:
         pass  # another process was first, and its secret is the one

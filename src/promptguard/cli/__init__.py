@@ -38,11 +38,16 @@ COMMANDS = (
     "acknowledge",
     "undo",
     "purge",
+    "ledger",
+    "export",
+    "import",
     "alerts",
     "dashboards",
     "config",
     "doctor",
 )
+MODULES = {"import": "importing", "export": "exporting"}
+"""Commands whose names are words of Python, or too near to one."""
 DEBUG = "PROMPTGUARD_DEBUG"
 _SELDOM = (250_000, 20, 20)
 """objects after which garbage is looked for, and how much more seldom among those that have stayed"""
@@ -72,7 +77,7 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(import_module("promptguard.cli.root").run)
     for name in names:
-        module = import_module(f"promptguard.cli.{name.replace('-', '_')}")
+        module = import_module(f"promptguard.cli.{MODULES.get(name, name.replace('-', '_'))}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, short_help=getattr(module, "SHORT", None))
         else:

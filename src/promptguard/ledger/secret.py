@@ -8,8 +8,13 @@ from __future__ import annotations
 import secrets
 import threading
 
+from sqlalchemy import select
+
 from promptguard.directories import Database
+from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.migrations import stored_once
+from promptguard.ledger.reading import reading
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime.forks import survive_fork
 
@@ -64,3 +69,19 @@ def _ask(database: Database, found: list[bytes], why: list[str]) -> None:
             found.append(stored_once(connection, NAME, secrets.token_bytes(SECRET_BYTES)))
     except Exception as error:  # noqa: BLE001 - told by who waits
         why.append(str(error) or type(error).__name__)
+
+
+def kept_secret(database: Database) -> bytes | None:
+    """Return the secret that a ledger has, None where it has none yet. Raises InputFileError where it cannot be read."""
+    query = select(schema.meta.c.value).where(schema.meta.c.name == NAME)
+    with reading(database) as connection:
+        found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def take_secret(database: Database, secret: bytes) -> None:
+    """Give a ledger the secret of the one that it is a copy of. Raises what `ledger.door.Door` says."""
+    with Ledger(database).transaction() as connection:
+        statement = words(connection).upsert(schema.meta).values(name=NAME, value=secret)
+        connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": secret}))
+    _known.secrets.pop(database.url, None)

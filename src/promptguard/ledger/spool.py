@@ -70,7 +70,7 @@ class Spool:
         lines: list[bytes] = []
         size = self._size
         for each in rows:
-            line = _line(each)
+            line = written(each)
             if size + len(line) > MOST_BYTES:
                 break
             lines.append(line)
@@ -94,7 +94,7 @@ class Spool:
             while len(found) < limit and (line := stream.readline()):
                 at += len(line)
                 with contextlib.suppress(ValueError, TypeError, KeyError):
-                    found.append(_numbered(line))
+                    found.append(numbered(line))
         return found, at
 
     def delivered(self, at: int) -> None:
@@ -151,23 +151,25 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _line(each: Numbered) -> bytes:
-    return json.dumps([each.number, _written(each.row)], separators=(",", ":")).encode() + b"\n"
+def written(each: Numbered) -> bytes:
+    """Return a pair as a line."""
+    return json.dumps([each.number, _plain(each.row)], separators=(",", ":")).encode() + b"\n"
 
 
-def _numbered(line: bytes) -> Numbered:
+def numbered(line: bytes) -> Numbered:
+    """Return the pair of a line. Raises ValueError, TypeError or KeyError for what is none."""
     number, row = json.loads(line)
     return Numbered(int(number), _read(row))
 
 
-def _written(value: object) -> object:
+def _plain(value: object) -> object:
     """Return a value as JSON holds it: bytes as text that says so."""
     if isinstance(value, bytes):
         return _MARK + base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {name: _written(each) for name, each in value.items()}
+        return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, str) and value.startswith(_MARK):
-        return _written(value.encode("utf-8", "replace"))
+        return _plain(value.encode("utf-8", "replace"))
     return value
 
 

@@ -26,6 +26,9 @@ class Words(Protocol):
     def append(self, connection: Connection, table: Table, rows: Sequence[dict[str, object]]) -> None:
         """Add rows, which all have the same columns, in order."""
 
+    def ids_given(self, connection: Connection, table: Table) -> None:
+        """Have the ids of rows to come begin behind those that were given by who wrote rows with theirs."""
+
     def columns(self, connection: Connection) -> dict[str, set[tuple[str, bool]]]:
         """Return the tables there are, each with its columns: (name, whether it is part of the primary key)."""
 

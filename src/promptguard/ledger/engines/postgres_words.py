@@ -43,6 +43,14 @@ class PostgresWords:
         finally:
             cursor.close()
 
+    def ids_given(self, connection: Connection, table: Table) -> None:
+        """Set the table's sequence."""
+        if "id" in table.c and table.c.id.primary_key and isinstance(table.c.id.type.python_type(), int):
+            name = f'"{table.name}"'
+            connection.exec_driver_sql(
+                f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT max(id) FROM {name}))"  # noqa: S608
+            )
+
     def columns(self, connection: Connection) -> dict[str, set[tuple[str, bool]]]:
         """Return the tables there are, each with its columns: (name, whether it is part of the primary key)."""
         found: dict[str, set[tuple[str, bool]]] = {}

@@ -29,6 +29,9 @@ class SqliteWords:
         """Add rows in order."""
         connection.execute(insert(table), list(rows))
 
+    def ids_given(self, connection: Connection, table: Table) -> None:
+        """Do nothing: the next id is the one behind the newest."""
+
     def columns(self, connection: Connection) -> dict[str, set[tuple[str, bool]]]:
         """Return the tables there are, each with its columns: (name, whether it is part of the primary key)."""
         found: dict[str, set[tuple[str, bool]]] = {}

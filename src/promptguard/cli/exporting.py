@@ -1,0 +1,50 @@
+"""`promptguard export`: the pairs of a ledger as JSON lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptguard.cli.place import OPTION, ledger_or_setting
+
+SHORT = "write a ledger's pairs as JSON lines"
+EXAMPLES = (
+    "promptguard export -o pairs.jsonl",
+    "promptguard export --stream candidate | gzip > pairs.jsonl.gz",
+)
+
+
+def run(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="file to write (0600); else to standard output")
+    ] = None,
+    stream: Annotated[str, typer.Option(help="only this stream's pairs")] = "",
+    texts: Annotated[bool, typer.Option("--texts", help="with recorded questions and answers")] = False,
+    ledger: Annotated[str | None, OPTION] = None,
+) -> None:
+    """Write the pairs of a ledger: one JSON line each, in the order in which they are judged, behind a header.
+
+    The header has the seed that the features are keyed with: keep the file as you keep the ledger. Exit codes: 0 written,
+    2 wrong use, or a ledger that cannot be read.
+    """
+    from promptguard.ledger.pair_files import lines_of
+
+    lines = lines_of(ledger_or_setting(ledger), texts=texts, stream=stream)
+    if output is None:
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+        return
+    first = next(lines)  # a ledger that cannot be read leaves the file that is there alone
+    with os.fdopen(
+        os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as file:
+        file.write(f"{first}\n")
+        count = 0
+        for line in lines:
+            file.write(f"{line}\n")
+            count += 1
+    sys.stderr.write(f"{output}: {count:,} pairs\n")
