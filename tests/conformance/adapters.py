@@ -338,7 +338,7 @@ class HuggingFace(Adapter):
             "event_hooks": "hooks belong to the process-wide client",
             "async_stream_cache_hit": held,
         }
-        return found | ({"stream_cache_hit": held} if self.version().startswith("1.") else {})
+        return found | ({"stream_cache_hit": held, "shadow": held} if self.version().startswith("1.") else {})
 
     def _client(self, cls: str, origin: str, more: dict[str, Any]) -> Any:
         self.reset()

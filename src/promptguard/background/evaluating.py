@@ -37,6 +37,8 @@ RENEW_SECONDS = 5.0
 POLL_SECONDS = 2.0
 WATCH_LEASE = "watch"
 """Held by the `promptguard watch` that is active for a ledger."""
+TURN_SECONDS = 0.25
+"""Turns come at most this often, but for flushes."""
 FLUSH_LOOK = 0.1
 WRITE_SECONDS = 1.0
 """Verdicts are written at most this often, but for alarms and flushes."""
@@ -185,7 +187,12 @@ class Evaluator:
                 self._wake.notify_all()
                 if not self._closed and self._flushes == asked:
                     self._wake.wait(WRITE_SECONDS if self._fold.changed else POLL_SECONDS)
+                    self._wake.wait_for(lambda: self._closed or self._flushes != asked, self._rest())  # noqa: B023
         self._end()
+
+    def _rest(self) -> float:
+        """Return how long to wait for more pairs: a turn costs as much as folding a hundred, of the application's time."""
+        return max(0.0, TURN_SECONDS - (time.monotonic() - self.looked_at))
 
     def _end(self) -> None:
         try:

@@ -25,6 +25,8 @@ from promptguard.lifetime.threads import OnFault, supervised
 BATCH = 200
 BOUND = 20_000
 RETRY_SECONDS = 1.0
+GAP_SECONDS = 0.1
+"""Commits come at most this often, but for flushes: a single pair is written at once, many in a row together."""
 SUMS_SECONDS = 0.5
 """How often sums are written, at most; pairs are written at once."""
 PATIENCE = 5.0
@@ -66,7 +68,7 @@ class Writer:
         self._busy = False
         self._hurry = False
         self._closed = False
-        self._summed = -math.inf
+        self._summed = self._committed = -math.inf
         self._give_up = math.inf
         self.dropped = 0
         self._flushed = 0
@@ -151,6 +153,9 @@ class Writer:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._pairs or self._closed or self._hurry, timeout=0.5)
+                gap = GAP_SECONDS - (time.monotonic() - self._committed)
+                if gap > 0.0:
+                    self._wake.wait_for(self._must_hurry, gap)
                 hurry, self._hurry = self._hurry or self._closed, False
                 if self._closed and (not self._pending() or self._leaves()):
                     break
@@ -162,6 +167,7 @@ class Writer:
                 self._busy = True
             self._commit(batch, counts, sightings, spent)
             with self._wake:
+                self._committed = time.monotonic()
                 self._busy = False
                 self._wake.notify_all()
         if self._spool is not None:
@@ -170,6 +176,9 @@ class Writer:
     def _leaves(self) -> bool:
         """Whether nothing is left to do but what the next process can do as well."""
         return time.monotonic() >= self._give_up and not self._pairs
+
+    def _must_hurry(self) -> bool:
+        return self._hurry or self._closed or len(self._pairs) >= BATCH
 
     def _take_sums(self, *, hurry: bool) -> tuple[Counts, Sightings, Spent]:
         """Take counters, sightings and spending, now and then: meanwhile no pair is written, and pairs are paid for."""
