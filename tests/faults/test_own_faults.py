@@ -273,8 +273,8 @@ def test_public_names_are_these():
         "Alarm", "Alertmanager", "Apprise", "Budget", "BypassCache", "Cache", "Compat", "ConfigurationError",
         "Drift", "DriftDetected", "Price", "PromptGuardError", "PromptGuardSettings", "Raise", "Replay", "RollBack",
         "Route", "Shadow", "Slack", "Warn", "Webhook", "__version__", "acknowledge", "bypass", "cache_status", "cache_tags",
-        "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts", "purge", "subject", "undo", "unit", "unwrap",
-        "verdicts", "wrap",
+        "clear_cache", "cluster", "flush", "group", "guard", "is_wrapped", "prompts", "purge", "subject", "undo", "unit",
+        "unwrap", "verdicts", "wrap",
     ]  # fmt: skip
     assert all(hasattr(promptguard, name) for name in promptguard.__all__)
     assert {"Answer", "PairMonitor", "Verdict"} <= set(promptguard.drift.__all__)
