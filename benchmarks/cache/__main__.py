@@ -84,7 +84,7 @@ def shared(scale: float) -> bool:
     if not STORE:
         return True
     good = True
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         place = Path(directory)
         figures = hosts.equal_calls(int(10_000 * scale), STORE["url"], place)
         print(figures, flush=True)

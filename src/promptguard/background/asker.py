@@ -115,7 +115,7 @@ class Asker:
 
     def budget_of(self, stream: str) -> BudgetLimiter:
         """Return what limits the calls of a stream."""
-        return self.replay_limiter if stream in {"replay", "placebo"} else self.limiter
+        return self.replay_limiter if stream in {"replay", "canary", "placebo"} else self.limiter
 
     def after_fork(self) -> None:
         """Leave the parent's connections alone; the child's client makes an Asker of its own."""

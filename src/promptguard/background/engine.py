@@ -14,6 +14,7 @@ from collections.abc import Callable
 from promptguard.background.acting import Acting
 from promptguard.background.alerting import Alerting
 from promptguard.background.asker import Asker
+from promptguard.background.canaries import Canaries
 from promptguard.background.counting import tally, tell_trouble
 from promptguard.background.delivery import Delivery
 from promptguard.background.evaluating import Evaluator
@@ -132,6 +133,7 @@ class Background:
             refused=self.evaluator.refusals.note,
             gives_way=self.evaluator.gives_way,
         )
+        self.canaries = Canaries(self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall)
         self.state_source = StateSource(
             self.ledger,
             holder,
@@ -192,6 +194,8 @@ class Background:
             self.pairing.pair(task.job, task.asker)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.asker)
+        elif task.run is not None:
+            task.run()
 
     def _learn_groups(self) -> None:
         """Tell the caller's path now and then which groups the ledger has, of other processes too."""

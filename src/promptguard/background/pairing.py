@@ -96,7 +96,7 @@ class Pairing:
                 time.monotonic,
                 partial(self.lost, stream, "(unknown)", "control_error", "abandoned"),
             )
-            for stream in ("candidate", "repeat", "replay", "placebo")
+            for stream in ("candidate", "repeat", "replay", "canary", "placebo")
         }
 
     def order(self, stream: str) -> ReorderBuffer[PairRow]:

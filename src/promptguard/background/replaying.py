@@ -14,9 +14,9 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promptguard.background.following import Purpose, trace_id
 from promptguard.background.pairing import PAIRED_BEFORE, STORED_BEFORE, Pairing
@@ -65,7 +65,7 @@ def source_of(request: Request, asker: Asker) -> str:
 
 def bank(ledger: Ledger, sources: Sources, job: Job, control: Reading, asker: Asker, now: float) -> None:
     """Keep a request and its answer until they are due."""
-    answer = {**_answer_document(control), "closed_early": closed_early(job, control)}
+    answer = {**answer_document(control), "closed_early": closed_early(job, control)}
     _keep(ledger, sources, job, asker, now, stream="replay", model=job.facts.model, answer=answer)
 
 
@@ -87,7 +87,7 @@ def bank_placebo(
             now,
             stream="placebo",
             model=options.placebo,
-            answer=_answer_document(reading),
+            answer=answer_document(reading),
         )
 
 
@@ -139,7 +139,8 @@ def _keep(
     ledger.bank(row, rungs, draw(job.call), options.reservoir, now - KEPT_SECONDS)
 
 
-def _answer_document(reading: Reading) -> dict[str, object]:
+def answer_document(reading: Reading) -> dict[str, object]:
+    """Return what is kept of an answer; `restored` reads it back."""
     return {
         "text": reading.text,
         "finish_reason": reading.finish_reason,
@@ -151,9 +152,9 @@ def _answer_document(reading: Reading) -> dict[str, object]:
     }
 
 
-def _restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
-    question, answer = json.loads(row.question), json.loads(row.answer)
-    request = Request(
+def request_of(question: Mapping[str, Any], who: Headers) -> Request:
+    """Return a stored question as a request, authorized by `who`."""
+    return Request(
         method=question["method"],
         origin=question["origin"],
         path=question["path"],
@@ -161,6 +162,12 @@ def _restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
         body=question["body"].encode("utf-8", "surrogatepass"),
         timeout=question["timeout"],
     )
+
+
+def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
+    """Return a stored row as it is asked again. Raises ValueError, LookupError or TypeError for one that cannot be read."""
+    question, answer = json.loads(row.question), json.loads(row.answer)
+    request = request_of(question, who)
     reading = Reading(
         text=answer["text"],
         complete=not answer.get("closed_early", False),
@@ -352,7 +359,7 @@ class Replaying:
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
             slot = self._pairing.order(row.stream).open()
             try:
-                banked = _restored(row, slot, sources[row.source])
+                banked = restored(row, slot, sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
                 self._on_fault("replay", error)
                 self._lose(row, slot, "unreadable")

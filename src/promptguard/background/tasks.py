@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,10 @@ class StoredCall:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One piece of background work: a sampled call, or a stored one to be asked again."""
+    """One piece of background work: a sampled call, a stored one to be asked again, or what a source does itself."""
 
     asker: Asker
     job: Job | None = None
     banked: StoredCall | None = None
+    run: Callable[[], None] | None = None
+    """what a source of questions does by itself, when its turn comes"""

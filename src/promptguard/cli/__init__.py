@@ -30,6 +30,7 @@ COMMANDS = (
     "report",
     "dashboard",
     "watch",
+    "canary",
     "plan",
     "prompts",
     "rollout",

@@ -61,15 +61,16 @@ def run(
     place = ledger_or_setting(ledger)
     with reading(place, any_version=True):
         pass  # what is wrong with it is told now, in one line
-    asked = _client(client, provider, base_url, key_env, key_file)
+    asked = client_of(client, provider, base_url, key_env, key_file)
     whom = "nobody" if asked is None else asking.server_asked(asked)[0].origin
     health = Health(host, port)
     _serve(place, asked, whom, health, as_json=as_json)
 
 
-def _client(
+def client_of(
     client: str | None, provider: str | None, base_url: str | None, key_env: str | None, key_file: str | None
 ) -> object | None:
+    """Return the client that options name, None where they name none. Raises ConfigurationError."""
     from promptguard.errors import ConfigurationError
     from promptguard.watch.asking import from_factory, from_settings
 

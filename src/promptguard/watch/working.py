@@ -9,7 +9,7 @@ from promptguard import sdks
 from promptguard.background.asker import Asker
 from promptguard.background.engine import Background, backgrounds
 from promptguard.core.model import Headers
-from promptguard.core.options import Drift, Replay
+from promptguard.core.options import Budget, Drift, Replay
 from promptguard.directories import ledger_place
 from promptguard.guarding import Interceptor
 from promptguard.http.transport import ports_of
@@ -28,6 +28,8 @@ class Watching:
         self._client = client
         self._learned: set[str] = set()
         self._asker: Asker | None = None
+        self._canaries: Asker | None = None
+        """asks them, with a budget of its own"""
         self._origin, self._who = "", _NOBODY
         if client is None:
             self.background = _judging(ledger)
@@ -38,7 +40,7 @@ class Watching:
             client,
             ledger=ledger,
             drift=_drift(),
-            replay=current().replay or Replay(share=0),
+            replay=current().replay or Replay(),
             shadow=None,
             cache=None,
         )
@@ -48,6 +50,16 @@ class Watching:
         assert isinstance(ports, Interceptor)  # noqa: S101 - it was wrapped just now
         assert ports.background is not None  # noqa: S101 - as there is a replay
         self.background, self._asker = ports.background, ports.asker
+        budget = (current().replay or Replay()).budget or Budget()
+        limiter = self.background.limiter("canary", budget)
+        self._canaries = Asker(
+            ports.make_client,
+            shadow=None,
+            replay=Replay(),
+            secret=ports.settings.secret,
+            limiter=limiter,
+            replay_limiter=limiter,
+        )
 
     @property
     def asker(self) -> Asker | None:
@@ -55,13 +67,20 @@ class Watching:
         return self._asker
 
     def look(self) -> None:
-        """Learn whose stored questions this watch may ask: all of its own server's, with its own credential."""
+        """Learn whose stored questions this watch may ask, all of its own server's; begin rounds of canaries."""
         if self._asker is None:
             return
+        self.ask_canaries(due=True)
         for source in self.background.ledger.sources():
             if source not in self._learned and source.rpartition("|")[0] == self._origin:
                 self.background.replaying.sources.learn(source, self._asker, self._who)
                 self._learned.add(source)
+
+    def ask_canaries(self, *, due: bool) -> int:
+        """Begin a round of each canary of this server that is due, or of each; returns how many began."""
+        if self._canaries is None:
+            return 0
+        return self.background.canaries.look(self._canaries, self._origin, self._who, due=due)
 
     def stop(self) -> None:
         """End the work; leases are given back."""
