@@ -28,6 +28,23 @@ def stored_questions(ledger: str | Path, group: str) -> list[Messages]:
         return list(found.values())
 
 
+def stored_requests(ledger: str | Path, group: str, most: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return (model, request as it is stored) of a prompt's newest questions for replay, each body once, `most` at most.
+
+    Raises InputFileError where there is no ledger.
+    """
+    table, found = schema.banked, dict[tuple[str, str], dict[str, Any]]()
+    query = select(table.c.model, table.c.question).where(table.c.group == group, table.c.stream == "replay")
+    with reading(ledger) as connection:
+        for row in connection.execute(query.order_by(table.c.id.desc()).limit(MOST)):
+            try:
+                question = json.loads(row.question)
+                found.setdefault((row.model, str(question["body"])), question)
+            except (ValueError, LookupError, TypeError, RecursionError):
+                continue
+    return [(model, question) for (model, _), question in found.items()][:most]
+
+
 def _banked(connection: Connection, group: str) -> Iterator[Messages]:
     table = schema.banked
     query = select(table.c.question).where(table.c.group == group).order_by(table.c.id.desc()).limit(MOST)

@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
-
 from promptguard.certifying.expectations import cases_of
 from promptguard.core.key import MEANINGFUL_HEADERS
 from promptguard.errors import ConfigurationError
-from promptguard.ledger import schema
 from promptguard.ledger.canaries import Pin
-from promptguard.ledger.reading import reading
+from promptguard.report.stored_questions import stored_requests
 from promptguard.sdks.servers import Server
 from promptguard.templates.prompt import Prompt
 
@@ -57,16 +54,8 @@ def from_cases(prompt: Prompt, model: str, server: Server) -> Iterator[Mapping[s
 
 def from_stored(ledger: str, group: str, most: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield (model, question) of the newest questions that a ledger has stored for replay, each once."""
-    table, seen = schema.banked, set[str]()
-    query = select(table.c.model, table.c.question).where(table.c.group == group, table.c.stream == "replay")
-    with reading(ledger) as connection:
-        rows = connection.execute(query.order_by(table.c.id.desc()).limit(20 * most)).all()
-    for row in rows:
-        question = json.loads(row.question)
-        question.pop("link", None)
-        if question["body"] not in seen and len(seen) < most:
-            seen.add(question["body"])
-            yield row.model, question
+    for model, question in stored_requests(ledger, group, most):
+        yield model, {name: value for name, value in question.items() if name != "link"}
 
 
 def pin_of(
