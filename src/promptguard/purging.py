@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptguard.core.mistakes import checked_call, is_text, refused
-from promptguard.directories import Place, ledger_place
+from promptguard.directories import Database, Place, ledger_place
 from promptguard.errors import InputFileError
 from promptguard.settings import NOT_GIVEN, NotGiven, current
 
@@ -32,6 +32,8 @@ class Purged:
     """alarms and alerts in which words of these answers were replaced"""
     cached: int
     """answers in the cache"""
+    waiting: int
+    """pairs that waited on this machine for a database that was away"""
     judged_anew: bool
     """the detector's memory held words of these answers: it begins anew, from the pairs that the ledger still has"""
     expunged: bool
@@ -56,9 +58,21 @@ def purge(ledger: str | Path | NotGiven = NOT_GIVEN, *, subject: str, by: str = 
         raise refused("purge(subject)", subject, "a non-empty text, as given to promptguard.subject(...)")
     place = ledger_place(current().ledger if isinstance(ledger, NotGiven) else ledger)
     digest = subject_digest(subject, secret_of(place))
+    waiting, delivered = _purge_spool(place, digest)
     cached, clean = _purge_cache(place, digest)
-    done = _purge_ledger(place, digest, cached, by)
-    return done if clean else replace(done, expunged=False)
+    done = _purge_ledger(place, digest, (cached, waiting), by)
+    return done if clean and delivered else replace(done, expunged=False)
+
+
+def _purge_spool(place: Place, digest: str) -> tuple[int, bool]:
+    if not isinstance(place, Database):
+        return 0, True
+    from promptguard.ledger.spool import forget_subject, spool_directory
+
+    try:
+        return forget_subject(spool_directory(place), digest)
+    except OSError as error:
+        raise InputFileError(f"{spool_directory(place)}: {error.strerror or error}") from error
 
 
 def _purge_cache(place: Place, digest: str) -> tuple[int, bool]:
@@ -72,14 +86,14 @@ def _purge_cache(place: Place, digest: str) -> tuple[int, bool]:
     return upkeep.purge(where, secret_of(place), subject_tag(digest))
 
 
-def _purge_ledger(place: Place, digest: str, cached: int, by: str) -> Purged:
+def _purge_ledger(place: Place, digest: str, elsewhere: tuple[int, int], by: str) -> Purged:
     from promptguard.background.snapshots import readable
     from promptguard.ledger import purging
     from promptguard.ledger.store import Ledger
     from promptguard.ledger.trouble import LedgerUnavailable
 
     opened = Ledger(place)
-    who = {"by": by[:100]} if by else {}
+    who, (cached, waiting) = ({"by": by[:100]} if by else {}), elsewhere
     try:
         with opened.transaction(alone="occurrence") as connection:
             found = purging.delete_rows(connection, digest, words_of)
@@ -87,7 +101,13 @@ def _purge_ledger(place: Place, digest: str, cached: int, by: str) -> Purged:
             judges = bool(found.words) and purging.evaluators(connection, time.time()) > 0
             anew = judges or purging.mentions(connection, found.words, readable)
             told = purging.replace_words(connection, found.words)
-            counts = {"pairs": found.pairs, "texts": found.contents, "stored": found.stored, "cached": cached}
+            counts = {
+                "pairs": found.pairs,
+                "texts": found.contents,
+                "stored": found.stored,
+                "cached": cached,
+                "waiting": waiting,
+            }
             if anew:
                 purging.forget_judgements(connection)
             purging.note(connection, time.time(), {**counts, **who, "anew": anew})
@@ -103,7 +123,7 @@ def _purge_ledger(place: Place, digest: str, cached: int, by: str) -> Purged:
         raise InputFileError(str(error)) from error
     finally:
         opened.close()
-    return Purged(found.pairs, found.contents, found.stored, told, cached, anew, expunged)
+    return Purged(found.pairs, found.contents, found.stored, told, cached, waiting, anew, expunged)
 
 
 def words_of(vector: bytes) -> Iterable[str]:

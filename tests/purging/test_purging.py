@@ -130,7 +130,7 @@ def test_the_purge_is_noted_without_the_subject(provider, guarded, capsys):
     database.close()
     noted = json.loads(detail)
     assert noted.pop("by", "somebody")
-    assert noted == {"pairs": 4, "texts": 4, "stored": 4, "cached": 4, "anew": noted["anew"]}
+    assert noted == {"pairs": 4, "texts": 4, "stored": 4, "cached": 4, "waiting": 0, "anew": noted["anew"]}
 
 
 @pytest.mark.parametrize("subject", ["", 7, None])

@@ -39,6 +39,7 @@ def run(
             (done.texts, "recorded text", "question and both answers"),
             (done.stored, "stored request", "with its answer"),
             (done.cached, "cached answer", "of this ledger's cache"),
+            (done.waiting, "waiting pair", "on this machine, for a database that was away"),
             (done.told, "alarm", "words of answers replaced"),
         )
         for count, what, more in removed:
@@ -50,6 +51,6 @@ def run(
             sys.stdout.write("nothing is kept of this subject\n")
     if not done.expunged:
         sys.stderr.write(
-            "another process reads the ledger: bytes may be left in its write-ahead log; run it again\n"
+            "another process reads or delivers: bytes may be left in its files; run it again in a moment\n"
         )
         raise typer.Exit(WRONG_USE)

@@ -139,6 +139,30 @@ def left_behind(directory: Path, besides: str) -> Iterator[Spool]:
                     yield spool
 
 
+def forget_subject(directory: Path, subject: str) -> tuple[int, bool]:
+    """Leave out waiting pairs about a subject, by its digest; returns how many, and whether that was all.
+
+    A file of a process that lives is left to it: it is about to deliver what is there. Raises OSError.
+    """
+    gone, all_gone, digest = 0, True, subject.encode()
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if digest not in line]
+        if len(kept) == len(lines):
+            continue
+        spool = Spool(directory, path.name.removesuffix(SUFFIX))
+        if not spool.open(make=False):
+            all_gone = False
+            continue
+        new = path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_bytes(b"".join(kept))
+        new.replace(path)
+        spool.close()
+        gone += len(lines) - len(kept)
+    return gone, all_gone
+
+
 def _locked(handle: int) -> bool:
     try:
         import fcntl

@@ -160,7 +160,9 @@ def _plainly(event: Event) -> str:
     detail = event.detail
     if event.kind == "purge":
         kept = ", ".join(
-            f"{detail[name]} {name}" for name in ("pairs", "texts", "stored", "cached") if detail.get(name)
+            f"{detail[name]} {name}"
+            for name in ("pairs", "texts", "stored", "cached", "waiting")
+            if detail.get(name)
         )
         return f"What was kept of one subject was removed: {kept or 'nothing'}."
     known = {name: value for name, value in detail.items() if isinstance(value, str | int | float)}
