@@ -31,6 +31,7 @@ COMMANDS = (
     "dashboard",
     "watch",
     "canary",
+    "drain",
     "plan",
     "prompts",
     "rollout",

@@ -71,7 +71,7 @@ def take_lines(ledger: str | Path, lines: Iterable[str], name: str, tell: Tell =
     header = next(given, "")
     seed = _seed_of(header, name)
     store = Ledger(ledger)
-    _take_seed(store, seed, name)
+    take_seed(store, seed, name)
     source = f"file:{hashlib.blake2b(header.encode(), digest_size=8).hexdigest()}"
     before, done = _count(store), 0
     while chunk := list(itertools.islice(given, CHUNK)):
@@ -95,7 +95,7 @@ def _seed_of(header: str, name: str) -> bytes:
     return seed
 
 
-def _take_seed(ledger: Ledger, seed: bytes, name: str) -> None:
+def take_seed(ledger: Ledger, seed: bytes, name: str) -> None:
     """Give an empty ledger the file's seed. Raises InputFileError where pairs were measured with another."""
     own = ledger.seed
     if not seed or seed == own:

@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
 
 from promptguard.core.ladder import Rung
+from promptguard.errors import ConfigurationError
 from promptguard.ledger import schema
 from promptguard.ledger.bank import keep
 from promptguard.ledger.door import Door
 from promptguard.ledger.engines import add_new, words
 from promptguard.ledger.migrations import stored_once
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
+from promptguard.shared_secret import shared_secret
 
 HOUR = 3600.0
 
@@ -31,7 +33,7 @@ class Ledger(Door):
     def seed(self) -> bytes:
         """The secret that keys the hash features of this ledger, so that stored pairs do not tell their texts."""
         with self.transaction() as connection:
-            return stored_once(connection, "feature_seed", secrets.token_bytes(16))
+            return stored_once(connection, "feature_seed", _new_seed())
 
     def write_pairs(self, rows: Sequence[PairRow], source: str = "", numbers: Sequence[int] = ()) -> None:
         """Append pairs in order; a row's `content` (question, control, candidate) goes to its own table.
@@ -287,6 +289,17 @@ class Ledger(Door):
             query = query.where(schema.banked.c.due <= due_by)
         with self.reading() as connection:
             return int(connection.execute(query).scalar_one())
+
+
+def _new_seed() -> bytes:
+    """Return a seed: where hosts share a secret, that of all their ledgers, so that pairs can be put together."""
+    try:
+        given = shared_secret()
+    except ConfigurationError:  # told at wrap()
+        given = None
+    if given is None:
+        return secrets.token_bytes(16)
+    return hashlib.blake2b(given, digest_size=16, person=b"promptguard-seed").digest()
 
 
 def noted_of(row: StoredRow) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""Short-lived processes leave their pairs in a directory of their own; `promptguard drain` takes each of them once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from promptguard.cli import main
+from promptguard.drift import Answer, vectorise
+from promptguard.errors import InputFileError
+from promptguard.ledger import draining
+from promptguard.ledger.draining import drain
+from promptguard.ledger.spool import Numbered, Spool
+from promptguard.ledger.store import Ledger
+from tests.servers import until
+
+
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch):
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "the secret of all processes")
+
+
+def pair(ledger, number, **changes):
+    return {
+        "stream": "candidate", "epoch": 1, "group": "g@1", "at": float(number), "call": number, "outcome": "compared",
+        "reason": "", "asked": "m", "control_model": "m", "candidate_model": "n",
+        "vector": vectorise(Answer("yes"), Answer("yes"), seed=ledger.seed).to_bytes(), **changes,
+    }  # fmt: skip
+
+
+def calls(ledger):
+    return [row.call for row in ledger.pairs_after(0, 100_000)]
+
+
+@pytest.fixture
+def ledgers(tmp_path):
+    made = [Ledger(tmp_path / name) for name in ("functions", "judged")]
+    yield made
+    for each in made:
+        each.close()
+
+
+def test_each_pair_is_taken_once(ledgers, tmp_path):
+    source, target = ledgers
+    source.write_pairs([pair(source, number) for number in range(1200)])
+    assert drain(tmp_path / "functions", tmp_path / "judged").pairs == 1200
+    assert calls(target) == list(range(1200))
+    assert drain(tmp_path / "functions", tmp_path / "judged").pairs == 0
+    assert calls(source) == [1199]  # the last one stays, so that its number is not given again
+    source.write_pairs([pair(source, 1200), pair(source, 1201)])
+    assert drain(tmp_path / "functions", tmp_path / "judged").pairs == 2
+    assert calls(target) == list(range(1202))
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+def test_one_that_was_cut_off_is_begun_again(ledgers, tmp_path, monkeypatch, chunks):
+    source, target = ledgers
+    monkeypatch.setattr(draining, "CHUNK", 10)
+    source.write_pairs([pair(source, number) for number in range(35)])
+    forgotten = []
+
+    def cut_off(*given):
+        if len(forgotten) == chunks:
+            raise KeyboardInterrupt  # between the commit there and the one here
+        forgotten.append(given)
+        return forget(*given)
+
+    forget = draining._forget
+    monkeypatch.setattr(draining, "_forget", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        drain(tmp_path / "functions", tmp_path / "judged")
+    assert len(calls(target)) == 10 * (chunks + 1)
+    monkeypatch.setattr(draining, "_forget", forget)
+    assert drain(tmp_path / "functions", tmp_path / "judged").pairs == 35 - 10 * (chunks + 1)
+    assert calls(target) == list(range(35))
+
+
+def test_texts_come_along(ledgers, tmp_path):
+    source, target = ledgers
+    content = {"question": b"q", "control": b"c", "candidate": b"d", "tools": b""}
+    source.write_pairs([pair(source, 0, content=content), pair(source, 1)])
+    drain(tmp_path / "functions", tmp_path / "judged")
+    from sqlalchemy import select
+
+    from promptguard.ledger import schema
+
+    with target.reading() as connection:
+        rows = connection.execute(select(schema.content)).all()
+    assert [(row.pair_id, row.question, row.candidate) for row in rows] == [(1, b"q", b"d")]
+
+
+def test_pairs_belong_to_the_epoch_in_which_they_were_made(ledgers, tmp_path):
+    source, target = ledgers
+    target.note(at=5.0, call=0, kind="acknowledge", stream="candidate", group="g@1", detail={})
+    source.write_pairs([pair(source, number) for number in (3, 4, 6, 2)])
+    drain(tmp_path / "functions", tmp_path / "judged")
+    assert [(row.call, row.epoch) for row in target.pairs_after(0)] == [(3, 1), (4, 1), (6, 2), (2, 1)]
+
+
+def test_pairs_of_another_seed_are_refused_in_one_line(ledgers, tmp_path, monkeypatch):
+    source, target = ledgers
+    source.write_pairs([pair(source, 1)])
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "a secret of another fleet")
+    target.write_pairs([pair(target, 2)])
+    with pytest.raises(InputFileError, match="measured with another seed") as error:
+        drain(tmp_path / "functions", tmp_path / "judged")
+    assert "\n" not in str(error.value)
+    assert calls(target) == [2]
+
+
+def test_waiting_files_are_taken_and_a_torn_last_line_is_harmless(ledgers, tmp_path):
+    source, target = ledgers
+    spool = Spool(tmp_path / "functions" / "spool" / "abc", "of-a-process")
+    spool.put([Numbered(number, pair(source, number)) for number in (1, 2, 3)])
+    spool.close()
+    path = tmp_path / "functions" / "spool" / "abc" / "of-a-process.pairs"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[2][:-40])
+    assert drain(tmp_path / "functions", tmp_path / "judged") == draining.Drained(3, 1)
+    assert calls(target) == [1, 2, 3]
+    assert not path.exists()
+    path.write_bytes(whole)  # as a copy that is put back
+    assert drain(tmp_path / "functions", tmp_path / "judged").pairs == 0
+
+
+WRITING = """
+import sys
+sys.path[:0] = ["."]
+from tests.lifetime.test_draining import pair
+from promptguard.ledger.store import Ledger
+ledger, first = Ledger(sys.argv[1]), int(sys.argv[2])
+for number in range(first, first + 100):
+    ledger.write_pairs([pair(ledger, number)])
+"""
+
+
+def test_two_processes_write_while_a_third_takes(tmp_path, ledgers):
+    place = tmp_path / "functions"
+    ledgers[0].open()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITING, str(place), str(first)]) for first in (0, 1000)
+    ]
+    over = threading.Event()
+
+    def take():
+        while not over.is_set():
+            drain(place, tmp_path / "judged")
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    until(lambda: all(writer.poll() is not None for writer in writers))
+    over.set()
+    thread.join()
+    drain(place, tmp_path / "judged")
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert sorted(calls(ledgers[1])) == [*range(100), *range(1000, 1100)]
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as done:
+        main(["drain", *words])
+    told = capsys.readouterr()
+    return done.value.code, told.out, told.err
+
+
+def test_the_command(ledgers, tmp_path, capsys):
+    source, _ = ledgers
+    source.write_pairs([pair(source, 1)])
+    words = [str(tmp_path / "functions"), "--into", str(tmp_path / "judged")]
+    code, out, _ = run(capsys, *words, "--json")
+    assert (code, json.loads(out)) == (0, {"pairs": 1, "files": 0})
+    assert run(capsys, *words)[1].startswith("0 pairs taken into ")
+    for directory in (tmp_path / "none", tmp_path / "judged"):
+        code, out, err = run(capsys, str(directory), "--into", str(tmp_path / "judged"))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "none").exists()
