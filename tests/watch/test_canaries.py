@@ -197,10 +197,12 @@ def test_questions_of_replays_can_be_pinned(place, provider, asked, capsys):
     )
     for number in range(4):
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"ask {number}"}])
+    with promptguard.subject("user-17"):  # what may be purged is not pinned
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "ask of user 17"}])
     assert promptguard.flush(60.0)
     (group,) = {row.group for row in _banked(place)}
-    code, out, _ = run(capsys, "record", group, "--stored", "3", "--ledger", str(place), "--json")
-    assert (code, json.loads(out)["pinned"]) == (0, 3)
+    code, out, _ = run(capsys, "record", group, "--stored", "9", "--ledger", str(place), "--json")
+    assert (code, json.loads(out)["pinned"]) == (0, 4)
 
 
 def _banked(place):

@@ -29,12 +29,14 @@ def stored_questions(ledger: str | Path, group: str) -> list[Messages]:
 
 
 def stored_requests(ledger: str | Path, group: str, most: int) -> list[tuple[str, dict[str, Any]]]:
-    """Return (model, request as it is stored) of a prompt's newest questions for replay, each body once, `most` at most.
+    """Return (model, request as it is stored) of a prompt's newest questions for replay, each body once, `most` at most; none about a subject.
 
     Raises InputFileError where there is no ledger.
     """
     table, found = schema.banked, dict[tuple[str, str], dict[str, Any]]()
-    query = select(table.c.model, table.c.question).where(table.c.group == group, table.c.stream == "replay")
+    # what is about somebody must go when that is purged, and a pin is asked for years
+    wanted = (table.c.group == group, table.c.stream == "replay", table.c.subject == "")
+    query = select(table.c.model, table.c.question).where(*wanted)
     with reading(ledger) as connection:
         for row in connection.execute(query.order_by(table.c.id.desc()).limit(MOST)):
             try:
