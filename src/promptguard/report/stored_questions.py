@@ -29,9 +29,9 @@ def stored_questions(ledger: str | Path, group: str) -> list[Messages]:
 
 
 def stored_requests(ledger: str | Path, group: str, most: int) -> list[tuple[str, dict[str, Any]]]:
-    """Return (model, request as it is stored) of a prompt's newest questions for replay, each body once, `most` at most; none about a subject.
+    """Return (model, request as it is stored) of a prompt's newest questions for replay, each body once, `most` at most.
 
-    Raises InputFileError where there is no ledger.
+    None about a subject. Raises InputFileError where there is no ledger.
     """
     table, found = schema.banked, dict[tuple[str, str], dict[str, Any]]()
     # what is about somebody must go when that is purged, and a pin is asked for years
