@@ -17,7 +17,8 @@ PASSWORD = "pw-canary-5813"
 class Server:
     """A server on a socket of a directory of its own; `start` and `stop` as often as a test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_safe: bool = False) -> None:
+        """`is_safe`: it waits for the disk, as servers do."""
         self.place = Path(tempfile.mkdtemp(prefix="pg-"))
         self.place.chmod(0o755)
         with warnings.catch_warnings():
@@ -29,7 +30,10 @@ class Server:
         info = self._server.get_postmaster_info()
         self.socket, self.port = str(info.socket_dir), info.port
         # Nobody pulls the plug of a test's server, and a third of the suite's time would be its waiting for the disk.
-        self.run("ALTER SYSTEM SET fsync = off", f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        self.run(
+            f"ALTER SYSTEM SET fsync = {'on' if is_safe else 'off'}",
+            f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'",
+        )
         self.restart()
 
     def run(self, *statements: str, database: str = "postgres") -> list[Any]:

@@ -168,6 +168,7 @@ def test_processes_and_threads_lose_nothing_and_double_nothing(database, server)
     everything = sorted([*range(processes * threads * pairs), *held])
     assert sorted(found) == everything
     assert calls_of(Folds(Ledger(database))) == found, "whoever takes over sees the same order"
+    Folds(Ledger(database)).take_sums()
     sums = server.run(
         "SELECT sum(pairs) FROM promptguard.tally", database=database.rpartition("/")[2] and name(database)
     )

@@ -186,13 +186,18 @@ class Evaluator:
                 self._answered, self._judged = asked, judged
                 self._wake.notify_all()
                 if not self._closed and self._flushes == asked:
-                    self._wake.wait(WRITE_SECONDS if self._fold.changed else POLL_SECONDS)
+                    self._wake.wait(WRITE_SECONDS if self._fold.changed else self._poll_seconds)
                     self._wake.wait_for(lambda: self._closed or self._flushes != asked, self._rest())  # noqa: B023
         self._end()
 
     def _rest(self) -> float:
         """Return how long to wait for more pairs: a turn costs as much as folding a hundred, of the application's time."""
         return max(0.0, TURN_SECONDS - (time.monotonic() - self.looked_at))
+
+    @property
+    def _poll_seconds(self) -> float:
+        # Who judges looks often. The others may be a thousand.
+        return POLL_SECONDS * (1.0 if self._held else self._ledger.engine.patience)
 
     def _end(self) -> None:
         try:
@@ -201,6 +206,7 @@ class Evaluator:
                 newest, judged = self._folds.progress()
                 self._ended_well = judged >= newest
             else:
+                self._folds.take_sums()
                 done = self._take_all(hurry=True)
                 self._write(fully=True)
                 self._ended_well = done
@@ -226,6 +232,7 @@ class Evaluator:
             return judged >= newest
         if not self._loaded:
             self._load()
+        self._folds.take_sums()
         if not self._take_all(hurry=write):
             return False
         if self._fold.changed and (write or time.monotonic() - self._written > WRITE_SECONDS):

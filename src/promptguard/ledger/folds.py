@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select
 
 from promptguard.ledger import schema
 from promptguard.ledger.engines import words
 from promptguard.ledger.order import CommitOrder
 from promptguard.ledger.rows import StoredRow
 from promptguard.ledger.store import Ledger, put_group_verdict, put_whole_verdict
+from promptguard.ledger.sums import add_to_group_tally, add_to_tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ FOLDED = (
     "control_model", "candidate_model", "vector",
 )  # fmt: skip
 """The columns of a pair that the fold reads."""
+
+
+SUMS = 2000
+"""Batches' sums that one transaction adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,23 @@ class Folds:
     def is_held_back(self) -> bool:
         """Whether there are pairs that `rows_after` does not return yet."""
         return self._order.is_held_back
+
+    def take_sums(self) -> None:
+        """Add what writers have noted to the sums that readers read."""
+        for news, add in ((schema.tally_news, add_to_tally), (schema.group_tally_news, add_to_group_tally)):
+            while self._take_some(news, add):
+                pass
+
+    def _take_some(self, news: Table, add: Callable[[Connection, Sequence[Mapping[str, Any]]], None]) -> bool:
+        with self._ledger.reading() as connection:
+            if connection.execute(select(news.c.id).limit(1)).first() is None:
+                return False
+        oldest = select(news.c.id).order_by(news.c.id).limit(SUMS)
+        with self._ledger.transaction(alone="sums") as connection:
+            rows = connection.execute(delete(news).where(news.c.id.in_(oldest)).returning(news)).all()
+            ordered = sorted(rows, key=lambda row: int(row.id))
+            add(connection, [{n: value for n, value in row._mapping.items() if n != "id"} for row in ordered])
+        return len(rows) == SUMS
 
     def progress(self) -> tuple[int, int]:
         """Return the newest pair's id, and up to which all are in a verdict that was written, by whichever process."""

@@ -112,7 +112,7 @@ def take_seed(ledger: Ledger, seed: bytes, name: str) -> None:
 
 def _count(ledger: Ledger) -> int:
     with ledger.reading() as connection:
-        return int(connection.execute(select(func.coalesce(func.sum(schema.tally.c.pairs), 0))).scalar_one())
+        return int(connection.execute(select(func.count()).select_from(schema.pair)).scalar_one())
 
 
 def _pair_of(line: str, name: str, number: int) -> Numbered:

@@ -69,3 +69,8 @@ class BankedRow(TypedDict):
     answer: bytes
     subject: NotRequired[str]
     """as of a pair"""
+
+
+def storable(text: str) -> str:
+    """Return text without lone surrogates and NULs: databases refuse them, and such a row would hold up all that follow."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")

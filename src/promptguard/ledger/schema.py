@@ -270,6 +270,22 @@ group_tally = Table(
 )
 """The same by prompt: pairs compared, pairs lost, and what both cost."""
 
+tally_news = Table(
+    "tally_news",
+    metadata,
+    Column("id", Whole, primary_key=True, autoincrement=True),
+    *(Column(column.name, column.type, nullable=False) for column in tally.columns),
+)
+"""What is still to be added to `tally`: a batch's sums, where writers would wait for each other over one row."""
+
+group_tally_news = Table(
+    "group_tally_news",
+    metadata,
+    Column("id", Whole, primary_key=True, autoincrement=True),
+    *(Column(column.name, column.type, nullable=False) for column in group_tally.columns),
+)
+"""The same of `group_tally`."""
+
 counter = Table(
     "counter",
     metadata,

@@ -8,7 +8,6 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
@@ -20,7 +19,8 @@ from promptguard.ledger.bank import keep
 from promptguard.ledger.door import Door
 from promptguard.ledger.engines import add_new, words
 from promptguard.ledger.migrations import stored_once
-from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
+from promptguard.ledger.rows import BankedRow, PairRow, StoredRow, storable
+from promptguard.ledger.sums import add_sums
 from promptguard.shared_secret import shared_secret
 
 HOUR = 3600.0
@@ -48,12 +48,7 @@ class Ledger(Door):
                     _insert_with_texts(connection, some)
                 else:
                     words(connection).append(connection, schema.pair, [_complete(row) for row in some])
-            for sums in sorted(_tallied(rows), key=lambda each: (each.stream, each.outcome, each.reason)):
-                _add_to_tally(connection, sums)
-            for by_group in sorted(
-                _tallied_by_group(rows), key=lambda each: (str(each["stream"]), str(each["group"]))
-            ):
-                _add_to_group_tally(connection, by_group)
+            add_sums(connection, rows)
 
     def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
@@ -138,7 +133,7 @@ class Ledger(Door):
                 statement = (
                     words(connection)
                     .upsert(schema.counter)
-                    .values(name=name, label=_storable(label), value=amount)
+                    .values(name=name, label=storable(label), value=amount)
                 )
                 connection.execute(
                     statement.on_conflict_do_update(
@@ -161,7 +156,7 @@ class Ledger(Door):
         names = ("origin", "asked", "model", "fingerprint", "service_tier", "region", "backend")
         with self.transaction() as connection:
             for who, (first, last, calls) in sorted(seen.items()):
-                values = dict(zip(names, map(_storable, who), strict=True))
+                values = dict(zip(names, map(storable, who), strict=True))
                 statement = (
                     words(connection)
                     .upsert(table)
@@ -313,11 +308,6 @@ def noted_of(row: StoredRow) -> dict[str, Any]:
     return {**row._mapping, "detail": detail}
 
 
-def _storable(text: str) -> str:
-    """Return text without lone surrogates and NULs: databases refuse them, and such a row would hold up all that follow."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
 def _add_to_day(connection: Connection, day: str, calls: int, usd: float) -> None:
     table = schema.spend
     statement = words(connection).upsert(table).values(day=day, calls=calls, usd=usd)
@@ -361,7 +351,7 @@ _OPTIONAL: dict[str, object] = {
 def _complete(row: PairRow) -> dict[str, object]:
     """Return every column of a pair, so that rows of one batch are one statement."""
     given = {
-        name: _storable(value) if isinstance(value, str) else value
+        name: storable(value) if isinstance(value, str) else value
         for name, value in row.items()
         if name != "content"
     }
@@ -390,66 +380,3 @@ def put_group_verdict(
     connection.execute(
         statement.on_conflict_do_update(index_elements=["stream", "epoch", "group"], set_=values)
     )
-
-
-@dataclass
-class _Sums:
-    """The sums of some pairs of one stream, outcome and reason."""
-
-    stream: str
-    outcome: str
-    reason: str
-    first_at: float
-    last_at: float
-    pairs: int = 0
-    usd: float = 0.0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-def _tallied(rows: Sequence[PairRow]) -> Iterable[_Sums]:
-    """Return the sums of a batch of pairs by stream, outcome and reason."""
-    sums: dict[tuple[str, str, str], _Sums] = {}
-    for row in rows:
-        at = row["at"]
-        key = (row["stream"], row["outcome"], _storable(row["reason"]))
-        known = sums.setdefault(key, _Sums(*key, first_at=at, last_at=at))
-        known.pairs += 1
-        known.usd += row.get("usd", 0.0) or 0.0
-        known.input_tokens += row.get("input_tokens", 0) or 0
-        known.output_tokens += row.get("output_tokens", 0) or 0
-        known.first_at, known.last_at = min(known.first_at, at), max(known.last_at, at)
-    return sums.values()
-
-
-def _add_to_tally(connection: Connection, sums: _Sums) -> None:
-    table = schema.tally
-    statement = words(connection).upsert(table).values(**vars(sums))
-    new = statement.excluded
-    added = {name: table.c[name] + new[name] for name in ("pairs", "usd", "input_tokens", "output_tokens")}
-    ends = {
-        "first_at": case((table.c.first_at < new.first_at, table.c.first_at), else_=new.first_at),
-        "last_at": case((table.c.last_at > new.last_at, table.c.last_at), else_=new.last_at),
-    }
-    keys = ["stream", "outcome", "reason"]
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={**added, **ends}))
-
-
-def _tallied_by_group(rows: Sequence[PairRow]) -> list[dict[str, object]]:
-    """Return the sums of a batch of pairs by stream and prompt."""
-    sums: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        known = sums.setdefault((row["stream"], str(_storable(row["group"]))), [0, 0, 0.0])
-        known[row["outcome"] != "compared"] += 1
-        known[2] += row.get("usd", 0.0) or 0.0
-    return [
-        {"stream": stream, "group": group, "pairs": pairs, "lost": lost, "usd": usd}
-        for (stream, group), (pairs, lost, usd) in sums.items()
-    ]
-
-
-def _add_to_group_tally(connection: Connection, values: dict[str, object]) -> None:
-    table = schema.group_tally
-    statement = words(connection).upsert(table).values(**values)
-    added = {name: table.c[name] + statement.excluded[name] for name in ("pairs", "lost", "usd")}
-    connection.execute(statement.on_conflict_do_update(index_elements=["stream", "group"], set_=added))

@@ -22,7 +22,8 @@ from promptguard.ledger.store import HOUR, Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.threads import OnFault, supervised
 
-BATCH = 200
+BATCH, BATCH_ELSEWHERE = 200, 1000
+"""Pairs of one commit: where there is a network between, and other writers wait for a commit, it is more of them."""
 BOUND = 20_000
 RETRY_SECONDS = 1.0
 GAP_SECONDS = 0.1
@@ -56,6 +57,7 @@ class Writer:
         self._waiting_room = spool_directory(place) if isinstance(place, Database) else None
         """where pairs wait while a ledger that is elsewhere cannot be written"""
         self._spool = Spool(self._waiting_room, self._source) if self._waiting_room else None
+        self._most = BATCH_ELSEWHERE if self._spool else BATCH
         self._adopts = self._spool is not None
         """what processes before this one have left is still to be looked for"""
         self._counts: Counts = {}
@@ -161,7 +163,7 @@ class Writer:
                     break
                 if not self._pending() and not self._adopts:
                     continue
-                most = len(self._pairs) if self._is_spooled else BATCH
+                most = len(self._pairs) if self._is_spooled else self._most
                 batch = [self._pairs.popleft() for _ in range(min(most, len(self._pairs)))]
                 counts, sightings, spent = self._take_sums(hurry=hurry)
                 self._busy = True
@@ -240,7 +242,7 @@ class Writer:
 
     def _drain(self, spool: Spool) -> None:
         while spool.is_waiting:
-            rows, at = spool.next(BATCH)
+            rows, at = spool.next(self._most)
             if rows:
                 self._write(rows, spool.source)
             spool.delivered(at)

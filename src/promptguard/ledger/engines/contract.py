@@ -20,6 +20,9 @@ Upsert = sqlite.Insert | postgresql.Insert
 class Words(Protocol):
     """What is said differently in each dialect of SQL. Without state; found by a connection's dialect (`engines.words`)."""
 
+    many_write: bool
+    """whether transactions that write run beside each other, and would wait for each other over rows that all change"""
+
     def upsert(self, table: Table) -> Upsert:
         """Return an insert with `on_conflict_do_update` and `on_conflict_do_nothing`."""
 
@@ -58,6 +61,8 @@ class Engine(Protocol):
     """
 
     place: Place
+    patience: float
+    """how many times as long as in a directory a process waits until it looks again for what others have noted"""
 
     def here(self) -> object | None:
         """Return what tells this place's ledger from another that was put there, cheaply; None where there is none."""

@@ -21,6 +21,7 @@ from promptguard.ledger.migrations import SchemaTrouble, checked_version
 from promptguard.ledger.trouble import Kind, LedgerUnavailable, Trouble
 
 WORDS = PostgresWords()
+PATIENCE = 2.5
 LOOK_SECONDS = 5.0
 """How often who follows what others noted looks: a thousand processes do."""
 _TABLES_WITH_WORDS = tuple(
@@ -38,6 +39,7 @@ class PostgresEngine:
 
     def __init__(self, database: Database) -> None:
         self.place: Place = database
+        self.patience = PATIENCE
         self._database = database
         self._connections = connections(database)
 

@@ -6,6 +6,7 @@ that gives each transaction another session (PgBouncer's transaction mode) may s
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from promptguard.directories import Database
@@ -29,8 +31,10 @@ SCHEMA = "promptguard"
 MOST = 2
 """Connections of one process and database, whatever its threads do."""
 WAIT_FOR_ONE = 10.0
-IDLE_SECONDS = 1.0
-"""After which connections that nobody uses are closed: a thousand idle processes hold none."""
+IDLE_SECONDS = 0.2
+"""After which connections that nobody uses are closed: a thousand processes that look every few seconds share a hundred."""
+MOMENT = 0.25
+"""Seconds between attempts, on average, where the server has no connection left."""
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS, LOCK_SECONDS = 30, 10
 ANSWER_SECONDS = 45.0
@@ -90,7 +94,7 @@ class Connections:
         with self._lock:
             self._active += 1
         try:
-            with self._sql.connect() as connection, connection.begin():
+            with self._connected() as connection, connection.begin():
                 connection.exec_driver_sql(
                     f"{first}SET LOCAL search_path = {quoted(self.schema)}; "
                     f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
@@ -115,6 +119,17 @@ class Connections:
                 made.execute(f"VACUUM (FULL) {quoted(self.schema)}.{quoted(table)}".encode())
             made.execute(b"RESET lock_timeout")  # a pooler may give this session to somebody else
 
+    def _connected(self) -> Connection:
+        """Connect; a server whose connections are all in use is asked again for a while, as they are held for moments."""
+        deadline = time.monotonic() + WAIT_FOR_ONE
+        while True:
+            try:
+                return self._sql.connect()
+            except OperationalError as error:
+                if not is_crowded(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.5, 1.5) * MOMENT)
+
     def _close_later(self) -> None:
         self._closer = supervised("promptguard-connections", self._close_idle, faults.add)
         self._closer.start()
@@ -133,6 +148,12 @@ class Connections:
         with self._lock:
             if not self._active:
                 self._sql.dispose()
+
+
+def is_crowded(error: OperationalError) -> bool:
+    """Whether a server has no connection left: of a refused one it tells no state, only words."""
+    said = str(error.orig)
+    return "too many" in said or "remaining connection slots" in said
 
 
 def quoted(name: str) -> str:

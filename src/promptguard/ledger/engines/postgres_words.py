@@ -27,6 +27,8 @@ SELECT coalesce((SELECT max(id) FROM {table}), 0), array(
 class PostgresWords:
     """As `contract.Words` says."""
 
+    many_write = True
+
     def upsert(self, table: Table) -> Insert:
         """Return an insert with `on_conflict_do_update` and `on_conflict_do_nothing`."""
         return insert(table)

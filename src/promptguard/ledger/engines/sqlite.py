@@ -45,6 +45,7 @@ class SqliteEngine:
 
     def __init__(self, directory: Path) -> None:
         self.place: Place = directory
+        self.patience = 1.0
         self._directory = directory
         self.path = directory / FILE_NAME
         self._made: SqlEngine | None = None

@@ -21,6 +21,8 @@ _NUMBERS = ("integer", "real")
 class SqliteWords:
     """As `contract.Words` says. Writing transactions run one after the other, so nothing is done for order among them."""
 
+    many_write = False
+
     def upsert(self, table: Table) -> Insert:
         """Return an insert with `on_conflict_do_update` and `on_conflict_do_nothing`."""
         return insert(table)
