@@ -157,8 +157,8 @@ def test_the_cap_is_never_passed(place, provider, asked, capsys, monkeypatch):
         days.now += 600.0
         days.watching.ask_canaries(due=False)
         assert days.background.flush(60.0)
-    # Three of each question first; then rounds of six, as long as the cap has room for a whole one.
-    assert provider.asked("m") == 18
+    # Six of each question are stored; a round that compares needs nine, and there is no room for a whole one.
+    assert provider.asked("m") == 12
     days.watching.stop()
 
 
@@ -181,11 +181,11 @@ def test_check_asks_now_and_tells(place, provider, asked, capsys):
     assert (code, "canaries are asked of somebody" in err) == (2, True)
     code, out, _ = run(capsys, "check", "--ledger", str(place), *asked, "--json")
     told = json.loads(out)
-    assert (code, told["asked"], told["verdict"], provider.asked("m")) == (3, 2, "unmeasured", 6)
-    assert [row["stored"] for row in told["canaries"]] == [3, 3]
+    assert (code, told["asked"], told["verdict"], provider.asked("m")) == (3, 2, "unmeasured", 12)
+    assert [row["stored"] for row in told["canaries"]] == [6, 6]
     code, out, _ = run(capsys, "check", "--ledger", str(place), *asked, "--json")
     told = json.loads(out)
-    assert (code, provider.asked("m")) == (3, 18)
+    assert (code, provider.asked("m")) == (3, 30)
     assert {row["reason"] for row in told["canaries"]} == {"too few pairs"}
     code, out, _ = run(capsys, "check", "--ledger", str(place), *asked)
     assert (code, out) == (3, "2 asked: unmeasured\n")
@@ -238,7 +238,7 @@ def test_a_watch_asks_what_is_pinned(place, provider, asked, capsys, watch):
     pinned(capsys, place, asked)
     running = watch(place, *asked)
     assert running.state() == "active"
-    until(lambda: provider.asked("m") == 6)
+    until(lambda: provider.asked("m") == 12)
     assert running.end()[0] == 0
     assert {request.headers["authorization"] for request in provider.received} == {"Bearer k-canary"}
     assert sys.platform != "win32"

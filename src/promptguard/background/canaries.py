@@ -1,8 +1,8 @@
 """Canaries: pinned questions that are asked on a schedule; a source of tasks beside `replaying`.
 
-A round takes some stored answers of a question, asks it as often again and pairs them; then it asks as often once more
-and stores these answers for later rounds. So each stored answer is compared once, and what is stored and when does not
-depend on what answers say: the null of a replay, with a day between the two sides.
+A round takes some stored answers of a question, the oldest, asks it as often again and pairs them; then it asks once more
+and stores these answers for later rounds, twice as many until the bank is full. So each stored answer is compared once, and
+what is stored and when does not depend on what answers say: the null of a replay, with days between the two sides.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ class Canaries:
         """
         with self._ledger.reading() as connection:
             known = kept.pins(connection)
-        now, began, planned = self._wall(), 0, 0
+        now, began, planned = self._wall(), 0, self._worker.waiting
         for pin in known:
             if pin.question["origin"] != origin or (
                 due and now < pin.asked_at + pin.every + self._jitter(pin)
             ):
                 continue
             # A stored answer that is taken and then refused by a cap would be lost: a round waits until it has room.
-            room, needed = asker.replay_limiter.left(), 2 * pin.answers
-            if room is not None and room < planned + self._worker.waiting + needed:
+            room, needed = asker.replay_limiter.left(), pin.most_calls
+            if room is not None and room < planned + needed:
                 break
             planned += needed
             claimed = kept.claim(self._ledger, pin.id, now, due=due)
@@ -103,7 +103,7 @@ class Canaries:
                 self._lose(row, slot, reason)
         with self._ledger.reading() as connection:
             room = pin.room - kept.stored(connection).get(pin.source, 0)
-        for _ in range(min(pin.answers, room)):
+        for _ in range(min(2 * pin.answers, room)):
             self._worker.offer(Task(asker, run=partial(self._store, pin, asker, who)))
 
     def _store(self, pin: kept.Pin, asker: Asker, who: Headers) -> None:

@@ -17,6 +17,8 @@ from promptguard.ledger.store import Ledger
 STREAM = "canary"
 NAME = "canaries"
 MOST_PINS = 1_000
+DEPTH = 7 * 86_400.0
+"""Seconds by which the bank reaches back beyond `after`, once it has grown."""
 NEVER = 10 * 365 * 86_400.0
 """Added to the time of an answer: no replay takes it before."""
 
@@ -54,8 +56,13 @@ class Pin:
 
     @property
     def room(self) -> int:
-        """How many answers are stored at most: those of the rounds within `after`, and of two more."""
-        return self.answers * (2 + int(self.after // max(1.0, self.every)))
+        """How many answers are stored at most: for so many rounds a change can be seen by answers from before it."""
+        return self.answers * (2 + int((self.after + DEPTH) // max(1.0, self.every)))
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls a round makes at most: while the bank grows it stores twice what it compares."""
+        return 3 * self.answers
 
 
 def pins(connection: Connection) -> list[Pin]:
