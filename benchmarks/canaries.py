@@ -125,7 +125,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     os.environ["PROMPTGUARD_REPLAY__BUDGET__CALLS_PER_MINUTE"] = "1000000"
     print(
-        f"{PROMPTS} prompts, {2 * ANSWERS} calls a round and prompt, a round every {EVERY / HOUR:.0f} h",
+        f"{PROMPTS} prompts, {2 * ANSWERS} to {3 * ANSWERS} calls a round and prompt, a round every {EVERY / HOUR:.0f} h",
         flush=True,
     )
     false = 0
