@@ -193,3 +193,24 @@ def test_an_outcome_and_a_version_are_kept_once(database):
     assert prompts.put({("a", "1"): version}, at=1.0, by="me") == {}
     assert prompts.put({("a", "1"): version}, at=2.0, by="me") == {}
     assert prompts.put({("a", "1"): StoredVersion("e", b"other")}, at=2.0, by="me") == {("a", "1"): version}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(database):
+    import os
+
+    ledger = Ledger(database)
+    ledger.write_pairs([pair(1)])
+    for number in (2, 3):
+        child = os.fork()
+        if not child:
+            done = 1
+            try:
+                Ledger(database).write_pairs([pair(10 * number)])
+                ledger.write_pairs([pair(10 * number + 1)])
+                done = 0
+            finally:
+                os._exit(done)
+        ledger.write_pairs([pair(number)])
+        assert os.waitpid(child, 0)[1] == 0
+    assert sorted(row.call for row in ledger.pairs_after(0)) == [1, 2, 3, 20, 21, 30, 31]
