@@ -35,6 +35,7 @@ from promptguard.directories import Place
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.ledger.writer import Writer
+from promptguard.lifetime import activity
 from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.shared import Shared, Use
 from promptguard.shadow.budget import BudgetLimiter
@@ -183,6 +184,7 @@ class Background:
         elif task.job is not None and task.job.prior is not None:
             pair_prior(self.pairing, task.job)
         elif task.job is not None:
+            activity.let_call_leave()
             asker = task.asker
             self.notices.look(
                 task.job.facts.model,

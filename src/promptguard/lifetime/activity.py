@@ -16,6 +16,9 @@ SHORTEST_SECONDS = 0.0002
 IDLE_SECONDS = 0.002
 """How long background work runs without a pause while no call is made: less than the interpreter's own 5 ms."""
 
+LEAVE_SECONDS = 0.005
+"""What an application needs to read an answer and to send the next question."""
+
 _last_call = -1e9
 _gave_way = -1e9
 
@@ -52,3 +55,11 @@ def give_way(pause: float = PAUSE_SECONDS) -> None:
     elif now - _gave_way >= IDLE_SECONDS:
         time.sleep(0.0)
         _gave_way = time.monotonic()
+
+
+def let_call_leave() -> None:
+    """Wait for a moment before a call is repeated: its answer has just come, and the application reads it, and asks again.
+
+    From then on it waits for the network, and whatever computes is noticed less.
+    """
+    time.sleep(LEAVE_SECONDS)
