@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from promptguard.cache.single_flight import SingleFlight
     from promptguard.cache.tiered import Tiered
     from promptguard.grouping import Groups
+    from promptguard.ledger.writer import Writer
     from promptguard.lifetime.shared import Use
 
 log = logging.getLogger("promptguard")
@@ -51,6 +52,8 @@ class Assembly:
         self._local = local_directory(self._place)
         self.background_wish = Wish.of(wanted.shadow, wanted.replay, str(wanted.ledger))
         """what the options say about clients for background calls"""
+        self._secret_lasts = True
+        """the secret is the ledger's own, and not one of this process's while the ledger cannot be read"""
         self.elsewhere: Callable[[], OtherServer | None] | None = None
         """builds the server that the second model is asked of, where it is not the application's"""
         self._guards: weakref.WeakSet[Interceptor] = weakref.WeakSet()
@@ -93,6 +96,7 @@ class Assembly:
             is_recorded=otel.is_recorded,
             context=otel.current_context,
             rewriting=self._rewriting,
+            knows_subjects=self._secret_lasts,
             wall=self._wanted.clock,
             rng=random.Random(seed) if seed is not None else None,
         )
@@ -130,7 +134,9 @@ class Assembly:
         settings, option = self._settings, self._settings.cache
         persistent = settings.shadow is not None or settings.replay is not None
         if persistent or (option is not None and option.kind != "memory"):
-            settings = replace(settings, secret=_kept_secret(self._place))
+            kept = _kept_secret(self._place)
+            self._secret_lasts = kept is not None
+            settings = replace(settings, secret=kept or settings.secret)
         if option is None:
             return None, None, settings
         if option.kind == "memory":
@@ -189,6 +195,7 @@ class Assembly:
         if outside is not None:
             ledger, state = background.ledger, background.state
             outside.thing.follow(str(self._place), lambda: (ledger.identity, state.epochs))
+            _note_place(background.writer, settings)
         background.notices.add(self._unworkable())
         if guard.telemetry is not None:
             background.listen(guard.telemetry.record, guard.telemetry)
@@ -237,7 +244,17 @@ class Assembly:
         from promptguard.background.counting import Counting, countings
 
         place, on_fault = self._place, guard.faults.add
-        return countings.acquire(place, lambda: Counting(place, on_fault))
+        use = countings.acquire(place, lambda: Counting(place, on_fault))
+        _note_place(use.thing.writer, self._settings)
+        return use
+
+
+def _note_place(writer: Writer, settings: Settings) -> None:
+    """Note on which server answers are cached: who purges a subject must look there too."""
+    from promptguard.ledger.store import CACHE_PLACE
+
+    if settings.cache is not None and settings.cache.shown:
+        writer.count(CACHE_PLACE, settings.cache.shown)
 
 
 def _check_rules(wanted: Wanted) -> None:
@@ -257,8 +274,8 @@ def _check_packages(actions: tuple[Action, ...]) -> None:
         check_installed(channels)
 
 
-def _kept_secret(place: Place) -> bytes:
-    """Return the secret of a ledger; where it cannot be had, one of this process's own, told once."""
+def _kept_secret(place: Place) -> bytes | None:
+    """Return the secret of a ledger; None, told once, where it cannot be had."""
     from promptguard.cache.mackey import SecretUnavailable, is_shared, load_mac_key
 
     try:
@@ -267,7 +284,7 @@ def _kept_secret(place: Place) -> bytes:
         return load_mac_key(local_directory(place) / KEY_FILE)
     except SecretUnavailable as error:
         log.warning("%s; until then what is cached or stored is not found again by the next process", error)
-        return secrets.token_bytes(32)
+        return None
 
 
 def _shared_secret(database: Database) -> bytes:

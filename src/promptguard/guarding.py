@@ -78,6 +78,7 @@ class SharedCalls(Protocol):
         """End the call that `leader` leads, and wake who waits for it."""
 
 
+UNKNOWN_SUBJECT = "about a subject, which could not be purged: the ledger's secret is not known"
 _GOOD_NEWS = frozenset({"cache_recovered"})
 
 
@@ -118,6 +119,7 @@ class Interceptor:
         is_recorded: Callable[[], bool] = lambda: False,
         context: Callable[[], object] = lambda: None,
         rewriting: Rewriting | None = None,
+        knows_subjects: bool = True,
         wall: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
@@ -140,6 +142,8 @@ class Interceptor:
         self._is_recorded = is_recorded
         self._context = context
         self._rewriting = rewriting
+        self._knows_subjects = knows_subjects
+        """whether what is kept of a subject could be found again to be purged"""
         self.wall = wall
         self._draw = (rng or random.Random()).random
         self._count = itertools.count(1)
@@ -182,6 +186,9 @@ class Interceptor:
         observed = self.telemetry is not None and self._is_recorded()
         rollouts = self._rollouts()
         if self._only_tells and not observed and rollouts is None:
+            return None
+        if not self._knows_subjects and SUBJECT.get() is not None:
+            self.emit(NotPaired(UNKNOWN_SUBJECT, "(subject)"))
             return None
         replay = self.settings.replay
         # The fourth only where it is used: one more draw a call would give every seeded test another order.

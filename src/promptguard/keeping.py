@@ -33,12 +33,14 @@ def secret_of(ledger: str | Path) -> bytes:
 
     place = ledger_place(ledger)
     if isinstance(place, Database) and not is_shared():
-        from promptguard.ledger.secret import NoSecret, shared_secret
+        from promptguard.ledger.secret import kept_secret
 
-        try:
-            return shared_secret(place)
-        except NoSecret as error:
-            raise InputFileError(str(error)) from None
+        kept = kept_secret(place)
+        if kept is None:
+            raise InputFileError(
+                f"{place} has no secret of its own: set {VARIABLE} as its applications have it"
+            )
+        return kept
     path = local_directory(place) / KEY_FILE
     found = read_only(path)
     if found is None:

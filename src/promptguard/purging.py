@@ -37,7 +37,10 @@ class Purged:
     judged_anew: bool
     """the detector's memory held words of these answers: it begins anew, from the pairs that the ledger still has"""
     expunged: bool
-    """no byte is left in the ledger's files; False where a process read the ledger for too long: run it again"""
+    """no byte is left in the files; False where a process used them for too long (run it again), or where the tables of a
+    database are another role's"""
+    unseen: tuple[str, ...] = ()
+    """servers on which processes of this ledger cached answers, other than the one that was looked at"""
 
 
 @checked_call
@@ -61,7 +64,20 @@ def purge(ledger: str | Path | NotGiven = NOT_GIVEN, *, subject: str, by: str = 
     waiting, delivered = _purge_spool(place, digest)
     cached, clean = _purge_cache(place, digest)
     done = _purge_ledger(place, digest, (cached, waiting), by)
-    return done if clean and delivered else replace(done, expunged=False)
+    return replace(done, expunged=done.expunged and clean and delivered, unseen=_unseen(place))
+
+
+def _unseen(place: Place) -> tuple[str, ...]:
+    """Return servers that this ledger's processes cached on, but for the one that settings name."""
+    from promptguard.ledger.store import CACHE_PLACE, Ledger
+
+    option = current().cache
+    seen = option.shown if option is not None else ""
+    opened = Ledger(place)
+    try:
+        return tuple(sorted(set(opened.counted(CACHE_PLACE)) - {seen}))
+    finally:
+        opened.close()
 
 
 def _purge_spool(place: Place, digest: str) -> tuple[int, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 import subprocess
@@ -189,3 +191,35 @@ def test_writers_that_are_killed_lose_nothing_that_was_acknowledged(database):
     found = calls(ledger)
     assert acknowledged <= set(found)
     assert len(found) == len(set(found))
+
+
+def test_what_was_written_in_part_as_the_disk_was_full_is_taken_back(tmp_path, monkeypatch):
+    spool, write, calls = Spool(tmp_path, "one"), os.write, []
+
+    def fails(handle, data):
+        calls.append(len(data))
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "full")
+        return write(handle, data[:300] if len(calls) == 1 else data)
+
+    rows = [Numbered(number, pair(number)) for number in range(1, 6)]
+    monkeypatch.setattr(spools.os, "write", fails)
+    with pytest.raises(OSError, match="full"):
+        spool.put(rows)
+    assert not spool.is_waiting
+    assert spool.put(rows) == 5
+    assert [each.number for each in spool.next(99)[0]] == [1, 2, 3, 4, 5]
+    spool.close()
+
+
+def test_directories_and_files_that_were_taken_are_known_for_ever(tmp_path):
+    from promptguard.ledger.retention import Retention, forget
+
+    ledger = Ledger(tmp_path / "ledger")
+    for source in ("drain:one", "file:two", "process"):
+        ledger.write_pairs([pair(1)], source, [1])
+    while forget(ledger, Retention(), time.time() + 400 * 86_400, folded=0):
+        pass
+    for source, count in (("drain:one", 3), ("file:two", 3), ("process", 4)):
+        ledger.write_pairs([pair(1)], source, [1])
+        assert len(ledger.pairs_after(0)) == count

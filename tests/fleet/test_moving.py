@@ -168,3 +168,23 @@ def test_commands(filled, database, tmp_path, capsys):
     ):
         assert run(*wrong) == 2
         assert "Traceback" not in capsys.readouterr().err
+
+
+def test_files_of_two_ledgers_of_one_secret_are_both_taken(tmp_path):
+    seed = Ledger(tmp_path / "a").seed
+    second = Ledger(tmp_path / "b")
+    with second.transaction() as connection:
+        connection.execute(schema.meta.insert().values(name="feature_seed", value=seed))
+    Ledger(tmp_path / "a").write_pairs(story(5))
+    second.write_pairs(story(4))
+    for name, count in (("a", 5), ("b", 4), ("a", 0)):
+        assert take_lines(tmp_path / "c", lines_of(tmp_path / name), name) == count
+
+
+def test_a_text_that_no_database_takes_is_copied_without_what_it_refuses(tmp_path):
+    Ledger(tmp_path / "a").write_pairs([pair(1)])
+    with Ledger(tmp_path / "a").transaction() as connection:
+        connection.exec_driver_sql("UPDATE pair SET asked = 'm' || char(0) || 'n'")
+    copy_ledger(tmp_path / "a", tmp_path / "b")
+    (row,) = Ledger(tmp_path / "b").pairs_after(0)
+    assert row.asked == "m\ufffdn"

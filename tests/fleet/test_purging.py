@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 import promptguard
+from promptguard.errors import InputFileError
 from promptguard.ledger.spool import Numbered, Spool, forget_subject
 from promptguard.ledger.store import Ledger
 from promptguard.testing import FakeProvider
+from tests.conftest import close_backgrounds
 from tests.fleet.pairs import pair
-from tests.purging.test_purging import CANARY, answer, talk
+from tests.purging.test_purging import CANARY, answer, ask, talk, wrapped
 
 pytestmark = [pytest.mark.sdk, pytest.mark.once]
 
@@ -48,3 +50,35 @@ def test_pairs_that_wait_on_this_machine_are_left_out(tmp_path):
     assert again.open(make=False)
     assert [each.number for each in again.next(9)[0]] == [1, 3]
     again.close()
+
+
+def test_with_no_secret_or_no_right_nothing_is_claimed(server, database, monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMPTGUARD_LOCAL", str(tmp_path / "local"))
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "s" * 64)
+    with FakeProvider({"m": answer, "n": answer}) as provider:
+        talk(provider, database).close()
+    monkeypatch.delenv("PROMPTGUARD_SECRET")
+    with pytest.raises(InputFileError, match="no secret of its own"):
+        promptguard.purge(database, subject=CANARY)
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "s" * 64)
+    name = database.partition("?")[0].rpartition("/")[2]
+    server.run("DROP ROLE IF EXISTS other", "CREATE ROLE other SUPERUSER")
+    server.run(
+        "ALTER TABLE promptguard.pair OWNER TO other", "GRANT ALL ON promptguard.pair TO app", database=name
+    )
+    told = promptguard.purge(database, subject=CANARY)
+    assert (told.pairs, told.expunged) == (4, False)
+    server.run("ALTER TABLE promptguard.pair OWNER TO app", database=name)
+
+
+def test_a_process_that_does_not_know_the_secret_keeps_nothing_of_subjects(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMPTGUARD_LOCAL", str(tmp_path / "local"))
+    away = "postgresql+psycopg://app:pw@127.0.0.1:9/none"
+    with FakeProvider({"m": answer, "n": answer}) as provider:
+        client = wrapped(provider, away)
+        guard = client._client._transport._promptguard_ports
+        ask(client, "of a subject Paris", subject=CANARY)
+        assert guard.background.pairing.held == 0
+        assert guard.cache.stats.stores == guard.cache.stats.misses == 0
+        client.close()
+    close_backgrounds()

@@ -162,6 +162,13 @@ def test_a_server_keeps_no_byte_of_it_either(provider, guarded, valkey, monkeypa
 
     client.config_set("rdbcompression", "no")
     assert held()
+    monkeypatch.delenv("PROMPTGUARD_CACHE")
+    missed = promptguard.purge(guarded, subject=CANARY)
+    assert (missed.cached, missed.unseen) == (0, (valkey.url.removesuffix("/0"),)) or missed.unseen == (
+        valkey.url,
+    )
+    assert held()
+    monkeypatch.setenv("PROMPTGUARD_CACHE", valkey.url)
     assert promptguard.purge(guarded, subject=CANARY).cached == 4
     assert not held()
     client.close()

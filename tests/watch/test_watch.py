@@ -15,6 +15,7 @@ from promptguard.background.evaluating import WATCH_LEASE
 from promptguard.cli import main
 from promptguard.core.options import Drift, Replay, Shadow
 from promptguard.ledger.store import Ledger
+from promptguard.lifetime import shared
 from promptguard.watch import duty as duties
 from promptguard.watch.duty import Duty
 from promptguard.watch.health import metrics
@@ -64,6 +65,31 @@ def test_a_process_that_never_judges_leaves_it_to_a_watch(provider, guarded, wat
     assert running.state() == "active"
     until(lambda: verdict_of(guarded) == "drift")
     assert running.end()[0] == 0
+
+
+def test_it_goes_on_for_longer_than_background_work_without_users_lives(provider, guarded, watch):
+    running = watch(guarded_ledger(guarded))
+    assert running.state() == "active"
+    time.sleep(shared.LINGER + 1.5)
+    assert "promptguard_watch_active 1" in running.get("/metrics")[1]
+    client = wrapped(
+        provider, guarded, shadow=Shadow("n", sample=1.0, repeat=0.0), drift=Drift(evaluate="never")
+    )
+    for number in range(3):
+        ask(client, f"question {number}")
+    background = background_of(client)
+    assert background.worker.flush(60.0)
+    assert background.writer.flush(60.0)
+    until(lambda: verdict_of(guarded) is not None)
+    assert running.end()[0] == 0
+
+
+def guarded_ledger(place):
+    """Return a ledger that is there, and empty."""
+    made = Ledger(place)
+    made.open()
+    made.close()
+    return place
 
 
 def test_auto_gives_way_while_a_watch_lives_and_takes_over_after_it(provider, guarded, monkeypatch):

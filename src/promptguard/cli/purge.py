@@ -48,7 +48,15 @@ def run(
         if done.judged_anew:
             sys.stdout.write("the detector's memory held words of these answers: verdicts are made anew\n")
         if not any(count for count, _, _ in removed):
-            sys.stdout.write("nothing is kept of this subject\n")
+            sys.stdout.write(
+                "nothing is kept of this subject; with another secret than the applications have, nothing is found\n"
+            )
+        for place in done.unseen:
+            sys.stderr.write(
+                f"answers were also cached on {place}, which was not looked at: set PROMPTGUARD_CACHE to it, run it again\n"
+            )
+    if done.unseen:
+        raise typer.Exit(WRONG_USE)
     if not done.expunged:
         sys.stderr.write(
             "another process reads or delivers: bytes may be left in its files; run it again in a moment\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from promptguard.errors import ConfigurationError
 from promptguard.ledger import schema
 from promptguard.ledger.engines import words
 from promptguard.ledger.reading import reading
+from promptguard.ledger.rows import storable
 from promptguard.ledger.store import Ledger
 
 MARK = "copied:"
@@ -112,6 +113,11 @@ def _copy_table(source: str | Path, ledger: Ledger, table: Table, tell: Told) ->
     return total
 
 
+def _storable(row: Mapping[Any, Any]) -> dict[str, object]:
+    """Return a row whose texts every database takes."""
+    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
 def _chunks(
     source: str | Path, table: Table, after: _Key | None, last_pair: _Key | None
 ) -> Iterator[tuple[Sequence[dict[str, object]], list[object]]]:
@@ -124,7 +130,7 @@ def _chunks(
         if table is schema.content and last_pair is not None:
             query = query.where(table.c.pair_id <= last_pair[0])
         with reading(source) as connection:
-            rows = [dict(row._mapping) for row in connection.execute(query)]
+            rows = [_storable(row._mapping) for row in connection.execute(query)]
         if not rows:
             return
         after = tuple(rows[-1][key.name] for key in keys)

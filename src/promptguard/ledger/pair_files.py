@@ -38,7 +38,11 @@ def lines_of(ledger: str | Path, *, texts: bool = False, stream: str = "") -> It
         seed = connection.execute(
             select(schema.meta.c.value).where(schema.meta.c.name == _SEED)
         ).scalar_one_or_none()
-    yield json.dumps({"format": FORMAT, "seed": base64.b64encode(bytes(seed or b"")).decode()})
+        whose = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id"))
+        ledger_id = bytes(whose.scalar_one_or_none() or b"").hex()
+    # the header tells files apart: of each, pairs are taken once
+    header = {"format": FORMAT, "seed": base64.b64encode(bytes(seed or b"")).decode(), "ledger": ledger_id}
+    yield json.dumps({**header, "stream": stream})
     pair, content, last = schema.pair, schema.content, 0
     while True:
         query = select(pair).where(pair.c.id > last).order_by(pair.c.id).limit(CHUNK)

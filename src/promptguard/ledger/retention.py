@@ -60,9 +60,11 @@ def forget(ledger: Ledger, retention: Retention, now: float, *, folded: int) -> 
                 texts = delete(content).where(content.c.pair_id.in_(old_pairs.limit(SLICE)))
                 gone += connection.execute(texts).rowcount
             gone += connection.execute(delete(table).where(key.in_(chosen.limit(SLICE)))).rowcount
-        gone += connection.execute(
-            delete(schema.writer).where(schema.writer.c.at < now - retention.pairs * DAY)
-        ).rowcount
+        # of processes alone: a directory or a file may be drained, or imported, again after years
+        writer = schema.writer
+        of_process = writer.c.id.not_like("drain:%") & writer.c.id.not_like("file:%")
+        old_writers = delete(writer).where(writer.c.at < now - retention.pairs * DAY, of_process)
+        gone += connection.execute(old_writers).rowcount
         outcome = schema.outcome
         old_outcomes = select(outcome.c.id).where(outcome.c.at < now - retention.pairs * DAY).limit(SLICE)
         gone += connection.execute(delete(outcome).where(outcome.c.id.in_(old_outcomes))).rowcount

@@ -76,8 +76,12 @@ class Spool:
             lines.append(line)
             size += len(line)
         data = b"".join(lines)
-        while data:
-            data = data[os.write(self._handle, data) :]
+        try:
+            while data:
+                data = data[os.write(self._handle, data) :]
+        except OSError:
+            os.ftruncate(self._handle, self._size)  # or what was written in part would be there twice
+            raise
         self._size = size
         return len(lines)
 

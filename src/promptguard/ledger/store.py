@@ -26,6 +26,10 @@ from promptguard.shared_secret import shared_secret
 HOUR = 3600.0
 
 
+CACHE_PLACE = "cache place"
+"""The counter of servers on which processes of a ledger keep cached answers, by address without its password."""
+
+
 class Ledger(Door):
     """The tables of one ledger, as `Door` opens them. Thread-safe; methods raise what `Door` says."""
 
@@ -124,6 +128,8 @@ class Ledger(Door):
                         set_={"calls": table.c.calls + calls, "usd": table.c.usd + usd},
                     )
                 )
+            # the days last, as who reserves does: in another order two transactions would wait for each other
+            for (day, _), (calls, usd) in sorted(spent.items()):
                 _add_to_day(connection, day, calls, usd)
 
     def count(self, amounts: dict[tuple[str, str], float]) -> None:

@@ -43,9 +43,9 @@ class Server:
 
     @property
     def origin(self) -> str:
-        """scheme://host[:port]."""
+        """scheme://host[:port], as calls are told by: without a user and password."""
         parts = urlsplit(self.base)
-        return f"{parts.scheme}://{parts.netloc}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def server_of(family: str, client: object) -> Server | None:

@@ -35,16 +35,19 @@ def from_factory(spec: str) -> object:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` has it
     try:
         found: Callable[[], object] | None = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # noqa: BLE001 - a module of the user's may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the user's may raise anything
         raise ConfigurationError(f"--client {spec}: {type(error).__name__}: {_line(error)}") from None
     finally:
         sys.path.pop(0)
     if not callable(found):
         raise ConfigurationError(f"--client {spec}: {module} has no function {name}")
     try:
-        return found()
-    except Exception as error:  # noqa: BLE001 - the user's function
+        client = found()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's function
         raise ConfigurationError(f"--client {spec} raised {type(error).__name__}: {_line(error)}") from None
+    if client is None:
+        raise ConfigurationError(f"--client {spec} returned None: it must return a client")
+    return client
 
 
 def from_settings(provider: str, base_url: str | None, key_env: str | None, key_file: str | None) -> object:
@@ -108,5 +111,5 @@ def server_asked(client: object) -> tuple[Server, Headers]:
     return server, tuple(pair for pair in own if pair[0].decode("latin-1") not in MEANINGFUL_HEADERS)
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

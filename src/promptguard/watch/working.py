@@ -13,6 +13,7 @@ from promptguard.core.options import Budget, Drift, Replay
 from promptguard.directories import ledger_place
 from promptguard.guarding import Interceptor
 from promptguard.http.transport import ports_of
+from promptguard.lifetime.shared import Use
 from promptguard.settings import current
 from promptguard.watch.asking import server_asked
 from promptguard.wrapping import unwrap, wrap
@@ -31,8 +32,11 @@ class Watching:
         self._canaries: Asker | None = None
         """asks them, with a budget of its own"""
         self._origin, self._who = "", _NOBODY
+        self._use: Use[Background] | None = None
+        """held where nothing is asked: else the wrapped client holds the background work"""
         if client is None:
-            self.background = _judging(ledger)
+            self._use = _judging(ledger)
+            self.background = self._use.thing
             return
         server, self._who = server_asked(client)
         self._origin = server.origin
@@ -88,6 +92,8 @@ class Watching:
             unwrap(self._client)
         self.background.stop()
         self.background.join(time.monotonic() + STOP_SECONDS)
+        if self._use is not None:
+            self._use.release()
         backgrounds.discard(self.background)
 
 
@@ -100,7 +106,7 @@ def _drift() -> Drift:
     return known.model_copy(update={"evaluate": "here"})
 
 
-def _judging(ledger: str | Path) -> Background:
+def _judging(ledger: str | Path) -> Use[Background]:
     from promptguard.arguments import wanted
     from promptguard.settings import NOT_GIVEN
 
@@ -108,7 +114,7 @@ def _judging(ledger: str | Path) -> Background:
         ledger=ledger, cache=None, shadow=None, replay=None, drift=_drift(), on_drift=NOT_GIVEN, prompts=None,
         record_content=NOT_GIVEN, fields=NOT_GIVEN, compat=None, clock=time.time, seed=None,
     )  # fmt: skip
-    use = backgrounds.acquire(
+    return backgrounds.acquire(
         ledger_place(ledger),
         lambda: Background(
             ledger_place(ledger),
@@ -120,4 +126,3 @@ def _judging(ledger: str | Path) -> Background:
             wall=found.clock,
         ),
     )
-    return use.thing

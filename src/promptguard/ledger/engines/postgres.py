@@ -103,14 +103,16 @@ class PostgresEngine:
         return False
 
     def expunge(self) -> bool:
-        """Have tables that hold what was said, or is made of it, written anew; False where others use one for too long."""
+        """Have tables that hold what was said, or is made of it, written anew.
+
+        False where others use one for too long, or where they are another role's.
+        """
         try:
-            self._connections.rewrite(_TABLES_WITH_WORDS)
+            return self._connections.rewrite(_TABLES_WITH_WORDS)
         except psycopg.errors.LockNotAvailable:
             return False
         except psycopg.Error as error:
             raise LedgerUnavailable(self.of_error(error)) from None
-        return True
 
     def close(self) -> None:
         """Close what nobody in this process uses."""

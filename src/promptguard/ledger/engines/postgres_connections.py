@@ -40,6 +40,11 @@ STATEMENT_SECONDS, LOCK_SECONDS = 30, 10
 ANSWER_SECONDS = 45.0
 """After which a server that says nothing, not even that it gave up, counts as away."""
 
+_OWNS = (
+    b"SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    b"WHERE n.nspname = %s AND c.relname = ANY(%s)"
+)
+
 T = TypeVar("T")
 faults = ErrorCounter()
 
@@ -107,17 +112,22 @@ class Connections:
                 if self._closer is None:
                     self._close_later()
 
-    def rewrite(self, tables: Sequence[str]) -> None:
+    def rewrite(self, tables: Sequence[str]) -> bool:
         """Have the server write tables anew, so that no byte of what was deleted is left in their files.
 
+        False where this role does not own them: the server would pass them over with a warning.
         Takes as long as it takes; a table that others use for LOCK_SECONDS is an error.
         """
         made = psycopg.connect(**_arguments(self._url), prepare_threshold=None, autocommit=True)
         with made:
+            owns = made.execute(_OWNS, (self.schema, list(tables))).fetchone()
+            if owns is None or not owns[0]:
+                return False
             made.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'".encode())
             for table in tables:
                 made.execute(f"VACUUM (FULL) {quoted(self.schema)}.{quoted(table)}".encode())
             made.execute(b"RESET lock_timeout")  # a pooler may give this session to somebody else
+        return True
 
     def _connected(self) -> Connection:
         """Connect; a server whose connections are all in use is asked again for a while, as they are held for moments."""

@@ -73,10 +73,19 @@ def _look_at(path: Path, directory: Path) -> None:
         raise InputFileError(_told(trouble(path, "foreign", "not a regular file")))
     for suffix in SIDE_FILES[1:]:  # SQLite opens them all, and waits for ever for a pipe's other end
         beside = Path(f"{path}{suffix}")
-        if os.path.lexists(beside) and not stat.S_ISREG(beside.lstat().st_mode):
+        told = _facts(beside)
+        if told is not None and not stat.S_ISREG(told.st_mode):
             raise InputFileError(_told(trouble(beside, "foreign", "not a regular file")))
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputFileError(_told(trouble(path, "denied", "this user may not read it")))
+
+
+def _facts(path: Path) -> os.stat_result | None:
+    """Return what is known of a file beside the ledger; None where it is not, or no longer: its writers take it away."""
+    try:
+        return path.lstat()
+    except OSError:
+        return None
 
 
 def _told(found: Trouble) -> str:
@@ -95,10 +104,8 @@ def _engine(path: Path, wait: float) -> Engine:
         with forks.connection(), found.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     except DatabaseError as error:
-        wal = Path(f"{path}-wal")
-        if kind_of(error) in {"read-only", "unusable", "denied"} and not (
-            wal.exists() and wal.stat().st_size
-        ):
+        wal = _facts(Path(f"{path}-wal"))
+        if kind_of(error) in {"read-only", "unusable", "denied"} and (wal is None or not wal.st_size):
             return _made(path, wait, immutable=True)
         raise InputFileError(_told(of_error(path, error))) from error
     except _UNREADABLE as error:
