@@ -144,15 +144,32 @@ def test_a_restart_after_every_pair_changes_no_bit(written):
 def test_where_a_change_began_is_right_though_the_first_pairs_are_forgotten(written, tmp_path):
     shutil.copytree(written.place, tmp_path / "ledger")
     copied, fold = Ledger(tmp_path / "ledger"), Fold(Drift())
-    for row in rows_of(copied):
+    rows = rows_of(copied)
+    for row in rows:
         fold.take(row)
     places = ("alarm", "onset", "onset_low", "onset_high")
 
-    def moments():
+    def documents():
         *_, told = everything(copied, fold)
-        documents = [json.loads(text) for text in told]
-        return [document["moments"].get(place) for document in documents for place in places]
+        return [json.loads(text) for text in told]
 
+    def moments():
+        return [document["moments"].get(place) for document in documents() for place in places]
+
+    def call_of(document, number):
+        of_stream = [
+            row for row in rows if (row.stream, row.epoch) == (document["stream"], document["epoch"])
+        ]
+        mine = [
+            row
+            for row in of_stream
+            if row.outcome == "compared" and document.get("group") in (None, row.group)
+        ]
+        return mine[number - 1].call
+
+    for document in documents():
+        for found in filter(None, (document["moments"].get(place) for place in places)):
+            assert found["call"] == call_of(document, found["pair"])
     before = moments()
     while forget(copied, Retention(), 1e9, folded=PAIRS // 2):
         pass
