@@ -25,6 +25,8 @@ GROUPS = 10
 PAIRS = 575
 """as many as can be held row by row, and then some: a group is never larger before an alarm"""
 FILE_PAIRS, FILE_TEXT = 1000, 2048
+PATHS, IDS = 49, 5
+"""of a JSON answer: as many as a group tells apart, some of them ids that are new each time"""
 
 
 def answers(task: str, family: str) -> list[tuple[Answer, Answer]]:
@@ -44,6 +46,23 @@ def ordinary(count: int) -> list[tuple[str, str]]:
         (text[at : at + FILE_TEXT], text[at + FILE_TEXT : at + 2 * FILE_TEXT])
         for at in islice(cycle(places), count)
     ]
+
+
+def documents(count: int) -> list[PairVector]:
+    """Pairs of JSON answers of PATHS paths, a tenth of whose values differ."""
+    rng = random.Random(0)
+
+    def document() -> dict[str, object]:
+        ids = {f"id_{number}": f"{rng.getrandbits(48):x}" for number in range(IDS)}
+        rest = range(IDS, PATHS)
+        return ids | {f"field_{at}": rng.randint(1, 5) if at % 3 else rng.choice("abcd") for at in rest}
+
+    found = []
+    for _ in range(count):
+        first, other = document(), document()
+        second = {key: other[key] if rng.random() < 0.1 else value for key, value in first.items()}
+        found.append(vectorise(Answer(json.dumps(first)), Answer(json.dumps(second))))
+    return found
 
 
 def best(work: Callable[[], object], runs: int = 7) -> float:
@@ -132,14 +151,18 @@ def main() -> None:
     prime = [vectorise(first, second) for family in FAMILIES for first, second in answers("prime", family)]
     show("observe, one group", observing(prime, ["one"]), "us/pair", 60)
     show("observe, 20 groups in turn", observing(prime, [f"group {n}" for n in range(20)]), "us/pair", 60)
+    structured = documents(400)
+    show(f"observe, JSON of {PATHS} paths", observing(structured, ["one"]), "us/pair", 120)
     for task in TASKS:
         for family in FAMILIES:
             show(f"features of {task}, {family}", featuring(answers(task, family)), "us/KB", 150)
     texts = [(Answer(first), Answer(second)) for first, second in ordinary(300)]
     show("features of 2 KB of ordinary text", featuring(texts), "us/KB", 150)
-    held, state = memory(prime, "quiet", PAIRS)
-    show(f"memory of a group after {PAIRS} pairs, no alarm", held, "KB", 32)
-    print(f"{'its state as JSON':58s} {state:8.1f} KB")
+    prose = [vectorise(first, second) for family in FAMILIES for first, second in answers("leetcode", family)]
+    for what, vectors, most in (("", prose, 32), (f" of {PATHS} paths", structured, 64)):
+        held, state = memory(vectors, "quiet", PAIRS)
+        show(f"memory of a group{what} after {PAIRS} pairs, no alarm", held, "KB", most)
+        print(f"{'its state as JSON':58s} {state:8.1f} KB")
     held, state = memory(prime, "ringing", 3 * PAIRS)
     print(f"{f'memory of a group {3 * PAIRS} pairs after an alarm':58s} {held:8.1f} KB")
     print(f"{'its state as JSON':58s} {state:8.1f} KB")

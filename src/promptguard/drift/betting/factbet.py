@@ -51,7 +51,7 @@ def held_of(places: int) -> float:
 
 
 class FactBet:
-    """The learner of one group's facts. Some 20 KB once there are facts; about 45 microseconds a pair.
+    """The learner of one group's facts. some 20 KB once there are facts; about 35 microseconds a pair.
 
     In single precision: an expert's bet has mean 0 whatever its weight, so no rounding can make a game unfair, and
     everything is even in the sides.
@@ -77,7 +77,7 @@ class FactBet:
         signs, self.row = self.register.read(facts)
         moved = signs.astype(np.float32)
         either = np.abs(moved)
-        newcomers = np.flatnonzero(either * self.unknown)
+        newcomers = np.logical_and(signs, self.unknown).nonzero()[0]
         if len(newcomers):
             self._admit(newcomers)
         won = self.signs[0] / (self.signs[1] + _TWICE_KAPPA)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from promptguard.drift.features.catalogue import COUNT, SCALE
 from promptguard.drift.features.facts import correctness_of
 from promptguard.drift.features.vector import PairVector
-from promptguard.drift.history.rows import BLOCK, MERGED, PLAIN, WIDTH, Block, Rows
+from promptguard.drift.history.rows import BLOCK, MERGED, PLAIN, Block, Rows, widened
 from promptguard.drift.history.tally import NO_LABEL, UNLISTED, Tally
 
 BEFORE_ALARM = 500
@@ -82,7 +82,8 @@ class History:
         self._blocks: list[Block] = []
         self._tail: list[Block] = []
         self._young: list[Block] = []
-        self._pending = np.zeros((BLOCK, WIDTH), dtype=np.uint8)
+        self._pending = np.zeros((BLOCK, PLAIN), dtype=np.uint8)
+        """rows that are not compressed yet; as wide as WIDTH once something was said by place"""
         self._counts = [0] * 6
 
     def add(
@@ -97,11 +98,13 @@ class History:
         `edge` is what the text hash bet on the truth, in 127ths, made before it was told; `facts` is the row of the
         group's register; `roots` are `roots_of(vector)`, where somebody has them already.
         """
+        if facts is not None:
+            self._pending = widened(self._pending)
         row = self._pending[self.pairs % BLOCK]
         row[: 2 * COUNT] = roots_of(vector) if roots is None else roots
         first, second, wanted = self._codes(vector) if _named(vector) else (NO_LABEL,) * 3
         row[2 * COUNT : PLAIN] = (first & 255, second & 255, wanted & 255, _correct(vector), edge & 255)
-        row[PLAIN:] = 0 if facts is None else facts
+        row[PLAIN:] = 0 if facts is None else facts  # of prose there is nothing to set
         counts, (first_side, second_side) = self._counts, vector.counts
         # one by one: a loop over six takes three times as long
         counts[0] += first_side[0]
@@ -232,7 +235,10 @@ class History:
         last = Block.from_state(state["open"])
         if last.size != past.pairs % BLOCK:
             raise ValueError("state holds rows of the wrong size")
-        past._pending[: last.size] = last.rows().raw
+        rows = last.rows().raw
+        if rows[:, PLAIN:].any():
+            past._pending = widened(past._pending)
+        past._pending[: last.size] = rows[:, : past._pending.shape[1]]
         past._counts = list(last.counts)
         past.labels = Labels(state["labels"])
         return past

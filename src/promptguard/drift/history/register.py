@@ -43,7 +43,17 @@ FactRow = NDArray[np.uint8]
 class Register:
     """Places, values and switches of one group."""
 
-    __slots__ = ("_codes", "_told", "places", "switches", "texts", "value_places", "values", "waiting")
+    __slots__ = (
+        "_codes",
+        "_last",
+        "_told",
+        "places",
+        "switches",
+        "texts",
+        "value_places",
+        "values",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.places: dict[int, int] = {}
@@ -62,11 +72,16 @@ class Register:
         """what numbers stand for, joined; nothing where it was never told"""
         self._told = 0
         """how many numbers have a text"""
+        self._last: tuple[bytes, list[int], NDArray[np.intp]] = (b"", [], np.zeros(0, dtype=np.intp))
+        """the places of the last pair, as digests and as numbers"""
 
     def read(self, facts: Facts) -> tuple[Signs, FactRow]:
         """Return the sign of every expert's event in a pair, and the row to remember it by."""
-        numbers = self._places(facts.places)
-        places = np.array(numbers)
+        asked = facts.places.tobytes()
+        if asked != self._last[0]:  # answers of one form name the same places each time
+            found = self._places(facts.places)
+            self._last = asked, found, np.array(found)
+        numbers, places = self._last[1:]
         signs = np.zeros(EXPERTS, dtype=np.int8)
         row = np.zeros((PLACES, CELL), dtype=np.uint8)
         of_places = signs[:FIRST_VALUE].reshape(len(ASPECTS), PLACES)
@@ -95,36 +110,25 @@ class Register:
     def _values(self, places: list[int], sides: Digests, signs: Signs) -> list[int]:
         """Set the signs of values and switches; return both sides' codes, the control's in the high half."""
         first, second = sides.tolist()
-        found, strange = self._codes_of(first, second, signs)
-        if strange and self._meet(sorted({(digest, places[at]) for digest, at in strange})):
+        found = self._codes_of(first, second, signs)
+        if len(self.values) < VALUES and self._meet(places, first, second):
             signs[FIRST_VALUE:] = 0
-            found, _ = self._codes_of(first, second, signs)
+            found = self._codes_of(first, second, signs)
         return found
 
-    def _codes_of(
-        self, first: list[int], second: list[int], signs: Signs
-    ) -> tuple[list[int], list[tuple[int, int]]]:
-        """Return both sides' codes, and the values that are not known with where they were; set the signs of the others."""
-        codes, get = self._codes, self.values.get
-        found, strange = [], []
+    def _codes_of(self, first: list[int], second: list[int], signs: Signs) -> list[int]:
+        """Return both sides' codes; set the signs of values and switches that are known."""
+        codes, number = self._codes, self.values.get
+        # most places hold the same on both sides: they are looked up once
+        found = [17 * codes[number(digest, -1)] if digest else 0 for digest in first]
+        if first == second:
+            return found
         for at, (one, other) in enumerate(zip(first, second, strict=True)):
-            if one == other:
-                if not one:
-                    found.append(0)
-                    continue
-                before = get(one, -1)
-                if before < 0:
-                    strange.append((one, at))
-                found.append(codes[before] * 17)
-                continue
-            before, after = get(one, -1), get(other, -1)
-            if before < 0 and one:
-                strange.append((one, at))
-            if after < 0 and other:
-                strange.append((other, at))
-            found.append((codes[before] << 4 if one else 0) | (codes[after] if other else 0))
-            self._tell(before, after, signs)
-        return found, strange
+            if one != other:
+                after = number(other, -1)
+                found[at] = (found[at] & 240) | (codes[after] if other else 0)
+                self._tell(number(one, -1), after, signs)
+        return found
 
     def _tell(self, before: int, after: int, signs: Signs) -> None:
         """Set the signs of two values that differ, where they are known, and of the switch between them."""
@@ -135,13 +139,17 @@ class Register:
             if before >= 0:
                 self._switch(before, after, signs)
 
-    def _meet(self, strange: list[tuple[int, int]]) -> bool:
+    def _meet(self, places: list[int], first: list[int], second: list[int]) -> bool:
         """Note values without an expert; those that were noted before become known. Returns whether any did."""
         waiting, held = self.waiting.data, len(self.values)
-        for digest, place in strange:
-            if waiting[digest % _WAITING] != digest:
-                waiting[digest % _WAITING] = digest
-            elif self._has_room(place):
+        # in the order of their digests, which knows no side
+        for digest in sorted({*first, *second}.difference(self.values, (0,))):
+            slot = digest % _WAITING
+            if waiting[slot] != digest:
+                waiting[slot] = digest
+                continue
+            place = places[(first if digest in first else second).index(digest)]
+            if self._has_room(place):
                 self.values[digest] = len(self.values)
                 self.value_places.append(place)
         if held == len(self.values):
@@ -209,7 +217,6 @@ class Register:
         found.places = {int(digest): number for number, digest in enumerate(state["places"])}
         found.values = {int(digest): number for number, digest in enumerate(state["values"])}
         found.value_places = [int(place) for place in state["value_places"]]
-        found._codes = _codes(found.value_places)
         found.switches = {int(key): number for number, key in enumerate(state["switches"])}
         found.waiting = np.array(state["waiting"], dtype=np.uint32)
         found.texts = {kind: str(state["texts"][kind]) for kind in found.texts}
@@ -218,6 +225,7 @@ class Register:
         fits = len(found.places) <= LAST and held <= VALUES and len(found.switches) <= SWITCHES
         if not fits or len(found.value_places) != held or found.waiting.shape != (_WAITING,):
             raise ValueError("state holds places of the wrong number")
+        found._codes = _codes(found.value_places)
         return found
 
 

@@ -112,6 +112,12 @@ def _sizes(rows: Rows) -> NDArray[np.float64]:
     return total
 
 
+def widened(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return rows of prose, which end before what is said by place, as rows of WIDTH."""
+    lacking = WIDTH - raw.shape[1]
+    return np.pad(raw, ((0, 0), (0, lacking))) if lacking else raw
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Some consecutive pairs: number of the first, exact text counts, and the rows, packed or plain."""
@@ -123,15 +129,15 @@ class Block:
 
     @classmethod
     def plain(cls, first: int, raw: NDArray[np.uint8], counts: Sequence[int]) -> Block:
-        """Return a block that borrows `raw`."""
-        return cls(first, len(raw), tuple(counts), raw)
+        """Return a block that borrows `raw`, where that is wide enough."""
+        return cls(first, len(raw), tuple(counts), widened(raw))
 
     @classmethod
     def sealed(
         cls, first: int, raw: NDArray[np.uint8], counts: Sequence[int], *, quick: bool = False
     ) -> Block:
         """Return a block of its own, compressed feature by feature: a column resembles itself most."""
-        packed = zlib.compress(raw.T.tobytes(), 1 if quick else 6, -15)
+        packed = zlib.compress(widened(raw).T.tobytes(), 1 if quick else 6, -15)
         return cls(first, len(raw), tuple(counts), packed)
 
     @classmethod
