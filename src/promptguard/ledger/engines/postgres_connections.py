@@ -44,6 +44,10 @@ _OWNS = (
     b"SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     b"WHERE n.nspname = %s AND c.relname = ANY(%s)"
 )
+_KEY = (
+    b"SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid "
+    b"WHERE x.indrelid = %s::regclass AND x.indisprimary"
+)
 
 T = TypeVar("T")
 faults = ErrorCounter()
@@ -123,11 +127,23 @@ class Connections:
             owns = made.execute(_OWNS, (self.schema, list(tables))).fetchone()
             if owns is None or not owns[0]:
                 return False
-            made.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'".encode())
             for table in tables:
-                made.execute(f"VACUUM (FULL) {quoted(self.schema)}.{quoted(table)}".encode())
-            made.execute(b"RESET lock_timeout")  # a pooler may give this session to somebody else
+                self._rewrite(made, table)
         return True
+
+    def _rewrite(self, made: psycopg.Connection, table: str) -> None:
+        """Have one table written anew in the order of its key.
+
+        VACUUM (FULL) does the same, but in no transaction, so that its limit on waiting would be left in the session: a
+        pooler gives that to somebody else.
+        """
+        name = f"{quoted(self.schema)}.{quoted(table)}"
+        with made.transaction():
+            made.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'".encode())
+            found = made.execute(_KEY, (name,)).fetchone()
+            assert found is not None  # noqa: S101 - every table of ours has a key
+            made.execute(f"CLUSTER {name} USING {quoted(found[0])}".encode())
+            made.execute(f"ALTER TABLE {name} SET WITHOUT CLUSTER".encode())
 
     def _connected(self) -> Connection:
         """Connect; a server whose connections are all in use is asked again for a while, as they are held for moments."""
