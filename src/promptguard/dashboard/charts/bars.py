@@ -10,7 +10,7 @@ from promptguard.dashboard.charts.svg import LETTER, NARROW, box, line, svg, tex
 from promptguard.report.model import Day
 from promptguard.report.unmeasured import Stage
 
-_HEIGHT, _LEFT, _TOP, _BOTTOM = 200, 56, 18, 24
+_HEIGHT, _LEFT, _TOP, _BOTTOM = 212, 56, 30, 24
 
 
 def days_chart(days: Sequence[Day], forecast: float | None, width: int) -> Markup:
