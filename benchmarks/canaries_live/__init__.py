@@ -1,0 +1,1 @@
+"""Canaries by a watch on a live open model, with no application."""
