@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -215,6 +216,8 @@ def _served(
 
 def gunicorn(starts: int = 100, requests: int = 120) -> bool:
     """Start `gunicorn --preload -w 4` again and again; print figures, return whether all is well."""
+    if importlib.util.find_spec("gunicorn") is None:
+        raise SystemExit("gunicorn is not installed: pip install gunicorn")
     damaged = lost = failures = 0
     all_took: dict[bool, list[float]] = {True: [], False: []}
     last_end = 0.0
