@@ -35,6 +35,8 @@ HOUR, DAY = 3600.0, 86_400.0
 QUIET_DAYS, MOST_DAYS = 7, 7
 PROMPTS, ANSWERS, EVERY = 12, 3, 6 * HOUR
 MOST_TOKENS = 48
+ROUND_SECONDS = 1800.0
+"""for one round of a live model, however busy the machine"""
 CHANGES = {
     "a style fine-tune (LoRA)": "ft_style_20",
     "the same at a quarter of its strength": "ft_style_8_s0.25",
@@ -105,7 +107,7 @@ class Watch:
         while self.now < end:
             self.now += EVERY * 1.1  # later than any jitter
             self._watching.ask_canaries(due=True)
-            assert self._watching.background.flush(120.0)
+            assert self._watching.background.flush(ROUND_SECONDS)
             if any(row.status == "drift" for row in read_overview(str(self.place), now=self.now).rows):
                 return True
         return False

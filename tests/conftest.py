@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import signal
 import sys
@@ -53,6 +54,16 @@ def pytest_collection_finish():
     """Leave what the imports made out of every later collection: there are some hundred thousand objects."""
     gc.collect()
     gc.freeze()
+
+
+_tests = itertools.count(1)
+
+
+def pytest_runtest_setup():
+    """Do so again now and then, between two tests: SDKs import most of themselves when they are used."""
+    if next(_tests) % 40 == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
