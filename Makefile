@@ -92,6 +92,7 @@ soak: $(VENV)/.test            ## long checks: slow tests, the demo on many seed
 	$(BIN)/python -m benchmarks.cache --store valkey
 	$(BIN)/python -m benchmarks.proxies
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.fleet
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'gunicorn==27.0.1'
 	$(BIN)/python -m benchmarks.lifetimes clients
 	$(BIN)/python -m benchmarks.lifetimes forks

@@ -166,6 +166,19 @@ def test_caps_hold_with_many_threads(cap, allowed, tmp_path):
     assert sum(not isinstance(each, str) for each in booked) == allowed
 
 
+def test_a_cap_a_minute_holds_in_any_sixty_seconds(tmp_path):
+    now, allowed = [0.0], []
+    budget = promptguard.Budget(calls_per_minute=20)
+    limiter = BudgetLimiter(budget, Ledger(tmp_path), "shadow", lambda: 1e9, clock=lambda: now[0])
+    for _ in range(2_000):
+        now[0] += 0.1
+        if not isinstance(limiter.reserve("m", 10, 100), str):
+            allowed.append(now[0])
+    assert len(allowed) == 80, "all that the cap lets through in 200 seconds"
+    assert all(later - earlier >= 60.0 for earlier, later in zip(allowed, allowed[20:], strict=False))
+    assert limiter.room() == sum(now[0] - at >= 60.0 for at in allowed[-20:])
+
+
 @pytest.mark.parametrize(
     ("model", "price"),
     [

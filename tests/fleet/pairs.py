@@ -62,10 +62,10 @@ def story(count, seed=5):
     return rows
 
 
-def judged(ledger, drift=DRIFT):
-    """Judge a ledger, and return what readers are told: (stream, epoch, group) → the document's bytes."""
+def judged(ledger, drift=DRIFT, *, seconds=60):
+    """Judge a ledger within `seconds`; returns what readers are told: (stream, epoch, group) → the document's bytes."""
     with contextlib.closing(background(ledger, drift)) as found:
-        assert found.evaluator.flush(60)
+        assert found.evaluator.flush(seconds)
     return told(ledger)
 
 

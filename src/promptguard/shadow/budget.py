@@ -10,6 +10,7 @@ import importlib
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,6 +19,7 @@ from promptguard.core.options import Budget, Price
 
 LOOK_AGAIN = 10.0
 """Seconds for which a spent day is remembered before the ledger is asked again."""
+MINUTE = 60.0
 DEFAULT_OUTPUT_TOKENS = 4096
 """Reserved for an answer whose request names no limit; corrected to the real use afterwards."""
 
@@ -77,8 +79,8 @@ class BudgetLimiter:
         self._wall = wall
         self._clock = clock
         self._lock = threading.Lock()
-        self._tokens = float(budget.calls_per_minute or 0)
-        self._refilled = clock()
+        self._minute: deque[float] = deque()
+        """when the calls of the last minute were reserved"""
         self._spent_until = -math.inf
         self._capped = budget.usd_per_day is not None or budget.calls_per_day is not None
 
@@ -107,7 +109,7 @@ class BudgetLimiter:
 
         A token is at least one byte of the question, so its bytes bound what it can cost.
         """
-        if not self._take_token():
+        if not self._take_place():
             return "rate"
         most = self.usd(model, question_bytes, output_tokens or DEFAULT_OUTPUT_TOKENS)
         if most is None and self._budget.usd_per_day is not None:
@@ -148,23 +150,24 @@ class BudgetLimiter:
         if rate is None:
             return None
         with self._lock:
-            return int(self._refill(rate))
+            return max(0, rate - self._calls_of_the_minute(self._clock()))
 
-    def _take_token(self) -> bool:
+    def _take_place(self) -> bool:
+        """Take one of the calls of this minute: of any sixty seconds, as a provider may count them from any moment."""
         rate = self._budget.calls_per_minute
         if rate is None:
             return True
         with self._lock:
-            if self._refill(rate) < 1.0:
+            now = self._clock()
+            if self._calls_of_the_minute(now) >= rate:
                 return False
-            self._tokens -= 1.0
+            self._minute.append(now)
             return True
 
-    def _refill(self, rate: int) -> float:
-        now = self._clock()
-        self._tokens = min(float(rate), self._tokens + (now - self._refilled) * rate / 60.0)
-        self._refilled = now
-        return self._tokens
+    def _calls_of_the_minute(self, now: float) -> int:
+        while self._minute and now - self._minute[0] >= MINUTE:
+            self._minute.popleft()
+        return len(self._minute)
 
 
 _BEDROCK = "aws"

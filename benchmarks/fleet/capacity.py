@@ -1,6 +1,6 @@
 """A ledger that many processes feed: what a writer, an evaluator, a server with 100 connections and a reader carry.
 
-    python -m benchmarks.fleet [--pairs 1000000] [--groups 50] [--processes 1000] [--seconds 30]
+    python -m benchmarks.fleet capacity [--pairs 1000000] [--groups 50] [--processes 1000] [--seconds 30]
 
 The server is a real PostgreSQL that waits for its disk, on this machine, beside what is measured. Targets stand beside
 figures.
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from benchmarks.fleet.telling import told
 from benchmarks.ledger import vectors
 from sqlalchemy import Engine
 from tests.fleet.servers import Server
@@ -51,10 +52,6 @@ def pair(number: int, groups: int, rng: random.Random) -> PairRow:
     }  # fmt: skip
 
 
-def told(what: str, figure: str, target: str = "") -> None:
-    print(f"{what:<64} {figure:>16} {target}", flush=True)
-
-
 def writing(place: str | Path, name: str, target: str) -> None:
     """Measure what one process's writer commits a second, of pairs that are handed to it as fast as it takes them."""
     ledger, rng = Ledger(place), random.Random(1)
@@ -75,7 +72,8 @@ def writing(place: str | Path, name: str, target: str) -> None:
 def several_writers(address: str, count: int) -> None:
     """Measure what several processes commit a second together."""
     program = (
-        "import sys, random, time\nfrom benchmarks.fleet import pair\nfrom promptguard.ledger.store import Ledger\n"
+        "import sys, random, time\nfrom benchmarks.fleet.capacity import pair\n"
+        "from promptguard.ledger.store import Ledger\n"
         "from promptguard.ledger.writer import Writer\n"
         "rng = random.Random(int(sys.argv[2]))\nrows = [pair(n, 50, rng) for n in range(10000)]\n"
         "ledger = Ledger(sys.argv[1]); ledger.open()\nwriter = Writer(ledger, lambda: None, lambda w, e: print(w, e))\n"
