@@ -126,7 +126,13 @@ class Canaries:
         }
         reading, _, _ = with_retries(
             lambda: self._pairing.ask(
-                asker, request, facts, pin.model, asker.replay_limiter, Purpose(kept.STREAM, pin.group)
+                asker,
+                request,
+                facts,
+                pin.model,
+                asker.replay_limiter,
+                Purpose(kept.STREAM, pin.group),
+                logprobs="auto" if asker.replay is None else asker.replay.logprobs,
             ),
             lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
         )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard import wire
+from promptguard.background.certainty import Certainty
 from promptguard.background.fitting import NOT_COMPARABLE, refusal_of, written
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.judged_by import JudgedBy
@@ -17,10 +18,12 @@ from promptguard.background.sides import (
     answer_of,
     as_far_read,
     closed_early,
+    in_order,
     lost_outcome,
     other_model,
     read_control,
     tools_of,
+    wants_logprobs,
 )
 from promptguard.background.spellings import Spellings
 from promptguard.core.background_call import (
@@ -35,7 +38,7 @@ from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
 from promptguard.core.key import credentials, meaningful_headers
 from promptguard.core.model import Facts, PromptReference, Reading, Request
-from promptguard.core.options import Shadow
+from promptguard.core.options import Logprobs, Shadow
 from promptguard.core.policy import EFFECT_PAIRS
 from promptguard.drift import vectorise
 from promptguard.ledger.rows import PairRow
@@ -90,6 +93,7 @@ class Pairing:
         self._effect_pairs: dict[str, int] = {}
         self._spellings = Spellings()
         self._by = JudgedBy(ledger)
+        self._certainty = Certainty()
         self._orders: dict[str, ReorderBuffer[PairRow]] = {
             stream: ReorderBuffer(
                 self._release,
@@ -202,18 +206,17 @@ class Pairing:
         if question.why_not:
             return self.lost(stream, job.group, NOT_COMPARABLE, question.why_not), None
         purpose = Purpose(stream, job.group, job.link)
+        logprobs: Logprobs = shadow.logprobs if wants_logprobs(stream, job, control, again) else "never"
         reading, usd, latency = self.ask(
-            asker, job.request, job.facts, asked, asker.limiter, purpose, question.body, server
+            asker, job.request, job.facts, asked, asker.limiter, purpose, question.body, server, logprobs
         )
         if reading.error:
             why = refusal_of(asked, reading.error)
             return {**self.lost(stream, job.group, lost_outcome(reading), why), "usd": usd}, None
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
-        # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
-        sides = (theirs, control) if job.routed_to is not None else (control, theirs)
-        # an answer cut where the application closed it is like none that was read to its end
-        third = None if job.routed_to is not None or closed_early(job, control) else again
-        row = self.compared(stream, epoch, job.group, job.facts, job.prompt, *sides, again=third)
+        row = self.compared(
+            stream, epoch, job.group, job.facts, job.prompt, *in_order(job, control, theirs, again)
+        )
         row["control_model"], row["candidate_model"] = (
             (asked, job.routed_to) if job.routed_to else (job.facts.model, asked)
         )
@@ -256,20 +259,21 @@ class Pairing:
         purpose: Purpose,
         body: Mapping[str, object] | None = None,
         server: OtherServer | None = None,
+        logprobs: Logprobs = "never",
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds).
 
         `body` is the question as it is sent, where it is not simply that of `request`; `server` is asked instead of the
-        application's, in its own protocol and with credentials of its own.
+        application's, in its own protocol and with credentials of its own. `logprobs` says whether log-probabilities are
+        asked for where the question does not do so itself.
         """
         client = asker.client if server is None else server.client
         if isinstance(client, NoBackgroundClient):  # nothing is booked for what cannot be asked
             return Reading(text="", complete=False, error=NO_BACKGROUND_CLIENT), 0.0, 0.0
         protocol = wire.named(facts.protocol if server is None else server.protocol)
         body = protocol.background_body(facts, model) if body is None else body
-        send = partial(self._sent, client, request, facts, model, body)
+        send = partial(self._sent, client, request, facts, model, server)
         if server is not None:
-            send = partial(client.ask, server.address(model), body, server.headers, request.timeout)
             request = server.request(model, body, request.timeout)
             facts = protocol.read_request(request) or facts
         reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body))
@@ -277,7 +281,8 @@ class Pairing:
             return Reading(text="", complete=False, error=f"not_asked: {reserved}"), 0.0, 0.0
         began = time.monotonic()
         trace = self._following.begin(purpose, facts, request.origin, model)
-        asked = self._following.unseen(send)
+        ask = partial(self._certainty.ask, send, body, how=logprobs, protocol=protocol.NAME)
+        asked = self._following.unseen(partial(ask, origin=request.origin, model=model))
         took = time.monotonic() - began
         if asked.error is not None:
             reading = Reading(text="", complete=False, error=asked.error)
@@ -291,8 +296,16 @@ class Pairing:
         return reading, limiter.settle(reserved, reading.input_tokens, reading.output_tokens), took
 
     def _sent(
-        self, client: BackgroundClient, request: Request, facts: Facts, model: str, body: Mapping[str, object]
+        self,
+        client: BackgroundClient,
+        request: Request,
+        facts: Facts,
+        model: str,
+        server: OtherServer | None,
+        body: Mapping[str, object],
     ) -> BackgroundResponse:
+        if server is not None:
+            return client.ask(server.address(model), body, server.headers, request.timeout)
         # Who asked is in the call, not in the client: `with_options(api_key=..., base_url=...)` shares our transport.
         who = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in credentials(request)

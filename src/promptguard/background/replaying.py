@@ -77,7 +77,15 @@ def bank_placebo(
     if options is None or options.placebo is None:
         return
     purpose = Purpose("placebo", job.group, job.link)
-    reading, _, _ = pairing.ask(asker, job.request, job.facts, options.placebo, asker.replay_limiter, purpose)
+    reading, _, _ = pairing.ask(
+        asker,
+        job.request,
+        job.facts,
+        options.placebo,
+        asker.replay_limiter,
+        purpose,
+        logprobs=options.logprobs,
+    )
     if not reading.error:
         _keep(
             ledger,
@@ -227,6 +235,7 @@ def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
             banked.model,
             asker.replay_limiter,
             Purpose(banked.stream, banked.group, banked.link),
+            logprobs="always" if banked.answer.logprobs else "never",
         ),
         lambda result: bool(_BUSY.fullmatch(result[0].error or "")),
     )

@@ -55,6 +55,34 @@ def other_model(stream: str, job: Job, shadow_model: str) -> str:
     return shadow_model
 
 
+def in_order(
+    job: Job, control: Reading, candidate: Reading, again: Reading | None
+) -> tuple[Reading, Reading, Reading | None]:
+    """Return the control, the candidate and the other control, if there is one.
+
+    `control` is the application's answer, `candidate` that of the background call, `again` another one of the
+    application's model. Where there is such, it is the control, and the application's answer the other one: then both sides
+    of the pair were asked in the same way at the same time. This never depends on what an answer says.
+    """
+    # After routing the application's answer is the pinned snapshot's: sides are named by the model asked.
+    if job.routed_to is not None:
+        return candidate, control, None
+    # an answer cut where the application closed it is like none that was read to its end
+    if again is None or closed_early(job, control):
+        return control, candidate, None
+    return again, candidate, control
+
+
+def wants_logprobs(stream: str, job: Job, control: Reading, again: Reading | None) -> bool:
+    """Whether a background call is worth asking for log-probabilities: both sides of a pair could have them.
+
+    So of the two that are asked where there is a second control; and not of the second one where the first has none.
+    """
+    if job.candidate_slot is None or job.routed_to is not None or closed_early(job, control):
+        return False
+    return stream == "repeat" or (stream == "candidate" and again is not None and bool(again.logprobs))
+
+
 def answer_of(reading: Reading) -> Answer:
     """Return what the detector sees of an answer."""
     return Answer(

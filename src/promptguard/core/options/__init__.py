@@ -16,7 +16,7 @@ from promptguard.core.options.alerting import (
     written_channel,
 )
 from promptguard.core.options.answering import MAX_VARIANTS, Cache, cache_option, check_tag, check_tags
-from promptguard.core.options.asking import Budget, Price, Replay, Shadow
+from promptguard.core.options.asking import Budget, Logprobs, Price, Replay, Shadow
 from promptguard.core.options.base import Option
 from promptguard.core.options.durations import seconds
 from promptguard.core.options.fitting import Compat, compat_option
@@ -43,6 +43,7 @@ __all__ = [
     "Channel",
     "Compat",
     "Drift",
+    "Logprobs",
     "Option",
     "Price",
     "Raise",

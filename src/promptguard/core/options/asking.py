@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, InstanceOf
 
@@ -76,6 +76,10 @@ OwnBudget = Annotated[
 ]
 
 
+Logprobs = Literal["auto", "always", "never"]
+"""Whether background calls ask for log-probabilities."""
+
+
 class Shadow(Option):
     """Ask a second model version the same question for a share of calls, in the background."""
 
@@ -98,6 +102,12 @@ class Shadow(Option):
     )
     workers: Annotated[int, Field(ge=1, le=64), Accepts("a whole number of threads, 1 to 64")] = Field(
         default=2, description="threads that ask, 1 to 64"
+    )
+    logprobs: Logprobs = Field(
+        default="auto",
+        description="whether the two background calls of a call drawn for `repeat` ask for log-probabilities, which show a "
+        'small change soonest: `"auto"` where model and server are known to give them, `"always"` wherever the protocol '
+        'has a word for them (a refusal is remembered), `"never"`',
     )
     client: Factory = Field(
         default=None,
@@ -146,6 +156,10 @@ class Replay(Option):
     placebo_share: Share = Field(
         default=0.2,
         description="share of the stored requests that the placebo is asked as well, 0 to 1; each costs two calls",
+    )
+    logprobs: Logprobs = Field(
+        default="auto",
+        description="as `Shadow(logprobs=...)`, for the placebo and for canaries: both answers are asked in the background",
     )
     client: Factory = Field(
         default=None, description="as `Shadow(client=...)`, whose client serves both where both are given"

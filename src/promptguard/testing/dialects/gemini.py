@@ -42,6 +42,9 @@ def _chunk(answer: Answer, parts: list[dict[str, object]], *, last: bool) -> dic
     usage = {"promptTokenCount": answer.input_tokens, "totalTokenCount": answer.input_tokens}
     if last:
         candidate["finishReason"] = _STOPS[answer.served.finish_reason]
+        settings = answer.asked.body.get("generationConfig")
+        if isinstance(settings, Mapping) and settings.get("responseLogprobs"):
+            candidate["logprobsResult"] = {"chosenCandidates": answer.tokens("logProbability")}
         usage["candidatesTokenCount"] = answer.output_tokens
         usage["totalTokenCount"] += answer.output_tokens
     head = {"modelVersion": answer.model, "responseId": answer.number}

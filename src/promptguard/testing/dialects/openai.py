@@ -47,7 +47,8 @@ def plain(answer: Answer) -> dict[str, object]:
     message: dict[str, object] = {"role": "assistant", "content": served.text, "refusal": served.refusal}
     if served.tool_calls:
         message["tool_calls"] = list(served.tool_calls)
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish_reason}
+    told = {"content": answer.tokens()} if answer.asked.body.get("logprobs") else None
+    choice = {"index": 0, "message": message, "logprobs": told, "finish_reason": served.finish_reason}
     return {**_head(answer, "chat.completion"), "choices": [choice], "usage": _usage(answer)}
 
 

@@ -46,6 +46,9 @@ class Served:
     """seconds before each event of a stream"""
     gzip: bool = False
     """compressed, as providers answer when the request accepts it"""
+    logprobs: tuple[float, ...] = ()
+    """log-probabilities of the answer's tokens, told where the request asks for them (OpenAI's chats and responses, Gemini;
+    not streamed)"""
     headers: Mapping[str, str] = field(default_factory=dict)
     """more headers of the answer, such as those that name who served"""
 
@@ -106,6 +109,10 @@ class Answer:
         for start in range(0, len(words), self.chunk_words):
             piece = " ".join(words[start : start + self.chunk_words])
             yield piece if start + self.chunk_words >= len(words) else piece + " "
+
+    def tokens(self, member: str = "logprob") -> list[dict[str, object]]:
+        """Return the answer's tokens with their log-probabilities."""
+        return [{"token": f"t{number}", member: told} for number, told in enumerate(self.served.logprobs)]
 
     def calls(self) -> Iterator[tuple[str, str, dict[str, object]]]:
         """Yield (id, name, arguments) of each tool call."""

@@ -82,7 +82,13 @@ def _items(answer: Answer) -> list[dict[str, object]]:
 def _part(answer: Answer) -> dict[str, object]:
     served = answer.served
     refused: dict[str, object] = {"type": "refusal", "refusal": served.refusal}
-    return refused if served.refusal else {"type": "output_text", "text": served.text, "annotations": []}
+    if served.refusal:
+        return refused
+    part: dict[str, object] = {"type": "output_text", "text": served.text, "annotations": []}
+    asked = answer.asked.body.get("include")
+    if isinstance(asked, list) and "message.output_text.logprobs" in asked:
+        part["logprobs"] = answer.tokens()
+    return part
 
 
 def streamed(answer: Answer) -> Iterator[bytes]:
