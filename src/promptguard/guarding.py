@@ -194,11 +194,12 @@ class Interceptor:
         # The fourth only where it is used: one more draw a call would give every seeded test another order.
         last = self._draw if replay is not None and replay.placebo is not None else _never
         draws = (self._draw(), self._draw(), self._draw(), last())
+        repeated = 0.0 if self.asker is None else self.asker.repeats.share
         cache = self.settings.cache
         reask_draw = self._draw() if cache is not None and cache.reask else 1.0
         state = background.state if background else _NOTHING_CHANGED
         idle = not observed and rollouts is None
-        if idle and is_idle(self.settings, state, sample(self.settings, draws)):
+        if idle and is_idle(self.settings, state, sample(self.settings, draws, repeated)):
             return None
         request = read()
         if request is None:
@@ -218,6 +219,7 @@ class Interceptor:
             clock=time.monotonic,
             wall=self.wall,
             draws=draws,
+            repeated=repeated,
             reask_draw=reask_draw,
             call=number,
             bypass=BYPASS.get(),
@@ -245,6 +247,7 @@ class Interceptor:
                 return None
             refused = asker.limiter.exhausted()
             if refused is not None:
+                asker.repeats.refused()
                 self.emit(PairDone(stream, group, "dropped", f"not_asked: {refused}", "", 0.0))
                 return None
         return background.open_slot(stream, group, clusters)

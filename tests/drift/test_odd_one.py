@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promptguard.core.options import Shadow
+from promptguard.core.repeats import RepeatShare
 from promptguard.drift import Answer, PairMonitor, PairVector, vectorise
 from promptguard.drift.betting.experts import difference
 from promptguard.drift.betting.group import Group
@@ -99,6 +101,26 @@ def test_both_games_together_pay_one_on_average_over_all_orders_of_the_three(see
             group.bet(difference(vector))
         paid.append(math.exp(group.bet(difference(vectorise(control, candidate, repeat=again)))))
     assert sum(paid) == pytest.approx(6.0, abs=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 25), st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_share_that_follows_the_past_keeps_the_game_fair(seed, before, same):
+    """Drawn for a second control or not, by a share made of the past: over all orders the next pair pays one."""
+    coin, share = random.Random(seed), RepeatShare(Shadow("m", repeat="auto"), lambda: 0.0)
+    past, group = list(triples(seed, before, same)), Group("gate")
+    for vector in past:
+        drawn = coin.random() < share.share
+        group.bet(difference(vector if drawn else replace(vector, third=None)))
+        if drawn:
+            share.saw(differ=coin.random() < 1.0 - same)
+    last = answers(coin)
+    for drawn in (True, False):
+        paid = []
+        for control, again, candidate in itertools.permutations(last):
+            vector = vectorise(control, candidate, repeat=again if drawn else None)
+            paid.append(math.exp(copy.deepcopy(group).bet(difference(vector))))
+        assert sum(paid) == pytest.approx(6.0, abs=1e-6)
 
 
 def test_what_vectors_keep_of_three_answers_knows_no_order():

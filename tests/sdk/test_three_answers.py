@@ -39,3 +39,23 @@ def test_some_pairs_have_a_second_control_and_every_call_still_pairs(guarded):
     vectors = [PairVector.from_bytes(row.vector) for row in rows if row.stream == "candidate"]
     assert sum(vector.third is not None for vector in vectors) == repeats
     assert len(provider.received) == 2 * CALLS + repeats
+
+
+def test_how_many_are_repeated_follows_what_their_answers_said(guarded):
+    """A share of 1/9 at first: of 80 calls one in 12,000 runs repeats none."""
+    answers = {model: lambda question, model=model: f"{model}: {question.text}" for model in ("m", "other")}
+    with FakeProvider(answers) as provider:
+        client = OpenAI(base_url=provider.url, api_key="k", max_retries=0)
+        shadow = promptguard.Shadow(
+            model="other", sample=1.0, repeat="auto", budget=promptguard.Budget(calls_per_minute=None)
+        )
+        promptguard.wrap(client, ledger=guarded, shadow=shadow)
+        shares = client._client._promptguard_ports.asker.repeats
+        before = shares.share
+        for number in range(80):
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"{number}?"}])
+        assert promptguard.flush(60.0)
+        assert provider.asked("other") == 80
+        assert 80 < provider.asked("m") < 120
+        assert shares.share < before
+        client.close()

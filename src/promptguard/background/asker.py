@@ -10,10 +10,12 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from promptguard.core.background_call import BackgroundClient, NoBackgroundClient, OtherServer
 from promptguard.core.options import Replay, Shadow
+from promptguard.core.repeats import RepeatShare
 from promptguard.lifetime.forks import survive_fork
 from promptguard.lifetime.shared import Shared, Use
 from promptguard.shadow.budget import BudgetLimiter
@@ -70,6 +72,7 @@ class Asker:
         """nothing can be asked: the application's own transport cannot be built again"""
         self.shadow = shadow
         self.replay = replay
+        self.repeats = RepeatShare(shadow, time.monotonic)
         self.secret = secret
         self.limiter = limiter
         self.replay_limiter = replay_limiter

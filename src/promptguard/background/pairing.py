@@ -18,6 +18,7 @@ from promptguard.background.sides import (
     answer_of,
     as_far_read,
     closed_early,
+    differs,
     in_order,
     lost_outcome,
     other_model,
@@ -175,8 +176,10 @@ class Pairing:
                 continue  # it waited so long that its slot was given up: what it would cost is spared
             try:
                 row, reading = self._row(stream, job, control, asker, again)
-                if stream == "repeat" and row["outcome"] == "compared":
+                if stream == "repeat" and row["outcome"] == "compared" and reading is not None:
                     again = reading
+                    if not closed_early(job, control):
+                        asker.repeats.saw(differ=differs(control, reading))
             except BaseException:
                 self.settle(stream, slot, self.lost(stream, job.group, "dropped", "fault"))
                 raise
@@ -211,6 +214,8 @@ class Pairing:
             asker, job.request, job.facts, asked, asker.limiter, purpose, question.body, server, logprobs
         )
         if reading.error:
+            if reading.error.startswith("not_asked"):
+                asker.repeats.refused()
             why = refusal_of(asked, reading.error)
             return {**self.lost(stream, job.group, lost_outcome(reading), why), "usd": usd}, None
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading

@@ -44,6 +44,8 @@ class CallContext:
     wall: Callable[[], float]
     """seconds since the Unix epoch"""
     draws: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    repeated: float = 0.0
+    """share of sampled calls that ask their own model again, as of this call"""
     reask_draw: float = 1.0
     """uniform from [0, 1): below Cache(reask), a hit is asked afresh"""
     call: int = 0

@@ -84,7 +84,7 @@ def of_model(
     `elsewhere`: the second model is asked of another server, where one name may be another model.
     """
     found: list[str] = []
-    if shadow is not None and shadow.repeat < 1.0:
+    if shadow is not None and not shadow.asks_nobody_else:
         if shadow.model == asked and not elsewhere:
             found.append(
                 f"Shadow(model={shadow.model!r}) is the model that the application asks: both answers come from one model, "
@@ -114,7 +114,7 @@ def _of_shadow(shadow: Shadow, drift: Drift, priced: Priced) -> list[str]:
         found.append(
             "Shadow(sample=0) asks nothing, so no change can be found; give a share above 0, or drop shadow="
         )
-    elif shadow.repeat == 1:
+    elif shadow.asks_nobody_else:
         found.append(
             "Shadow(repeat=1) asks only the same model again, which tests the instrument and no other model; give a share "
             "below 1"

@@ -39,7 +39,7 @@ def is_idle(settings: Settings, state: State, sampled: Sampled) -> bool:
 
 def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
     """Run one attempt. Ends after `Serve` or `Refuse`, or when the body is dealt with."""
-    sampled = sample(ctx.settings, ctx.draws)
+    sampled = sample(ctx.settings, ctx.draws, ctx.repeated)
     idle = not ctx.observed and ctx.rollouts is None and is_idle(ctx.settings, ctx.state, sampled)
     facts = None if idle else protocol.read_request(request)
     if facts is None:

@@ -143,15 +143,18 @@ class Sampled:
 NOT_SAMPLED = Sampled()
 
 
-def sample(settings: Settings, draws: tuple[float, float, float, float]) -> Sampled:
-    """Decide by four uniform draws from [0, 1); drawn before the answer, or the null is false (docs/explanation)."""
+def sample(settings: Settings, draws: tuple[float, float, float, float], repeated: float) -> Sampled:
+    """Decide by four uniform draws from [0, 1); drawn before the answer, or the null is false (docs/explanation).
+
+    `repeated` is the share of sampled calls that ask their own model again: it may depend on earlier calls, not on this.
+    """
     shadow, replay = settings.shadow, settings.replay
     drawn = shadow is not None and draws[0] < shadow.sample
-    repeat = drawn and shadow is not None and draws[1] < shadow.repeat
+    repeat = drawn and shadow is not None and draws[1] < repeated
     banked = replay is not None and draws[2] < replay.share
     if not drawn and not banked:
         return NOT_SAMPLED
     placebo = banked and replay is not None and replay.placebo is not None and draws[3] < replay.placebo_share
     # a call that asks its own model again asks the second one too: three answers tell more than two
-    only = repeat and shadow is not None and shadow.repeat >= 1.0
+    only = repeat and shadow is not None and shadow.asks_nobody_else
     return Sampled(candidate=drawn and not only, repeat=repeat, replay=banked, placebo=placebo)

@@ -5,6 +5,7 @@ Every mistake raises `ConfigurationError` where it is written, and says what to 
 
 from __future__ import annotations
 
+from promptguard.core.options.accepting import Repeat
 from promptguard.core.options.alerting import (
     KINDS,
     Alertmanager,
@@ -47,6 +48,7 @@ __all__ = [
     "Option",
     "Price",
     "Raise",
+    "Repeat",
     "Replay",
     "RollBack",
     "Route",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -56,6 +56,10 @@ Share = Annotated[
     float,
     Field(ge=0.0, le=1.0, allow_inf_nan=False),
     Accepts("a share between 0 and 1, such as 0.05", meant=_as_share),
+]
+Repeat = Annotated[
+    Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | Literal["auto"],
+    Accepts('a share between 0 and 1, such as 0.1, or "auto"', meant=_as_share),
 ]
 Usd = Annotated[
     float,

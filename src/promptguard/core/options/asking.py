@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, InstanceOf
 
 from promptguard.core.mistakes import takes
-from promptguard.core.options.accepting import MOST, Accepts, Calls, Model, Share, Usd
+from promptguard.core.options.accepting import MOST, Accepts, Calls, Model, Repeat, Share, Usd
 from promptguard.core.options.base import Option
 from promptguard.core.options.durations import Duration
 from promptguard.errors import ConfigurationError
@@ -90,10 +90,12 @@ class Shadow(Option):
 
     model: Model = Field(description='the second model version, such as "gpt-4-0314"')
     sample: Share = Field(default=0.05, description="share of calls that are asked again, 0 to 1")
-    repeat: Share = Field(
+    repeat: Repeat = Field(
         default=0.1,
         description="share of the sampled calls that ask the *same* model again as well, 0 to 1: measures the noise floor, "
-        "tests the instrument itself, and shows which of three answers is the odd one; with 1 nobody else is asked",
+        "tests the instrument itself, and shows which of three answers is the odd one; with 1 nobody else is asked. "
+        '`"auto"` is 0.02 to 0.5, more the oftener two answers of one model differ, and '
+        "the least while the budget refuses calls",
     )
     budget: OwnBudget = Field(default_factory=Budget, description="the hard cap of shadow calls")
     queue: Annotated[int, Field(ge=1, le=100_000), Accepts("a whole number of calls, 1 to 100,000")] = Field(
@@ -120,6 +122,11 @@ class Shadow(Option):
         description="a TOML file with rules of your own, in addition to PromptGuard's, for what the second model does not "
         "take of the first one's requests (docs/reference/compatibility.md)",
     )
+
+    @property
+    def asks_nobody_else(self) -> bool:
+        """Whether every sampled call asks the same model again, and no other."""
+        return self.repeat == 1.0
 
 
 class Replay(Option):
