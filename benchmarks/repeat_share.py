@@ -28,12 +28,10 @@ from promptguard.drift.betting.group import Group
 
 SHARES: tuple[Repeat, ...] = (0.0, 0.1, 0.999, "auto")
 UNCHANGED, QUIET = "unchanged", 500
-Call = tuple[Difference, bool]
-"""a pair with its second control, and whether the two controls differ"""
 
 
 @cache
-def calls(version: str, steady: bool) -> list[Call]:
+def calls(version: str, steady: bool) -> list[Difference]:
     """All calls of a change, or of none."""
     again, found = texts("base_B"), []
     for prompt, before in texts("base_A").items():
@@ -41,20 +39,17 @@ def calls(version: str, steady: bool) -> list[Call]:
         after = turned if version == UNCHANGED else texts(version)[prompt]
         for first, second, candidate in zip(before, again[prompt], after, strict=True):
             other = first if steady else second
-            seen = difference(vectorise(first, candidate, repeat=other))
-            found.append((seen, first.text != other.text))
+            found.append(difference(vectorise(first, candidate, repeat=other)))
     return found
 
 
-def run(stream: list[Call], repeat: Repeat, draw: Callable[[], float]) -> tuple[float, int]:
+def run(stream: list[Difference], repeat: Repeat, draw: Callable[[], float]) -> tuple[float, int]:
     """Return sampled calls until the alarm (infinity without one), and the background calls that were made."""
     group, share, asked = Group("gate"), RepeatShare(Shadow("m", repeat=repeat), lambda: 0.0), 0
-    for count, (seen, differ) in enumerate(stream, 1):
+    for count, seen in enumerate(stream, 1):
         drawn = draw() < share.share  # before anything is known of this call
         asked += 1 + drawn
-        group.bet(seen if drawn else replace(seen, triple=None))
-        if drawn:
-            share.saw(differ=differ)
+        share.paid(group.bet(seen if drawn else replace(seen, triple=None)))
         if group.process.log >= BAR:
             return count, asked
     return math.inf, asked
@@ -67,7 +62,7 @@ def quantiles(values: list[float]) -> str:
     return " / ".join(f"{value:g}" for value in told)
 
 
-def show(name: str, streams: list[list[Call]], seed: int) -> None:
+def show(name: str, streams: list[list[Difference]], seed: int) -> None:
     """Print one row for each share."""
     for repeat in SHARES:
         rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import pytest
 
 from promptguard.core.options import Shadow
 from promptguard.core.policy import Settings, sample
-from promptguard.core.repeats import LEAST, MOST, REFUSED_SECONDS, RepeatShare
+from promptguard.core.repeats import LEAST, REFUSED_SECONDS, RESTS, SUSPECTED, RepeatShare
 
 
 def share_of(repeat, now=lambda: 0.0):
@@ -14,7 +14,7 @@ def share_of(repeat, now=lambda: 0.0):
 @pytest.mark.parametrize("repeat", [0.0, 0.1, 1.0])
 def test_a_share_that_was_said_stays(repeat):
     share = share_of(repeat)
-    share.saw(differ=True)
+    share.paid(5.0)
     share.refused()
     assert share.share == repeat
 
@@ -23,29 +23,40 @@ def test_without_a_shadow_nothing_is_repeated():
     assert RepeatShare(None, lambda: 0.0).share == 0.0
 
 
-def test_it_grows_where_two_answers_of_one_model_differ_and_shrinks_where_they_do_not():
-    noisy, steady = share_of("auto"), share_of("auto")
-    assert noisy.share == steady.share == pytest.approx(LEAST + 0.2 * (MOST - LEAST))
-    for _ in range(200):
-        noisy.saw(differ=True)
-        steady.saw(differ=False)
-    assert noisy.share == pytest.approx(MOST, abs=1e-3)
-    assert steady.share == pytest.approx(LEAST, abs=1e-3)
+def test_it_is_all_while_a_change_is_suspected_and_little_before_and_after():
+    share = share_of("auto")
+    seen = []
+    for _ in range(30 + RESTS + 2):
+        seen.append(share.share)
+        share.paid(1.0)
+    assert seen[0] == LEAST
+    assert seen[1:30] == [1.0] * 29
+    assert set(seen[30:-1]) == {LEAST}
+    assert seen[-1] == 1.0
+
+
+def test_evidence_counts_from_its_lowest_point():
+    share = share_of("auto")
+    for _ in range(100):
+        share.paid(-0.5)
+    share.paid(SUSPECTED)
+    assert share.share == 1.0
+    share.paid(-0.1)
+    assert share.share == LEAST
 
 
 def test_it_is_the_least_while_caps_refuse_calls():
     now = [1000.0]
     share = share_of("auto", lambda: now[0])
-    for _ in range(200):
-        share.saw(differ=True)
+    share.paid(2.0)
     share.refused()
     assert share.share == LEAST
     now[0] += REFUSED_SECONDS - 1
-    share.saw(differ=True)
+    share.paid(0.1)
     assert share.share == LEAST
     now[0] += 1
-    share.saw(differ=True)
-    assert share.share > 0.4
+    share.paid(0.1)
+    assert share.share == 1.0
 
 
 def test_a_call_is_drawn_with_the_share_as_it_was_when_it_began():

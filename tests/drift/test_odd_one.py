@@ -111,9 +111,7 @@ def test_a_share_that_follows_the_past_keeps_the_game_fair(seed, before, same):
     past, group = list(triples(seed, before, same)), Group("gate")
     for vector in past:
         drawn = coin.random() < share.share
-        group.bet(difference(vector if drawn else replace(vector, third=None)))
-        if drawn:
-            share.saw(differ=coin.random() < 1.0 - same)
+        share.paid(group.bet(difference(vector if drawn else replace(vector, third=None))))
     last = answers(coin)
     for drawn in (True, False):
         paid = []

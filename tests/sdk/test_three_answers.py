@@ -41,21 +41,21 @@ def test_some_pairs_have_a_second_control_and_every_call_still_pairs(guarded):
     assert len(provider.received) == 2 * CALLS + repeats
 
 
-def test_how_many_are_repeated_follows_what_their_answers_said(guarded):
-    """A share of 1/9 at first: of 80 calls one in 12,000 runs repeats none."""
-    answers = {model: lambda question, model=model: f"{model}: {question.text}" for model in ("m", "other")}
+def test_calls_are_repeated_once_a_change_is_suspected(guarded):
+    """Which is after two or three of forty pairs that all differ in the same way; until then one in fifty is."""
+    answers = {
+        "m": lambda question: f"Yes, {question.text}",
+        "other": lambda question: f"No: {question.text}",
+    }
     with FakeProvider(answers) as provider:
         client = OpenAI(base_url=provider.url, api_key="k", max_retries=0)
         shadow = promptguard.Shadow(
             model="other", sample=1.0, repeat="auto", budget=promptguard.Budget(calls_per_minute=None)
         )
         promptguard.wrap(client, ledger=guarded, shadow=shadow)
-        shares = client._client._promptguard_ports.asker.repeats
-        before = shares.share
-        for number in range(80):
+        for number in range(40):
             client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"{number}?"}])
-        assert promptguard.flush(60.0)
-        assert provider.asked("other") == 80
-        assert 80 < provider.asked("m") < 120
-        assert shares.share < before
+            assert promptguard.flush(60.0)
+        assert provider.asked("other") == 40
+        assert 50 < provider.asked("m") < 78
         client.close()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from promptguard.background.suspicion import Suspicion
 from promptguard.core.background_call import BackgroundClient, NoBackgroundClient, OtherServer
 from promptguard.core.options import Replay, Shadow
 from promptguard.core.repeats import RepeatShare
@@ -73,6 +74,7 @@ class Asker:
         self.shadow = shadow
         self.replay = replay
         self.repeats = RepeatShare(shadow, time.monotonic)
+        self.suspicion = Suspicion()
         self.secret = secret
         self.limiter = limiter
         self.replay_limiter = replay_limiter
@@ -123,3 +125,4 @@ class Asker:
     def after_fork(self) -> None:
         """Leave the parent's connections alone; the child's client makes an Asker of its own."""
         self._lock = threading.Lock()
+        self.suspicion = Suspicion()

@@ -18,7 +18,6 @@ from promptguard.background.sides import (
     answer_of,
     as_far_read,
     closed_early,
-    differs,
     in_order,
     lost_outcome,
     other_model,
@@ -176,10 +175,10 @@ class Pairing:
                 continue  # it waited so long that its slot was given up: what it would cost is spared
             try:
                 row, reading = self._row(stream, job, control, asker, again)
-                if stream == "repeat" and row["outcome"] == "compared" and reading is not None:
+                if stream == "repeat" and row["outcome"] == "compared":
                     again = reading
-                    if not closed_early(job, control):
-                        asker.repeats.saw(differ=differs(control, reading))
+                elif stream == "candidate" and row["outcome"] == "compared" and job.routed_to is None:
+                    asker.suspicion.saw(row["vector"], asker.repeats)
             except BaseException:
                 self.settle(stream, slot, self.lost(stream, job.group, "dropped", "fault"))
                 raise

@@ -73,11 +73,6 @@ def in_order(
     return again, candidate, control
 
 
-def differs(first: Reading, second: Reading) -> bool:
-    """Whether two answers say something else, in text or tool calls."""
-    return (first.text, first.refusal, first.tool_calls) != (second.text, second.refusal, second.tool_calls)
-
-
 def wants_logprobs(stream: str, job: Job, control: Reading, again: Reading | None) -> bool:
     """Whether a background call is worth asking for log-probabilities: both sides of a pair could have them.
 

@@ -94,8 +94,7 @@ class Shadow(Option):
         default=0.1,
         description="share of the sampled calls that ask the *same* model again as well, 0 to 1: measures the noise floor, "
         "tests the instrument itself, and shows which of three answers is the odd one; with 1 nobody else is asked. "
-        '`"auto"` is 0.02 to 0.5, more the oftener two answers of one model differ, and '
-        "the least while the budget refuses calls",
+        '`"auto"` is 0.02, and 1 while past pairs speak for a change and the budget refuses no call',
     )
     budget: OwnBudget = Field(default_factory=Budget, description="the hard cap of shadow calls")
     queue: Annotated[int, Field(ge=1, le=100_000), Accepts("a whole number of calls, 1 to 100,000")] = Field(
