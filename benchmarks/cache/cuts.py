@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 from benchmarks.cache.questions import QUESTIONS, Asked
@@ -84,9 +85,12 @@ class Figures:
     cuts: int = 0
     stored: int = 0
     added_errors: int = 0
+    """calls that ended otherwise than without a cache"""
+    faults: dict[str, int] = field(default_factory=dict)
+    """what went wrong on our side and reached nobody, operation and kind → how often"""
 
     def __str__(self) -> str:
-        return f"{self.cuts} cuts: {self.stored} entries stored, {self.added_errors} errors added"
+        return f"{self.cuts} cuts: {self.stored} entries stored, {self.added_errors} errors added; faults {self.faults}"
 
 
 class Cut(httpx.SyncByteStream):
@@ -152,11 +156,22 @@ def campaign(kind: str, step: int = 1, **guarded: object) -> Figures:
     # All bytes came, and then the connection broke: only a stream is known to be complete by what it said.
     kept = _kept(cache)
     figures.stored += kept if not whole.streamed else 0
-    figures.added_errors += sum(faults.counts.values())
     provider.breaks = False
-    ask(client, whole.asked)
-    assert _kept(cache) == 1, f"the whole answer must be kept, or the campaign shows nothing: {kind}"
+    figures.faults = dict(faults.counts)
+    assert _is_kept(client, whole.asked, cache), (
+        f"the whole answer must be kept, or the campaign shows nothing: {kind}"
+    )
     return figures
+
+
+def _is_kept(client: httpx.Client, asked: Asked, cache: MemoryCache | Tiered) -> bool:
+    """Ask until the answer is kept: a server that was slow once, on a busy machine, is left alone for a while."""
+    for _ in range(100):
+        ask(client, asked)
+        if kept := _kept(cache):
+            return kept == 1
+        time.sleep(0.2)
+    return False
 
 
 def _kept(cache: MemoryCache | Tiered) -> int:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 from benchmarks.fleet import capacity
 from benchmarks.fleet.budgets import budgets
+from benchmarks.fleet.full import full
+from benchmarks.fleet.kills import kills
 from benchmarks.fleet.order import order
 from benchmarks.fleet.outage import outage
 from benchmarks.fleet.promise import delays, nulls
@@ -35,6 +37,8 @@ CAMPAIGNS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "takeover": lambda _: on_a_server(takeover),
     "nulls": lambda _: on_a_server(nulls),
     "delays": lambda _: on_a_server(delays),
+    "kills": lambda _: on_a_server(kills),
+    "full": lambda _: full(),
     "budgets": lambda _: on_a_server(budgets),
     "outage": lambda given: outage(given.seconds),
 }

@@ -131,11 +131,11 @@ def outage(seconds: float) -> bool:
         ("away", away, back),
         ("back, killed once", back, time.time()),
     ):
-        (mine, p99, slowest), (theirs, other, _) = hit.p99(since, until), up.p99(since, until)
+        (mine, p99, slowest), (theirs, other, its) = hit.p99(since, until), up.p99(since, until)
         told(
             f"  {name}: p50, p99, slowest (ms)",
             f"{1e3 * mine:.1f}, {1e3 * p99:.1f}, {1e3 * slowest:.0f}",
-            f"beside one that is up {1e3 * theirs:.1f}, {1e3 * other:.1f}: p99 x{p99 / other:.2f}, target {MOST}",
+            f"up all along {1e3 * theirs:.1f}, {1e3 * other:.1f}, {1e3 * its:.0f}: p99 x{p99 / other:.2f}, target {MOST}",
         )
         good &= name != "away" or p99 / other <= MOST
     compared = [row.call for row in found[1] if row.outcome == "compared"]

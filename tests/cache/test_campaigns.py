@@ -35,7 +35,7 @@ def test_tampered_entries_are_misses(tmp_path):
 def test_an_answer_cut_anywhere_is_not_kept(kind):
     figures = cuts.campaign(kind, step=17)
     assert figures.cuts > 160
-    assert (figures.stored, figures.added_errors) == (0, 0)
+    assert (figures.stored, figures.added_errors, figures.faults) == (0, 0, {})
 
 
 @pytest.mark.parametrize(

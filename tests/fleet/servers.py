@@ -17,9 +17,9 @@ PASSWORD = "pw-canary-5813"
 class Server:
     """A server on a socket of a directory of its own; `start` and `stop` as often as a test wants."""
 
-    def __init__(self, *, is_safe: bool = False) -> None:
-        """`is_safe`: it waits for the disk, as servers do."""
-        self.place = Path(tempfile.mkdtemp(prefix="pg-"))
+    def __init__(self, *, is_safe: bool = False, inside: Path | None = None) -> None:
+        """`is_safe`: it waits for the disk, as servers do; `inside`: the directory that its own is made in."""
+        self.place = Path(tempfile.mkdtemp(prefix="pg-", dir=inside))
         self.place.chmod(0o755)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a directory that it falls back to

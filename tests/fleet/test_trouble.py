@@ -11,11 +11,14 @@ from promptguard.directories import Database, check_ledger
 from promptguard.errors import ConfigurationError, InputFileError
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
+from promptguard.ledger.spool import spool_directory
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
+from promptguard.ledger.writer import Writer
 from tests.fleet.pairs import pair
 from tests.fleet.servers import PASSWORD
 from tests.fleet.test_one_ledger import name_of
+from tests.fleet.waiting import until
 
 
 def told(address):
@@ -108,7 +111,6 @@ def test_writing_goes_on_after_a_restart(server, database):
     with pytest.raises(LedgerUnavailable, match="away"):
         ledger.write_pairs([pair(2)])
     server.start()
-    from tests.fleet.waiting import until
 
     def written():
         try:
@@ -119,6 +121,32 @@ def test_writing_goes_on_after_a_restart(server, database):
 
     until(written)
     assert [row.call for row in ledger.pairs_after(0)] == [1, 3]
+
+
+FULL = """
+CREATE FUNCTION promptguard.refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON promptguard.pair EXECUTE FUNCTION promptguard.refuse();
+"""
+
+
+def test_pairs_wait_on_disk_while_that_of_the_database_is_full(database, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMPTGUARD_LOCAL", str(tmp_path))
+    ledger, faults = Ledger(database), []
+    ledger.write_pairs([pair(1)])
+    server.run(FULL, database=name_of(database))
+    with pytest.raises(LedgerUnavailable, match=r"full.*make room"):
+        ledger.write_pairs([pair(2)])
+    writer = Writer(ledger, lambda: None, lambda _where, error: faults.append(error))
+    for number in range(2, 100):
+        writer.put_pair(pair(number))
+    until(lambda: list(spool_directory(ledger.place).glob("*.pairs")))
+    assert not writer.flush(0.2)
+    assert {error.trouble.kind for error in faults} == {"full"}
+    server.run("DROP TRIGGER refuse ON promptguard.pair", database=name_of(database))
+    assert writer.flush(60)
+    writer.close(5)
+    assert [row.call for row in ledger.pairs_after(0)] == list(range(1, 100))
 
 
 @pytest.mark.parametrize(

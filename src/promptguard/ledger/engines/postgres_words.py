@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from sqlalchemy import ColumnElement, Connection, Float, Table, func, literal_column
 from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.exc import DBAPIError
 
 _COLUMNS = """
 SELECT c.relname, a.attname, coalesce(a.attnum = ANY(i.indkey), false)
@@ -37,11 +39,14 @@ class PostgresWords:
         """Add rows by COPY, which takes a tenth of the time of as many inserts."""
         names = list(rows[0])
         columns = ", ".join(f'"{name}"' for name in names)
+        statement = f'COPY "{table.name}" ({columns}) FROM STDIN'
         cursor = connection.connection.cursor()
         try:
-            with cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN') as copy:
+            with cursor.copy(statement) as copy:
                 for row in rows:
                     copy.write_row([row[name] for name in names])
+        except psycopg.Error as error:  # as SQLAlchemy raises it of its own statements
+            raise DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from error
         finally:
             cursor.close()
 
