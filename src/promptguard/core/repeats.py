@@ -3,7 +3,8 @@
 A second control tells how far apart two draws of one model are on this very prompt, and costs a background call. While
 nothing seems to have changed it buys nothing; once past pairs speak for a change it brings the alarm sooner. So the share
 is LEAST, and 1 while the evidence of past pairs, counted from its lowest point, says SUSPECTED or more. It is LEAST again
-for RESTS pairs once that says SURE, as nothing is left to find out, and while caps refuse calls, which are worth more as pairs.
+for RESTS pairs once that says SURE, as nothing is left to find out, and while caps refuse calls, which are worth more as
+pairs.
 
 Why this keeps the promise on false alarms: the share is a function of calls that ended before this one began and of what
 caps let through, and whether this call is drawn is decided by a coin before its answer exists. Given the past, the three
