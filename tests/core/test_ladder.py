@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -91,6 +92,14 @@ def test_planning_knows_the_window():
     assert 4.0 / 1.5 < fifth[0] < 4.0 * 1.5
     # all of them used after six hours, as it was: 12 pairs straddle a change, and nothing is ever found
     assert days_needed(1.0, 0.02, bar, [(0.25, 50.0)]) is None
+
+
+def test_a_change_that_is_not_sudden_takes_a_second_day_however_many_pairs_there_are():
+    bar, many = math.log(1000 / 0.005), [(14.0, 5000.0)]
+    assert days_needed(1.0, 0.02, bar, many)[0] < 0.1
+    assert 1.5 < days_needed(0.5, 0.02, bar, many)[0] < 1.8
+    few = days_needed(1.0, 0.02, bar, [(14.0, 50.0)])
+    assert few[1] >= 30.0
 
 
 def test_a_pace_that_can_show_nothing_is_said(tmp_path):

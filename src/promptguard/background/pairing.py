@@ -178,7 +178,7 @@ class Pairing:
                 if stream == "repeat" and row["outcome"] == "compared":
                     again = reading
                 elif stream == "candidate" and row["outcome"] == "compared" and job.routed_to is None:
-                    asker.suspicion.saw(row["vector"], asker.repeats)
+                    asker.suspicion.saw(row.get("vector"), asker.repeats)
             except BaseException:
                 self.settle(stream, slot, self.lost(stream, job.group, "dropped", "fault"))
                 raise

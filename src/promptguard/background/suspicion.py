@@ -22,9 +22,9 @@ class Suspicion:
         self._group: Group | None = None
         self._lock = threading.Lock()
 
-    def saw(self, vector: bytes, share: RepeatShare) -> None:
+    def saw(self, vector: bytes | None, share: RepeatShare) -> None:
         """Take in a pair of the application's model and the second one."""
-        if not share.adapts:
+        if vector is None or not share.adapts:
             return
         from promptguard.drift.betting.experts import difference
         from promptguard.drift.betting.group import Group

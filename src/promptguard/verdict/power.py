@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _STEPS = 20
 """Halvings of the interval in which the largest shift lies: to a millionth."""
@@ -57,8 +58,27 @@ _STEP = 1.02
 """Factor between two looks for the day on which a change is found."""
 
 
+class Lasting(NamedTuple):
+    """What an alarm takes where pairs compare different days: so many days, or to be sudden.
+
+    Attributes:
+        days: how long evidence has to last
+        sudden: what each pair pays of a sudden change, at least (nats)
+        fewest: pairs that a sudden change is told by, at least
+    """
+
+    days: float
+    sudden: float
+    fewest: int
+
+
 def days_needed(
-    shift: float, noise: float, log_bar: float, log_prior: float, ages: Sequence[tuple[float, float]]
+    shift: float,
+    noise: float,
+    log_bar: float,
+    log_prior: float,
+    ages: Sequence[tuple[float, float]],
+    lasting: Lasting,
 ) -> tuple[float, float] | None:
     """Return (days, pairs) until half of all runs find a change, where stored answers are asked again; None for never.
 
@@ -75,7 +95,10 @@ def days_needed(
         straddling = sum(rate * min(days, age) for age, rate in ages)
         # no pair pays more than 2, whatever the formula says
         reachable = straddling * math.log(2.0) >= floor
-        if reachable and not hides(shift, max(1, int(pairs)), noise, log_bar, straddling / pairs):
+        active, gain = active_and_gain(shift * straddling / pairs, noise)
+        sudden = active * gain >= lasting.sudden and pairs >= lasting.fewest
+        allowed = reachable and (sudden or days >= lasting.days)
+        if allowed and not hides(shift, max(1, int(pairs)), noise, log_bar, straddling / pairs):
             return days, pairs
         days *= _STEP
     return None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from promptguard.drift.betting.days import DAY_SHARE, FEWEST, SUDDEN
 from promptguard.drift.betting.experts import CLIP, PRIOR_SIGNS, Floats
 from promptguard.drift.betting.shift import BETS
 from promptguard.drift.betting.shift import EXPERTS as SHIFT_EXPERTS
@@ -17,6 +18,8 @@ from promptguard.verdict.window import Power
 LOG_PRIOR = math.log(COUNT / PRIOR_SIGNS)
 _MOVED_TOGETHER = 30
 """Features that an ordinary change moves; measured in benchmarks/replay_window.py."""
+_LASTING = power.Lasting(days=1.0 / DAY_SHARE, sudden=SUDDEN, fewest=FEWEST)
+"""One day may bring DAY_SHARE of what an alarm takes; the rest, ln(horizon), is there before any evidence is."""
 _LN10 = math.log(10.0)
 _DEAREST = -math.log(2.0 * CLIP)
 
@@ -36,7 +39,7 @@ def days_needed(
     """Return (days, pairs) until half of all runs find a change by stored answers; `ages` as (days, answers a day)."""
     # a change is seldom of one feature: as many bettors begin to win together
     prior = LOG_PRIOR - math.log(_MOVED_TOGETHER)
-    return power.days_needed(shift, noise, log_threshold + prior, prior, ages)
+    return power.days_needed(shift, noise, log_threshold + prior, prior, ages, _LASTING)
 
 
 def largest_hidden(pairs: int, noise: float, log_threshold: float) -> float:
