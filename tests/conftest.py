@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -54,6 +57,29 @@ def pytest_collection_finish():
     """Leave what the imports made out of every later collection: there are some hundred thousand objects."""
     gc.collect()
     gc.freeze()
+
+
+_AUTHORITIES = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config):
+    """Have clients trust one authority: to load the hundred of certifi's takes 20 ms a client, and all servers here are plain."""
+    if hasattr(config, "workerinput"):  # xdist's: it has the environment of the process that started it
+        return
+    import certifi
+
+    mark = "-----END CERTIFICATE-----"
+    first, _, _ = Path(certifi.where()).read_text("ascii").partition(mark)
+    config.stash[_AUTHORITIES] = place = tempfile.TemporaryDirectory(prefix="promptguard-tests-")
+    path = Path(place.name) / "authority.pem"
+    path.write_text(first + mark + "\n", "ascii")
+    os.environ |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), str(path))
+
+
+def pytest_unconfigure(config):
+    """Remove the file."""
+    if _AUTHORITIES in config.stash:
+        config.stash[_AUTHORITIES].cleanup()
 
 
 _tests = itertools.count(1)
