@@ -63,7 +63,7 @@ _AUTHORITIES = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config):
-    """Have clients trust one authority: to load the hundred of certifi's takes 20 ms a client, and all servers here are plain."""
+    """Have clients trust one authority: to load all of certifi takes 20 ms a client, and no server here has TLS."""
     if hasattr(config, "workerinput"):  # xdist's: it has the environment of the process that started it
         return
     import certifi
