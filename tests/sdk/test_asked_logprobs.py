@@ -122,6 +122,21 @@ def test_a_question_that_is_refused_either_way_condemns_nobody():
     assert sent == [{"model": "m", "logprobs": True}, {"model": "m"}] * 2
 
 
+def test_a_model_that_refuses_every_question_is_not_asked_twice_for_ever():
+    from promptguard.background.certainty import Certainty
+    from promptguard.core.background_call import BackgroundResponse
+
+    asker, sent = Certainty(), []
+
+    def send(body):
+        sent.append(dict(body))
+        return BackgroundResponse(error="status_400: temperature")
+
+    for _ in range(12):
+        asker.ask(send, {"model": "m"}, how="always", protocol="openai_chat", origin="http://x", model="m")
+    assert [body.get("logprobs", False) for body in sent] == [True, False] * 10 + [False] * 2
+
+
 @pytest.mark.parametrize(
     ("protocol", "body", "told"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from promptguard.core.background_call import BackgroundResponse
@@ -17,6 +18,8 @@ from promptguard.wire.logprobs import asking, known_to_give
 log = logging.getLogger("promptguard")
 
 _MOST_REFUSING = 1000
+_MOST_IN_VAIN = 10
+"""questions in a row that were refused either way; each costs a request more"""
 _REFUSED = ("status_400", "status_422")
 Body = Mapping[str, object]
 
@@ -27,6 +30,7 @@ class Certainty:
     def __init__(self) -> None:
         self._refusing: set[tuple[str, str]] = set()
         """(server, model)"""
+        self._in_vain: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     def ask(
@@ -48,11 +52,18 @@ class Certainty:
             return send(body)
         answered = send(fuller)
         if not (answered.error or "").startswith(_REFUSED):
+            self._in_vain.pop((origin, model), None)
             return answered
         plain = send(body)
-        if not (plain.error or "").startswith(_REFUSED):  # or it was not this that was refused
+        # Where that is refused too, it was not the request for log-probabilities: unless nothing is ever taken.
+        if not (plain.error or "").startswith(_REFUSED) or self._is_in_vain(origin, model):
             self._remember(origin, model)
         return plain
+
+    def _is_in_vain(self, origin: str, model: str) -> bool:
+        with self._lock:
+            self._in_vain[origin, model] += 1
+            return self._in_vain[origin, model] >= _MOST_IN_VAIN
 
     def _with_request(self, body: Body, how: Logprobs, protocol: str, origin: str, model: str) -> Body | None:
         if how == "never" or (origin, model) in self._refusing:
@@ -65,5 +76,6 @@ class Certainty:
         with self._lock:
             if (origin, model) in self._refusing or len(self._refusing) >= _MOST_REFUSING:
                 return
+            self._in_vain.pop((origin, model), None)
             self._refusing.add((origin, model))
-        log.info("%s gives no log-probabilities: background calls do not ask for them any more", model)
+        log.info("%s refuses to give log-probabilities: background calls do not ask for them any more", model)
