@@ -9,14 +9,20 @@ import threading
 import time
 
 import pytest
+from openai import OpenAI
+from sqlalchemy import select
 
+import promptguard
 from promptguard.cli import main
 from promptguard.drift import Answer, vectorise
 from promptguard.errors import InputFileError
-from promptguard.ledger import draining
+from promptguard.ledger import draining, room, schema
 from promptguard.ledger.draining import drain
 from promptguard.ledger.spool import Numbered, Spool
 from promptguard.ledger.store import Ledger
+from promptguard.ledger.writer import Writer
+from promptguard.testing import FakeProvider
+from tests.conftest import close_backgrounds
 from tests.servers import until
 
 
@@ -180,3 +186,77 @@ def test_the_command(ledgers, tmp_path, capsys):
         code, out, err = run(capsys, str(directory), "--into", str(tmp_path / "judged"))
         assert (code, out, err.count("\n")) == (2, "", 1)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def bounded(monkeypatch):
+    monkeypatch.setattr(room, "MOST_BYTES", 600_000)
+    monkeypatch.setattr(room, "LOOK_SECONDS", 0.0)
+
+
+def answered(provider, directory, numbers, evaluate="never"):
+    """Ask through a wrapped client whose every call is paired; returns what the second model was asked meanwhile."""
+    before = provider.asked("n")
+    budget = promptguard.Budget(calls_per_minute=None)
+    client = promptguard.wrap(
+        OpenAI(base_url=provider.url, api_key="k"),
+        ledger=directory,
+        shadow=promptguard.Shadow("n", sample=1.0, repeat=0.0, budget=budget),
+        drift=promptguard.Drift(evaluate=evaluate),
+    )
+    for number in numbers:
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"ask {number}"}])
+    background = client._client._transport._promptguard_ports.background
+    assert background.worker.flush(60.0)
+    assert background.writer.flush(60.0)
+    if evaluate == "here":
+        assert promptguard.flush(60)
+    close_backgrounds()
+    client.close()
+    return provider.asked("n") - before
+
+
+@pytest.mark.usefixtures("bounded")
+def test_what_nobody_drains_is_bounded_and_told(tmp_path, capsys):
+    source = Ledger(tmp_path / "functions")
+    while not room.waiting_bytes(source):
+        source.write_pairs([pair(source, number) for number in range(200)])
+    kept = len(calls(source))
+    with FakeProvider({"m": lambda _: "Yes.", "n": lambda _: "Yes."}) as provider:
+        assert answered(provider, tmp_path / "functions", range(10)) == 0, (
+            "nothing is paid for that is not kept"
+        )
+        assert len(calls(source)) == kept
+        with pytest.raises(SystemExit):
+            main(["status", "--ledger", str(tmp_path / "functions"), "--json"])
+        assert room.NOT_DRAINED in capsys.readouterr().out
+        assert drain(tmp_path / "functions", tmp_path / "judged").pairs == kept
+        assert answered(provider, tmp_path / "functions", range(10, 20)) == 10
+        assert len(calls(source)) == 11
+
+
+@pytest.mark.usefixtures("bounded")
+def test_what_is_judged_is_not_bounded(tmp_path):
+    source = Ledger(tmp_path / "ledger")
+    while not room.waiting_bytes(source):
+        source.write_pairs([pair(source, number) for number in range(200)])
+    with FakeProvider({"m": lambda _: "Yes.", "n": lambda _: "Yes."}) as provider:
+        assert answered(provider, tmp_path / "ledger", range(5), evaluate="here") == 5
+        assert not room.waiting_bytes(source)
+        assert answered(provider, tmp_path / "ledger", range(5, 10)) == 5
+
+
+def test_a_writer_counts_what_there_is_no_room_for(tmp_path):
+    ledger, full = Ledger(tmp_path), [False]
+    writing = Writer(ledger, lambda: None, lambda _where, _error: None, lambda: full[0])
+    for full[0] in (False, True, False):
+        for number in range(10):
+            writing.put_pair(pair(ledger, number))
+        assert writing.flush(30)
+    writing.close(5)
+    assert len(calls(ledger)) == 20
+    with ledger.reading() as connection:
+        lost = connection.execute(
+            select(schema.tally.c.pairs).where(schema.tally.c.reason == room.NOT_DRAINED)
+        )
+        assert lost.scalar_one() == 10

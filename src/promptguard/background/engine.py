@@ -32,6 +32,7 @@ from promptguard.core.model import Reading
 from promptguard.core.options import Action, Budget, Channel, Drift
 from promptguard.core.policy import State
 from promptguard.directories import Place
+from promptguard.ledger.room import NOT_DRAINED, Room
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.ledger.writer import Writer
@@ -105,7 +106,8 @@ class Background:
             each_turn=self._tidy,
             wall=wall,
         )
-        self.writer = Writer(self.ledger, self.evaluator.wake, self.faults.add)
+        self._room = Room(self.ledger)
+        self.writer = Writer(self.ledger, self.evaluator.wake, self.faults.add, self._is_full)
         self.following = Following(self.faults.add)
         self.pairing = Pairing(
             self.ledger,
@@ -181,6 +183,8 @@ class Background:
     def _handle(self, task: Task) -> None:
         if not self._is_ledger_there():
             self._lose(task, "ledger unavailable")
+        elif task.run is None and self._is_full():
+            self._lose(task, NOT_DRAINED)  # nothing is paid for that would not be kept
         elif task.job is not None and task.job.prior is not None:
             pair_prior(self.pairing, task.job)
         elif task.job is not None:
@@ -214,6 +218,10 @@ class Background:
         except LedgerUnavailable:
             return False
         return True
+
+    def _is_full(self) -> bool:
+        """Whether this process leaves its pairs to others, and they do not take them."""
+        return self._options[0].evaluate == "never" and self._room.is_full()
 
     def _lose(self, task: Task, reason: str) -> None:
         if task.job is not None:

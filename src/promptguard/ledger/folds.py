@@ -188,10 +188,7 @@ class Folds:
         """Return the newest pair's id, and up to which all are in a verdict that was written, by whichever process."""
         with self._ledger.reading() as connection:
             last = connection.execute(select(func.max(schema.pair.c.id))).scalar_one()
-            judged = connection.execute(
-                select(schema.meta.c.value).where(schema.meta.c.name == "judged")
-            ).scalar_one_or_none()
-        return last or 0, 0 if judged is None else int(judged)
+            return last or 0, judged_up_to(connection)
 
     def told(self) -> set[tuple[str, int, str]]:
         """Return (stream, epoch, group) of every verdict that readers have; group "" for a whole stream."""
@@ -222,3 +219,10 @@ def _put_meta(connection: Connection, name: str, told: object) -> None:
 def _put(connection: Connection, name: str, value: bytes) -> None:
     statement = words(connection).upsert(schema.meta).values(name=name, value=value)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
+def judged_up_to(connection: Connection) -> int:
+    """Return the id up to which all pairs are in a verdict that was written; 0 where nobody has judged."""
+    query = select(schema.meta.c.value).where(schema.meta.c.name == "judged")
+    judged = connection.execute(query).scalar_one_or_none()
+    return 0 if judged is None else int(judged)

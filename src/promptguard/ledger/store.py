@@ -54,6 +54,15 @@ class Ledger(Door):
                     words(connection).append(connection, schema.pair, [_complete(row) for row in some])
             add_sums(connection, rows)
 
+    def lose_pairs(
+        self, rows: Sequence[PairRow], reason: str, source: str = "", numbers: Sequence[int] = ()
+    ) -> None:
+        """Count pairs that are not kept, as dropped for `reason`; numbered as in `write_pairs`."""
+        with self.transaction() as connection:
+            if numbers:
+                rows = rows[_delivered(connection, source, numbers) :]
+            add_sums(connection, [{**row, "outcome": "dropped", "reason": reason} for row in rows])
+
     def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""
         table = schema.pair

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from promptguard.directories import Database
+from promptguard.ledger.room import NOT_DRAINED
 from promptguard.ledger.rows import PairRow
 from promptguard.ledger.spool import Numbered, Spool, left_behind, spool_directory
 from promptguard.ledger.store import HOUR, Ledger
@@ -46,8 +47,16 @@ Spent = dict[tuple[str, str], tuple[int, float]]
 class Writer:
     """Commits pairs, counters and sightings of one process; `on_commit` is told after each batch with pairs."""
 
-    def __init__(self, ledger: Ledger, on_commit: Callable[[], None], on_fault: OnFault) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        on_commit: Callable[[], None],
+        on_fault: OnFault,
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`is_full` says whether pairs are counted alone, as the ledger has no room for more."""
         self._ledger = ledger
+        self._is_full = is_full
         self._on_commit = on_commit
         self._on_fault = on_fault
         self._pairs: deque[Numbered] = deque()
@@ -277,7 +286,11 @@ class Writer:
                 del batch[0]
 
     def _write_all(self, batch: Sequence[Numbered], source: str) -> None:
-        self._ledger.write_pairs([each.row for each in batch], source, [each.number for each in batch])
+        rows, numbers = [each.row for each in batch], [each.number for each in batch]
+        if self._is_full():
+            self._ledger.lose_pairs(rows, NOT_DRAINED, source, numbers)
+        else:
+            self._ledger.write_pairs(rows, source, numbers)
 
     def _keep_for_later(
         self, batch: list[Numbered], counts: Counts, sightings: Sightings, spent: Spent

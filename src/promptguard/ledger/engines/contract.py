@@ -44,6 +44,9 @@ class Words(Protocol):
     def contains(self, column: ColumnElement[Any], part: bytes) -> ColumnElement[bool]:
         """Return whether a column of bytes contains others."""
 
+    def used(self, connection: Connection) -> int | None:
+        """Return how many bytes a ledger takes on a disk of this machine; None where it is elsewhere."""
+
     def now(self, here: float) -> float | ColumnElement[float]:
         """Return the time by which leases live, in seconds since the Unix epoch; `here` is this machine's."""
 

@@ -76,6 +76,9 @@ class PostgresWords:
         """Return whether a column of bytes contains others."""
         return func.pg_catalog.position(column, part) > 0
 
+    def used(self, connection: Connection) -> None:
+        """Return None: its disk is not this machine's."""
+
     def now(self, here: float) -> ColumnElement[float]:  # noqa: ARG002 - that of a machine which may be wrong
         """Return the database's time: the clocks of its clients differ."""
         return literal_column("extract(epoch FROM clock_timestamp())::float8", Float)

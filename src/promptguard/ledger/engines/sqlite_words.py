@@ -69,6 +69,14 @@ class SqliteWords:
         """Return whether a column of bytes contains others."""
         return func.instr(column, part) > 0
 
+    def used(self, connection: Connection) -> int:
+        """Return the bytes of pages that are in use: those of deleted rows are free, and stay in the file."""
+        pages, free, size = (
+            int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
     def now(self, here: float) -> float:
         """Return this machine's time: who writes to one file has one clock."""
         return here
