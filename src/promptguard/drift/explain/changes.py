@@ -29,6 +29,8 @@ _FIRST_EVENT = 4096
 """column of the first event: beyond every feature and label"""
 _CORRELATED = 0.8
 _CONCORDANT = 0.35
+_WIDER = 0.7
+"""of the pairs in which a flag moved, net: what it follows from has moved in as many, at least"""
 _FLOOR = 0.02
 _SMALLEST = 0.01
 _SMALLEST_SPREAD = 0.1
@@ -124,6 +126,7 @@ def _ordered(ranked: list[Contrast], rows: Rows) -> tuple[list[Contrast], dict[i
         agreed = [
             (each, _concordance(moves[contrast.column], moves[each.column]))
             for each in _possible_causes(contrast, plain, dwarfed=dwarfed)
+            if not _is_wider(contrast, moves[contrast.column], moves[each.column])
         ]
         cause, agreement = next(((each, by) for each, by in agreed if by > _CONCORDANT), (None, 0.0))
         if cause is None:
@@ -152,6 +155,14 @@ def _possible_causes(contrast: Contrast, plain: list[Contrast], *, dwarfed: bool
     if dwarfed and contrast.kind in _LOST_WITH_TEXT:
         return [each for each in plain if each.name == "length" and each.shift * contrast.shift > 0.0]
     return []
+
+
+def _is_wider(contrast: Contrast, follower: NDArray[np.float64], cause: NDArray[np.float64]) -> bool:
+    """Whether a flag moved in so many more pairs than what it may follow from that it does not.
+
+    Of graded features nearly every pair has some.
+    """
+    return contrast.binary and float(cause.sum()) < _WIDER * float(follower.sum())
 
 
 def _are_few_words(rows: Rows) -> bool:
