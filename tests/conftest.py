@@ -71,6 +71,7 @@ def pytest_configure(config):
     mark = "-----END CERTIFICATE-----"
     first, _, _ = Path(certifi.where()).read_text("ascii").partition(mark)
     config.stash[_AUTHORITIES] = place = tempfile.TemporaryDirectory(prefix="promptguard-tests-")
+    Path(place.name).chmod(0o755)  # some tests are another user's
     path = Path(place.name) / "authority.pem"
     path.write_text(first + mark + "\n", "ascii")
     os.environ |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), str(path))

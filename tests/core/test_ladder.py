@@ -110,9 +110,9 @@ def test_a_pace_that_can_show_nothing_is_said(tmp_path):
     [said] = too_slow(ledger, Drift(), now)
     assert "stores about 4 answers a day, which wait 0.25 days at most" in said
     assert too_slow(ledger, Drift(), now - 2.5 * DAY) == []  # too early to tell
-    for number in range(300):
+    for number in range(600):  # fifty in six hours: a sudden change of all answers takes thirty
         ledger.bank(
-            stored(number, now - 3 * DAY + number * DAY / 100), ladder(SIX_HOURS, 999), 0.0, 1000, -1.0
+            stored(number, now - 3 * DAY + number * DAY / 200), ladder(SIX_HOURS, 999), 0.0, 1000, -1.0
         )
     assert too_slow(ledger, Drift(), now) == []
     ledger.close()
