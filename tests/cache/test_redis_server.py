@@ -47,7 +47,7 @@ def test_a_killed_server_costs_hits_and_comes_back(own_valkey, make_redis, caplo
     assert kept(cache)
     server.kill()
     assert [cache.get("key") for _ in range(3)] == [None] * 3
-    assert cache.events[-1][0] == "cache_unavailable"
+    assert "cache_unavailable" in [name for name, _ in cache.events]
     assert not kept(cache, "other")
     assert cache.events[-1] == ("cache_dropped", "store_unavailable")
     server.start()
