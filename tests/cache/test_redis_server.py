@@ -49,7 +49,7 @@ def test_a_killed_server_costs_hits_and_comes_back(own_valkey, make_redis, caplo
     assert [cache.get("key") for _ in range(3)] == [None] * 3
     assert "cache_unavailable" in [name for name, _ in cache.events]
     assert not kept(cache, "other")
-    assert cache.events[-1] == ("cache_dropped", "store_unavailable")
+    assert ("cache_dropped", "store_unavailable") in cache.events
     server.start()
     clock.now += 31
     assert cache.get("key") is None  # the probe runs in the background
