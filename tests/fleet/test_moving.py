@@ -1,16 +1,18 @@
-"""A ledger is copied whole between directory and database; pairs go from one to another as JSON lines."""
+"""A ledger is copied whole between directory and database; pairs go from one to another as JSON lines or Parquet."""
 
 from __future__ import annotations
 
 import json
+import sys
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
 from promptguard.cli import main
 from promptguard.errors import ConfigurationError, InputFileError
 from promptguard.keeping import copy_secret
-from promptguard.ledger import copying, schema
+from promptguard.ledger import copying, parquet, schema
 from promptguard.ledger.copying import MARK, copy_ledger
 from promptguard.ledger.pair_files import lines_of, take_lines
 from promptguard.ledger.reading import reading
@@ -145,6 +147,75 @@ def test_a_file_that_is_none(filled, tmp_path, change, said):
         take_lines(tmp_path / "new", change(list(lines_of(filled))), "file")
 
 
+def test_pairs_go_through_a_table(filled, database, tmp_path):
+    file = tmp_path / "pairs.parquet"
+    assert parquet.write(filled, file, texts=True) == 400
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert parquet.take(database, file) == 400
+    assert pairs_of(database) == pairs_of(filled)
+    assert parquet.take(database, file) == 0
+    assert take_lines(database, list(lines_of(filled)), "file") == 0, "the same pairs in lines"
+    assert judged(database) == judged(filled)
+    table = pq.read_table(file)
+    assert table.num_rows == 400
+    assert {"id", "stream", "group", "at", "question"} <= set(table.column_names)
+    assert parquet.write(filled, file, stream="candidate") == table.column("stream").to_pylist().count(
+        "candidate"
+    )
+    assert "question" not in pq.read_schema(file).names
+
+
+def test_many_pairs_are_written_in_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_ROWS", 600)
+    Ledger(tmp_path / "a").write_pairs(story(1300))
+    assert parquet.write(tmp_path / "a", tmp_path / "pairs.parquet") == 1300
+    assert pq.ParquetFile(tmp_path / "pairs.parquet").num_row_groups == 2
+    assert parquet.take(tmp_path / "b", tmp_path / "pairs.parquet") == 1300
+    assert pairs_of(tmp_path / "b")[0] == pairs_of(tmp_path / "a")[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table.replace_schema_metadata({}), "no file of pairs"),
+        (lambda table: table.drop_columns(["stream"]), "row 1 is no pair .stream is missing"),
+        (lambda table: table.append_column("more", [["x"] * len(table)]), "'more' is not known"),
+        (lambda table: table.drop_columns(["id"]), "row 1 is no pair"),
+        (lambda table: table.set_column(0, "id", [["one"] * len(table)]), "id is of another kind"),
+    ],
+)
+def test_a_table_of_something_else_is_told(tmp_path, change, said):
+    Ledger(tmp_path / "a").write_pairs(story(3))
+    file = tmp_path / "pairs.parquet"
+    parquet.write(tmp_path / "a", file)
+    pq.write_table(change(pq.read_table(file)), file)
+    with pytest.raises(InputFileError, match=said):
+        parquet.take(tmp_path / "b", file)
+
+
+def test_a_table_that_is_cut_off_is_told(tmp_path):
+    Ledger(tmp_path / "a").write_pairs(story(3))
+    file = tmp_path / "pairs.parquet"
+    parquet.write(tmp_path / "a", file)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InputFileError, match="no Parquet file that can be read"):
+        parquet.take(tmp_path / "b", file)
+
+
+def test_without_pyarrow_the_command_is_named_and_the_file_left_alone(tmp_path, capsys, monkeypatch):
+    Ledger(tmp_path / "a").write_pairs(story(3))
+    file = tmp_path / "pairs.parquet"
+    file.write_bytes(b"PAR1 mine")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for command in (
+        ("export", "-o", file, "--ledger", tmp_path / "a"),
+        ("import", file, "--ledger", tmp_path / "b"),
+    ):
+        assert run(*command) == 2
+        assert "pip install 'promptguard-shadow[parquet]'" in capsys.readouterr().err
+    assert file.read_bytes() == b"PAR1 mine"
+
+
 def run(*arguments):
     with pytest.raises(SystemExit) as ended:
         main([str(each) for each in arguments])
@@ -161,8 +232,14 @@ def test_commands(filled, database, tmp_path, capsys):
     assert file.stat().st_mode & 0o777 == 0o600
     assert run("import", file, "--ledger", tmp_path / "new", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"added": 400}
+    table = tmp_path / "pairs.parquet"
+    assert run("export", "-o", table, "--ledger", database) == 0
+    assert "400 pairs" in capsys.readouterr().err
+    assert run("import", table, "--ledger", tmp_path / "new", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"added": 0}
     for wrong in (
         ("import", tmp_path / "none"),
+        ("export", "-o", tmp_path / "no" / "pairs.parquet", "--ledger", database),
         ("export", "--ledger", tmp_path / "none"),
         ("ledger", "copy", tmp_path / "no", database),
     ):

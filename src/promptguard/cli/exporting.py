@@ -1,4 +1,4 @@
-"""`promptguard export`: the pairs of a ledger as JSON lines."""
+"""`promptguard export`: the pairs of a ledger as JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting
 
-SHORT = "write a ledger's pairs as JSON lines"
+SHORT = "write a ledger's pairs as JSON lines or Parquet"
 EXAMPLES = (
     "promptguard export -o pairs.jsonl",
     "promptguard export --stream candidate | gzip > pairs.jsonl.gz",
+    "promptguard export -o pairs.parquet",
 )
 
 
@@ -28,12 +29,20 @@ def run(
 ) -> None:
     """Write the pairs of a ledger: one JSON line each, in the order in which they are judged, behind a header.
 
+    A file whose name ends in .parquet has them as a table (needs promptguard-shadow[parquet]), the header in its metadata.
+
     The header has the seed that the features are keyed with: keep the file as you keep the ledger. Exit codes: 0 written,
     2 wrong use, or a ledger that cannot be read.
     """
+    from promptguard.ledger import parquet
     from promptguard.ledger.pair_files import lines_of
 
-    lines = lines_of(ledger_or_setting(ledger), texts=texts, stream=stream)
+    place = ledger_or_setting(ledger)
+    if output is not None and output.suffix == parquet.SUFFIX:
+        count = parquet.write(place, output, texts=texts, stream=stream)
+        sys.stderr.write(f"{output}: {count:,} pairs\n")
+        return
+    lines = lines_of(place, texts=texts, stream=stream)
     if output is None:
         for line in lines:
             sys.stdout.write(f"{line}\n")

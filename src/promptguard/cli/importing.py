@@ -1,4 +1,4 @@
-"""`promptguard import`: pairs from JSON lines into a ledger."""
+"""`promptguard import`: pairs from JSON lines or Parquet into a ledger."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import typer
 from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.errors import InputFileError
 
-SHORT = "add pairs from JSON lines to a ledger"
+SHORT = "add pairs from JSON lines or Parquet to a ledger"
 EXAMPLES = (
     "promptguard import pairs.jsonl --ledger new",
     "zcat pairs.jsonl.gz | promptguard import - --ledger new",
+    "promptguard import pairs.parquet --ledger new",
 )
 
 
@@ -34,11 +35,7 @@ def run(
 
     place = ledger_or_setting(ledger)
     try:
-        if file == "-":
-            added = take_lines(place, sys.stdin, "standard input")
-        else:
-            with Path(file).open(encoding="utf-8") as lines:
-                added = take_lines(place, lines, file)
+        added = take_lines(place, sys.stdin, "standard input") if file == "-" else _added(place, Path(file))
     except LedgerUnavailable as error:
         raise InputFileError(str(error)) from None
     except UnicodeDecodeError:
@@ -50,3 +47,16 @@ def run(
         sys.stdout.write("\n")
     else:
         sys.stdout.write(f"{added:,} pairs added\n")
+
+
+def _added(place: str | Path, file: Path) -> int:
+    """Take a file's pairs, whichever of the two formats it has."""
+    from promptguard.ledger import parquet
+    from promptguard.ledger.pair_files import take_lines
+
+    with file.open("rb") as found:
+        is_table = found.read(len(parquet.MAGIC)) == parquet.MAGIC
+    if is_table:
+        return parquet.take(place, file)
+    with file.open(encoding="utf-8") as lines:
+        return take_lines(place, lines, str(file))

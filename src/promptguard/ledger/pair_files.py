@@ -1,5 +1,7 @@
 """Pairs as JSON lines: to move history between ledgers and tools. A header line, then a pair a line, in order.
 
+`parquet` has the same pairs as columns.
+
 Vectors are keyed by the ledger's seed, which the header has: whoever has the file knows of texts what whoever has the
 ledger knows. Bytes are base64. Recorded texts are left out unless they are asked for.
 """
@@ -26,6 +28,8 @@ from promptguard.ledger.store import Ledger
 
 FORMAT = "promptguard pairs 1"
 CHUNK = 500
+TEXTS = ("question", "control", "candidate", "tools")
+"""what is kept of a pair's texts, compressed"""
 _SEED = "feature_seed"
 
 Tell = Callable[[int], None]
@@ -34,15 +38,26 @@ Tell = Callable[[int], None]
 
 def lines_of(ledger: str | Path, *, texts: bool = False, stream: str = "") -> Iterator[str]:
     """Return the lines of a ledger's pairs, without line ends; `stream` chooses one. Raises InputFileError."""
+    yield header_of(ledger, stream)
+    for chunk in chunks_of(ledger, texts=texts, stream=stream):
+        for each in chunk:
+            yield written(each).decode().rstrip("\n")
+
+
+def header_of(ledger: str | Path, stream: str = "") -> str:
+    """Return what a file of pairs begins with. It tells files apart: of each a pair is taken once. Raises InputFileError."""
     with reading(ledger) as connection:
         seed = connection.execute(
             select(schema.meta.c.value).where(schema.meta.c.name == _SEED)
         ).scalar_one_or_none()
         whose = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id"))
         ledger_id = bytes(whose.scalar_one_or_none() or b"").hex()
-    # the header tells files apart: of each, pairs are taken once
     header = {"format": FORMAT, "seed": base64.b64encode(bytes(seed or b"")).decode(), "ledger": ledger_id}
-    yield json.dumps({**header, "stream": stream})
+    return json.dumps({**header, "stream": stream})
+
+
+def chunks_of(ledger: str | Path, *, texts: bool = False, stream: str = "") -> Iterator[list[Numbered]]:
+    """Return a ledger's pairs in order, up to CHUNK at a time. Raises InputFileError."""
     pair, content, last = schema.pair, schema.content, 0
     while True:
         query = select(pair).where(pair.c.id > last).order_by(pair.c.id).limit(CHUNK)
@@ -55,14 +70,11 @@ def lines_of(ledger: str | Path, *, texts: bool = False, stream: str = "") -> It
                 known = {row.pair_id: row for row in connection.execute(select(content).where(some))}
                 for row in rows:
                     if (found := known.get(row["id"])) is not None:
-                        names = ("question", "control", "candidate", "tools")
-                        row["content"] = {name: getattr(found, name) for name in names}
+                        row["content"] = {name: getattr(found, name) for name in TEXTS}
         if not rows:
             return
         last = rows[-1]["id"]
-        for row in rows:
-            number = row.pop("id")
-            yield written(Numbered(number, row)).decode().rstrip("\n")  # type: ignore[arg-type]
+        yield [Numbered(row.pop("id"), row) for row in rows]  # type: ignore[arg-type]
 
 
 def take_lines(ledger: str | Path, lines: Iterable[str], name: str, tell: Tell = lambda _pairs: None) -> int:
@@ -73,14 +85,23 @@ def take_lines(ledger: str | Path, lines: Iterable[str], name: str, tell: Tell =
     """
     given = iter(lines)
     header = next(given, "")
+    numbers = itertools.count(2)
+    pairs = (_pair_of(line, name, next(numbers)) for line in given)
+    return take_pairs(ledger, header.rstrip("\n"), pairs, name, tell)
+
+
+def take_pairs(
+    ledger: str | Path, header: str, pairs: Iterable[Numbered], name: str, tell: Tell = lambda _pairs: None
+) -> int:
+    """Add pairs behind a header to a ledger, as `take_lines` does; each has been checked with `check`."""
     seed = _seed_of(header, name)
     store = Ledger(ledger)
     take_seed(store, seed, name)
-    source = f"file:{hashlib.blake2b(header.encode(), digest_size=8).hexdigest()}"
-    before, done = _count(store), 0
+    line = f"{header}\n".encode()  # as a file of lines begins
+    source = f"file:{hashlib.blake2b(line, digest_size=8).hexdigest()}"
+    before, done, given = _count(store), 0, iter(pairs)
     while chunk := list(itertools.islice(given, CHUNK)):
-        rows = [_pair_of(line, name, 2 + done + at) for at, line in enumerate(chunk)]
-        store.write_pairs([each.row for each in rows], source, [each.number for each in rows])
+        store.write_pairs([each.row for each in chunk], source, [each.number for each in chunk])
         done += len(chunk)
         tell(done)
     return _count(store) - before
@@ -123,7 +144,7 @@ def _pair_of(line: str, name: str, number: int) -> Numbered:
     """Return the pair of a line. Raises InputFileError."""
     try:
         found = numbered(line.encode())
-        _check(found.row)
+        check(found.row)
     except (ValueError, TypeError, KeyError) as error:
         raise InputFileError(f"{name}: line {number} is no pair ({error})") from None
     return found
@@ -146,7 +167,8 @@ _NEEDED = (
 )
 
 
-def _check(row: PairRow) -> None:
+def check(row: PairRow) -> None:
+    """Raise ValueError or TypeError for what is no pair."""
     values: Mapping[str, Any] = dict(row)
     for name in _NEEDED:
         if name not in values:
