@@ -45,7 +45,7 @@ def lines_of(ledger: str | Path, *, texts: bool = False, stream: str = "") -> It
 
 
 def header_of(ledger: str | Path, stream: str = "") -> str:
-    """Return what a file of pairs begins with. It tells files apart: of each a pair is taken once. Raises InputFileError."""
+    """Return what a file of pairs begins with: of each such file a pair is taken once. Raises InputFileError."""
     with reading(ledger) as connection:
         seed = connection.execute(
             select(schema.meta.c.value).where(schema.meta.c.name == _SEED)
