@@ -241,16 +241,20 @@ class Interceptor:
         background, asker = self.background, self.asker
         if background is None or asker is None:
             return None
-        if stream != "replay":  # those pair two answers that are there
-            if not asker.can_ask(stream):
-                self.emit(PairDone(stream, group, "not_paired", NO_BACKGROUND_CLIENT, "", 0.0))
-                return None
-            refused = asker.limiter.exhausted()
-            if refused is not None:
-                asker.repeats.refused()
-                self.emit(PairDone(stream, group, "dropped", f"not_asked: {refused}", "", 0.0))
-                return None
-        return background.open_slot(stream, group, clusters)
+        if stream == "replay":  # those pair two answers that are there
+            return background.open_slot(stream, group, clusters)
+        if not asker.can_ask(stream):
+            self.emit(PairDone(stream, group, "not_paired", NO_BACKGROUND_CLIENT, "", 0.0))
+            return None
+        refused = asker.limiter.take_place()
+        if refused is not None:
+            asker.repeats.refused()
+            self.emit(PairDone(stream, group, "dropped", f"not_asked: {refused}", "", 0.0))
+            return None
+        slot = background.open_slot(stream, group, clusters)
+        if slot is None:
+            asker.limiter.give_place_back()
+        return slot
 
     def retire(self) -> None:
         """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""

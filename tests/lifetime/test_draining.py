@@ -252,11 +252,14 @@ def test_a_writer_counts_what_there_is_no_room_for(tmp_path):
     for full[0] in (False, True, False):
         for number in range(10):
             writing.put_pair(pair(ledger, number))
+        writing.put_pair({**pair(ledger, 10), "outcome": "candidate_error", "reason": "timeout"})
         assert writing.flush(30)
     writing.close(5)
-    assert len(calls(ledger)) == 20
+    assert len(calls(ledger)) == 22
     with ledger.reading() as connection:
-        lost = connection.execute(
-            select(schema.tally.c.pairs).where(schema.tally.c.reason == room.NOT_DRAINED)
-        )
-        assert lost.scalar_one() == 10
+        lost = connection.execute(select(schema.tally.c.outcome, schema.tally.c.reason, schema.tally.c.pairs))
+        assert sorted(map(tuple, lost)) == [
+            ("candidate_error", "timeout", 3),  # a failing endpoint is not hidden by a full directory
+            ("compared", "", 20),
+            ("dropped", room.NOT_DRAINED, 10),
+        ]

@@ -78,7 +78,7 @@ def test_nothing_is_asked_where_one_side_is_the_applications(guarded):
     assert carried(rows) == 0
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 403, 422])
 @pytest.mark.parametrize("refuses", [("m",), ("other",), ("m", "other")])
 def test_a_refusal_costs_no_pair_and_no_budget_and_is_remembered(guarded, refuses, status):
     asked, rows, spent = run(guarded, logprobs="always", refuses=refuses, status=status)

@@ -20,7 +20,8 @@ log = logging.getLogger("promptguard")
 _MOST_REFUSING = 1000
 _MOST_IN_VAIN = 10
 """questions in a row that were refused either way; each costs a request more"""
-_REFUSED = ("status_400", "status_422")
+_REFUSED = ("status_400", "status_403", "status_422")
+"""403 is what OpenAI says of models that give none"""
 Body = Mapping[str, object]
 
 
@@ -42,10 +43,12 @@ class Certainty:
         protocol: str,
         origin: str,
         model: str,
+        place: Callable[[], str | None] = lambda: None,
     ) -> BackgroundResponse:
         """Send `body`, with a request for log-probabilities where `how` says so and the model is not known to refuse.
 
-        What a server refuses is sent once more as it was. A refused call is not billed, so both are one call of a budget.
+        What a server refuses is sent once more as it was. A refused call is not billed, so both are one call of a day's
+        budget; `place` takes another one of this minute's, or says why there is none.
         """
         fuller = self._with_request(body, how, protocol, origin, model)
         if fuller is None:
@@ -54,6 +57,9 @@ class Certainty:
         if not (answered.error or "").startswith(_REFUSED):
             self._in_vain.pop((origin, model), None)
             return answered
+        why_not = place()
+        if why_not is not None:
+            return BackgroundResponse(error=f"not_asked: {why_not}")
         plain = send(body)
         # Where that is refused too, it was not the request for log-probabilities: unless nothing is ever taken.
         if not (plain.error or "").startswith(_REFUSED) or self._is_in_vain(origin, model):

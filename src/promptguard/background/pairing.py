@@ -210,13 +210,22 @@ class Pairing:
         purpose = Purpose(stream, job.group, job.link)
         logprobs: Logprobs = shadow.logprobs if wants_logprobs(stream, job, control, again) else "never"
         reading, usd, latency = self.ask(
-            asker, job.request, job.facts, asked, asker.limiter, purpose, question.body, server, logprobs
+            asker,
+            job.request,
+            job.facts,
+            asked,
+            asker.limiter,
+            purpose,
+            question.body,
+            server,
+            logprobs,
+            placed=True,
         )
         if reading.error:
             if reading.error.startswith("not_asked"):
                 asker.repeats.refused()
             why = refusal_of(asked, reading.error)
-            return {**self.lost(stream, job.group, lost_outcome(reading), why), "usd": usd}, None
+            return {**self.lost(stream, job.group, lost_outcome(reading, again), why), "usd": usd}, None
         theirs = as_far_read(reading, control) if closed_early(job, control) else reading
         row = self.compared(
             stream, epoch, job.group, job.facts, job.prompt, *in_order(job, control, theirs, again)
@@ -264,12 +273,14 @@ class Pairing:
         body: Mapping[str, object] | None = None,
         server: OtherServer | None = None,
         logprobs: Logprobs = "never",
+        *,
+        placed: bool = False,
     ) -> tuple[Reading, float, float]:
         """Ask `model` the question of `request` in the background; returns (reading, USD, seconds).
 
         `body` is the question as it is sent, where it is not simply that of `request`; `server` is asked instead of the
         application's, in its own protocol and with credentials of its own. `logprobs` says whether log-probabilities are
-        asked for where the question does not do so itself.
+        asked for where the question does not do so itself; `placed` that the call has its place in the minute already.
         """
         client = asker.client if server is None else server.client
         if isinstance(client, NoBackgroundClient):  # nothing is booked for what cannot be asked
@@ -280,12 +291,14 @@ class Pairing:
         if server is not None:
             request = server.request(model, body, request.timeout)
             facts = protocol.read_request(request) or facts
-        reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body))
+        reserved = limiter.reserve(model, len(request.body), protocol.output_bound(body), placed=placed)
         if isinstance(reserved, str):
             return Reading(text="", complete=False, error=f"not_asked: {reserved}"), 0.0, 0.0
         began = time.monotonic()
         trace = self._following.begin(purpose, facts, request.origin, model)
-        ask = partial(self._certainty.ask, send, body, how=logprobs, protocol=protocol.NAME)
+        ask = partial(
+            self._certainty.ask, send, body, how=logprobs, protocol=protocol.NAME, place=limiter.take_place
+        )
         asked = self._following.unseen(partial(ask, origin=request.origin, model=model))
         took = time.monotonic() - began
         if asked.error is not None:

@@ -41,11 +41,15 @@ def as_far_read(candidate: Reading, control: Reading) -> Reading:
     )
 
 
-def lost_outcome(reading: Reading) -> str:
-    """Tell a call that failed, which is missing on one side, from one that was never made, which is nobody's loss."""
+def lost_outcome(reading: Reading, again: Reading | None = None) -> str:
+    """Tell a call that failed, which is missing on one side, from one that was never made, which is nobody's loss.
+
+    Beside a second control (`again`) it is a loss: what that answer has cost may be why nothing was left for this one.
+    """
     if reading.error == NO_BACKGROUND_CLIENT:
         return "not_paired"
-    return "dropped" if reading.error and reading.error.startswith("not_asked") else "candidate_error"
+    never_made = reading.error is not None and reading.error.startswith("not_asked")
+    return "dropped" if never_made and again is None else "candidate_error"
 
 
 def other_model(stream: str, job: Job, shadow_model: str) -> str:

@@ -57,11 +57,15 @@ class Ledger(Door):
     def lose_pairs(
         self, rows: Sequence[PairRow], reason: str, source: str = "", numbers: Sequence[int] = ()
     ) -> None:
-        """Count pairs that are not kept, as dropped for `reason`; numbered as in `write_pairs`."""
+        """Count pairs that are not kept, as dropped for `reason`; numbered as in `write_pairs`.
+
+        What was lost before it was a pair keeps its own reason.
+        """
         with self.transaction() as connection:
             if numbers:
                 rows = rows[_delivered(connection, source, numbers) :]
-            add_sums(connection, [{**row, "outcome": "dropped", "reason": reason} for row in rows])
+            lost = {"outcome": "dropped", "reason": reason}
+            add_sums(connection, [{**row, **lost} if row["outcome"] == "compared" else row for row in rows])  # type: ignore[typeddict-item]
 
     def pairs_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
         """Return up to `limit` pair rows with an id above `last_id`, in order."""

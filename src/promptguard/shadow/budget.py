@@ -93,6 +93,22 @@ class BudgetLimiter:
             return "budget"
         return "rate" if self.room() == 0 else None
 
+    def take_place(self) -> str | None:
+        """Take one of the calls of this minute for a `reserve` to come, or return why there is none; never waits.
+
+        Of a call that is to be paired this is done before its own answer is there. Were the place taken afterwards, those
+        whose answers are short would have it, and the two sides of their pairs would differ where nothing has changed.
+        """
+        if self._clock() < self._spent_until:
+            return "budget"
+        return None if self._take_place() else "rate"
+
+    def give_place_back(self) -> None:
+        """Undo `take_place`, at once: the call is not paired after all, for a reason that no answer had a part in."""
+        with self._lock:
+            if self._minute:
+                self._minute.pop()
+
     def left(self) -> int | None:
         """Return how many calls the caps a minute and a day let through now; None without either. Looks into the store."""
         room, most = self.room(), self._budget.calls_per_day
@@ -104,12 +120,15 @@ class BudgetLimiter:
     def _today(self) -> str:
         return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%d")
 
-    def reserve(self, model: str, question_bytes: int, output_tokens: int | None) -> Reservation | str:
+    def reserve(
+        self, model: str, question_bytes: int, output_tokens: int | None, *, placed: bool = False
+    ) -> Reservation | str:
         """Reserve one call, or return why not: "rate", "price_unknown", "budget".
 
-        A token is at least one byte of the question, so its bytes bound what it can cost.
+        A token is at least one byte of the question, so its bytes bound what it can cost. `placed`: it has its place in the
+        minute already (`take_place`).
         """
-        if not self._take_place():
+        if not placed and not self._take_place():
             return "rate"
         most = self.usd(model, question_bytes, output_tokens or DEFAULT_OUTPUT_TOKENS)
         if most is None and self._budget.usd_per_day is not None:

@@ -51,7 +51,7 @@ def held_of(places: int) -> float:
 
 
 class FactBet:
-    """The learner of one group's facts. some 20 KB once there are facts; about 35 microseconds a pair.
+    """The learner of one group's facts. Some 20 KB once there are facts; about 35 microseconds a pair.
 
     In single precision: an expert's bet has mean 0 whatever its weight, so no rounding can make a game unfair, and
     everything is even in the sides.
