@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 
-import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
@@ -147,7 +147,13 @@ def test_a_file_that_is_none(filled, tmp_path, change, said):
         take_lines(tmp_path / "new", change(list(lines_of(filled))), "file")
 
 
-def test_pairs_go_through_a_table(filled, database, tmp_path):
+@pytest.fixture
+def pq():
+    """pyarrow's own part for such files: the second environment has none, and needs none."""
+    return importlib.import_module("pyarrow.parquet")
+
+
+def test_pairs_go_through_a_table(filled, database, tmp_path, pq):
     file = tmp_path / "pairs.parquet"
     assert parquet.write(filled, file, texts=True) == 400
     assert file.stat().st_mode & 0o777 == 0o600
@@ -165,7 +171,7 @@ def test_pairs_go_through_a_table(filled, database, tmp_path):
     assert "question" not in pq.read_schema(file).names
 
 
-def test_many_pairs_are_written_in_groups(tmp_path, monkeypatch):
+def test_many_pairs_are_written_in_groups(tmp_path, monkeypatch, pq):
     monkeypatch.setattr(parquet, "_ROWS", 600)
     Ledger(tmp_path / "a").write_pairs(story(1300))
     assert parquet.write(tmp_path / "a", tmp_path / "pairs.parquet") == 1300
@@ -184,7 +190,7 @@ def test_many_pairs_are_written_in_groups(tmp_path, monkeypatch):
         (lambda table: table.set_column(0, "id", [["one"] * len(table)]), "id is of another kind"),
     ],
 )
-def test_a_table_of_something_else_is_told(tmp_path, change, said):
+def test_a_table_of_something_else_is_told(tmp_path, change, said, pq):
     Ledger(tmp_path / "a").write_pairs(story(3))
     file = tmp_path / "pairs.parquet"
     parquet.write(tmp_path / "a", file)

@@ -8,12 +8,10 @@ import subprocess
 import sys
 import threading
 
-import psycopg
 import pytest
 from sqlalchemy import select
 
 from promptguard.ledger import schema
-from promptguard.ledger.engines import postgres_connections
 from promptguard.ledger.folds import Folds
 from promptguard.ledger.retention import Retention, forget
 from promptguard.ledger.store import Ledger
@@ -23,6 +21,8 @@ from tests.fleet.servers import PASSWORD
 from tests.fleet.test_commit_order import WRITER, calls_of, late
 from tests.fleet.test_one_ledger import name_of
 from tests.fleet.waiting import until
+
+postgres_connections = pytest.importorskip("promptguard.ledger.engines.postgres_connections")
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 SESSIONS = 3
@@ -132,6 +132,8 @@ def test_claims_caps_and_leases_hold_through_it(pooled):
 
 
 def test_a_rewrite_that_is_given_up_leaves_nothing_in_a_session(pooled, database, monkeypatch):
+    import psycopg
+
     monkeypatch.setattr(postgres_connections, "LOCK_SECONDS", 1)
     ledger = Ledger(pooled)
     ledger.write_pairs(story(20))

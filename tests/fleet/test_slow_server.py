@@ -11,7 +11,6 @@ import pytest
 from openai import OpenAI
 
 import promptguard
-from promptguard.ledger.engines import postgres_connections
 from promptguard.ledger.spool import spool_directory
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -22,6 +21,8 @@ from tests.fleet.pairs import pair
 from tests.fleet.test_delivery import calls, writer
 from tests.fleet.test_one_ledger import name_of
 from tests.fleet.waiting import until
+
+postgres_connections = pytest.importorskip("promptguard.ledger.engines.postgres_connections")
 
 
 @pytest.fixture(autouse=True)
