@@ -72,18 +72,25 @@ def test_a_change_arrives_once_and_is_resolved(tmp_path, alertmanager):
         one.turn(hurry=True)
         return [each.told for each in receiver.got if each.told["status"] == status]
 
-    until(lambda: told("firing"), 60.0)
-    (first,) = told("firing")
+    def whole():
+        # An alert that is older than `group_wait` when it comes is told at once, and those beside it a moment later.
+        return [each for each in told("firing") if len(each["alerts"]) == 2]
+
+    until(whole, 60.0)
+    first, before = whole()[0], len(told("firing"))
+    assert before <= 2
     assert first["groupLabels"]["promptguard_change"].startswith("pg-")
     assert sorted(each["labels"]["gen_ai_prompt_name"] for each in first["alerts"]) == ["sort", "triage"]
     assert "promptguard acknowledge" in first["commonAnnotations"]["undo"]
     kill()  # it forgets what stands
     start()
     clock.later += promptguard.Alertmanager.RESEND_SECONDS + 1
-    until(lambda: len(told("firing")) == 2, 60.0)  # it has forgotten that it told
+    until(lambda: len(told("firing")) > before, 60.0)  # it has forgotten that it told
     for group in ("triage@3", "sort@1"):
         note(one.ledger, "acknowledge", group, at=time.time())
     until(lambda: told("resolved"), 60.0)
-    assert len(told("firing")) == 2
+    assert len(told("firing")) <= before + 3, (
+        "told anew after a restart, and when one of two is over, but not again and again"
+    )
     assert len({each["groupLabels"]["promptguard_change"] for each in told("firing")}) == 1
     assert {each["status"] for each in told("resolved")[0]["alerts"]} == {"resolved"}
