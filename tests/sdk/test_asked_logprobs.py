@@ -122,6 +122,29 @@ def test_a_question_that_is_refused_either_way_condemns_nobody():
     assert sent == [{"model": "m", "logprobs": True}, {"model": "m"}] * 2
 
 
+def test_a_question_is_sent_again_only_where_the_minute_has_a_place():
+    from promptguard.background.certainty import Certainty
+    from promptguard.core.background_call import BackgroundResponse
+
+    sent = []
+
+    def send(body):
+        sent.append(dict(body))
+        return BackgroundResponse(error="status_400: logprobs")
+
+    told = Certainty().ask(
+        send,
+        {"model": "m"},
+        how="always",
+        protocol="openai_chat",
+        origin="http://x",
+        model="m",
+        place=lambda: "rate",
+    )
+    assert told.error == "not_asked: rate"
+    assert sent == [{"model": "m", "logprobs": True}]
+
+
 def test_a_model_that_refuses_every_question_is_not_asked_twice_for_ever():
     from promptguard.background.certainty import Certainty
     from promptguard.core.background_call import BackgroundResponse
