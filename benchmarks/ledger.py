@@ -157,22 +157,29 @@ def calls_during_folds(place: Path, pairs: int, groups: int, rounds: int = 5) ->
     return found
 
 
+CALLER = """
+import os, statistics, sys, time
+from openai import OpenAI
+import promptguard
+
+url, place, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+client = OpenAI(base_url=url, api_key="k")
+promptguard.wrap(client, ledger=place, replay=promptguard.Replay(share=1e-9))  # no call is kept
+times = []
+until = time.perf_counter() + seconds
+while time.perf_counter() < until:
+    began = time.perf_counter()
+    client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+    times.append(time.perf_counter() - began)
+print(1e3 * statistics.quantiles(times, n=100)[98], flush=True)
+os._exit(0)  # it would judge everything before it ends, beside the next round
+"""
+
+
 def _calls(url: str, place: Path, seconds: float = 8.0) -> float:
     """Return the 99th percentile of calls one after another, in ms, by a client whose evaluator folds a ledger."""
-    from openai import OpenAI
-
-    import promptguard
-
-    client = OpenAI(base_url=url, api_key="k")
-    promptguard.wrap(client, ledger=place, replay=promptguard.Replay(share=1e-9))  # no call is kept
-    times = []
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        began = time.perf_counter()
-        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
-        times.append(time.perf_counter() - began)
-    client.close()
-    return 1e3 * statistics.quantiles(times, n=100)[98]
+    command = [sys.executable, "-c", CALLER, url, str(place), str(seconds)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def steady(place: Path, seconds: float = 20.0) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from promptguard.background.withdrawing import models_of
 from promptguard.core.events import AlarmRang, Event, VerdictGiven
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
-from promptguard.ledger.folds import Folds, Told
+from promptguard.ledger.folds import LONG_SLICE, SLICE, Folds, Told
 from promptguard.ledger.retention import Retention, forget, shrink
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -313,7 +313,7 @@ class Evaluator:
         A fold is many small pieces of work with a pause after each where the application is at work: it has the
         interpreter whenever it wants it.
         """
-        while rows := self._folds.rows_after(self._fold.last_id):
+        while rows := self._folds.rows_after(self._fold.last_id, LONG_SLICE if hurry else SLICE):
             for row in rows:
                 # Its id is taken first: a row that cannot be read is told once and left out, or it would end all folding.
                 try:
@@ -326,7 +326,7 @@ class Evaluator:
                     self._ring(row)
                 if not hurry:
                     activity.give_way(self._pace.pause)
-            self._pace.note(self._folds.progress()[0] - self._fold.last_id)
+            self._pace.note(self._folds.newest - self._fold.last_id)
             self._save_if_due()
             # A long history outlives one lease.
             if time.monotonic() - self._renewed > RENEW_SECONDS and not self._renew_lease():

@@ -54,6 +54,8 @@ FOLDED = (
 
 SUMS = 2000
 """Batches' sums that one transaction adds."""
+SLICE, LONG_SLICE = 500, 2000
+"""Pairs that the fold reads at once beside an application at work, and where somebody waits: a look opens a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class Folds:
             for stream, (reason, at) in refused.items():
                 _put_meta(connection, f"{schema.REFUSED}{stream}", {"reason": reason, "at": at})
 
-    def rows_after(self, last_id: int, limit: int = 500) -> Sequence[StoredRow]:
+    def rows_after(self, last_id: int, limit: int = SLICE) -> Sequence[StoredRow]:
         """Return up to `limit` pairs with an id above `last_id`, in order: what the fold reads of each.
 
         None that another could still be committed before.
@@ -166,6 +168,11 @@ class Folds:
     def is_held_back(self) -> bool:
         """Whether there are pairs that `rows_after` does not return yet."""
         return self._order.is_held_back
+
+    @property
+    def newest(self) -> int:
+        """The newest pair's id at the last `rows_after`."""
+        return self._order.newest
 
     def take_sums(self) -> None:
         """Add what writers have noted to the sums that readers read."""

@@ -25,6 +25,11 @@ class CommitOrder:
         """Whether there were newer rows, at the last look, than may be read."""
         return self._newest > self._settled
 
+    @property
+    def newest(self) -> int:
+        """The newest id that was seen at the last look, whether it may be read or not."""
+        return self._newest
+
     def upto(self, connection: Connection) -> int:
         """Return the id up to which all that will ever be there can be seen by the next statement."""
         self._newest, writing = words(connection).settled(connection, self._table)
