@@ -265,12 +265,8 @@ def send(generator, value):
         generator.send(value)
 
 
-def test_importing_loads_nothing_heavy():
-    heavy = (
-        "openai httpx httpx2 pydantic pydantic_settings numpy typer rich sqlalchemy jinja2 diskcache boto3 botocore "
-        "urllib3"
-    )
-    code = f"import sys, promptguard; print(*(m for m in {heavy.split()!r} if m in sys.modules))"
+def _imported_by(statement: str, among: str) -> str:
+    code = f"{statement}\nprint(*(m for m in {among.split()!r} if m in sys.modules))"
     paths = [p for p in sys.path if p]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"],
@@ -278,7 +274,21 @@ def test_importing_loads_nothing_heavy():
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == ""
+    return done.stdout.strip()
+
+
+def test_importing_loads_nothing_heavy():
+    heavy = (
+        "openai httpx httpx2 pydantic pydantic_settings numpy typer rich sqlalchemy jinja2 diskcache boto3 botocore "
+        "urllib3"
+    )
+    assert _imported_by("import promptguard", heavy) == ""
+
+
+def test_a_ledger_in_a_directory_loads_no_other_dialect(tmp_path):
+    use = f"from promptguard.ledger.store import Ledger\nfrom pathlib import Path\nLedger(Path({str(tmp_path)!r}))"
+    dialects = "sqlalchemy.dialects.sqlite sqlalchemy.dialects.postgresql"
+    assert _imported_by(use, dialects) == "sqlalchemy.dialects.sqlite"
 
 
 def test_public_names_are_these():
