@@ -184,9 +184,8 @@ def _anthropic_turn(message: Message) -> dict[str, Any]:
     content = _parts(message["content"], _anthropic_part)
     if not calls:
         return {"role": message["role"], "content": content}
-    blocks: list[dict[str, Any]] = (
-        [{"type": "text", "text": content}] if isinstance(content, str) and content else []
-    )
+    said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content
+    blocks: list[dict[str, Any]] = [] if isinstance(said, str) else [*said]
     for call in calls:
         function = call.get("function", {})
         blocks.append({
@@ -222,14 +221,21 @@ def _of_google(model: str, settings: Settings, messages: Sequence[Message]) -> d
             for tool in settings.tools
         ]
         config["tools"] = [{"function_declarations": declared}]
-    contents = [_google_turn(each) for each in turns]
+    names = {
+        call.get("id"): call.get("function", {}).get("name", "")
+        for each in turns
+        for call in each.get("tool_calls") or ()
+    }
+    contents = [_google_turn(each, names) for each in turns]
     return {"model": model, "contents": contents} | ({"config": config} if config else {})
 
 
-def _google_turn(message: Message) -> dict[str, Any]:
+def _google_turn(message: Message, names: Mapping[Any, str]) -> dict[str, Any]:
+    """Return one turn; `names` holds the function of each call's id, which an answer is told apart by."""
     if message["role"] == "tool":
+        called = message.get("tool_call_id", "")
         answered = {
-            "name": message.get("name", message.get("tool_call_id", "")),
+            "name": message.get("name") or names.get(called) or called,
             "response": {"result": message["content"]},
         }
         return {"role": "user", "parts": [{"function_response": answered}]}
