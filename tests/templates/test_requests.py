@@ -115,3 +115,29 @@ def test_a_request_that_cannot_be_made_says_what_to_write(
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
         load(tmp_path, "user:\nhi", front).render().request(provider)
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "google-genai"])
+def test_a_system_message_in_parts_is_its_text(tmp_path: Path, provider: str) -> None:
+    front = "model: {id: m, options: {maxOutputTokens: 9, stop: END}}\ninputs:\n  talk: {kind: thread}"
+    parts = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]
+    call = load(tmp_path, "{{ talk }}\n\nuser:\nhi\n", front).render(
+        talk=[{"role": "system", "content": parts}]
+    )
+    asked = call.request(provider)
+    told = (
+        asked
+        if provider == "anthropic"
+        else {**asked["config"], "system": asked["config"]["system_instruction"]}
+    )
+    assert (told["system"], told["stop_sequences"]) == ("Be brief.", ["END"])
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "google-genai"])
+def test_a_picture_in_a_system_message_is_refused(tmp_path: Path, provider: str) -> None:
+    front = "model: {id: m, options: {maxOutputTokens: 9}}\ninputs:\n  photo: {kind: image}"
+    call = load(tmp_path, "system:\nLike {{ photo }}\n\nuser:\nhi\n", front).render(
+        photo="data:image/png;base64,QUJD"
+    )
+    with pytest.raises(ConfigurationError, match="in a user message"):
+        call.request(provider)

@@ -155,7 +155,7 @@ def _of_openai(model: str, settings: Settings, messages: Sequence[Message]) -> d
 def _of_anthropic(model: str, settings: Settings, messages: Sequence[Message]) -> dict[str, Any]:
     system, turns = _apart(messages)
     told: dict[str, Any] = {"model": model, "messages": [_anthropic_turn(each) for each in turns]}
-    told |= {_ANTHROPIC.get(key, key): value for key, value in settings.options.items()}
+    told |= {_ANTHROPIC.get(key, key): _listed(key, value) for key, value in settings.options.items()}
     if "max_tokens" not in told:
         raise ConfigurationError(
             "anthropic needs a limit: give `model: {options: {maxOutputTokens: 1024}}` in the prompt file"
@@ -170,6 +170,11 @@ def _of_anthropic(model: str, settings: Settings, messages: Sequence[Message]) -
             for tool in settings.tools
         ]
     return told
+
+
+def _listed(option: str, value: object) -> object:
+    """Return an option's value; one stop sequence may stand alone in a file, as OpenAI's API takes it."""
+    return [value] if option == "stopSequences" and isinstance(value, str) else value
 
 
 def _anthropic_turn(message: Message) -> dict[str, Any]:
@@ -206,7 +211,9 @@ def _anthropic_part(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_google(model: str, settings: Settings, messages: Sequence[Message]) -> dict[str, Any]:
     system, turns = _apart(messages)
-    config: dict[str, Any] = {_GOOGLE.get(key, key): value for key, value in settings.options.items()}
+    config: dict[str, Any] = {
+        _GOOGLE.get(key, key): _listed(key, value) for key, value in settings.options.items()
+    }
     if system:
         config["system_instruction"] = system
     if settings.answer is not None:
@@ -265,8 +272,19 @@ def _google_part(part: Mapping[str, Any]) -> dict[str, Any]:
 def _apart(messages: Sequence[Message]) -> tuple[str, list[Message]]:
     """Return the system part as one text, and the turns after it."""
     own = ("system", "developer")
-    system = "\n\n".join(str(each["content"]) for each in messages if each["role"] in own)
+    system = "\n\n".join(_system_text(each["content"]) for each in messages if each["role"] in own)
     return system, [each for each in messages if each["role"] not in own]
+
+
+def _system_text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    parts: Sequence[Mapping[str, Any]] = content if isinstance(content, list) else ()
+    if any(part.get("type") != "text" for part in parts):
+        raise ConfigurationError(
+            "this provider takes text alone in a system message: put the image in a user message"
+        )
+    return "".join(str(part.get("text", "")) for part in parts)
 
 
 def _parts(content: object, turned: Any) -> Any:
