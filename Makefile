@@ -68,6 +68,7 @@ bench: $(VENV)/.test $(PEERS)/.made    ## what a call costs, beside other librar
 	$(BIN)/python -m benchmarks.calls --peers $(PEERS)/bin/python --page docs/reference/speed.md $(BENCH_ARGS)
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python -m benchmarks.groups
+	$(BIN)/python -m benchmarks.schemas
 	$(BIN)/python -m benchmarks.templates
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.dashboard
