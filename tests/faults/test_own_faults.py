@@ -291,6 +291,19 @@ def test_a_ledger_in_a_directory_loads_no_other_dialect(tmp_path):
     assert _imported_by(use, dialects) == "sqlalchemy.dialects.sqlite"
 
 
+def test_what_prices_need_is_imported_before_any_call():
+    looked_up = """
+from promptguard import Budget
+from promptguard.shadow.budget import BudgetLimiter, list_price
+BudgetLimiter(Budget(calls_per_minute=2), None, "shadow", lambda: 0.0, note=lambda *_: None)
+before = set(sys.modules)
+assert list_price("gpt-4o-mini") is not None
+sys.modules = dict.fromkeys(set(sys.modules) - before)
+"""
+    names = "genai_prices genai_prices.data genai_prices.data_units genai_prices.validation genai_prices.decompose"
+    assert _imported_by(looked_up, names) == ""
+
+
 def test_public_names_are_these():
     assert sorted(promptguard.__all__) == [
         "Alarm", "Alertmanager", "Apprise", "Budget", "BypassCache", "Cache", "Compat", "ConfigurationError",

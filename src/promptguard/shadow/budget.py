@@ -6,7 +6,6 @@ Prices come from `genai-prices`; a model it does not know has no price, and a US
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import threading
 import time
@@ -70,8 +69,9 @@ class BudgetLimiter:
         clock: Callable[[], float] = time.monotonic,
         note: Note | None = None,
     ) -> None:
-        # Imported here, not by the first background call: a fork amid that import would leave its lock to the child.
-        importlib.import_module("genai_prices")
+        # Here is imported what looking up a price needs, not by the first background call: that would take the interpreter
+        # from calls for 20 ms, and a fork amid it would leave the lock of an import to the child.
+        list_price("gpt-4")
         self._budget = budget
         self._store = store
         self._purpose = purpose
