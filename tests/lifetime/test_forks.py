@@ -223,3 +223,35 @@ def test_a_child_does_not_keep_the_lock_under_which_a_ledger_is_opened(tmp_path)
         os.close(writing)
         os.waitpid(pid, 0)
         os.close(reading)
+
+
+@pytest.mark.sdk
+def test_a_child_reads_what_is_known_at_once_and_judges_later_or_when_asked(tmp_path, monkeypatch):
+    """A server forks its workers all at once: what a worker's first calls need not wait for is not done beside them."""
+    from openai import OpenAI
+
+    import promptguard
+    from promptguard.background import evaluating
+    from promptguard.background.engine import open_backgrounds
+    from promptguard.testing import FakeProvider
+
+    monkeypatch.setattr(evaluating, "FORK_SECONDS", (300.0, 300.0))
+
+    def child(url):
+        signal.alarm(100)
+        client = OpenAI(base_url=url, api_key="k", max_retries=0)
+        shadow = promptguard.Shadow(model="n", sample=1.0, repeat=0.0)
+        promptguard.wrap(client, ledger=tmp_path / "ledger", shadow=shadow)
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        (background,) = open_backgrounds()
+        if not background.wait_open(60.0):
+            return 1
+        time.sleep(0.5)
+        if background.ledger.lease_is_held("evaluator", time.time()):
+            return 2
+        if not promptguard.flush(60.0):
+            return 3
+        return 0 if background.ledger.lease_is_held("evaluator", time.time()) else 4
+
+    with FakeProvider({"m": lambda _: "fine", "n": lambda _: "other"}) as provider:
+        assert in_child(lambda: child(provider.url)) == 0

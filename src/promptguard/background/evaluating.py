@@ -7,6 +7,7 @@ bit.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from promptguard.ledger.folds import LONG_SLICE, SLICE, Folds, Told
 from promptguard.ledger.retention import Retention, forget, shrink
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
-from promptguard.lifetime import activity
+from promptguard.lifetime import activity, forks
 from promptguard.lifetime.threads import OnFault, supervised
 from promptguard.report.freshness import Clock
 
@@ -39,6 +40,8 @@ WATCH_LEASE = "watch"
 """Held by the `promptguard watch` that is active for a ledger."""
 TURN_SECONDS = 0.25
 """Turns come at most this often, but for flushes."""
+FORK_SECONDS = (0.2, 1.0)
+"""Judging begins so long after a fork, at random; what was noted of earlier alarms is read at once."""
 FLUSH_LOOK = 0.1
 WRITE_SECONDS = 1.0
 """Verdicts are written at most this often, but for alarms and flushes."""
@@ -100,6 +103,7 @@ class Evaluator:
         self._pace = activity.Pace()
         self._held = False
         self._closed = False
+        self._may_judge_at = time.monotonic() + random.uniform(*FORK_SECONDS) if forks.is_child() else 0.0
         self._ended_well = False
         """it has ended, with everything judged and written"""
         self._flushes = self._answered = 0
@@ -190,6 +194,13 @@ class Evaluator:
                     self._wake.wait_for(lambda: self._closed or self._flushes != asked, self._rest())  # noqa: B023
         self._end()
 
+    def _let_first_calls_pass(self) -> None:
+        """Begin to judge somewhat later: a server forks its workers all at once, and each begins with its first call."""
+        self._may_judge_at, wait = 0.0, self._may_judge_at - time.monotonic()
+        if wait > 0.0:
+            with self._wake:
+                self._wake.wait_for(lambda: self._closed or self._flushes > self._answered, wait)
+
     def _rest(self) -> float:
         """Return how long to wait for more pairs: a turn costs as much as folding a hundred, of the application's time."""
         return max(0.0, TURN_SECONDS - (time.monotonic() - self.looked_at))
@@ -220,6 +231,7 @@ class Evaluator:
         """Fold what is new, if this process does; returns whether everything committed is judged and written."""
         self._acting.catch_up()  # also by the holder: an acknowledgement may come from another process
         self.ready.set()
+        self._let_first_calls_pass()
         self.refusals.write(now=write)
         if self._held and self._acting.purged != self._purged:
             self._folds.begin_anew()  # this process may have saved what is to be forgotten just before it learned of it

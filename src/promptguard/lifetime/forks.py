@@ -48,6 +48,7 @@ class Gate:
     def __init__(self) -> None:
         self.unsafe = False
         """this process was forked while a connection was open: it must not touch a database of the parent's"""
+        self.is_child = False
         self._mine = threading.local()
         self._begin()
 
@@ -93,6 +94,7 @@ class Gate:
 
     def after_fork(self, *, unsafe: bool) -> None:
         """Begin anew in a child."""
+        self.is_child = True
         self.unsafe = self.unsafe or unsafe
         self._mine = threading.local()
         self._begin()
@@ -109,6 +111,11 @@ connection = _gate.connection
 def is_unsafe() -> bool:
     """Whether this process must leave every database of PromptGuard's alone: it was forked amid a transaction."""
     return _gate.unsafe
+
+
+def is_child() -> bool:
+    """Whether this process was forked after PromptGuard was imported."""
+    return _gate.is_child
 
 
 def survive_fork(this: Forkable) -> None:
