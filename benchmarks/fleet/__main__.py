@@ -4,6 +4,7 @@ capacity       pairs a second, connections, pages (arguments of its own: python 
 order          8 processes x 8 threads write, transactions are held open five seconds
 takeover       who judges is killed 20 times
 nulls, delays  alarms of 200 runs on which nothing changed; pairs until a change is found; eight writers
+days           a day of 10^6 pairs dropped or deleted, a table of as many divided
 outage         the database is away for ten minutes amid traffic (--seconds)
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable
 
 from benchmarks.fleet import capacity
 from benchmarks.fleet.budgets import budgets
+from benchmarks.fleet.days import days
 from benchmarks.fleet.full import full
 from benchmarks.fleet.kills import kills
 from benchmarks.fleet.order import order
@@ -38,6 +40,7 @@ CAMPAIGNS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "nulls": lambda _: on_a_server(nulls),
     "delays": lambda _: on_a_server(delays),
     "kills": lambda _: on_a_server(kills),
+    "days": lambda _: on_a_server(days),
     "full": lambda _: full(),
     "budgets": lambda _: on_a_server(budgets),
     "outage": lambda given: outage(given.seconds),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from promptguard.ledger.reading import reading
-from promptguard.ledger.retention import Retention, forget
+from promptguard.ledger.retention import DAY, Retention, begin_day, forget
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.report.read import read_report
@@ -65,6 +65,21 @@ def test_an_evaluator_judges_and_forgets(roles):
     found = background(roles["evaluator"])
     assert found.evaluator.flush(30)
     found.close()
+
+
+def test_days_are_begun_and_dropped_by_who_is_a_member_of_the_owner(roles, server, database):
+    ledger = Ledger(roles["evaluator"])
+    assert begin_day(ledger, 1e9 + 2 * DAY), "without the right nothing is to be done"
+    parts = "SELECT relname, relowner::regrole::text FROM pg_class WHERE relname ~ '^pair_[0-9]+_[0-9]+$' ORDER BY 1"
+    (first,) = server.run(parts, database=name_of(database))
+    server.run("GRANT app TO promptguard_evaluator")
+    assert begin_day(ledger, 1e9 + 2 * DAY)
+    assert server.run(parts, database=name_of(database)) == [first, ("pair_1_20010911", "app")]
+    Ledger(roles["writer"]).write_pairs([pair(int(2 * DAY))])
+    newest = ledger.pairs_after(0)[-1].id
+    while forget(ledger, Retention(), 1e9 + 92 * DAY, folded=newest):
+        pass
+    assert server.run(parts, database=name_of(database)) == [("pair_1_20010911", "app")]
 
 
 def test_only_the_owner_makes_tables(roles, database, server, monkeypatch):

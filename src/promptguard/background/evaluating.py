@@ -23,7 +23,7 @@ from promptguard.core.events import AlarmRang, Event, VerdictGiven
 from promptguard.core.options import Drift
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger.folds import LONG_SLICE, SLICE, Folds, Told
-from promptguard.ledger.retention import Retention, forget, shrink
+from promptguard.ledger.retention import DAY, Retention, begin_day, forget, shrink
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime import activity, forks
@@ -52,7 +52,7 @@ MOST_UNSAVED = 120
 """Pairs for each group that changed, after which a snapshot is taken whenever that is: saving a group costs about as much
 as folding five."""
 FORGET_FIRST_SECONDS, FORGET_SECONDS, FORGET_MORE_SECONDS = 60.0, 3600.0, 2.0
-"""When what is too old is looked for: after the start, then every hour, sooner while there is more of it."""
+"""When what is too old is looked for: after the start, then every hour and as a day begins, sooner while there is more."""
 MOST_SAVED_AT_END = 1000
 """Groups that are saved when the process ends; with more, the next one folds what the last snapshot has not."""
 
@@ -213,7 +213,9 @@ class Evaluator:
     def _end(self) -> None:
         try:
             self._before_end()
-            if not self._held:
+            if self._wanted.evaluate == "never":
+                self._ended_well = True  # who judges is not waited for
+            elif not self._held:
                 newest, judged = self._folds.progress()
                 self._ended_well = judged >= newest
             else:
@@ -271,9 +273,16 @@ class Evaluator:
         """Delete some of what is too old, now and then; more often while there is more."""
         if time.monotonic() < self._forget_at:
             return
-        gone = forget(self._ledger, Retention(), self._wall(), folded=self._saved_id)
-        more = shrink(self._ledger) or bool(gone)
-        self._forget_at = time.monotonic() + (FORGET_MORE_SECONDS if more else FORGET_SECONDS)
+        now = self._wall()
+        is_begun = begin_day(self._ledger, now)
+        gone = forget(self._ledger, Retention(), now, folded=self._saved_id)
+        if shrink(self._ledger) or gone:
+            pause = FORGET_MORE_SECONDS
+        elif is_begun:
+            pause = min(FORGET_SECONDS, DAY - now % DAY + 1.0)
+        else:
+            pause = FORGET_FIRST_SECONDS
+        self._forget_at = time.monotonic() + pause
 
     def _begin(self) -> None:
         """Fold from the first pair: another file than before, other settings, or what was folded is to be forgotten."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select, tuple_
+from sqlalchemy import Connection, Table, delete, select, tuple_
 
 from promptguard.errors import ConfigurationError
 from promptguard.ledger import schema
@@ -80,7 +80,7 @@ def _check(ledger: Ledger, identity: str) -> None:
     """Take the target for this copy. Raises ConfigurationError where it holds anything else."""
     with ledger.transaction(alone="copying") as connection:
         known = _meta(connection).get(f"{MARK}ledger")
-        newest = int(connection.execute(select(func.max(schema.pair.c.id))).scalar_one() or 0)
+        newest = words(connection).newest(connection, schema.pair)
         if known is None and newest:
             raise ConfigurationError(
                 f"{ledger.place} holds a ledger already: copy to a place that holds none"
@@ -104,9 +104,12 @@ def _copy_table(source: str | Path, ledger: Ledger, table: Table, tell: Told) ->
     total = 0
     for rows, key in _chunks(source, table, after, last_pair):
         with ledger.transaction() as connection:
+            if table.name in ("pair", "content"):
+                identity = next(iter(table.primary_key)).name
+                words(connection).make_room(connection, table, [int(str(row[identity])) for row in rows])
             words(connection).append(connection, table, rows)
+            words(connection).ids_given(connection, table)
             if grows:
-                words(connection).ids_given(connection, table)
                 _put_meta(connection, f"{MARK}{table.name}", json.dumps(key).encode())
         total += len(rows)
         tell(table.name, len(rows))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, delete, select
 
 from promptguard.ledger import schema
 from promptguard.ledger.engines import words
@@ -104,7 +104,7 @@ class Folds:
             ).scalar_one_or_none()
             if last_id is None:
                 return None
-            newest = connection.execute(select(func.max(schema.pair.c.id))).scalar_one() or 0
+            newest = words(connection).newest(connection, schema.pair)
             if last_id > newest:  # pairs were taken away since: a copy put back, say
                 return None
             for row in connection.execute(select(parts).where(parts.c.key == key)):
@@ -194,8 +194,7 @@ class Folds:
     def progress(self) -> tuple[int, int]:
         """Return the newest pair's id, and up to which all are in a verdict that was written, by whichever process."""
         with self._ledger.reading() as connection:
-            last = connection.execute(select(func.max(schema.pair.c.id))).scalar_one()
-            return last or 0, judged_up_to(connection)
+            return words(connection).newest(connection, schema.pair), judged_up_to(connection)
 
     def told(self) -> set[tuple[str, int, str]]:
         """Return (stream, epoch, group) of every verdict that readers have; group "" for a whole stream."""

@@ -1,6 +1,7 @@
 """Every shape a ledger has had, and the steps from each to the next. Append-only: a step is never changed once released.
 
-A ledger is made by the same way: `metadata.create_all` gives today's shape, and the version beside it.
+A ledger is made by the same way: `metadata.create_all` gives today's tables, divided where they are, and the version
+beside them.
 """
 
 from __future__ import annotations
@@ -78,6 +79,11 @@ def _subjects(connection: Connection) -> None:
     )
 
 
+def _parts(connection: Connection) -> None:
+    """From 7 to 8: pairs and their texts in parts of a day, where the database has parts."""
+    words(connection).divide(connection)
+
+
 def _add_column(connection: Connection, table: str, column: str, kind: str) -> None:
     """Add a column unless it is there: a step that was made without its note is made again."""
     known = words(connection).columns(connection).get(table, set())
@@ -92,6 +98,7 @@ MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     4: _ages_of_pairs,
     5: _rollouts,
     6: _subjects,
+    7: _parts,
 }
 """version found → the step to the next one"""
 
@@ -118,6 +125,7 @@ def migrate(connection: Connection) -> None:
         )
     if not schema.metadata.tables.keys() <= words(connection).columns(connection).keys():
         schema.metadata.create_all(connection)
+        words(connection).divide(connection)
     stored_once(connection, "schema_version", str(schema.SCHEMA_VERSION).encode())
     wrong = other_shape(connection)
     if wrong is not None:

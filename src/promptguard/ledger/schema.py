@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 NOTICE = "notice:"
 """Names in `meta` that begin so hold what cannot work: text, and when it was last said."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from promptguard.core.identity import IdentityFact, IdentityObservation, identity_facts
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import Summaries
 from promptguard.report.who import Lane, added_up, lanes_of, sightings
@@ -59,6 +60,7 @@ def newest(ledger: str | Path) -> str:
 
     Raises InputFileError when there is no ledger, or it cannot be read.
     """
-    columns = (schema.verdict.c.at, schema.occurrence.c.id, schema.pair.c.id)
+    columns = (schema.verdict.c.at, schema.occurrence.c.id)
     with reading(ledger, any_version=True) as connection:
-        return "-".join(str(connection.execute(select(func.max(each))).scalar_one()) for each in columns)
+        told = [connection.execute(select(func.max(each))).scalar_one() for each in columns]
+        return "-".join(map(str, [*told, words(connection).newest(connection, schema.pair)]))

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Integer, cast, func, select
 from promptguard.core.ledger_state import BudgetLeft, LedgerState, Lost, PromptState, Standing
 from promptguard.directories import Place
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import Document, standing, verdict_documents
 from promptguard.report.freshness import OLDER_CONTROL
@@ -85,14 +86,14 @@ class RecentPairs:
 
     def count(self, connection: Connection, now: float) -> Mapping[tuple[str, str], int]:
         """Count the pairs made between a day ago and `now` (Unix seconds), to `BUCKET` seconds."""
-        newest = int(connection.execute(select(func.max(schema.pair.c.id))).scalar_one() or 0)
+        newest = words(connection).newest(connection, schema.pair)
         if newest < self._seen:  # another file, or a copy that was put back
             self._seen, self._counts = 0, Counter()
         if not self._seen:
             self._seen = _last_before(connection, now - DAY, newest)
         until = time.monotonic() + COUNTING_SECONDS
         while self._seen < newest and time.monotonic() < until:
-            self._add(connection, min(newest, self._seen + SLICE))
+            self._add(connection, self._next(connection, newest))
         first = int((now - DAY) // BUCKET)
         for key in [key for key in self._counts if key[2] < first]:
             del self._counts[key]
@@ -100,6 +101,13 @@ class RecentPairs:
         for (stream, group, _), pairs in self._counts.items():
             found[stream, group] += pairs
         return found
+
+    def _next(self, connection: Connection, newest: int) -> int:
+        """Return the id up to which the next slice goes: ids may have wide gaps."""
+        table = schema.pair
+        query = select(table.c.id).where(table.c.id > self._seen, table.c.id <= newest)
+        found = connection.execute(query.order_by(table.c.id).limit(1).offset(SLICE - 1)).scalar_one_or_none()
+        return newest if found is None else int(found)
 
     def _add(self, connection: Connection, last: int) -> None:
         table = schema.pair
@@ -119,9 +127,9 @@ def _last_before(connection: Connection, at: float, newest: int) -> int:
     low, high = 0, newest
     while low < high:
         middle = (low + high + 1) // 2
-        nearest = select(table.c.at).where(table.c.id <= middle).order_by(table.c.id.desc()).limit(1)
-        found = connection.execute(nearest).scalar_one_or_none()
-        low, high = (middle, high) if found is None or found < at else (low, middle - 1)
+        nearest = select(table.c.id, table.c.at).where(table.c.id <= middle)
+        found = connection.execute(nearest.order_by(table.c.id.desc()).limit(1)).first()
+        low, high = (middle, high) if found is None or found.at < at else (low, found.id - 1)
     return low
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -55,8 +55,27 @@ class Words(Protocol):
     def alone(self, connection: Connection, what: str) -> None:
         """Let no other transaction that asks for `what` run beside this one, until its end."""
 
+    def newest(self, connection: Connection, table: Table) -> int:
+        """Return the newest id of a table, 0 of an empty one."""
+
+    def divide(self, connection: Connection) -> None:
+        """Have the tables of pairs be of parts, where that is how old ones go (`Days`); nothing where they are already."""
+
+    def make_room(self, connection: Connection, table: Table, ids: Iterable[int]) -> None:
+        """See to it that rows with these ids, which come from another ledger, can be added."""
+
     def settled(self, connection: Connection, table: Table) -> tuple[int, frozenset[str]]:
         """Return the newest id of a table, and the transactions that may yet commit one below it."""
+
+
+class Days(Protocol):
+    """Parts of the tables of pairs, of about a day each. Raises what the driver raises."""
+
+    def begin(self, day: str) -> bool:
+        """Begin a day (YYYYMMDD, UTC), unless it is begun; False where others are in the way: it is tried again."""
+
+    def drop(self, table: str, before: float, folded: int) -> int:
+        """Drop parts whose pairs are all from before a moment, and below the pair `folded`; returns how many."""
 
 
 class Engine(Protocol):
@@ -68,6 +87,9 @@ class Engine(Protocol):
     place: Place
     patience: float
     """how many times as long as in a directory a process waits until it looks again for what others have noted"""
+
+    days: Days | None
+    """how pairs go that are too old, a day at a time; None where their rows are deleted"""
 
     def here(self) -> object | None:
         """Return what tells this place's ledger from another that was put there, cheaply; None where there is none."""

@@ -15,7 +15,9 @@ from promptguard.directories import Database, Place
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.ledger import schema
 from promptguard.ledger.engines import postgres_errors
+from promptguard.ledger.engines.contract import Days
 from promptguard.ledger.engines.postgres_connections import connections, quoted
+from promptguard.ledger.engines.postgres_days import PostgresDays
 from promptguard.ledger.engines.postgres_words import PostgresWords
 from promptguard.ledger.migrations import SchemaTrouble, checked_version
 from promptguard.ledger.trouble import Kind, LedgerUnavailable, Trouble
@@ -42,6 +44,7 @@ class PostgresEngine:
         self.patience = PATIENCE
         self._database = database
         self._connections = connections(database)
+        self.days: Days | None = PostgresDays(lambda: self._connections.begin(""))
 
     def here(self) -> object | None:
         """Return another number once a connection was lost: the server may have been put back, or be another."""

@@ -49,6 +49,13 @@ _KEY = (
     b"WHERE x.indrelid = %s::regclass AND x.indisprimary"
 )
 
+_PIECES = b"""
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+WHERE n.nspname = %s AND c.relkind = 'r' AND (c.relname = ANY(%s) OR i.inhparent IN (
+  SELECT p.oid FROM pg_class p WHERE p.relnamespace = n.oid AND p.relname = ANY(%s)))
+ORDER BY c.oid
+"""
+
 T = TypeVar("T")
 faults = ErrorCounter()
 
@@ -127,8 +134,11 @@ class Connections:
             owns = made.execute(_OWNS, (self.schema, list(tables))).fetchone()
             if owns is None or not owns[0]:
                 return False
-            for table in tables:
-                self._rewrite(made, table)
+            names = made.execute(_PIECES, (self.schema, list(tables), list(tables))).fetchall()
+            for (
+                name,
+            ) in names:  # of a divided table its parts, one by one: all of it cannot be in a transaction
+                self._rewrite(made, str(name))
         return True
 
     def _rewrite(self, made: psycopg.Connection, table: str) -> None:
@@ -140,8 +150,9 @@ class Connections:
         name = f"{quoted(self.schema)}.{quoted(table)}"
         with made.transaction():
             made.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'".encode())
-            found = made.execute(_KEY, (name,)).fetchone()
-            assert found is not None  # noqa: S101 - every table of ours has a key
+            found = made.execute(_KEY, (name,)).fetchone() if _is_there(made, name) else None
+            if found is None:
+                return  # a day that went meanwhile
             made.execute(f"CLUSTER {name} USING {quoted(found[0])}".encode())
             made.execute(f"ALTER TABLE {name} SET WITHOUT CLUSTER".encode())
 
@@ -174,6 +185,11 @@ class Connections:
         with self._lock:
             if not self._active:
                 self._sql.dispose()
+
+
+def _is_there(made: psycopg.Connection, name: str) -> bool:
+    found = made.execute("SELECT to_regclass(%s)", (name,)).fetchone()
+    return found is not None and found[0] is not None
 
 
 def is_crowded(error: OperationalError) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 from promptguard.ledger import schema
+from promptguard.ledger.engines.postgres_parts import KEYS, divide, floor, make_room
 
 # Here and not in the schema: to say it there imports the dialect, 20 ms of every command on a directory.
 schema.pair_by_subject.dialect_kwargs["postgresql_where"] = schema.pair.c.subject != ""
@@ -22,13 +24,23 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.
 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
 WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 """
-_SETTLED = """
-SELECT coalesce((SELECT max(id) FROM {table}), 0), array(
-  SELECT l.virtualtransaction FROM pg_catalog.pg_locks l
-  WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-  AND l.relation = '{table}'::regclass)
+_WRITING = """
+SELECT l.virtualtransaction FROM pg_catalog.pg_locks l
+WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+AND l.relation IN (SELECT unnest(ARRAY[{tables}]) UNION ALL
+  SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = ANY(ARRAY[{tables}]))
 """
+_NEWEST = 'SELECT coalesce(max(id), 0) FROM "{table}" WHERE id >= {first}'
+
+
+def writing_to(connection: Connection, tables: Iterable[str]) -> frozenset[str]:
+    """Return the transactions that write to some tables now, besides this one."""
+    return frozenset(connection.exec_driver_sql(_writing(tables)).scalars())
+
+
+def _writing(tables: Iterable[str]) -> str:
+    return _WRITING.format(tables=", ".join(f"'\"{each}\"'::regclass::oid" for each in tables))
 
 
 class PostgresWords:
@@ -95,6 +107,10 @@ class PostgresWords:
             (what,),
         )
 
+    def newest(self, connection: Connection, table: Table) -> int:
+        """Return the newest id of a table, 0 of an empty one."""
+        return self._newest(connection, table, "0")[0]
+
     def settled(self, connection: Connection, table: Table) -> tuple[int, frozenset[str]]:
         """Return the newest id of a table, and the transactions that may yet commit one below it.
 
@@ -103,5 +119,30 @@ class PostgresWords:
         newest id are all there once none of those transactions is. The snapshot in which the newest id is looked for is
         taken before the locks are read.
         """
-        newest, writing = connection.exec_driver_sql(_SETTLED.format(table=f'"{table.name}"')).one()
-        return int(newest), frozenset(writing)
+        newest, writing = self._newest(connection, table, f"array({_writing([table.name])})")
+        return newest, frozenset(writing)
+
+    def _newest(self, connection: Connection, table: Table, more: str) -> tuple[int, Any]:
+        """Return the newest id and, read later in the same statement, something else.
+
+        A question for the newest of all would lock every part of a table.
+        """
+        for first in sorted({floor(connection, table.name), 0}, reverse=True):
+            query = _NEWEST.format(table=table.name, first=first)
+            newest, told = connection.exec_driver_sql(f"SELECT ({query}), {more}").one()
+            if newest:
+                break
+        return int(newest), told
+
+    def divide(self, connection: Connection) -> None:
+        """Have the tables of pairs be of parts, of about a day each."""
+        divide(connection, _today())
+
+    def make_room(self, connection: Connection, table: Table, ids: Iterable[int]) -> None:
+        """Make the parts that rows go to which come with their ids."""
+        if table.name in KEYS:
+            make_room(connection, table.name, ids, _today())
+
+
+def _today() -> str:
+    return time.strftime("%Y%m%d", time.gmtime())

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from promptguard.directories import Place
 from promptguard.ledger.engines import sqlite_errors, sqlite_reading
+from promptguard.ledger.engines.contract import Days
 from promptguard.ledger.engines.sqlite_errors import kind_of, refuses_row
 from promptguard.ledger.engines.sqlite_file import FILE_NAME, locked, prepare, set_aside
 from promptguard.ledger.engines.sqlite_words import SqliteWords
@@ -46,6 +47,7 @@ class SqliteEngine:
     def __init__(self, directory: Path) -> None:
         self.place: Place = directory
         self.patience = 1.0
+        self.days: Days | None = None
         self._directory = directory
         self.path = directory / FILE_NAME
         self._made: SqlEngine | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -86,8 +86,17 @@ class SqliteWords:
 
     def settled(self, connection: Connection, table: Table) -> tuple[int, frozenset[str]]:
         """Return the newest id of a table: ids are given in the order of commits."""
-        newest = connection.execute(select(func.max(table.c.id))).scalar_one()
-        return int(newest or 0), frozenset()
+        return self.newest(connection, table), frozenset()
+
+    def newest(self, connection: Connection, table: Table) -> int:
+        """Return the newest id of a table, 0 of an empty one."""
+        return int(connection.execute(select(func.max(table.c.id))).scalar_one() or 0)
+
+    def divide(self, connection: Connection) -> None:
+        """Do nothing: a file has no parts, and shrinks by itself."""
+
+    def make_room(self, connection: Connection, table: Table, ids: Iterable[int]) -> None:
+        """Do nothing: a table takes every id."""
 
 
 @cache
