@@ -266,13 +266,22 @@ def is_wrapped(client: object) -> bool:
 def flush(timeout: float = 2.0) -> bool:
     """Wait until sampled calls are paired, committed and judged; False if that took longer than `timeout` seconds.
 
-    Outcomes of rollouts are judged as well. Alarms are given to the functions in `on_drift`, and alerts to their
-    channels, once before it returns True.
+    True means, of every sampled call before it, and by `Drift(evaluate=...)`:
+
+    - `"here"` and `"auto"`: its pair is committed, and part of verdicts that are written, by this process or by the one
+      that judges for it (a watch, or another process of the ledger). Outcomes of rollouts are judged as well. Alarms are
+      given to the functions in `on_drift`, and alerts to their channels, once.
+    - `"never"`: its pair is committed, or, where the database of the ledger is away, in the bounded file of this machine
+      that the next process delivers. When it is judged is another process's business, and nobody is told of alarms first.
+
+    False also where a pair was dropped since the last time, and where a call is still being answered.
 
     Raises ConfigurationError unless `timeout` is a number of seconds of at least 0.
 
     Call it before a platform freezes or ends the process without notice, as serverless ones do after each invocation: what
-    True was returned for is on disk. Without it nothing breaks; what was under way goes on when the process is thawed.
+    True was returned for is on disk. Without it nothing breaks; what was under way goes on when the process is thawed. A
+    process that ends in order does the same for a second at most, whatever it waits for, and leaves pairs that a database
+    has not acknowledged by then in that file.
     """
     import sys
 

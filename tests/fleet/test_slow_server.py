@@ -124,12 +124,13 @@ def test_answers_that_take_five_seconds_each_are_waited_for_or_the_pairs_wait(ga
     writing.close(5)
 
 
-def wrapped(provider, address):
+def wrapped(provider, address, **more):
     budget = promptguard.Budget(calls_per_minute=None)
     return promptguard.wrap(
         OpenAI(base_url=provider.url, api_key="k", max_retries=0),
         ledger=address,
         shadow=promptguard.Shadow(model="n", sample=1.0, repeat=0.0, budget=budget),
+        **more,
     )
 
 
@@ -206,6 +207,49 @@ def test_a_process_ends_while_it_hangs(gate, behind, provider):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert time.monotonic() - began < postgres_connections.ANSWER_SECONDS
+
+
+def test_what_is_not_acknowledged_as_a_process_ends_waits_and_is_there_once(gate, behind, database):
+    ledger = Ledger(behind)
+    writing = writer(ledger)
+    for number in range(50):
+        writing.put_pair(pair(number))
+    assert writing.flush(60)
+    gate.close_after(b"COMMIT")  # it is committed, and that is never said
+    for number in range(50, 100):
+        writing.put_pair(pair(number))
+    until(lambda: gate.is_closed)
+    for number in range(100, 150):
+        writing.put_pair(pair(number))
+    assert not writing.flush_pairs(0.1)
+    began = time.monotonic()
+    writing.stop()
+    writing.join(began + 0.5)
+    writing.leave()
+    assert time.monotonic() - began < postgres_connections.ANSWER_SECONDS / 2
+    (file,) = waiting_files(ledger)
+    assert len(file.read_bytes().splitlines()) == 100
+    gate.open()
+    writing.join(time.monotonic() + 60)
+    following = writer(Ledger(behind))
+    until(lambda: following.flush(1) and not waiting_files(ledger))
+    assert sorted(calls(Ledger(database))) == list(range(150))
+    following.close(5)
+
+
+def test_who_judges_nothing_flushes_into_a_file_while_it_is_away(server, database, provider):
+    client = wrapped(provider, database, drift=promptguard.Drift(evaluate="never"))
+    ask(client, range(5))
+    assert promptguard.flush(60)
+    background = client._client._transport._promptguard_ports.background
+    server.stop("immediate")
+    try:
+        background.writer.put_pair(pair(1000))
+        until(lambda: promptguard.flush(5))
+        assert waiting_files(background.ledger)
+    finally:
+        server.start()
+    until(lambda: 1000 in calls(Ledger(database)))
 
 
 def test_connections_that_are_ended_amid_transactions_lose_and_double_nothing(server, database):

@@ -216,6 +216,26 @@ def answered(provider, directory, numbers, evaluate="never"):
     return provider.asked("n") - before
 
 
+def test_who_judges_nothing_flushes_until_its_pairs_are_there(tmp_path, monkeypatch):
+    budget = promptguard.Budget(calls_per_minute=None)
+    with FakeProvider({"m": lambda _: "Yes.", "n": lambda _: "Yes."}) as provider:
+        client = promptguard.wrap(
+            OpenAI(base_url=provider.url, api_key="k"),
+            ledger=tmp_path,
+            shadow=promptguard.Shadow("n", sample=1.0, repeat=0.0, budget=budget),
+            drift=promptguard.Drift(evaluate="never"),
+        )
+        for number in range(5):
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"ask {number}"}])
+        background = client._client._transport._promptguard_ports.background
+        monkeypatch.setattr(background.evaluator, "flush", lambda _: pytest.fail("nobody judges here"))
+        assert promptguard.flush(60.0), "nobody has judged, and nobody is to"
+        assert len(calls(Ledger(tmp_path))) == 5
+        assert not list(promptguard.verdicts(tmp_path))
+        close_backgrounds()
+        client.close()
+
+
 @pytest.mark.usefixtures("bounded")
 def test_what_nobody_drains_is_bounded_and_told(tmp_path, capsys):
     source = Ledger(tmp_path / "functions")

@@ -298,6 +298,7 @@ class Background:
     def flush(self, timeout: float) -> bool:
         """Wait until every offered call is paired, committed and judged, and every alarm was given to the user's functions.
 
+        Where this process judges nothing (`evaluate="never"`): until each is paired, and its pair outlives the process.
         False where `timeout` seconds are not enough.
         """
         deadline = time.monotonic() + timeout
@@ -308,6 +309,8 @@ class Background:
         self._settle_given_up()
         done = self.worker.flush(timeout)
         paired = done and self._is_order_filled(deadline - timeout * SHARE_TO_COMMIT)
+        if self._options[0].evaluate == "never":
+            return self.writer.flush_pairs(left()) and paired
         # What is there is committed and judged, also where something else is waited for in vain.
         rest = (self.writer.flush, self.evaluator.flush, self.delivery.flush, self.alerting.flush)
         return all([paired, *(flush(left()) for flush in rest)])
@@ -328,9 +331,14 @@ class Background:
         self.delivery.stop()
 
     def join(self, deadline: float) -> None:
-        """Wait for the end, until `deadline` (monotonic seconds) at most; answers that are not there by then are lost."""
+        """Wait for the end, until `deadline` (monotonic seconds) at most; answers that are not there by then are lost.
+
+        Pairs that a database has not acknowledged by then wait on this machine.
+        """
         self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.evaluator.join(deadline)
+        if time.monotonic() >= deadline:
+            self.writer.leave()
         self.alerting.stop()  # not before: the last turn of the evaluator may ring
         self.alerting.join(deadline)
         self.delivery.join(deadline)

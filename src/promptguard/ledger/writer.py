@@ -77,6 +77,11 @@ class Writer:
         self._known_hour = 0
         self._wake = threading.Condition()
         self._busy = False
+        self._unwritten: list[Numbered] = []
+        """what the thread has taken and is neither in the ledger nor in the spool yet"""
+        self._spooling = threading.Lock()
+        self._left = False
+        """whatever was not acknowledged is in the spool, and this process goes"""
         self._hurry = False
         self._closed = False
         self._summed = self._committed = -math.inf
@@ -137,6 +142,40 @@ class Writer:
             dropped, self._flushed = self.dropped - self._flushed, self.dropped
             return written and not dropped
 
+    def flush_pairs(self, timeout: float) -> bool:
+        """Wait until every pair put so far outlives this process: in the ledger, or in the spool where that is away.
+
+        False when that took longer than `timeout` seconds, and where a pair was dropped since the last flush.
+        """
+        with self._wake:
+            self._hurry = True
+            self._wake.notify_all()
+            kept = self._wake.wait_for(lambda: not self._pairs and not self._unwritten, timeout)
+            dropped, self._flushed = self.dropped - self._flushed, self.dropped
+            return kept and not dropped
+
+    def leave(self) -> None:
+        """Put into the spool what the ledger has not acknowledged, as the process goes: it may hang for longer than that.
+
+        What it has all the same is known by its number. Nothing is written any more after it; nothing is done where there
+        is no spool.
+        """
+        if self._spool is None:
+            return
+        with self._spooling:
+            self._left = True  # from here on the thread leaves to this one what it has
+        with self._wake:
+            waits = [*self._unwritten, *self._pairs]
+            self._pairs.clear()
+            self._wake.notify_all()
+        if not waits:
+            return
+        with self._spooling:
+            try:
+                self.dropped += len(waits) - self._spool.put(waits)
+            except OSError as error:
+                self._on_fault("spool", error)
+
     def stop(self) -> None:
         """Commit what is there, then end the thread, at the latest after PATIENCE seconds; returns at once."""
         with self._wake:
@@ -168,21 +207,25 @@ class Writer:
                 if gap > 0.0:
                     self._wake.wait_for(self._must_hurry, gap)
                 hurry, self._hurry = self._hurry or self._closed, False
-                if self._closed and (not self._pending() or self._leaves()):
+                if self._left or (self._closed and (not self._pending() or self._leaves())):
                     break
                 if not self._pending() and not self._adopts:
                     continue
                 most = len(self._pairs) if self._is_spooled else self._most
                 batch = [self._pairs.popleft() for _ in range(min(most, len(self._pairs)))]
+                self._unwritten = [*batch]
                 counts, sightings, spent = self._take_sums(hurry=hurry)
                 self._busy = True
             self._commit(batch, counts, sightings, spent)
             with self._wake:
                 self._committed = time.monotonic()
                 self._busy = False
+                if not self._left:
+                    self._unwritten = []
                 self._wake.notify_all()
         if self._spool is not None:
-            self._spool.close()
+            with self._spooling:
+                self._spool.close()
 
     def _leaves(self) -> bool:
         """Whether nothing is left to do but what the next process can do as well."""
@@ -232,6 +275,9 @@ class Writer:
             except LedgerUnavailable:
                 self._put_aside(batch)
                 raise
+            with self._wake:
+                self._unwritten = []
+                self._wake.notify_all()
         if self._spool is not None and self._waiting_room is not None:
             self._drain(self._spool)
             if self._adopts:
@@ -241,20 +287,30 @@ class Writer:
         """Keep pairs on disk; where that fails they stay in memory."""
         if self._spool is None or not batch:
             return
-        try:
-            taken = self._spool.put(batch)
-        except OSError as error:
-            self._on_fault("spool", error)
-            return
-        self.dropped += len(batch) - taken
+        with self._spooling:
+            if self._left:
+                batch.clear()
+                return
+            try:
+                self.dropped += len(batch) - self._spool.put(batch)
+            except OSError as error:
+                self._on_fault("spool", error)
+                return
+            self._unwritten = []
         batch.clear()
+        with self._wake:
+            self._wake.notify_all()
 
     def _drain(self, spool: Spool) -> None:
         while spool.is_waiting:
-            rows, at = spool.next(self._most)
+            with self._spooling:
+                if self._left:
+                    return
+                rows, at = spool.next(self._most)
             if rows:
                 self._write(rows, spool.source)
-            spool.delivered(at)
+            with self._spooling:
+                spool.delivered(at)
 
     def _adopt(self, directory: Path) -> None:
         """Deliver what processes have left that are gone, in their names."""
@@ -296,10 +352,13 @@ class Writer:
         self, batch: list[Numbered], counts: Counts, sightings: Sightings, spent: Spent
     ) -> None:
         with self._wake:
+            if self._left:
+                return
             for (day, purpose), (calls, usd) in spent.items():
                 known = self._spent.get((day, purpose), (0, 0.0))
                 self._spent[day, purpose] = known[0] + calls, known[1] + usd
             self._pairs.extendleft(reversed(batch))
+            self._unwritten = []
             for name, amount in counts.items():
                 self._counts[name] = self._counts.get(name, 0.0) + amount
             for (_, who), seen in sightings.items():
