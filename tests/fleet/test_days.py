@@ -237,6 +237,19 @@ def test_a_copy_has_the_same_ids(ledger, database, server, tmp_path):
     assert judged(database) == judged(other) == judged(tmp_path / "there")
 
 
+def test_every_part_is_written_anew_where_bytes_are_to_go(ledger, database, server):
+    for day in range(3):
+        fill_day(ledger, day, content=dict(TEXTS))
+    files = "SELECT relname, relfilenode FROM pg_class WHERE relname ~ '^(pair|content)_[0-9]+_[0-9]+$' ORDER BY 1"
+    before = server.run(files, database=name_of(database))
+    assert ledger.engine.expunge()
+    after = server.run(files, database=name_of(database))
+    assert [name for name, _ in after] == [name for name, _ in before]
+    assert len(before) == 6
+    assert not set(after) & set(before)
+    assert len(ledger.pairs_after(0)) == 30
+
+
 @pytest.fixture
 def older(database, server):
     """A ledger of schema 7, with pairs, and what was granted on it."""

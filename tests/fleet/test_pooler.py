@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from promptguard.ledger import schema
 from promptguard.ledger.folds import Folds
-from promptguard.ledger.retention import Retention, forget
+from promptguard.ledger.retention import DAY, Retention, begin_day, forget
 from promptguard.ledger.store import Ledger
 from promptguard.report.overview import read_overview
 from tests.fleet.pairs import judged, pair, story
@@ -71,6 +71,21 @@ def test_verdicts_are_those_of_a_directory(pooled, tmp_path):
     assert judged(pooled) == judged(tmp_path / "ledger")
     assert read_overview(pooled).rows
     assert forget(Ledger(pooled), Retention(), 1e12, folded=10**9) > 0
+
+
+def test_days_begin_and_go_and_leave_nothing_in_a_session(pooled, server):
+    ledger = Ledger(pooled)
+    for day in range(3):
+        assert begin_day(ledger, 1e9 + day * DAY)
+        ledger.write_pairs([pair(int(day * DAY))])
+    newest = ledger.pairs_after(0)[-1].id
+    while forget(ledger, Retention(), 1e9 + 92 * DAY, folded=newest):
+        pass
+    parts = "SELECT relname FROM pg_class WHERE relname ~ '^pair_[0-9]+_[0-9]+$'"
+    assert server.run(parts, database=name_of(pooled)) == [("pair_2_20010911",)]
+    with ledger.reading() as connection:
+        assert connection.exec_driver_sql("SHOW role").scalar_one() == "none"
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "10s"
 
 
 def test_processes_share_few_sessions_and_lose_nothing(pooled, server):

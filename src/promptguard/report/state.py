@@ -127,7 +127,7 @@ def _last_before(connection: Connection, at: float, newest: int) -> int:
     low, high = 0, newest
     while low < high:
         middle = (low + high + 1) // 2
-        nearest = select(table.c.id, table.c.at).where(table.c.id <= middle)
+        nearest = select(table.c.id, table.c.at).where(table.c.id > low, table.c.id <= middle)
         found = connection.execute(nearest.order_by(table.c.id.desc()).limit(1)).first()
         low, high = (middle, high) if found is None or found.at < at else (low, found.id - 1)
     return low
