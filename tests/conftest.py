@@ -109,6 +109,15 @@ def nothing_rolled_out():
         rollouts.SEEN.staged = False
 
 
+@pytest.fixture(autouse=True)
+def _nothing_rendered():
+    """A question that was rendered from a prompt is known by its text; here each test is a process of its own."""
+    yield
+    rendered = sys.modules.get("promptguard.templates.rendered")
+    if rendered is not None:
+        rendered.PROCESS.__init__()
+
+
 @pytest.fixture
 def guarded(tmp_path):
     """The ledger directory of one test; its background work is closed when the test is done."""

@@ -55,7 +55,7 @@ def ask(client, text="hello"):
 def drift(client, calls=25):
     for number in range(calls):
         ask(client, f"question {number}")
-    assert promptguard.flush(30.0)
+    assert promptguard.flush(100.0)
 
 
 def run(*arguments):
@@ -92,14 +92,14 @@ def test_what_was_undone_is_not_done_again_until_the_alarm_is_acknowledged(provi
     until(lambda: ask(client).model == "gpt-4", 20.0)
     for number in range(40):  # it drifts still, in the epoch after the route
         ask(client, f"again {number}")
-    assert promptguard.flush(30.0)
+    assert promptguard.flush(100.0)
     assert not done_in(guarded).in_force
     promptguard.acknowledge(guarded, "triage@3")
     until(lambda: not [e for e in read_actions(guarded).events if e.kind == "alarm" and e.holds], 20.0)
-    assert promptguard.flush(30.0)
+    assert promptguard.flush(100.0)
     for number in range(40):
         ask(client, f"and again {number}")
-    assert promptguard.flush(30.0)
+    assert promptguard.flush(100.0)
     assert [done.kind for done in done_in(guarded).in_force] == ["route"]
 
 
@@ -138,7 +138,7 @@ def test_the_cache_is_passed_by_only_when_it_was_asked_for(provider, guarded):
     drift(client)
     before = len(provider.received)
     ask(client)
-    assert promptguard.flush(30.0)
+    assert promptguard.flush(100.0)
     assert len(provider.received) == before, "a dry run: answered from the cache as before"
     (dry,) = done_in(guarded).found.values()
     assert dry.dry_run
@@ -384,6 +384,6 @@ def test_a_route_to_a_model_that_refuses_a_parameter(guarded, compat):
 
         for number in range(25):
             answered(number)
-        assert promptguard.flush(30.0)
+        assert promptguard.flush(100.0)
         assert [done.kind for done in done_in(guarded).in_force] == ["route"]
         assert answered(99) == ("gpt-4" if compat is None else "gpt-5.6")

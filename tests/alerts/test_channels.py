@@ -237,7 +237,7 @@ def test_an_alarm_of_a_wrapped_client_arrives_and_is_resolved(guarded, monkeypat
         )
         for number in range(30):
             client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"hi {number}"}])
-        assert promptguard.flush(30.0)
+        assert promptguard.flush(100.0)
         (got,) = receiver.got
         told = got.told["promptguard"]
         assert told["text"].startswith("drift: the model behind m changed for")
@@ -306,7 +306,7 @@ def test_a_client_without_channels_does_not_silence_the_others(guarded):
         for number in range(30):
             messages = [{"role": "user", "content": f"hi {number}"}]
             clients[1].chat.completions.create(model="m", messages=messages)
-        assert promptguard.flush(30.0)
+        assert promptguard.flush(100.0)
         assert len(receiver.got) == 1
         for client in clients:
             client.close()

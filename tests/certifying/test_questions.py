@@ -103,7 +103,7 @@ def test_questions_that_a_ledger_stored_are_asked(
         for number in range(45):
             call = prompt.render(ticket=f"It burns {number} times")
             client.chat.completions.create(model="old", messages=call.messages)
-        assert promptguard.flush(10.0)
+        assert promptguard.flush(100.0)
         found = stored_questions(guarded, "sort@1")
         assert len(found) == 45
         assert next(dict(each) for each in found[0]) == {"role": "system", "content": "Sort the ticket."}

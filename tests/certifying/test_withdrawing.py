@@ -41,7 +41,7 @@ def drift(library, ledger, second, tolerance=None):
         for number in range(60 if tolerance else 25):
             call = prompt.render(ticket=f"It burns {number} times")
             client.chat.completions.create(model="gpt-4", messages=call.messages)
-        assert promptguard.flush(30.0)
+        assert promptguard.flush(100.0)
         assert [each.status for each in promptguard.verdicts(ledger) if each.stream == "candidate"] == [
             "drift"
         ]

@@ -129,7 +129,7 @@ def test_async_shadow(adapter, provider, guarded):
 
 
 def was_asked_again(adapter, provider):
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)
     (asked,), (again,) = (
         [r for r in provider.received if r.model == "m"],
         [r for r in provider.received if r.model == "other"],

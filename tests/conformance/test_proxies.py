@@ -123,7 +123,7 @@ def test_calls_go_out_as_bare(adapter, outbound, provider, guarded):
         client = adapter.wrap(outbound.client(), ledger=ledger, shadow=shadow(model))
         assert outbound.call(client) == bare
         if model != "hanging":
-            assert promptguard.flush(20.0)
+            assert promptguard.flush(100.0)
             if outbound.route not in REBUILT:
                 told = [(each.reason, each.calls) for each in read_report(ledger).passed_by]
                 assert told == [("no background client", CALLS)]
@@ -147,6 +147,6 @@ def test_with_a_factory_every_route_is_paired(adapter, outbound, provider, guard
 
     client = adapter.wrap(outbound.client(), ledger=guarded, shadow=shadow("other", client=fresh))
     assert not [got for got in outbound.call(client) if isinstance(got, str)]
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)
     assert rows(guarded) == [("compared", "")] * CALLS
     assert made

@@ -136,7 +136,7 @@ def test_tool_calls_are_kept_with_the_texts(tmp_path: Path) -> None:
         client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "Where?"}], tools=[tool]
         )
-        assert promptguard.flush(20)
+        assert promptguard.flush(100.0)
         client.close()
         close_backgrounds()
     (pair,) = read_pairs(tmp_path / "ledger", Filter(show="all")).pairs

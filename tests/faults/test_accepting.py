@@ -34,7 +34,7 @@ class Application:
                 self.client.chat.completions.create(
                     model="m", messages=[{"role": "user", "content": f"question {self.number}"}]
                 )
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
 
     def wait(self, hours):
         """Let stored questions come due, and be asked."""
@@ -43,7 +43,7 @@ class Application:
         until = time.monotonic() + 20.0
         while ledger.banked_count(self.clock()) and time.monotonic() < until:
             time.sleep(0.02)
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
 
 
 def standing(ledger, clock, stream):

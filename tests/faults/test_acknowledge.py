@@ -41,7 +41,7 @@ def test_a_route_ends_and_a_new_epoch_begins(guarded, capsys):
                 answer = client.chat.completions.create(
                     model="m", messages=[{"role": "user", "content": "hi"}]
                 )
-            assert promptguard.flush(20.0)
+            assert promptguard.flush(100.0)
             return answer.choices[0].message.content
 
         ask(30)

@@ -253,7 +253,7 @@ def test_an_alarm_of_a_wrapped_client_has_its_verdict(guarded, monkeypatch, caps
         )
         for number in range(30):
             client.chat.completions.create(model="m", messages=[{"role": "user", "content": f"hi {number}"}])
-        assert promptguard.flush(30.0)
+        assert promptguard.flush(100.0)
         client.close()
     (alarm,) = got
     assert alarm.status == "drift" == alarm.verdict.status

@@ -44,7 +44,7 @@ def test_a_stream_that_is_read_to_its_end_meanwhile_is_waited_for(client, guarde
     assert held() == 1, "the second call's pair waits for the first's"
     reader = threading.Timer(0.3, lambda: list(stream))
     reader.start()
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)
     reader.join()
     assert [each.pairs for each in promptguard.verdicts(guarded)] == [2]
 
@@ -61,4 +61,4 @@ def test_pairs_before_an_open_stream_are_judged_though_flush_is_false(client, gu
     assert promptguard.flush(1.0) is False
     assert sum(each.pairs for each in promptguard.verdicts(guarded)) == 1
     stream.close()
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)

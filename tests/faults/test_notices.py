@@ -42,7 +42,7 @@ def asked(ledger, model="gpt-4o", times=3, **settings):
                 for number in range(times):
                     message = [{"role": "user", "content": f"hi {number}"}]
                     assert client.chat.completions.create(model=model, messages=message).choices
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
 
 
 @pytest.mark.parametrize(

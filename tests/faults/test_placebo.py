@@ -41,13 +41,13 @@ def told(guarded, *, pinned_changes):
         for number in range(40):
             ask = [{"role": "user", "content": f"question {number}"}]
             client.chat.completions.create(model="m", messages=ask, temperature=0.5)
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
         now[0] += 7200.0
         background = open_backgrounds()[0]
         deadline = time.monotonic() + 60.0
         while background.ledger.banked_count() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
         asked = provider.asked("pinned")
         client.close()
     return {verdict.stream: verdict for verdict in promptguard.verdicts(guarded, clock=lambda: now[0])}, asked
@@ -86,14 +86,14 @@ def test_what_the_cap_a_minute_would_refuse_is_not_taken(guarded):
         for number in range(12):
             ask = [{"role": "user", "content": f"question {number}"}]
             client.chat.completions.create(model="m", messages=ask)
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
         now[0] += 7200.0
         ledger = open_backgrounds()[0].ledger
         deadline = time.monotonic() + 60.0
         while ledger.banked_count() > 7 and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.3)  # room for several more polls, and for less than one more call of the cap
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
         assert {row.outcome for row in ledger.pairs_after(0)} == {"compared"}
         assert 6 <= ledger.banked_count() <= 7
         client.close()

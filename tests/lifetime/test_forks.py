@@ -167,7 +167,7 @@ CHILDREN = """
             child.start()
             child.join(60)
             exits.append(child.exitcode)
-        assert promptguard.flush(30.0)
+        assert promptguard.flush(100.0)
         print(exits)
 """
 

@@ -34,7 +34,7 @@ PREFORK = textwrap.dedent(
         client.chat.completions.create(model="gpt-4", messages=messages)
 
     client = wrapped()
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)
     if how == "amid a transaction":
         from promptguard.ledger.store import Ledger
         held = Ledger(ledger).transaction()

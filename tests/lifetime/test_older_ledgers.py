@@ -50,7 +50,7 @@ def call(ledger, count, provider):
         client.chat.completions.create(
             model="gpt-4", messages=[{"role": "user", "content": f"again {number}"}]
         )
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)
     client.close()
 
 

@@ -41,7 +41,7 @@ def watched(ledger, *, calls=40, clock=time.time, models=("m", "snap"), group=No
                 client.chat.completions.create(
                     model="m", messages=[{"role": "user", "content": f"q{number}"}]
                 )
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
         yield client
         client.close()
     close_backgrounds()
@@ -138,7 +138,7 @@ def test_a_spent_budget_is_the_reason_once_the_pairs_are_old(guarded):
                 client.chat.completions.create(
                     model="m", messages=[{"role": "user", "content": f"more {number}"}]
                 )
-        assert promptguard.flush(20.0)
+        assert promptguard.flush(100.0)
     assert {row.status for row in read_overview(guarded, now=clock()).rows} == {"no_drift"}
     assert {row.reason for row in read_overview(guarded, now=clock() + 1000.0).rows} == {"budget spent"}
     # a day later nobody knows any more whether the budget is why

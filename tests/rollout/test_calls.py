@@ -26,7 +26,7 @@ pytestmark = pytest.mark.sdk
 
 
 def until_state(capsys, number, state):
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(100.0)
     until(lambda: told(capsys, "rollout", "status", str(number))[0]["state"] == state)
 
 
@@ -35,7 +35,7 @@ def test_a_worse_prompt_is_rolled_back_and_nobody_gets_it_any_more(place, provid
     library, client = opened(), wrapped(provider)
     got = {unit: ask(client, library, unit) for unit in map(str, range(30))}
     assert set(got.values()) == {"triage@3", "triage@4"}
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(100.0)
     told_now = told(capsys, "rollout", "status", "1")[0]
     assert (told_now["state"], told_now["share"]) == ("rolled_back", 0.0)
     assert told_now["why"].startswith("usable is worse: 100 % -> 0 %")
@@ -71,7 +71,7 @@ def test_a_prompt_as_good_completes_and_its_label_moves(place, provider, capsys)
     for unit in range(220):
         ask(client, library, str(unit))
         if unit % 20 == 0:
-            assert promptguard.flush(10.0)
+            assert promptguard.flush(100.0)
     until_state(capsys, 1, "done")
     kinds = [step["kind"] for step in told(capsys, "rollout", "history")]
     assert kinds == ["start", "advance", "complete"]
@@ -93,7 +93,7 @@ def test_a_unit_is_evidence_once_and_keeps_its_version(place, provider, capsys):
             client.chat.completions.create(model="gpt-4", messages=call.messages)
             got.add(call.version)
     assert len(got) == 1
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(100.0)
     units = told(capsys, "rollout", "status", "1")[0]["evidence"]["outcomes"]
     assert units["before"] + units["now"] == 1
     questions = {
@@ -113,7 +113,7 @@ def test_a_question_that_was_rendered_before_the_rollout_is_its_evidence(place, 
     until(lambda: versions.add(ask(client, library, "2")) or "triage@4" in versions)
     for unit in range(12):
         ask(client, library, str(unit))
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(100.0)
     units = told(capsys, "rollout", "status", "1")[0]["evidence"]["outcomes"]
     assert units["before"] + units["now"] == 12
 
@@ -149,7 +149,7 @@ def test_a_model_is_rolled_out_and_rolled_back(place, provider, capsys):
             model="gpt-4", messages=[{"role": "user", "content": f"question {number}"}]
         )
         if number % 10 == 0:
-            assert promptguard.flush(10.0)
+            assert promptguard.flush(100.0)
     until_state(capsys, 1, "rolled_back")
     assert "refusal is worse: 0 % -> 100 %" in told(capsys, "rollout", "status", "1")[0]["why"]
     before = provider.asked("gpt-4-0613")
@@ -228,7 +228,7 @@ def test_a_version_that_is_gone_or_was_edited_is_not_used(place, provider):
 def test_without_a_ledger_nothing_is_made_and_every_unit_has_the_label(place, provider):
     library, client = opened(), wrapped(provider)
     assert ask(client, library, "user-1") == "triage@3"
-    assert promptguard.flush(5.0)
+    assert promptguard.flush(100.0)
     assert not (place / ".promptguard").exists()
 
 

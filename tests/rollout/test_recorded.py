@@ -77,7 +77,7 @@ def test_a_changed_model_is_rolled_back_within_the_oracle_and_four(
     for number in range(100):
         call(recordings, client, library, chance.choice(recordings.questions), f"{seed} {number}")
         if number % 10 == 9:
-            assert promptguard.flush(20.0)
+            assert promptguard.flush(100.0)
             if told(capsys, "rollout", "status", "1")[0]["state"] == "rolled_back":
                 break
     found = told(capsys, "rollout", "status", "1")[0]
@@ -95,7 +95,7 @@ def test_an_unchanged_model_completes_and_its_label_moves(
     for number in range(8_000):
         call(recordings, client, library, chance.choice(recordings.questions), f"{seed} {number}")
         if number % 100 == 99:
-            assert promptguard.flush(20.0)
+            assert promptguard.flush(100.0)
             if told(capsys, "rollout", "status", "1")[0]["state"] in {"done", "rolled_back"}:
                 break
     assert told(capsys, "rollout", "status", "1")[0]["state"] == "done"

@@ -44,7 +44,7 @@ def test_a_ledger_that_is_gone_rolls_nothing_out_and_one_that_is_back_does(place
     library, client = running
     units = [str(unit) for unit in range(12)]
     assert {ask(client, library, unit) for unit in units} == {"triage@3", "triage@4"}
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(100.0)
     shutil.move(place / ".promptguard", place / "elsewhere")
     until(lambda: {ask(client, library, unit) for unit in units} == {"triage@3"})
     assert not (place / ".promptguard").exists()
@@ -72,7 +72,7 @@ def test_a_fault_of_ours_is_counted_and_never_raised(place, running, monkeypatch
     before = rolling.faults.counts.get("outcome:RuntimeError", 0)
     for unit in range(12):
         ask(client, library, str(unit))
-    assert promptguard.flush(10.0)
+    assert promptguard.flush(100.0)
     assert rolling.faults.counts["outcome:RuntimeError"] > before
 
 

@@ -244,7 +244,7 @@ def test_a_search_that_brings_its_own_key_is_neither_cached_nor_kept(provider, g
     client = promptguard.wrap(azure(provider), ledger=guarded, cache="memory", shadow=SHADOW, replay=replay)
     for _ in range(2):
         ask(client, extra_body={"data_sources": [source]})
-    assert promptguard.flush(20)
+    assert promptguard.flush(100.0)
     assert (provider.asked("prod"), provider.asked("chat eu-2")) == (2, 0)
     written = contents(guarded)
     assert written

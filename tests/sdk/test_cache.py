@@ -353,7 +353,7 @@ def test_hits_asked_afresh_are_pairs_of_the_replay_stream(client_of, provider, g
         assert ask(client, str(number)).startswith("[Yes]")  # asked afresh, so the caller gets the new answer
     for number in range(30):
         ask(client, str(number))  # each stored answer has been in a pair: replaced, not paired again
-    assert promptguard.flush(20)
+    assert promptguard.flush(100.0)
     ledger = Ledger(guarded)
     pairs = ledger.pairs_after(0)
     ledger.close()

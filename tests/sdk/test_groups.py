@@ -34,7 +34,7 @@ def client(guarded):
 
 
 def groups(guarded):
-    assert promptguard.flush(20.0)
+    assert promptguard.flush(100.0)
     with closing(sqlite3.connect(guarded / "ledger.sqlite3")) as ledger:
         return dict(ledger.execute('SELECT "group", count(*) FROM pair GROUP BY "group"'))
 
