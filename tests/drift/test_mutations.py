@@ -33,6 +33,19 @@ MUTATIONS = {
         "SHARE = 0.0",
         "test_guards.py::test_a_change_after_a_long_quiet_stretch_is_found_soon",
     ),
+    "inputs that never come weigh ever more": Mutation(
+        "drift/betting/experts.py",
+        "            squares += _RETURNED_SQUARE\n",
+        "",
+        "test_blends.py::test_inputs_that_never_come_leave_every_number_finite",
+    ),
+    "blends bet after they have learned": Mutation(
+        "drift/betting/experts.py",
+        "        payoffs, steps = self._payoffs(seen, shown)\n",
+        "        payoffs, steps = self._payoffs(seen, shown)\n        self.signs += seen.signs\n"
+        "        payoffs, steps = self._payoffs(seen, shown)\n",
+        "test_blends.py::test_a_pair_and_its_reverse_pay_two_whatever_was_learned",
+    ),
     "no share back to the places": Mutation(
         "drift/betting/factbet.py",
         "SHARE = 0.001",

@@ -31,7 +31,7 @@ from promptguard.drift.history.onset import find_onset
 from promptguard.verdict import Mode, Onset, Verdict
 from promptguard.verdict.window import Power
 
-STATE = 3
+STATE = 4
 _LN10 = math.log(10.0)
 
 

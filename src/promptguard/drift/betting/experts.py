@@ -5,6 +5,11 @@ Each expert k gives a probability from the past only; the pair then pays e_k = 2
 keeps that property. The order "score, then learn" is what makes it a theorem: `score_then_learn` is the only
 way in.
 
+Experts are of two kinds. *Sign bettors* follow one feature each. *Blends* add up scores in log-odds: of two logistic
+learners over all features, two over the text hash, and of all sign records together. Where a change moves many things a
+little, their sum knows the side long before any one of them does; a mixture of them alone would have to wait for the
+best one (docs/decisions/0076-bets-that-add-up.md).
+
 Every expression is odd in the difference of the sides, so swapping the sides of all pairs leaves every e_k
 unchanged.
 """
@@ -27,32 +32,60 @@ from promptguard.drift.features.vector import PairVector
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-PRIOR_SIGNS, PRIOR_FEATURES, PRIOR_HASH = 0.4, 0.3, 0.3
+PRIOR_SIGNS = 0.28
+"""prior share of the sign bettors; the rest is the blends'"""
 SHARE = 0.001
 """fixed share (Herbster & Warmuth 1998): weight that flows back to the prior after each pair"""
 CLIP = 0.01
 
-_SIGN_DECAY = np.array([[1.0], [0.98], [0.98]], dtype=np.float32)
-_TWICE_KAPPA = 2.0 * np.array([[0.5], [0.5], [0.1]], dtype=np.float32)
-_FEATURE_RATES = np.array([0.1, 0.5, 2.0, 8.0])
-_HASH_RATES = np.array([0.25, 2.0, 8.0, 32.0])
-_DECAYS = np.array([[1.0], [0.999], [0.995], [0.995]], dtype=np.float32)
-_HALF_RATES = 0.5 * np.concatenate([_FEATURE_RATES, _HASH_RATES])
-_SIGN_COUNT = 3 * COUNT
-_HASH = slice(_SIGN_COUNT + 4, _SIGN_COUNT + 8)
-_EDGE_LOW, _EDGE_HIGH = 2.0 * CLIP - 1.0, 1.0 - 2.0 * CLIP
-EXPERTS = _SIGN_COUNT + 8
-_PRIOR = np.concatenate(
-    [
-        np.full(_SIGN_COUNT, PRIOR_SIGNS / _SIGN_COUNT),
-        np.full(4, PRIOR_FEATURES / 4),
-        np.full(4, PRIOR_HASH / 4),
-    ]
+_SIGN_DECAY = 0.98
+# arrays, not numbers: numpy takes a third longer where it has to make one of a number first
+_TWICE_KAPPA = np.full((2, COUNT), 1.0, dtype=np.float32)
+_SIGN_COUNT = 2 * COUNT
+_SLOW, _FAST = 0.2, 1.0
+"""rates of the logistic learners, over the root of the squares of each input so far (Duchi, Hazan & Singer 2011): they
+start fast and settle down"""
+_FORGETS_EVERY = 8
+_REMEMBERED = 0.96
+"""of the squares, after so many pairs"""
+_FIRST_SQUARE = 0.08
+_RETURNED_SQUARE = _FIRST_SQUARE * (1.0 - _REMEMBERED)
+"""an input that is never seen keeps its first square"""
+_PARTS = np.array([0, COUNT, COUNT + DIMENSIONS, 2 * COUNT + DIMENSIONS])
+"""where features and text hash begin in the weights of the slow and of the fast learner"""
+_NEARLY_SURE = np.full(COUNT, 0.999)
+"""largest bet of a sign record as part of a sum: its log-odds stay finite"""
+
+_BLENDS = (
+    np.array(  # features and hash learned slowly, features and hash learned fast, sign records; prior share
+        [
+            [0.0, 0.0, 1.0, 1.0, 0.0, 0.13],
+            [1.0, 1.0, 0.0, 0.0, 0.2, 0.13],
+            [0.0, 0.0, 1.0, 1.0, 0.2, 0.06],
+            [0.0, 1.0, 0.0, 0.0, 0.2, 0.06],
+            [1.0, 1.0, 0.0, 0.0, 0.0, 0.08],
+            [0.25, 0.25, 0.0, 0.0, 0.0, 0.05],
+            [0.0, 0.0, 0.0, 0.0, 0.05, 0.05],
+            [1.0, 0.0, 0.0, 0.0, 0.0, 0.06],
+            [0.0, 1.0, 0.0, 0.0, 0.0, 0.04],
+            [0.0, 0.0, 0.0, 2.0, 0.0, 0.06],
+        ]
+    )
 )
+_HALVES = 0.5 * np.concatenate([_BLENDS[:, :5], np.eye(4, 5)])
+"""half of the blends' coefficients, and of each logistic learner's own score, which is what it learns from"""
+_HALF_BLENDS = _HALVES[: len(_BLENDS)]
+_BY_SCORE = np.ascontiguousarray(_HALVES.T)
+_WORDING = slice(-2, None)
+"""the blends that see the text hash alone"""
+_MOST_STAKED = np.full(len(_BLENDS), 1.0 - 2.0 * CLIP)
+EXPERTS = _SIGN_COUNT + len(_BLENDS)
+_PRIOR = np.concatenate([np.full(_SIGN_COUNT, PRIOR_SIGNS / _SIGN_COUNT), _BLENDS[:, 5]])
 _SHARED = SHARE * _PRIOR
-_ONE_STEP = 1.0 / SCALE
-_LONGEST_HASH = 2.2
-"""length of the hash difference at most: that of two unit vectors, and what rounding to integers adds"""
+_EVEN = np.ones(EXPERTS)
+_LEAST, _LARGEST = np.full(COUNT, -3.0), np.full(COUNT, 3.0)
+"""root mean squares at which a feature's difference is cut off"""
+_ONE_STEP = np.full(COUNT, 1.0 / SCALE)
 _ROUNDED_UP = 1.001
 """more than what single precision may hide"""
 
@@ -66,7 +99,7 @@ class Difference:
     signs: Singles
     """shape (2, 1, COUNT): the signs, and whether there is one"""
     hashed: Singles
-    """shape (512,)"""
+    """shape (512,), of length 1 where the sides differ in wording"""
     reworded: bool
     tied: bool
     facts: Facts = NO_FACTS
@@ -84,8 +117,9 @@ def difference(vector: PairVector) -> Difference:
     features *= _ONE_STEP
     # single precision: half the memory of a group is these weights, and rounding is even in the sides
     hashed = vector.hashed.astype(np.float32)
-    hashed *= np.float32(vector.scale / 127.0)
     reworded = vector.scale != 0.0
+    if reworded:  # whole numbers: the sum of their squares is exact, in whatever order BLAS adds
+        hashed *= np.float32(1.0 / math.sqrt(max(1.0, hashed.dot(hashed))))
     tied = not reworded and not np.count_nonzero(features)
     triple = None if vector.third is None else vector
     return Difference(features, signs, hashed, reworded, tied, vector.facts, triple)
@@ -94,32 +128,34 @@ def difference(vector: PairVector) -> Difference:
 class SwapBet:
     """The learner of one group: its experts, their weights, nothing about evidence gathered.
 
-    Cost about 30 microseconds a pair, 12 KB of state.
+    Cost about 30 microseconds a pair, 10 KB of state.
     """
 
     __slots__ = (
         "edge",
         "facts",
-        "feature_weights",
-        "hash_weights",
         "held",
+        "learned",
         "pairs",
         "signs",
         "square_sum",
+        "squares",
         "weights",
     )
 
     def __init__(self) -> None:
         self.weights: Floats = _PRIOR.copy()
-        self.signs: Singles = np.zeros((2, 3, COUNT), dtype=np.float32)
+        self.signs: Singles = np.zeros((2, 2, COUNT), dtype=np.float32)
         """decayed sums of the signs, and of their absolute values"""
         self.square_sum: Floats = np.full(COUNT, 1e-30)
         """never 0: where it is this small the difference is 0 too"""
-        self.feature_weights: Singles = np.zeros((4, COUNT), dtype=np.float32)
-        self.hash_weights: Singles = np.zeros((4, DIMENSIONS), dtype=np.float32)
+        self.learned: Singles = np.zeros((2, COUNT + DIMENSIONS), dtype=np.float32)
+        """weights of the logistic learners, slow and fast, of features and text hash"""
+        self.squares: Singles = np.full(COUNT + DIMENSIONS, _FIRST_SQUARE, dtype=np.float32)
+        """decayed sums of the squares of their inputs"""
         self.pairs = 0
         self.edge: float | None = None
-        """2 p(truth) - 1 of the hash learners together, of the last pair; None where its wordings were equal"""
+        """2 p(truth) - 1 of the blends of wording alone, together, of the last pair; None where its wordings were equal"""
         self.facts: FactBet | None = None
         """bets on places, once an answer had some"""
         self.held = 0.0
@@ -134,19 +170,17 @@ class SwapBet:
     def log_least(self) -> float:
         """The log of the least that any pair could pay now, or of a little less: what one that lost an answer is charged.
 
-        The sign bettors of one feature see one sign; a logistic learner sees a vector of bounded length.
+        The sign bettors of one feature see one sign; a logistic learner sees a vector of length 1.
         """
-        held = self.weights[:_SIGN_COUNT].reshape(3, COUNT)
-        staked = np.add.reduce(held * (self.signs[0] / (self.signs[1] + _TWICE_KAPPA)), axis=0)
-        lengths = np.concatenate(
-            [
-                np.sqrt(np.add.reduce(self.feature_weights.astype(np.float64) ** 2, axis=1)),
-                _LONGEST_HASH * np.sqrt(np.add.reduce(self.hash_weights.astype(np.float64) ** 2, axis=1)),
-            ]
-        )
-        edges = np.maximum(np.tanh(-0.5 * _ROUNDED_UP * lengths), _EDGE_LOW)
-        learned = float(np.add.reduce(self.weights[_SIGN_COUNT:] * (1.0 + edges)))
-        least = float(np.add.reduce(held, axis=None) - np.add.reduce(np.abs(staked))) + learned
+        held = self.weights[:_SIGN_COUNT].reshape(2, COUNT)
+        edges = self.signs[0] / (self.signs[1] + _TWICE_KAPPA)
+        staked = np.add.reduce(held * edges, axis=0)
+        lengths = np.sqrt(np.add.reduceat(self.learned.ravel().astype(np.float64) ** 2, _PARTS))
+        sure = 2.0 * np.add.reduce(np.arctanh(_NEARLY_SURE * np.abs(edges[0], dtype=np.float64)))
+        most = _ROUNDED_UP * np.append(lengths, sure)
+        worst = -_MOST_STAKED * np.tanh(np.add.reduce(_HALF_BLENDS * most, axis=1))
+        blended = float(np.add.reduce(self.weights[_SIGN_COUNT:] * (1.0 + worst)))
+        least = float(np.add.reduce(held, axis=None) - np.add.reduce(np.abs(staked))) + blended
         if self.facts is not None:
             least = (1.0 - self.held) * least + self.held * self.facts.least
         return math.log(max(least, 1e-300))
@@ -173,62 +207,81 @@ class SwapBet:
             self.edge = None
             self._share(1.0)
             return 1.0
-        scaled = self._normalised(seen.features)
-        payoffs, step = self._payoffs(seen, scaled)
+        shown = self._shown(seen)
+        payoffs, steps = self._payoffs(seen, shown)
         paid = self.weights * payoffs
         payoff = float(np.add.reduce(paid))
-        self.edge = self._hash_edge(paid) if seen.reworded else None
+        self.edge = self._edge_of_wording(paid) if seen.reworded else None
         # -- nothing above this line may depend on which side is which; nothing below it may reach back
         self.weights = paid
         self._share(payoff)
-        self._learn(seen, scaled, step)
+        self._learn(seen, shown, steps)
         return payoff
 
-    def _hash_edge(self, paid: Floats) -> float:
-        held, gained = self.weights[_HASH].tolist(), paid[_HASH].tolist()
-        edge: float = _total(gained) / _total(held) - 1.0
+    def _edge_of_wording(self, paid: Floats) -> float:
+        held, gained = self.weights[_WORDING].tolist(), paid[_WORDING].tolist()
+        edge: float = (gained[0] + gained[1]) / (held[0] + held[1]) - 1.0
         return edge
 
-    def _normalised(self, features: Floats) -> Singles:
-        """Divide by the running root mean square, clip, scale to unit length.
+    def _shown(self, seen: Difference) -> Singles:
+        """Return what the logistic learners see: features and text hash, each of length 1 where there is any.
 
-        The square is even in the sides, so this pair may be part of it.
+        Features are divided by their running root mean square before. The square is even in the sides, so this pair may
+        be part of it.
         """
+        features = seen.features
         self.square_sum += features * features
         scaled = features * np.sqrt(self.pairs / self.square_sum)
-        np.minimum(np.maximum(scaled, -3.0, out=scaled), 3.0, out=scaled)
+        np.minimum(np.maximum(scaled, _LEAST, out=scaled), _LARGEST, out=scaled)
         length = math.sqrt(np.add.reduce(scaled * scaled))
-        if length:
-            scaled /= length
-        return scaled.astype(np.float32)
+        shown = np.empty(COUNT + DIMENSIONS, dtype=np.float32)
+        shown[:COUNT] = scaled * (1.0 / length) if length else 0.0
+        shown[COUNT:] = seen.hashed
+        return shown
 
-    def _payoffs(self, seen: Difference, scaled: Singles) -> tuple[Floats, Singles]:
-        payoffs = np.empty(EXPERTS)
-        signs, edges = payoffs[:_SIGN_COUNT].reshape(3, COUNT), payoffs[_SIGN_COUNT:]
-        np.divide(self.signs[0], self.signs[1] + _TWICE_KAPPA, out=signs)
+    def _payoffs(self, seen: Difference, shown: Singles) -> tuple[Floats, list[float]]:
+        """Return what each expert pays, and the step of each logistic learner: of slow ones, then of fast ones."""
+        payoffs, scores = np.empty(EXPERTS), np.empty(5)
+        signs = self.signs[0] / (self.signs[1] + _TWICE_KAPPA)
         signs *= seen.signs[0]
+        payoffs[:_SIGN_COUNT] = signs.ravel()
         # sums of products, not BLAS: the same bits whatever the alignment, so that replay equals live
-        edges[:4] = np.add.reduce(self.feature_weights * scaled, axis=1)
-        edges[4:] = np.add.reduce(self.hash_weights * seen.hashed, axis=1)
-        edges *= 0.5
-        np.tanh(edges, out=edges)
-        # 2 p(truth) = 1 + tanh(z / 2); the step of a logistic learner is 1 - p = (1 - tanh(z / 2)) / 2
-        step = _HALF_RATES * (1.0 - edges)
-        np.minimum(np.maximum(edges, _EDGE_LOW, out=edges), _EDGE_HIGH, out=edges)
-        payoffs += 1.0
-        return payoffs, step[:, None].astype(np.float32)
+        scores[:4] = np.add.reduceat((self.learned * shown).ravel(), _PARTS)
+        scores[4] = 2.0 * np.add.reduce(np.arctanh(_NEARLY_SURE * payoffs[:COUNT]))
+        edges = np.tanh(np.add.reduce(_BY_SCORE * scores[:, None], axis=0))
+        # 2 p(truth) = 1 + tanh(z / 2); a logistic learner moves by 1 - p = (1 - tanh(z / 2)) / 2, twice that here: what
+        # it is divided by is the root of the inputs' squares, and the gradient's are a quarter of them at most
+        own: list[float] = edges[len(_BLENDS) :].tolist()
+        steps = [
+            _SLOW - _SLOW * own[0],
+            _SLOW - _SLOW * own[1],
+            _FAST - _FAST * own[2],
+            _FAST - _FAST * own[3],
+        ]
+        np.multiply(edges[: len(_BLENDS)], _MOST_STAKED, out=payoffs[_SIGN_COUNT:])
+        payoffs += _EVEN
+        return payoffs, steps
 
     def _share(self, payoff: float) -> None:
         self.weights *= (1.0 - SHARE) / payoff
         self.weights += _SHARED
 
-    def _learn(self, seen: Difference, scaled: Singles, step: Singles) -> None:
-        self.signs *= _SIGN_DECAY
+    def _learn(self, seen: Difference, shown: Singles, steps: list[float]) -> None:
+        decaying = self.signs[:, 1]
+        decaying *= _SIGN_DECAY
         self.signs += seen.signs
-        self.feature_weights *= _DECAYS
-        self.feature_weights += step[:4] * scaled
-        self.hash_weights *= _DECAYS
-        self.hash_weights += step[4:] * seen.hashed
+        squares = self.squares
+        square = shown * shown
+        squares += square
+        if not self.pairs % _FORGETS_EVERY:
+            squares *= _REMEMBERED
+            squares += _RETURNED_SQUARE
+        towards = shown / np.sqrt(squares, out=square)
+        features, (slow, fast) = towards[:COUNT], self.learned
+        for learner, of_features, of_words in ((slow, steps[0], steps[1]), (fast, steps[2], steps[3])):
+            np.multiply(towards, of_words, out=square)
+            np.multiply(features, of_features, out=square[:COUNT])
+            np.add(learner, square, out=learner)
 
     def state_dict(self) -> dict[str, object]:
         """Return arrays and counts by name; `frozen.py` turns arrays into JSON."""
@@ -249,9 +302,4 @@ class SwapBet:
         return learner
 
 
-_STATE = ("feature_weights", "hash_weights", "pairs", "signs", "square_sum", "weights")
-
-
-def _total(four: list[float]) -> float:
-    # not sum(), which rounds in another way since Python 3.12
-    return four[0] + four[1] + four[2] + four[3]
+_STATE = ("learned", "pairs", "signs", "square_sum", "squares", "weights")

@@ -103,10 +103,15 @@ class History:
         row = self._pending[self.pairs % BLOCK]
         row[: 2 * COUNT] = roots_of(vector) if roots is None else roots
         first, second, wanted = self._codes(vector) if _named(vector) else (NO_LABEL,) * 3
-        row[2 * COUNT : PLAIN] = (first & 255, second & 255, wanted & 255, _correct(vector), edge & 255)
-        row[PLAIN:] = 0 if facts is None else facts  # of prose there is nothing to set
+        # one by one, here and below: five numbers at once, and a loop over six, take three times as long
+        row[2 * COUNT] = first & 255
+        row[2 * COUNT + 1] = second & 255
+        row[2 * COUNT + 2] = wanted & 255
+        row[2 * COUNT + 3] = _correct(vector)
+        row[2 * COUNT + 4] = edge & 255
+        if len(row) > PLAIN:  # of prose there is nothing to set
+            row[PLAIN:] = 0 if facts is None else facts
         counts, (first_side, second_side) = self._counts, vector.counts
-        # one by one: a loop over six takes three times as long
         counts[0] += first_side[0]
         counts[1] += first_side[1]
         counts[2] += first_side[2]
@@ -253,10 +258,7 @@ def _blocks(states: list[Any], size: int) -> list[Block]:
 
 def roots_of(vector: PairVector) -> NDArray[np.uint8]:
     """Return the features of both sides as they are remembered, shape (2 * COUNT,)."""
-    roots = np.empty(2 * COUNT, dtype=np.uint8)
-    roots[:COUNT] = _ROOTS.take(vector.control)
-    roots[COUNT:] = _ROOTS.take(vector.candidate)
-    return roots
+    return _ROOTS.take(np.concatenate((vector.control, vector.candidate)))
 
 
 def _named(vector: PairVector) -> bool:
