@@ -209,13 +209,16 @@ def test_a_process_ends_while_it_hangs(gate, behind, provider):
     assert time.monotonic() - began < postgres_connections.ANSWER_SECONDS
 
 
-def test_what_is_not_acknowledged_as_a_process_ends_waits_and_is_there_once(gate, behind, database):
+@pytest.mark.parametrize("breaks", [False, True], ids=["it answers after all", "it breaks"])
+def test_what_is_not_acknowledged_as_a_process_ends_waits_and_is_there_once(
+    gate, behind, database, server, breaks
+):
     ledger = Ledger(behind)
     writing = writer(ledger)
     for number in range(50):
         writing.put_pair(pair(number))
     assert writing.flush(60)
-    gate.close_after(b"COMMIT")  # it is committed, and that is never said
+    gate.close_after(b"COPY" if breaks else b"COMMIT")  # it is committed, and that is not said for long
     for number in range(50, 100):
         writing.put_pair(pair(number))
     until(lambda: gate.is_closed)
@@ -229,8 +232,13 @@ def test_what_is_not_acknowledged_as_a_process_ends_waits_and_is_there_once(gate
     assert time.monotonic() - began < postgres_connections.ANSWER_SECONDS / 2
     (file,) = waiting_files(ledger)
     assert len(file.read_bytes().splitlines()) == 100
+    if breaks:
+        server.stop("immediate")
     gate.open()
     writing.join(time.monotonic() + 60)
+    if breaks:
+        assert len(file.read_bytes().splitlines()) == 100, "what lies there is not put there again"
+        server.start()
     following = writer(Ledger(behind))
     until(lambda: following.flush(1) and not waiting_files(ledger))
     assert sorted(calls(Ledger(database))) == list(range(150))
