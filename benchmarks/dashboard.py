@@ -9,6 +9,7 @@ A directory that holds the ledger of an earlier run is used again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -54,7 +55,7 @@ def fill(place: Path, pairs: int, groups: int) -> None:
             reason, *models, vector, 0.001, 100, 50, 0.3 + 0.4 * rng.random(),
         )  # fmt: skip
 
-    with sqlite3.connect(ledger.engine.path) as database:
+    with contextlib.closing(sqlite3.connect(ledger.engine.path)) as database, database:
         columns, marks = ", ".join(f'"{name}"' for name in NAMES), ", ".join("?" * len(NAMES))
         database.executemany(
             f"INSERT INTO pair ({columns}) VALUES ({marks})", (row(number) for number in range(pairs))
@@ -64,7 +65,6 @@ def fill(place: Path, pairs: int, groups: int) -> None:
             " min(at), max(at) FROM pair GROUP BY stream, outcome, reason"
         )
         _beside(database, rng, pairs)
-    database.close()
 
 
 def _vectors(seed: bytes, rng: random.Random, count: int = 1500) -> tuple[list[bytes], list[bytes]]:

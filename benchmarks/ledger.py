@@ -8,6 +8,7 @@ Each figure stands beside its target and beside a bare figure of this machine at
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -72,14 +73,13 @@ def fill(place: Path, pairs: int, groups: int) -> list[bytes]:
          made[rng.randrange(VECTORS)], 0.001, 100, 50, 0.5)
         for n in range(pairs)
     )  # fmt: skip
-    with sqlite3.connect(ledger.engine.path) as database:
+    with contextlib.closing(sqlite3.connect(ledger.engine.path)) as database, database:
         columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
         database.executemany(f"INSERT INTO pair ({columns}) VALUES ({marks})", rows)
         database.execute(
             "INSERT INTO tally SELECT stream, outcome, reason, count(*), sum(usd), sum(input_tokens), sum(output_tokens),"
             " min(at), max(at) FROM pair GROUP BY stream, outcome, reason"
         )
-    database.close()
     return made
 
 
@@ -161,6 +161,7 @@ CALLER = """
 import os, statistics, sys, time
 from openai import OpenAI
 import promptguard
+import contextlib
 
 url, place, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
 client = OpenAI(base_url=url, api_key="k")

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def contents(directory: Path, pattern: str = "*") -> dict[str, bytes]:
@@ -19,6 +20,12 @@ def contents(directory: Path, pattern: str = "*") -> dict[str, bytes]:
         with contextlib.suppress(FileNotFoundError):
             found[path.name] = path.read_bytes()
     return found
+
+
+def asked_of(database: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return what a database answers; its connection is closed, of which `with` alone would only end the transaction."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -59,7 +60,7 @@ def test_a_place_without_prompts(recorded: Recorded, place: str) -> None:
 @pytest.mark.parametrize("command", ["dashboard", "report"])
 def test_a_ledger_that_is_absent_or_newer(command: str, tmp_path: Path) -> None:
     refused(run(command, "--ledger", str(tmp_path / "none")), "no ledger")
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database, database:
         database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL)")
         database.execute("CREATE TABLE pair (id INTEGER)")
         database.execute("INSERT INTO meta VALUES ('schema_version', '9999')")

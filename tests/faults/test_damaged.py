@@ -1,5 +1,6 @@
 """Ledgers that are damaged or oddly named, rows nobody can read, pages that cannot be written: told once, in one line."""
 
+import contextlib
 import sqlite3
 import time
 from contextlib import closing
@@ -100,7 +101,7 @@ def test_one_unreadable_row_does_not_end_the_folding(tmp_path):
     evaluator.stop()
     evaluator.join(time.monotonic() + 5.0)
     assert [operation for operation, _ in faults] == ["pair"]
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as connection, connection:
         assert b'"pairs": 1' in connection.execute("select document from verdict").fetchone()[0]
 
 

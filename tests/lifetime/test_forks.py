@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -17,6 +16,7 @@ import pytest
 from promptguard.ledger.engines.sqlite_file import locked
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime import forks
+from tests.files import asked_of
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
@@ -67,11 +67,7 @@ def test_a_fork_waits_for_the_transaction_in_hand(tmp_path):
 
     assert in_child(child) == 0
     thread.join()
-    rows = (
-        sqlite3.connect(tmp_path / "ledger.sqlite3")
-        .execute("SELECT name FROM counter ORDER BY name")
-        .fetchall()
-    )
+    rows = asked_of(tmp_path / "ledger.sqlite3", "SELECT name FROM counter ORDER BY name")
     assert rows == [("a",), ("c",)]
 
 
@@ -116,9 +112,9 @@ def test_nobody_opens_a_connection_while_another_thread_forks(tmp_path, monkeypa
         over.set()
         [thread.join() for thread in threads]
     assert codes == [0] * 25
-    database = sqlite3.connect(tmp_path / "ledger.sqlite3")
-    assert database.execute("SELECT sum(value) FROM counter").fetchone() == (len(written),)
-    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database = tmp_path / "ledger.sqlite3"
+    assert asked_of(database, "SELECT sum(value) FROM counter") == [(len(written),)]
+    assert asked_of(database, "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_fork_within_a_fork_and_a_failed_one_leave_the_gate_open(tmp_path):
@@ -132,11 +128,7 @@ def test_a_fork_within_a_fork_and_a_failed_one_leave_the_gate_open(tmp_path):
     forks._before()  # what a fork that fails does: Python calls the parent's hook all the same
     forks._in_parent()
     ledger.count({("parent", ""): 1.0})
-    names = (
-        sqlite3.connect(tmp_path / "ledger.sqlite3")
-        .execute("SELECT name FROM counter ORDER BY name")
-        .fetchall()
-    )
+    names = asked_of(tmp_path / "ledger.sqlite3", "SELECT name FROM counter ORDER BY name")
     assert names == [("child",), ("grandchild",), ("parent",)]
 
 
@@ -186,9 +178,9 @@ def test_children_of_multiprocessing_pair_what_they_ask_and_leave_in_order(tmp_p
         asked = provider.asked("m")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str([0] * children)
-    database = sqlite3.connect(tmp_path / "ledger" / "ledger.sqlite3")
-    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert database.execute("SELECT count(*) FROM pair WHERE outcome = 'compared'").fetchone() == (asked,)
+    database = tmp_path / "ledger" / "ledger.sqlite3"
+    assert asked_of(database, "PRAGMA integrity_check") == [("ok",)]
+    assert asked_of(database, "SELECT count(*) FROM pair WHERE outcome = 'compared'") == [(asked,)]
 
 
 def test_a_fork_waits_for_an_import_of_another_thread(tmp_path, monkeypatch):

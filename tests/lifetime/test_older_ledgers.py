@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from promptguard.cli import main
 from promptguard.drift.features import vector
 from promptguard.ledger.schema import SCHEMA_VERSION
 from promptguard.testing import FakeProvider
+from tests.files import asked_of
 
 OLDER = sorted(Path(__file__).parents[1].joinpath("ledgers").glob("schema*.sqlite3"))
 STANDING = {
@@ -77,18 +77,14 @@ def test_a_writer_migrates_it_and_goes_on_from_the_same_verdicts(older):
         9.735,
     )  # no pair came, and nothing was lost
     assert now["candidate", "(no template)"][:3] == ("drift", 40, 12)
-    database = sqlite3.connect(older / "ledger.sqlite3")
-    assert database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone() == (
-        str(SCHEMA_VERSION).encode(),
-    )
-    sums = dict(database.execute("SELECT outcome, sum(pairs) FROM tally GROUP BY outcome").fetchall())
-    rows = dict(database.execute("SELECT outcome, count(*) FROM pair GROUP BY outcome").fetchall())
-    assert sums == rows
-    by_prompt = dict(
-        database.execute('SELECT "group", sum(pairs) FROM group_tally GROUP BY "group"').fetchall()
-    )
+    database = older / "ledger.sqlite3"
+    version = asked_of(database, "SELECT value FROM meta WHERE name = 'schema_version'")
+    assert version == [(str(SCHEMA_VERSION).encode(),)]
+    sums = asked_of(database, "SELECT outcome, sum(pairs) FROM tally GROUP BY outcome")
+    assert dict(sums) == dict(asked_of(database, "SELECT outcome, count(*) FROM pair GROUP BY outcome"))
+    by_prompt = asked_of(database, 'SELECT "group", sum(pairs) FROM group_tally GROUP BY "group"')
     query = 'SELECT "group", sum(outcome = \'compared\') FROM pair GROUP BY "group"'
-    assert by_prompt == dict(database.execute(query).fetchall())
+    assert dict(by_prompt) == dict(asked_of(database, query))
 
 
 @pytest.mark.sdk

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from promptguard.drift import Answer, vectorise
 from promptguard.ledger.retention import DAY, Retention, forget, shrink
 from promptguard.ledger.store import Ledger
+from tests.files import asked_of
 
 NOW = 1_000 * DAY
 
@@ -31,7 +30,7 @@ def ledger(tmp_path):
 
 
 def count(ledger, table):
-    return sqlite3.connect(ledger.engine.path).execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+    return asked_of(ledger.engine.path, f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
 
 
 def forget_all(ledger, retention, folded):
@@ -42,7 +41,7 @@ def forget_all(ledger, retention, folded):
 def test_old_texts_go_before_old_pairs_and_sums_stay(ledger):
     forget_all(ledger, Retention(), folded=200)
     assert (count(ledger, "pair"), count(ledger, "content")) == (90, 30)
-    sums = sqlite3.connect(ledger.engine.path).execute("SELECT pairs, usd FROM tally").fetchall()
+    sums = asked_of(ledger.engine.path, "SELECT pairs, usd FROM tally")
     assert sums == [(200, 100.0)]
 
 
@@ -75,5 +74,5 @@ def test_the_file_shrinks(ledger):
     forget_all(ledger, Retention(pairs=1.0, content=1.0), folded=200)
     while shrink(ledger):
         pass
-    sqlite3.connect(ledger.engine.path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    asked_of(ledger.engine.path, "PRAGMA wal_checkpoint(TRUNCATE)")
     assert ledger.engine.path.stat().st_size < before / 2

@@ -180,7 +180,7 @@ def test_where_a_change_began_is_right_though_the_first_pairs_are_forgotten(writ
 
 
 def damaged(written, statement):
-    with sqlite3.connect(written.engine.path) as connection:
+    with contextlib.closing(sqlite3.connect(written.engine.path)) as connection, connection:
         connection.execute(statement)
     connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -125,9 +126,8 @@ def test_the_subject_itself_is_never_kept(provider, guarded):
 def test_the_purge_is_noted_without_the_subject(provider, guarded, capsys):
     talk(provider, guarded).close()
     purged(guarded, CANARY, capsys)
-    with sqlite3.connect(guarded / "ledger.sqlite3") as database:
+    with contextlib.closing(sqlite3.connect(guarded / "ledger.sqlite3")) as database, database:
         ((detail,),) = database.execute("SELECT detail FROM occurrence WHERE kind = 'purge'").fetchall()
-    database.close()
     noted = json.loads(detail)
     assert noted.pop("by", "somebody")
     assert noted == {"pairs": 4, "texts": 4, "stored": 4, "cached": 4, "waiting": 0, "anew": noted["anew"]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import time
 from types import SimpleNamespace
 
@@ -23,6 +22,7 @@ from promptguard.report.read import read_report
 from promptguard.report.state import StateReader
 from promptguard.testing import FakeClock, FakeProvider
 from tests.conftest import close_backgrounds
+from tests.files import asked_of
 
 UNLIMITED = promptguard.Budget(calls_per_minute=None)
 pytestmark = pytest.mark.sdk
@@ -177,9 +177,7 @@ def test_ages_and_reasons_outlive_the_process(guarded):
 
 
 def _pace(ledger):
-    document = (
-        sqlite3.connect(ledger / "ledger.sqlite3").execute("select document from verdict").fetchone()[0]
-    )
+    ((document, *_), *_) = asked_of(ledger / "ledger.sqlite3", "select document from verdict")
     return json.loads(document)["pace"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 
@@ -135,7 +136,7 @@ def test_hostile_names_are_text(tmp_path, capsys):
 
 def test_a_ledger_of_before_is_read_and_goes_on(tmp_path):
     calls(tmp_path, lambda n: "gpt-4-0613", count=3, cache="disk")
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as ledger:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as ledger, ledger:
         ledger.execute("DROP TABLE sighting")
         ledger.execute("UPDATE meta SET value = CAST('1' AS BLOB) WHERE name = 'schema_version'")
         ledger.execute(
@@ -159,7 +160,7 @@ def test_hours_are_rows_of_their_own_and_processes_add_up(tmp_path):
     one.note_sightings({who: (2 * HOUR, 2 * HOUR + 1, 1)})
     (seen,) = read_report(tmp_path).identities
     assert (seen.first_at, seen.last_at, seen.calls) == (HOUR + 10.0, 2 * HOUR + 1, 6)
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as ledger:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as ledger, ledger:
         rows = ledger.execute("SELECT hour, first_at, last_at, calls FROM sighting ORDER BY hour").fetchall()
     ledger.close()
     assert rows == [(1, HOUR + 10.0, HOUR + 60.0, 5), (2, 2 * HOUR, 2 * HOUR + 1, 1)]

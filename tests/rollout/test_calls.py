@@ -356,7 +356,7 @@ def test_flush_waits_for_a_rollout_where_prompts_alone_are_used(place):
 def test_a_damaged_outcome_or_step_ends_nothing(place, provider, capsys):
     guards = "usable,refusal,cost,latency,behaviour"
     main_ok("rollout", "start", "triage@4", "--guard", guards, "--steps", "50,100")
-    with sqlite3.connect(place / ".promptguard" / "ledger.sqlite3") as database:
+    with contextlib.closing(sqlite3.connect(place / ".promptguard" / "ledger.sqlite3")) as database, database:
         database.execute(
             "INSERT INTO rollout (rollout, at, kind, by, why, detail) VALUES (9, 0, 'start', '', '', x'00')"
         )
