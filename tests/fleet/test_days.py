@@ -237,6 +237,41 @@ def test_a_copy_has_the_same_ids(ledger, database, server, tmp_path):
     assert judged(database) == judged(other) == judged(tmp_path / "there")
 
 
+def test_a_copy_takes_texts_where_its_newest_days_had_none(ledger, database, monkeypatch):
+    fill_day(ledger, 0, content=dict(TEXTS))
+    fill_day(ledger, 1)
+    other = f"{database}&schema=other"
+    copy_ledger(database, other)
+    found = Ledger(other)
+    found.write_pairs([pair(200, at=MORNING + DAY, content=dict(TEXTS))])
+    assert len(found.pairs_after(0)) == 21
+
+
+def test_a_part_for_texts_that_is_missing_is_made_and_what_had_no_part_waits(ledger, tmp_path):
+    fill_day(ledger, 0, content=dict(TEXTS))
+    fill_day(ledger, 1)
+    with ledger.transaction() as connection:
+        connection.exec_driver_sql(f'DROP TABLE "{names(ledger, "content")[-1]}"')
+    faults = []
+    writer = Writer(ledger, lambda: None, lambda *fault: faults.append(fault))
+    writer.put_pair(pair(200, at=MORNING + DAY, content=dict(TEXTS)))
+    until(lambda: faults)
+    assert begin_day(ledger, MORNING + DAY + 3600.0)
+    assert writer.flush(60.0)
+    writer.stop()
+    writer.join(time.monotonic() + 30.0)
+    assert len(ledger.pairs_after(0)) == 21
+    assert writer.dropped == 0
+
+
+def test_a_clock_that_was_ahead_makes_no_more_parts_until_that_day(ledger):
+    for day in (0, 5, 1, 2):
+        fill_day(ledger, day)
+    assert names(ledger) == ["pair_0_20010909", "pair_1_20010914"]
+    fill_day(ledger, 6)
+    assert names(ledger)[-1] == "pair_2_20010915"
+
+
 def test_every_part_is_written_anew_where_bytes_are_to_go(ledger, database, server):
     for day in range(3):
         fill_day(ledger, day, content=dict(TEXTS))
@@ -286,7 +321,7 @@ def test_tables_of_before_become_the_first_part(older, server, monkeypatch, smal
     assert server.run(
         "SELECT has_table_privilege('looks', 'promptguard.pair', 'SELECT')", database=name_of(older)
     ) == [(True,)]
-    for day in range(1, 3):
+    for day in (10_001, 10_002):  # behind the day on which they were divided
         fill_day(ledger, day)
     assert [name[:7] for name in names(ledger)] == ["pair_0_", "pair_1_", "pair_2_"]
     assert [row.id for row in ledger.pairs_after(0, 5000)][:2001][-1] == postgres_parts.WIDTH
@@ -294,7 +329,7 @@ def test_tables_of_before_become_the_first_part(older, server, monkeypatch, smal
     assert server.run(indexes, database=name_of(older)) == [(4,)], "none was made a second time"
     with ledger.transaction() as connection:
         migrations.words(connection).divide(connection)
-    forget_all(ledger, MORNING + 6 * DAY, folded=10**15)
+    forget_all(ledger, MORNING + 10_006 * DAY, folded=10**15)
     assert [name[:7] for name in names(ledger)] == ["pair_2_"]
 
 

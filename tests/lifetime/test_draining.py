@@ -232,6 +232,13 @@ def test_who_judges_nothing_flushes_until_its_pairs_are_there(tmp_path, monkeypa
         assert promptguard.flush(60.0), "nobody has judged, and nobody is to"
         assert len(calls(Ledger(tmp_path))) == 5
         assert not list(promptguard.verdicts(tmp_path))
+        add = background.ledger.add_spending
+        monkeypatch.setattr(background.ledger, "add_spending", lambda spent: (time.sleep(0.3), add(spent)))
+        background.writer.spend("2026-11-26", "replay", 3, 0.5)
+        assert promptguard.flush(60.0)
+        assert Ledger(tmp_path).calls_reserved("2026-11-26", "replay") == 3, (
+            "what was spent is kept with them"
+        )
         close_backgrounds()
         client.close()
 

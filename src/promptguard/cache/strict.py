@@ -78,7 +78,11 @@ class StrictStore(diskcache.Cache):  # type: ignore[misc]
     def __init__(self, directory: Path, max_bytes: int, timeout_s: float) -> None:
         self._connection: sqlite3.Connection | None = None
         settings = {**SETTINGS, "size_limit": max_bytes}
-        super().__init__(str(directory), timeout=timeout_s, disk=BytesDisk, **settings)
+        try:
+            super().__init__(str(directory), timeout=timeout_s, disk=BytesDisk, **settings)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def _con(self) -> sqlite3.Connection:

@@ -31,6 +31,8 @@ GAP_SECONDS = 0.1
 """Commits come at most this often, but for flushes: a single pair is written at once, many in a row together."""
 SUMS_SECONDS = 0.5
 """How often sums are written, at most; pairs are written at once."""
+SUMS_WAIT = 2.0
+"""Seconds that a flush waits for them, at most, once its pairs are kept."""
 PATIENCE = 5.0
 """Seconds that a ledger which cannot be written is tried for at the end."""
 MOST_IDENTITIES = 64
@@ -150,7 +152,11 @@ class Writer:
         with self._wake:
             self._hurry = True
             self._wake.notify_all()
+            began = time.monotonic()
             kept = self._wake.wait_for(lambda: not self._pairs and not self._unwritten, timeout)
+            # Sums are written behind the pairs: what was spent, who answered. They wait for a ledger that is away.
+            left = min(SUMS_WAIT, timeout - (time.monotonic() - began))
+            self._wake.wait_for(lambda: self._is_spooled or not self._has_sums(), max(0.0, left))
             dropped, self._flushed = self.dropped - self._flushed, self.dropped
             return kept and not dropped
 
@@ -194,6 +200,9 @@ class Writer:
 
     def _pending(self) -> bool:
         return bool(self._pairs or self._counts or self._sightings or self._spent or self._is_spooled)
+
+    def _has_sums(self) -> bool:
+        return bool(self._busy or self._counts or self._sightings or self._spent)
 
     @property
     def _is_spooled(self) -> bool:

@@ -32,7 +32,7 @@ _OWNER = """
 SELECT pg_get_userbyid(relowner), pg_get_userbyid(relowner) = current_user
 FROM pg_catalog.pg_class WHERE oid = '"pair"'::regclass AND pg_has_role(relowner, 'USAGE')
 """
-_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' promptguard days', 0))"
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' days', 0))"
 _LAST = "SELECT last_value FROM pair_id_seq"
 _CONSTRAINT = (
     "SELECT convalidated FROM pg_catalog.pg_constraint WHERE conrelid = %s::regclass AND conname = %s"
@@ -82,11 +82,14 @@ class PostgresDays:
             last = int(connection.exec_driver_sql(_LAST).scalar_one())
             if last < known[-1].first:
                 return known[-1]  # it was not seen through
-            if any(each.day == day for each in known):
-                return None
+            if known[-1].number not in {each.number for each in parts(connection, "content")}:
+                add(connection, replace(known[-1], table="content"))
             if not _has_rows(connection, known[-1].first):
-                _call(connection, known[-1], day)
+                if known[-1].day != day:
+                    _call(connection, known[-1], day)
                 return None
+            if known[-1].day >= day:
+                return None  # begun, or the clock was ahead then
         end = (last // WIDTH + 1) * WIDTH
         if not all(self._bound(table, end) for table in KEYS):
             return None  # too large to be read now: so at the next look, in an hour
@@ -147,9 +150,7 @@ class PostgresDays:
                 writing &= writing_to(connection, KEYS)
         with self._step() as connection:
             assert connection is not None  # noqa: S101
-            connection.exec_driver_sql(
-                "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' days', 0))"
-            )
+            connection.exec_driver_sql(_ALONE)
             connection.exec_driver_sql(
                 f"SELECT setval('pair_id_seq', {part.first}, false) FROM pair_id_seq WHERE last_value < {part.first}"  # noqa: S608
             )

@@ -45,6 +45,7 @@ _BY_STATE: dict[str, Kind] = {
     "57P02": "away",
     "57P03": "away",
 }
+_CHECK = "23514"
 _REFUSED = ("22", "23", "54")
 """Classes of states that speak of the row: its data, its keys, its size."""
 
@@ -108,6 +109,8 @@ def refuses_row(error: BaseException) -> bool:
     cause = _cause(error)
     if isinstance(cause, psycopg.Error):
         state = cause.sqlstate
+        if state == _CHECK and not cause.diag.constraint_name:
+            return False  # no part takes it yet: the row is fine, and waits
         return state.startswith(_REFUSED) if state else isinstance(cause, psycopg.DataError)
     return isinstance(error, (StatementError, ValueError, TypeError, OverflowError)) and not isinstance(
         error, DBAPIError

@@ -82,11 +82,15 @@ def add(connection: Connection, part: Part) -> None:
     )
 
 
-def make_room(connection: Connection, table: str, ids: Iterable[int], day: str) -> None:
-    """Add the parts for rows that come with their ids, from another ledger; within the transaction that adds them."""
-    there = {each.number for each in parts(connection, table)}
-    for number in sorted({each // WIDTH for each in ids} - there):
-        add(connection, Part(table, number, day))
+def make_room(connection: Connection, ids: Iterable[int], day: str) -> None:
+    """Add the parts for rows that come with their ids, from another ledger; within the transaction that adds them.
+
+    Of both tables, whichever has rows: the next pair may have texts where none of those had.
+    """
+    wanted = {each // WIDTH for each in ids}
+    for table in KEYS:
+        for number in sorted(wanted - {each.number for each in parts(connection, table)}):
+            add(connection, Part(table, number, day))
 
 
 def divide(connection: Connection, day: str) -> None:

@@ -141,7 +141,7 @@ class PostgresWords:
     def make_room(self, connection: Connection, table: Table, ids: Iterable[int]) -> None:
         """Make the parts that rows go to which come with their ids."""
         if table.name in KEYS:
-            make_room(connection, table.name, ids, _today())
+            make_room(connection, ids, _today())
 
 
 def _today() -> str:
