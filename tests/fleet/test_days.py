@@ -264,12 +264,19 @@ def test_a_part_for_texts_that_is_missing_is_made_and_what_had_no_part_waits(led
     assert writer.dropped == 0
 
 
-def test_a_clock_that_was_ahead_makes_no_more_parts_until_that_day(ledger):
-    for day in (0, 5, 1, 2):
+def test_a_clock_that_was_ahead_costs_one_day_its_own_part_and_no_pair_its_place(ledger):
+    for day in (0, 5, 1, 2, 5, 6):
         fill_day(ledger, day)
-    assert names(ledger) == ["pair_0_20010909", "pair_1_20010914"]
-    fill_day(ledger, 6)
-    assert names(ledger)[-1] == "pair_2_20010915"
+    assert [name[7:] for name in names(ledger)] == [
+        "20010909",
+        "20010914",
+        "20010910",
+        "20010911",
+        "20010915",
+    ]
+    assert [row.call // 100 for row in ledger.pairs_after(0)] == [
+        day for day in (0, 5, 1, 2, 5, 6) for _ in range(10)
+    ]
 
 
 def test_every_part_is_written_anew_where_bytes_are_to_go(ledger, database, server):

@@ -88,8 +88,8 @@ class PostgresDays:
                 if known[-1].day != day:
                     _call(connection, known[-1], day)
                 return None
-            if known[-1].day >= day:
-                return None  # begun, or the clock was ahead then
+            if any(each.day == day for each in known):
+                return None  # also where a clock that was ahead began it: that day's pairs are in the next one's part
         end = (last // WIDTH + 1) * WIDTH
         if not all(self._bound(table, end) for table in KEYS):
             return None  # too large to be read now: so at the next look, in an hour
