@@ -184,7 +184,7 @@ class PostgresDays:
                         connection.exec_driver_sql(f'DROP TABLE "{part.name}"')
                         dropped += 1
         except _InUse:
-            pass
+            pass  # what is in use goes at the next look, which the evaluator makes within the hour
         return dropped
 
 
