@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from promptguard.runtime.finalizers import loop_hidden_amid_collections
 from promptguard.runtime.lost import CallLost
 
 T = TypeVar("T")
@@ -131,6 +132,11 @@ class _EventLoopThread:
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     """Run the loop until it is stopped; what escapes from a callback of the application's does not end it."""
+    with loop_hidden_amid_collections():
+        _run_until_stopped(loop)
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
     stopped = False
     while not stopped:
         try:
