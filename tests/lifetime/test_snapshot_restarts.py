@@ -20,6 +20,7 @@ from promptguard.drift import Answer, vectorise
 from promptguard.ledger.folds import Folds, Saved
 from promptguard.ledger.retention import Retention, forget
 from promptguard.ledger.store import Ledger
+from tests.fleet.pairs import DRIFT, judged, story
 from tests.marks import spread
 
 PAIRS = 900
@@ -315,3 +316,22 @@ def test_a_snapshot_without_curves_of_groups_is_gone_on_from(written):
     last = next(row for row in reversed(rows) if row.stream == "candidate" and row.outcome == "compared")
     stream.take(last)
     assert stream.curve(last.group).pairs == stream.monitor.brief(last.group).pairs
+
+
+def test_what_a_killed_process_had_saved_and_not_told_is_told_by_the_next(tmp_path):
+    rows = story(400)
+    killed, whole = Ledger(tmp_path / "killed"), Ledger(tmp_path / "whole")
+    killed.write_pairs(rows[:300])
+    judged(tmp_path / "killed")
+    killed.write_pairs(rows[300:])
+    fold = Fold(DRIFT)
+    for row in rows_of(killed):
+        fold.take(row)
+    # A snapshot comes before the verdicts of all groups where these take longer to explain than there is time.
+    Folds(killed).save(
+        snapshots.key_of(DRIFT, killed.identity),
+        fold.last_id,
+        snapshots.parts_of(fold, between=lambda: None),
+    )
+    whole.write_pairs(rows)
+    assert judged(tmp_path / "killed") == judged(tmp_path / "whole")

@@ -68,6 +68,8 @@ def parts_of(fold: Fold, *, between: Callable[[], None]) -> list[Part]:
             "order": list(monitor.groups),
             "seen": {name: asdict(seen) for name, seen in known.seen.items()},
             "missing": {name: asdict(missing) for name, missing in known.missing.items()},
+            # Who is killed now has not told readers of these, and they may never have another pair.
+            "untold": list(known.changed),
             **_rest_of(known, WHOLE),
         }
         found.append(Part(stream, epoch, WHOLE, _packed(head)))
@@ -155,7 +157,8 @@ def _stream(parts: Iterable[tuple[str, bytes]]) -> StreamFold:
         curves[name] = _curve(part or {}, GROUP_POINTS, pairs)
         if name in seen:
             ages[name] = _ages(part or {}, seen[name], pairs)
-    return StreamFold(monitor, seen=seen, curves=curves, ages=ages, missing=missing)
+    untold = dict.fromkeys(name for name in head.get("untold", ()) if name in parts_read or name == WHOLE)
+    return StreamFold(monitor, seen=seen, changed=untold, curves=curves, ages=ages, missing=missing)
 
 
 def _group_part(known: StreamFold, name: str) -> dict[str, object]:
