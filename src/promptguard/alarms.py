@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptguard.clocks import check_clock
+from promptguard.core.epochs import ALL_PROMPTS, EVERY_GROUP
 from promptguard.core.mistakes import checked_call, nearest, refused
 from promptguard.core.streams import STREAMS
 from promptguard.directories import check_ledger
@@ -36,8 +37,9 @@ def acknowledge(
     not asked again, and a candidate that alarmed is not compared with until `Shadow(model=...)` names another.
 
     Parameters: `ledger` is the directory (as in settings, where it is not given); `group` and `stream` name one alarm, None
-    means all; `clock` gives seconds since the Unix epoch, for tests; `by` says who does it, and is kept. Every process that
-    shares the ledger follows within seconds. Returns the (stream, group) acknowledged; the group of a self-test is "".
+    means all, and the group "(all)" an alarm of all prompts together, with those of single prompts in its stream; `clock`
+    gives seconds since the Unix epoch, for tests; `by` says who does it, and is kept. Every process that shares the ledger
+    follows within seconds. Returns the (stream, group) acknowledged; the group of a self-test, and of all prompts, is "".
 
     Raises ConfigurationError when an argument is wrong, when there is no ledger (an InputFileError as well) or when no such
     alarm stands; InputFileError when the ledger cannot be read or written.
@@ -56,11 +58,7 @@ def acknowledge(
             "acknowledge(stream)", stream, f"one of {', '.join(STREAMS)}, or None for all", meant=meant
         )
     documents = read_verdicts(ledger)
-    found = [
-        place
-        for place in standing_alarms(documents, ledger)
-        if group in {None, place[1]} and stream in {None, place[0]}
-    ]
+    found = _meant(standing_alarms(documents, ledger), group, stream)
     if not found:
         which = " ".join(filter(None, (group and f"of {group!r}", stream and f"in the {stream} stream")))
         raise ConfigurationError(
@@ -129,13 +127,25 @@ def undo(
     return replace(done, ended="undone", ended_at=at)
 
 
+def _meant(
+    standing: Sequence[tuple[str, str]], group: str | None, stream: str | None
+) -> list[tuple[str, str]]:
+    """Return the (stream, group) that are acknowledged, those of single prompts before that of all of them together."""
+    asked = EVERY_GROUP if group == ALL_PROMPTS else group
+    of_stream = [place for place in standing if stream in {None, place[0]}]
+    found = [place for place in of_stream if asked in {None, place[1]}]
+    all_of = {name for name, whose in found if whose == EVERY_GROUP}
+    found += [place for place in of_stream if place[0] in all_of and place not in found]
+    return sorted(found, key=lambda place: place[1] == EVERY_GROUP)
+
+
 def _compared_with(documents: Sequence[Mapping[str, Any]], stream: str, group: str) -> str:
     """Return the model that a group was compared with in the newest epoch that drifted; "" where none is known."""
     models = [
         str(each.get("candidate_model", ""))
         for told in documents
-        for each in told["groups"]
-        if (told["stream"], each["group"], each["status"]) == (stream, group, "drift")
+        for each in (told, *told["groups"])
+        if (told["stream"], each.get("group") or EVERY_GROUP, each["status"]) == (stream, group, "drift")
     ]
     return models[-1] if models else ""
 

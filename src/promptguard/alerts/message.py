@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from promptguard.core.epochs import EVERY_GROUP, shown_group
+
 MOST_SHOWN = 10
 """Prompts that a text names; the others are counted."""
 LONGEST_LINE = 600
@@ -99,14 +101,20 @@ def clock(at: float) -> str:
 
 def title(alert: Alert) -> str:
     """Return one line that says what happened."""
-    more = len(alert.groups) - 1
-    which = plain(alert.groups[0]) + (f" and {more} more prompt{'s' * (more > 1)}" if more else "")
+    which = _of_prompts(alert.groups)
     if alert.is_test:
         return f"test: alerts of the ledger {plain(alert.ledger)} arrive here"
     if alert.status == "resolved":
         how = " and ".join(dict.fromkeys(each.ended for each in alert.members if each.ended)) or "over"
         return f"resolved ({how}): the model behind {plain(alert.model)} had changed for {which}"
     return f"drift: the model behind {plain(alert.model)} changed for {which}"
+
+
+def _of_prompts(groups: tuple[str, ...]) -> str:
+    if EVERY_GROUP in groups:
+        return "all prompts together"
+    more = len(groups) - 1
+    return plain(groups[0]) + (f" and {more} more prompt{'s' * (more > 1)}" if more else "")
 
 
 def text(alert: Alert) -> str:
@@ -142,7 +150,7 @@ def _member(each: Changed) -> list[str]:
     alpha = "" if each.alpha is None else f" (alpha {each.alpha:.3g})"
     ended = f" [{ENDED.get(each.ended, each.ended)}]" if each.ended else ""
     return [
-        f"{plain(each.group)} ({each.stream} stream){ended}: {plain(each.sentence)}",
+        f"{plain(shown_group(each.group))} ({each.stream} stream){ended}: {plain(each.sentence)}",
         f"  how sure: evidence 10^{each.log10_evidence + 0.0:.1f} after {each.pairs} pairs{needed}{alpha}",
     ]
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from promptguard.alerts.message import LONGEST_EXAMPLE, Alert, Changed, plain, text, title
+from promptguard.core.epochs import shown_group
 
 ALERTNAME = "PromptGuardDrift"
 NO_TIME = "0001-01-01T00:00:00Z"
@@ -49,7 +50,7 @@ def webhook(alert: Alert, receiver: str) -> bytes:
                 "test": alert.is_test,
                 "ledger": alert.ledger,
                 "model": alert.model,
-                "prompts": list(alert.groups),
+                "prompts": [shown_group(group) for group in alert.groups],
                 "since": _time(alert.since),
                 "title": title(alert),
                 "text": text(alert),
@@ -119,7 +120,7 @@ def _single(alert: Alert, each: Changed) -> dict[str, Any]:
         "promptguard_change": alert.id,
         "promptguard_stream": each.stream,
         "gen_ai_request_model": alert.model,
-        "gen_ai_prompt_name": name or each.group,
+        "gen_ai_prompt_name": name or shown_group(each.group),
         **({"gen_ai_prompt_version": version} if name else {}),
     }
     annotations = {"summary": title(alert), "description": each.sentence, "undo": "; ".join(alert.undo)}

@@ -17,7 +17,7 @@ from promptguard.background.delivery import Delivery, undo
 from promptguard.background.rolling_back import roll_back
 from promptguard.background.withdrawing import folders_of, withdraw
 from promptguard.core.actions import DRY_RUN, Actions
-from promptguard.core.epochs import Epochs
+from promptguard.core.epochs import EVERY_GROUP, Epochs, shown_group
 from promptguard.core.options import Action, BypassCache, Option, Raise, RollBack, Route
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
@@ -70,7 +70,9 @@ class Acting:
 
     def accepted(self, stream: str, group: str) -> tuple[float, str] | None:
         """Return when today's answers of a group were last made the reference, and the model compared with then."""
-        return self._accepted.get((stream, group))
+        known = self._accepted
+        found = (known.get((stream, group)), known.get((stream, EVERY_GROUP)))
+        return max((each for each in found if each is not None), default=None)
 
     def routed(self, group: str, asked: str) -> str | None:
         """Where calls of (group, model asked) go instead, or None."""
@@ -120,7 +122,8 @@ class Acting:
             log.warning(
                 "drift: the model behind %r changed for %s (%s stream, after %d pairs, log10 evidence %.1f); once it is "
                 "known: %s",
-                asked, group, stream, summary["pairs"], summary["log10_evidence"], undo(group, self._ledger),
+                asked, group or "all prompts together", stream, summary["pairs"], summary["log10_evidence"],
+                undo(group, self._ledger),
             )  # fmt: skip
         for action in self._actions:
             self._act(
@@ -158,7 +161,7 @@ class Acting:
         elif isinstance(action, Raise):
             kind = "raise"
             detail["message"] = (
-                f"{group}: the model behind {asked!r} changed ({stream} stream, {pairs} pairs)"
+                f"{shown_group(group)}: the model behind {asked!r} changed ({stream} stream, {pairs} pairs)"
             )
         else:
             return

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.options import Channel
 from promptguard.errors import PromptGuardError
 from promptguard.ledger.outbox import Outbox, Owed
@@ -184,9 +185,9 @@ class Alerting:
         except PromptGuardError:
             return  # what cannot be read has taken nothing back
         status = {
-            (each["stream"], each["epoch"], each["group"]): each["status"]
+            (each["stream"], each["epoch"], each.get("group") or EVERY_GROUP): each["status"]
             for document in documents
-            for each in document["groups"]
+            for each in (document, *document["groups"])
             if each["alarm_at"] is not None and not each["acknowledged"]
         }
         back = {place for place, ended in watched.items() if not ended and status.get(place) == "unmeasured"}

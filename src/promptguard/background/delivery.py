@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from promptguard.core.epochs import EVERY_GROUP, shown_group
 from promptguard.directories import ledger_option
 from promptguard.errors import PromptGuardError
 from promptguard.ledger.store import Ledger
@@ -242,9 +243,9 @@ class Delivery:
         place = (noted["stream"], noted["detail"]["epoch"])
         for told in documents:
             if (told["stream"], told["epoch"]) == place:
-                for group in told["groups"]:
-                    if group["group"] == noted["group"] and group["alarm_at"] is not None:
-                        return Verdict.from_dict(group)
+                for each in (told, *told["groups"]):
+                    if (each.get("group") or EVERY_GROUP) == noted["group"] and each["alarm_at"] is not None:
+                        return Verdict.from_dict(each)
         return None
 
     def _give_back(self) -> None:
@@ -258,7 +259,7 @@ class Delivery:
 
 def undo(group: str, ledger: Ledger) -> str:
     """Return the command that says that a group's alarms are known."""
-    return f"promptguard acknowledge {shlex.quote(group)} {ledger_option(ledger.place)}"
+    return f"promptguard acknowledge {shlex.quote(shown_group(group))} {ledger_option(ledger.place)}"
 
 
 def _call(function: AlarmFunction, alarm: Alarm) -> None:

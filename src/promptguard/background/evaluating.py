@@ -343,8 +343,8 @@ class Evaluator:
                     self._on_fault("pair", error)
                     continue
                 self._since_saved += 1
-                if rang:
-                    self._ring(row)
+                if rang is not None:
+                    self._ring(row, rang)
                 if not hurry:
                     activity.give_way(self._pace.pause)
             self._pace.note(self._folds.newest - self._fold.last_id)
@@ -354,13 +354,14 @@ class Evaluator:
                 return False
         return True
 
-    def _ring(self, row: Row) -> None:
-        """Act on an alarm, once a group and epoch; a self-test's own alarm stops others instead."""
+    def _ring(self, row: Row, group: str) -> None:
+        """Act on an alarm of a group, or of WHOLE, once an epoch; a self-test's own alarm stops others instead."""
         if row.stream in SELF_TESTS or doubt(row.stream, self._failed_tests()):
             return
-        if (row.stream, row.epoch, row.group) in self._acting.alarmed:
+        if (row.stream, row.epoch, group) in self._acting.alarmed:
             return
-        told = self._fold.stream(row.stream, row.epoch).monitor.explain_group(row.group)
+        known = self._fold.stream(row.stream, row.epoch)
+        told = known.monitor.explain_whole() if group == WHOLE else known.monitor.explain_group(group)
         summary = {
             "epoch": row.epoch,
             "pairs": told.pairs,
@@ -368,13 +369,13 @@ class Evaluator:
             "pair_id": row.id,
             "sentence": told.sentence(),
         }
-        seen = self._fold.stream(row.stream, row.epoch).seen.get(row.group)
+        seen = known.seen.get(group)
         speaks_of = models_of(told, row.asked, "" if seen is None else seen.candidate)
-        self._emit(AlarmRang(row.stream, row.group, told.pairs, told.log10_evidence))
+        self._emit(AlarmRang(row.stream, group, told.pairs, told.log10_evidence))
         try:
             self._acting.alarm(
                 stream=row.stream,
-                group=row.group,
+                group=group,
                 asked=row.asked,
                 call=row.call,
                 summary=summary,

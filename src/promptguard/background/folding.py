@@ -26,6 +26,9 @@ GROUP_POINTS = 128
 EXPLAIN_AGAIN = 1.02
 """A change that stands is explained anew when there are so many times the pairs it was last explained with."""
 
+LEADER_PAIRS = 100
+"""How long all pairs together wait for a group that holds nearly all of the evidence and is about to ring by itself."""
+
 MOST_REASONS = 16
 """Reasons for missing pairs that are told apart at a time; further ones are counted together."""
 
@@ -123,15 +126,19 @@ class StreamFold:
     """the same of the example pairs"""
     ages: dict[str, Ages] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
+    has_rung: bool = False
+    """some alarm of this epoch was told since the process began"""
 
-    def take(self, row: Row) -> bool:
-        """Take in one row; returns whether the row's group stands at an alarm that was not noted here before.
+    def take(self, row: Row) -> str | None:
+        """Take in one row; returns whose alarm rings with it, None for nobody's: the row's group, or WHOLE.
+
+        All pairs together ring where no group has alarmed by itself: a change that every prompt shows a little of.
 
         Raises ValueError for a vector that cannot be read, which changes nothing.
         """
         if row.outcome != "compared":
             self._lose(row)
-            return False
+            return None
         # Pairs of a replay compare two days; both sides of any other pair are of one moment.
         day = None if row.banked_at is None else int(row.at // DAY)
         alarmed = self.monitor.fold(PairVector.from_bytes(row.vector), row.group, day)
@@ -148,7 +155,7 @@ class StreamFold:
             self.missing.pop(name, None)
             self.age(name).add(row.at, row.banked_at if row.banked_at is not None or not re_asks else row.at)
         self._draw(row)
-        return alarmed and self._rang(row.group, place, row.id)
+        return self._rings(row.group, place, row.id) if alarmed else None
 
     def _lose(self, row: Row) -> None:
         """Take in a pair that was not compared: a lost answer is judged, anything else is only told."""
@@ -174,17 +181,29 @@ class StreamFold:
             self.changed[name] = None
             self.unsaved.add(name)
 
-    def _rang(self, group: str, place: Place, row: int) -> bool:
+    def _rings(self, group: str, place: Place, row: int) -> str | None:
         whole, own = self.seen[WHOLE], self.seen[group]
         if whole.alarm is None:
             whole.alarm, whole.mark = place, (self.monitor.pairs, row)
-        if own.alarm is not None or not self.monitor.has_alarmed(group):
-            return False
-        brief = self.monitor.brief(group)
-        if brief.status != "drift":
-            return False  # too many answers were lost to tell
-        own.alarm, own.mark = place, (brief.pairs, row)
-        return True
+        if own.alarm is None and self.monitor.has_alarmed(group):
+            brief = self.monitor.brief(group)
+            if brief.status == "drift":  # else too many answers were lost to tell
+                own.alarm, own.mark = place, (brief.pairs, row)
+                self.has_rung = True
+                return group
+        if self.has_rung or not self._rings_together():
+            return None
+        self.has_rung = True
+        alone = any(seen.alarm is not None for name, seen in self.seen.items() if name != WHOLE)
+        return None if alone else WHOLE
+
+    def _rings_together(self) -> bool:
+        """Whether all pairs together stand at an alarm that is no single group's."""
+        whole = self.seen[WHOLE].mark
+        waited = self.monitor.pairs - (whole[0] if whole else 0)
+        return self.monitor.brief().status == "drift" and (
+            waited >= LEADER_PAIRS or not self.monitor.has_leader()
+        )
 
     def _draw(self, row: Row) -> None:
         """Add a point to the evidence curves of all pairs and of the row's group."""
@@ -237,7 +256,7 @@ class Fold:
         self.last_id = 0
         self.streams: dict[tuple[str, int], StreamFold] = {}
 
-    def take(self, row: Row) -> bool:
+    def take(self, row: Row) -> str | None:
         """Take in one row; as `StreamFold.take`. It is counted as seen whatever becomes of it."""
         self.last_id = row.id
         return self.stream(row.stream, row.epoch).take(row)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 from promptguard.cache.contract import Meeting
+from promptguard.core.epochs import EVERY_GROUP
 
 CLAIM_S = 5.0
 """How long a claim outlives its holder: what others wait for an answer that a dead process had asked for."""
@@ -79,7 +80,10 @@ class SharedEpochs:
 
     def of(self, group: str, model: str) -> int:
         """Return the number that holds now."""
-        return self._known.get(self._digest(group, model), 0) if self._known else 0
+        if not self._known:
+            return 0
+        own, all_groups = self._digest(group, model), self._digest(EVERY_GROUP, model)
+        return self._known.get(own, 0) + self._known.get(all_groups, 0)
 
     def follow(self, name: str, read: Callable[[], Told]) -> None:
         """Tell others what a ledger finds; `read` returns it, a new mapping whenever it has changed."""

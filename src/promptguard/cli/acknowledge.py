@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from promptguard.cli.place import OPTION, complete_group, complete_stream, ledger_or_setting, who
+from promptguard.core.epochs import shown_group
 from promptguard.errors import ConfigurationError
 
 SHORT = "say that an alarm is known, and watch anew"
@@ -23,7 +24,8 @@ def run(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="prompt and version, as `promptguard status` names it", autocompletion=complete_group
+            help="prompt and version, or (all), as `promptguard status` names it",
+            autocompletion=complete_group,
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="every alarm of the ledger")] = False,
@@ -54,7 +56,7 @@ def run(
         sys.stdout.write("\n")
         return
     for name, whose in found:
-        sys.stdout.write(f"acknowledged: {whose or 'all groups'}, {name} stream; a new epoch begins\n")
+        sys.stdout.write(f"acknowledged: {shown_group(whose)}, {name} stream; a new epoch begins\n")
         if accept and name == "candidate":
             sys.stdout.write(
                 "  it is compared with the same model no more, which would alarm again: name a snapshot of today in "

@@ -13,6 +13,7 @@ import typer
 
 from promptguard.cli.exits import WRONG_USE
 from promptguard.cli.place import OPTION, ledger_or_setting
+from promptguard.core.epochs import shown_group
 from promptguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _show(rows: tuple[AlertRow, ...], channels: tuple[ChannelRow, ...]) -> None:
 
     for row in rows:
         alert = row.alert
-        groups = list(dict.fromkeys(each.group for each in alert.members))
+        groups = list(dict.fromkeys(shown_group(each.group) for each in alert.members))
         sys.stdout.write(
             plain(f"{alert.id}  {alert.status}  {clock(alert.opened_at)}  {alert.model}: {', '.join(groups)}")
             + "\n"

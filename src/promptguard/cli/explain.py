@@ -11,6 +11,7 @@ import typer
 
 from promptguard.cli import exits
 from promptguard.cli.place import OPTION, complete_group, complete_stream, ledger_or_setting
+from promptguard.core.epochs import shown_group
 from promptguard.core.mistakes import nearest
 from promptguard.core.streams import STREAMS
 from promptguard.errors import ConfigurationError
@@ -76,7 +77,11 @@ def run(
 
 def _meant(overview: Overview, group: str | None, stream: str | None) -> Row:
     """Return the row that is asked for: what needs somebody stands first. Raises ConfigurationError where there is none."""
-    rows = [row for row in overview.rows if stream in {None, row.stream} and group in {None, row.group}]
+    rows = [
+        row
+        for row in overview.rows
+        if stream in {None, row.stream} and group in {None, shown_group(row.group)}
+    ]
     if group is None:
         rows = [row for row in rows if row.alarming]
     if rows:
@@ -86,7 +91,7 @@ def _meant(overview: Overview, group: str | None, stream: str | None) -> Row:
         raise ConfigurationError(
             f"{overview.ledger}: no alarm{of} stands; name a GROUP, as `promptguard status --all` lists them"
         )
-    known = {row.group for row in overview.rows}
+    known = {shown_group(row.group) for row in overview.rows}
     if group in known:
         raise ConfigurationError(f"{group} has no pairs of the {stream} stream; see promptguard status --all")
     meant = nearest(group, known)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from promptguard.core.epochs import shown_group
 from promptguard.core.streams import STREAMS
 
 OPTION = typer.Option(help="ledger directory", show_default="of the settings, else .promptguard")
@@ -40,7 +41,8 @@ def complete_group(context: typer.Context, incomplete: str) -> list[str]:
         rows = read_overview(ledger_or_setting(given if isinstance(given, str) else None)).rows
     except PromptGuardError:
         return []
-    return [group for group in dict.fromkeys(row.group for row in rows) if group.startswith(incomplete)]
+    names = dict.fromkeys(shown_group(row.group) for row in rows)
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_stream(incomplete: str) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 
 from promptguard.cli import exits
 from promptguard.cli.place import OPTION, ledger_or_setting
+from promptguard.core.epochs import shown_group
 from promptguard.errors import ConfigurationError
 from promptguard.verdict.words import utc
 
@@ -92,7 +93,7 @@ def summary(report: Report, now: float) -> dict[str, Any]:
 
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     spent = next((day for day in report.days if day.day == today), None)
-    rows = [row for stream in report.streams for row in stream.groups or (stream,)]
+    rows = [row for stream in report.streams for row in stream.rows]
     return {
         "schema": SCHEMA,
         "ledger": report.ledger,
@@ -179,7 +180,7 @@ def _done(report: Report) -> list[str]:
     for done in _folded(report).found.values():
         if not done.ended:
             back = f"; taken back by: promptguard undo {done.id}" if done.in_force else ""
-            lines.append(f"{done.group}, {utc(done.at)}: {done.sentence()} since then{back}")
+            lines.append(f"{shown_group(done.group)}, {utc(done.at)}: {done.sentence()} since then{back}")
     if report.status == "drift" and not any("dry run" not in line for line in lines):
         lines.append("nothing was done but to warn: calls still go to the same model")
     return lines

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting, who
+from promptguard.core.epochs import shown_group
 
 SHORT = "take back what was done about an alarm"
 EXAMPLES = ("promptguard undo 12        the route that `promptguard status` calls 12 ends in every process",)
@@ -33,5 +34,7 @@ def run(
         sys.stdout.write("\n")
         return
     console().print(
-        quoted(f"undone: {done.group}: {done.sentence()} no more; every process follows within seconds")
+        quoted(
+            f"undone: {shown_group(done.group)}: {done.sentence()} no more; every process follows within seconds"
+        )
     )

@@ -65,7 +65,7 @@ def _is_handed_out(request: Request) -> bool:
 
 def _keys(call: CallState, ctx: CallContext, cache: Cache) -> tuple[str, ...] | str:
     """Return where the answers to this question are kept, one key a variant; or why there may be none."""
-    if (call.group, call.facts.model) in ctx.state.bypassing:
+    if ctx.state.bypasses(call.group, call.facts.model):
         return "drift"
     reason = "asked for" if ctx.bypass else cache_bypass(call.request, call.facts, ctx.settings)
     if reason is not None:

@@ -48,8 +48,9 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
         yield do.Send()
         return
     group, prompt = ctx.identify(facts)
-    if group in ctx.state.raising:
-        yield do.Refuse(ctx.state.raising[group])
+    refusal = ctx.state.refusal(group) if ctx.state.raising else None
+    if refusal is not None:
+        yield do.Refuse(refusal)
         return
     routed_to, staged = _destination(request, facts, ctx, group, prompt)
     if routed_to is not None and ctx.state.route(group, facts.model) is None:
@@ -323,6 +324,6 @@ def _call_began(call: CallState, ctx: CallContext) -> CallBegan:
         routed_to=call.routed_to,
         headers=call.request.headers,
         cache=call.cache,
-        drifted=call.group in ctx.state.drifted,
+        drifted=ctx.state.is_drifted(call.group),
         context=ctx.context,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.fields import FieldEffect, objected
 from promptguard.core.key import is_signed, renews
 from promptguard.core.model import Facts, Reading, Request, StoredReply
@@ -45,6 +46,8 @@ class Settings:
 class State:
     """What verdicts have changed for later calls; written by the evaluator, read by every call.
 
+    The group `EVERY_GROUP` stands for all: a change that only all prompts together show.
+
     Dictionaries are replaced, never mutated, so that a call sees one consistent state without a lock.
     """
 
@@ -61,11 +64,23 @@ class State:
 
     def route(self, group: str, model: str) -> str | None:
         """Return the model to ask instead, or None."""
-        return self.routes.get((group, model))
+        return self.routes.get((group, model)) or self.routes.get((EVERY_GROUP, model))
 
     def epoch(self, group: str, model: str) -> int:
         """Return the verdict epoch that fresh answers belong to."""
-        return self.epochs.get((group, model), 0)
+        return self.epochs.get((group, model), 0) + self.epochs.get((EVERY_GROUP, model), 0)
+
+    def refusal(self, group: str) -> str | None:
+        """Return what DriftDetected says on the next call of a group, or None."""
+        return self.raising.get(group) or self.raising.get(EVERY_GROUP)
+
+    def bypasses(self, group: str, model: str) -> bool:
+        """Whether a call must not be answered from the cache."""
+        return (group, model) in self.bypassing or (EVERY_GROUP, model) in self.bypassing
+
+    def is_drifted(self, group: str) -> bool:
+        """Whether an alarm of a group stands."""
+        return group in self.drifted or EVERY_GROUP in self.drifted
 
 
 def wants_variety(facts: Facts) -> bool:

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from promptguard.core.actions import KINDS
+from promptguard.core.epochs import shown_group
 from promptguard.core.streams import SELF_TESTS
 from promptguard.dashboard import charts, words
 from promptguard.dashboard.charts.evidence import numbered
@@ -181,7 +182,7 @@ def take_back(event: Event, ledger: str) -> str:
         return ""
     if event.kind in KINDS:
         return f"promptguard undo {event.id} {ledger_option(ledger)}"
-    which = "--all" if event.stream in SELF_TESTS else shlex.quote(event.group)
+    which = "--all" if event.stream in SELF_TESTS else shlex.quote(shown_group(event.group))
     return f"promptguard acknowledge {which} --stream {event.stream} {ledger_option(ledger)}"
 
 

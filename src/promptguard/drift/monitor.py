@@ -286,11 +286,19 @@ class PairMonitor:
         named = changed_groups(self._groups, self.alpha, self.horizon) if alarmed else ()
         count = len(self.groups)
         told = replace(self._told(self._all, None, effect_from), named=named, group_count=count)
-        leading = leading_group(self._groups, self._union, named, self._log_bar, count) if alarmed else None
+        leading = self._leading(named) if alarmed else None
         own = None if leading is None else self._explained(self._groups[leading], told, None)
         if own is None or own.onset is None:
             return told
         return replace(own, onset=told.onset, own_onset=own.onset, speaks_of=leading)
+
+    def _leading(self, named: tuple[str, ...]) -> str | None:
+        return leading_group(self._groups, self._union, named, self._log_bar, len(self.groups))
+
+    def has_leader(self) -> bool:
+        """Whether one group holds nearly all of the evidence, or some may be named: the others may be as they were."""
+        named = changed_groups(self._groups, self.alpha, self.horizon)
+        return self._leading(named) is not None
 
     def explain_group(self, group: str) -> Verdict:
         """Return the verdict of one group with its explanation. Raises ValueError for one that has no pairs."""

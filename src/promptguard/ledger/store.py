@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
 
+from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.ladder import Rung
 from promptguard.errors import ConfigurationError
 from promptguard.ledger import schema
@@ -275,12 +276,11 @@ class Ledger(Door):
             keep(connection, row, rungs, at, reservoir, oldest)
 
     def forget_stored(self, stream: str, group: str, before: float) -> None:
-        """Delete stored requests of a group from before a moment: they are no reference any more."""
+        """Delete stored requests of a group, or of all, from before a moment: they are no reference any more."""
         table = schema.banked
+        old = delete(table).where(table.c.stream == stream, table.c.at < before)
         with self.transaction() as connection:
-            connection.execute(
-                delete(table).where(table.c.stream == stream, table.c.group == group, table.c.at < before)
-            )
+            connection.execute(old if group == EVERY_GROUP else old.where(table.c.group == group))
 
     def due(self, now: float, sources: Sequence[str], limit: int) -> list[StoredRow]:
         """Take up to `limit` stored requests of `sources` whose time has come; each is taken once (and deleted)."""

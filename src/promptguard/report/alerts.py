@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from promptguard.alerts.message import Alert, Changed, Example, clock
 from promptguard.core.actions import Actions, Done
+from promptguard.core.epochs import EVERY_GROUP, shown_group
 from promptguard.directories import ledger_option, ledger_place, name_of
 from promptguard.errors import InputFileError
 from promptguard.ledger import schema
@@ -160,7 +161,7 @@ def compose(ledger: str | Path, stored: StoredAlert, *, example: bool) -> Alert:
         told = {
             (each["stream"], each["epoch"], each["group"]): each
             for document in read_verdicts(place)
-            for each in document["groups"]
+            for each in _members(document)
         }
         with reading(place) as connection:
             done = [each for each in actions_of(connection).found.values() if _concerns(each, stored)]
@@ -179,12 +180,19 @@ def compose(ledger: str | Path, stored: StoredAlert, *, example: bool) -> Alert:
         opened_at=stored.opened_at,
         members=members,
         ended_at=stored.ended_at,
-        done=tuple(f"{each.group}: {action_words(each, where)}" for each in done),
+        done=tuple(f"{shown_group(each.group)}: {action_words(each, where)}" for each in done),
         undo=tuple(
-            dict.fromkeys(f"promptguard acknowledge {shlex.quote(each.group)} {where}" for each in members)
+            dict.fromkeys(
+                f"promptguard acknowledge {shlex.quote(shown_group(each.group))} {where}" for each in members
+            )
         ),
         example=pair,
     )
+
+
+def _members(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the verdicts of a stream that an alarm may be of: those of its prompts, and that of all of them."""
+    return [*document["groups"], {**document, "group": EVERY_GROUP}]
 
 
 def action_words(done: Done, where: str = "") -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from promptguard.core.epochs import Epochs
+from promptguard.core.epochs import EVERY_GROUP, Epochs
 from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger import schema
 from promptguard.report.freshness import OLDER_CONTROL, as_of, clock_of, window
@@ -29,7 +29,8 @@ def standing(documents: Sequence[Document]) -> list[Document]:
     """
     found: dict[tuple[str, str | None], Document] = {}
     for document in documents:
-        for told in document["groups"] or [document]:
+        alone = document.get("together") or not document["groups"]
+        for told in [*document["groups"], *([document] if alone else [])]:
             place = (told["stream"], told.get("group"))
             earlier = found.get(place, {})
             if earlier.get("status") != "drift" or earlier.get("acknowledged"):
@@ -188,21 +189,30 @@ def _came_first(told: Document) -> tuple[float, int, str]:
 def noted_epochs(connection: Connection) -> Epochs:
     """Return which epochs were routed and which alarms acknowledged, from what the ledger noted."""
     table, found = schema.occurrence, Epochs()
-    query = select(table.c.kind, table.c.stream, table.c.group)
-    query = query.where(table.c.kind.in_(("route", "undo_route", "acknowledge"))).order_by(table.c.id)
-    for row in connection.execute(query):
-        found.apply({"kind": row.kind, "stream": row.stream, "group": row.group})
+    columns = (table.c.kind, table.c.stream, table.c.group, table.c.detail)
+    begins = table.c.kind.in_(("route", "undo_route", "acknowledge"))
+    of_all = (table.c.kind == "alarm") & (table.c.group == EVERY_GROUP)
+    for row in connection.execute(select(*columns).where(begins | of_all).order_by(table.c.id)):
+        detail = stored_object(row.detail) if row.kind == "alarm" else {}
+        found.apply({"kind": row.kind, "stream": row.stream, "group": row.group, "detail": detail})
     return found
 
 
 def _mark_acknowledged(documents: Sequence[Document], epochs: Epochs) -> None:
-    """Say of every verdict whether somebody has acknowledged it; of a stream, whether that is so of all that drifted."""
+    """Say of every verdict whether somebody has acknowledged it; of a stream, whether that is so of all that drifted.
+
+    Of a stream also whether its prompts alarmed `together`, which is an alarm of its own.
+    """
     for told in documents:
         told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
         for group in told["groups"]:
             group["acknowledged"] = epochs.is_closed(told["stream"], group["group"], told["epoch"])
         drifted = [group for group in told["groups"] if group["status"] == "drift"]
-        told["acknowledged"] = bool(drifted) and all(group["acknowledged"] for group in drifted)
+        told["together"] = (told["stream"], told["epoch"]) in epochs.together
+        if told["together"]:
+            told["acknowledged"] = epochs.is_closed(told["stream"], EVERY_GROUP, told["epoch"])
+        else:
+            told["acknowledged"] = bool(drifted) and all(group["acknowledged"] for group in drifted)
 
 
 NEEDED = {"route": ("asked", "to"), "raise": ("message",)}

@@ -69,6 +69,13 @@ class StreamReport:
     groups: tuple[StreamReport, ...] = ()
     as_before_since: float | None = None
     """since when the answers are as before a change that is known, which was taken back (seconds since 1970)"""
+    together: bool = False
+    """of a stream: its prompts alarmed together, before any did alone"""
+
+    @property
+    def rows(self) -> tuple[StreamReport, ...]:
+        """What is listed of a stream: its prompts, and all of them where they stand for themselves."""
+        return (*self.groups, self) if self.together or not self.groups else self.groups
 
     @property
     def status(self) -> Status:

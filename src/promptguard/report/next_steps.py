@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from promptguard.core.epochs import shown_group
 from promptguard.directories import ledger_option
 from promptguard.ledger.reading import reading
 from promptguard.report.actions import Route
@@ -106,7 +107,7 @@ def next_steps(case: Case) -> tuple[Step, ...]:
 
 def acknowledge_command(row: Row, ledger: str) -> str:
     """Return the shell command that says that an alarm is known."""
-    which = "--all" if not row.judging else shlex.quote(row.group)
+    which = "--all" if not row.judging else shlex.quote(shown_group(row.group))
     return f"promptguard acknowledge {which} --stream {row.stream} {ledger_option(ledger)}"
 
 
@@ -246,7 +247,7 @@ def _incident(case: Case) -> Step:
         or "nothing but a warning"
     )
     lines = (
-        f"[{row.group}] answers of {changed or 'the model'} changed ({row.stream} stream)",
+        f"[{shown_group(row.group)}] answers of {changed or 'the model'} changed ({row.stream} stream)",
         f"Since: {since}{span}",
         f"Alarm: {utc(row.alarm_at) if row.alarm_at else 'none'}, after {case.verdict.alarm_at or row.pairs:,} pairs",
         f"Evidence: 10^{row.log10_evidence:.1f}, alarm line 10^{row.log10_threshold:.1f}",

@@ -175,7 +175,7 @@ def row_of(told: Document, routed: set[int], usd: Mapping[tuple[str, str], float
     """Return a document, or its summary, as a row; `usd` says what prompts cost, by (stream, prompt)."""
     moments = told.get("moments", {})
     return Row(
-        group=told.get("group", WHOLE_STREAM),
+        group=told.get("group") or WHOLE_STREAM,
         stream=told["stream"],
         epoch=told["epoch"],
         status=told["status"],
@@ -193,7 +193,7 @@ def row_of(told: Document, routed: set[int], usd: Mapping[tuple[str, str], float
         alarm_at=_at(moments.get("alarm")),
         last_at=_at(moments.get("last")),
         told=told,
-        usd=(usd or {}).get((told["stream"], told.get("group", WHOLE_STREAM))),
+        usd=(usd or {}).get((told["stream"], told.get("group") or WHOLE_STREAM)),
     )
 
 

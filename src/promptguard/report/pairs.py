@@ -148,7 +148,7 @@ def read_pair(ledger: str | Path, number: int) -> Pair | None:
 
 
 def worst_pairs(
-    connection: Connection, stream: str, epoch: int, group: str, since: float, most: int
+    connection: Connection, stream: str, epoch: int, group: str | None, since: float, most: int
 ) -> tuple[Pair, ...]:
     """Return the pairs furthest apart among the newest since a moment, those with texts first."""
     rows = _window(connection, Filter(group=group, stream=stream, epoch=epoch))

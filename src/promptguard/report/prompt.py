@@ -13,10 +13,10 @@ from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.actions import Event, Route, events_of, routes_in_force
-from promptguard.report.documents import noted_epochs, standing, verdict_documents
+from promptguard.report.documents import Document, noted_epochs, standing, verdict_documents
 from promptguard.report.memory import Memory, Seen
 from promptguard.report.model import StreamReport
-from promptguard.report.overview import Row, has_content, ordered, row_of, split_name
+from promptguard.report.overview import WHOLE_STREAM, Row, has_content, ordered, row_of, split_name
 from promptguard.report.pairs import Pair, worst_pairs
 from promptguard.report.streams import stream_report
 
@@ -86,8 +86,8 @@ def read_prompt(
     memory = memory or Memory()
     at = time.time() if now is None else now
     with reading(ledger) as connection:
-        documents = verdict_documents(connection, now=at, only=group)
-        own = [{**told, "groups": [], "group": group} for each in documents for told in each["groups"]]
+        documents = verdict_documents(connection, now=at, only=group or None)
+        own = [{**told, "groups": [], "group": group} for each in documents for told in _own(each, group)]
         if not own:
             return None
         routed = {epoch for name, epoch in noted_epochs(connection).routed if name == group}
@@ -112,17 +112,25 @@ def read_prompt(
         )
 
 
+def _own(document: Document, group: str) -> list[Document]:
+    """Return a document's verdicts of one group; of `WHOLE_STREAM`, its own where that stands beside those of groups."""
+    if group != WHOLE_STREAM:
+        return list(document["groups"])
+    return [document] if document.get("together") or not document["groups"] else []
+
+
 def _examples(connection: Connection, rows: tuple[Row, ...]) -> tuple[Pair, ...]:
     row = next((row for row in rows if row.status == "drift"), None)
     if row is None:
         return ()
     since = row.since_low or row.since or row.alarm_at or 0.0
-    return worst_pairs(connection, row.stream, row.epoch, row.group, since, MOST_EXAMPLES)
+    return worst_pairs(connection, row.stream, row.epoch, row.group or None, since, MOST_EXAMPLES)
 
 
 def _siblings(connection: Connection, name: str, group: str, memory: Memory, now: float) -> tuple[Row, ...]:
     documents = verdict_documents(connection, now=now, known=memory.summaries)
     for each in documents:
+        each["together"] = False
         each["groups"] = [
             told for told in each["groups"] if told["group"] == group or split_name(told["group"])[0] == name
         ]

@@ -44,13 +44,15 @@ def read_verdicts(ledger: str | Path, *, now: float | None = None) -> list[Docum
 
 
 def standing_alarms(documents: Sequence[Document], ledger: str | Path) -> list[tuple[str, str]]:
-    """Return the (stream, group) of every alarm that nobody has acknowledged; of a self-test once, with group "".
+    """Return the (stream, group) of every alarm that nobody has acknowledged; group "" for all prompts, or a self-test.
 
     Those noted count as well: an alarm whose verdict a failed self-test has taken away may still route calls.
     """
     found: dict[tuple[str, str], None] = {}
     for told in documents:
         drifted = [each for each in told["groups"] if each["status"] == "drift" and not each["acknowledged"]]
+        if told.get("together") and told["status"] == "drift" and not told["acknowledged"]:
+            found[told["stream"], EVERY_GROUP] = None
         for each in drifted:
             found[told["stream"], EVERY_GROUP if told["stream"] in SELF_TESTS else each["group"]] = None
     with reading(ledger) as connection:
@@ -58,7 +60,11 @@ def standing_alarms(documents: Sequence[Document], ledger: str | Path) -> list[t
             if noted.kind == "alarm":
                 found[noted.stream, noted.group] = None
             elif noted.kind == "acknowledge":
-                found.pop((noted.stream, noted.group), None)
+                found = {
+                    place: None
+                    for place in found
+                    if place[0] != noted.stream or noted.group not in {EVERY_GROUP, place[1]}
+                }
     return list(found)
 
 

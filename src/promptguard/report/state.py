@@ -148,7 +148,7 @@ def _is_awaited(told: Document) -> bool:
 
     An alert without the prompt's name would be resolved, and told again by the name.
     """
-    return told.get("group") is None and bool(told.get("group_count"))
+    return told.get("group") is None and bool(told.get("group_count")) and not told.get("together")
 
 
 def _prompt(

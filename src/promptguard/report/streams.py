@@ -37,6 +37,7 @@ def stream_report(
         last=moments.get("last"),
         curve=tuple(Point(*point) for point in told.get("curve", ())),
         as_before_since=told.get("as_before_since"),
+        together=group is None and bool(told.get("together")),
         examples=() if group else _examples(connection, told),
         groups=tuple(
             stream_report(connection, each, each["group"], routed=routed)

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from promptguard.core.epochs import shown_group
 from promptguard.directories import ledger_option
 from promptguard.report.actions import event_words
 from promptguard.report.explained import Explained
@@ -27,7 +28,7 @@ def explained_parts(told: Explained, others: Sequence[Row]) -> list[RenderableTy
     """Return what there is to show, in order; `others` are the alarms that stand beside this one."""
     row, verdict = told.row, told.report.verdict
     title = Text(row.status.upper(), style=STYLES[row.status])
-    title.append_text(quoted(f"  {row.group or '(all)'}, {row.stream} stream"))
+    title.append_text(quoted(f"  {shown_group(row.group)}, {row.stream} stream"))
     title.append(", acknowledged" if row.acknowledged else "", style="default")
     parts: list[RenderableType] = [title, _facts(told), quoted(verdict.sentence())]
     parts += figures(verdict)
@@ -43,7 +44,9 @@ def explained_parts(told: Explained, others: Sequence[Row]) -> list[RenderableTy
         parts.append(Text("\nother alarms", style="bold"))
         where = ledger_option(told.ledger)
         parts += [
-            quoted(f"  promptguard explain {shlex.quote(each.group)} --stream {each.stream} {where}")
+            quoted(
+                f"  promptguard explain {shlex.quote(shown_group(each.group))} --stream {each.stream} {where}"
+            )
             for each in others
         ]
     return parts

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from promptguard.core.epochs import shown_group
 from promptguard.directories import ledger_option
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.overview import Overview, Row
@@ -96,7 +97,7 @@ def _table(rows: Sequence[Row], now: float, marks: dict[str, str]) -> Table:
         style = STYLES[row.status] if row.alarming or row.status != "drift" else ""
         shown.add_row(
             Text(marks[row.status], style=style),
-            quoted(row.group or "(all)"),
+            quoted(shown_group(row.group)),
             row.stream + (" (after route)" if row.routed else ""),
             quoted(_status(row)),
             moment(row.since or row.alarm_at or 0.0) if row.status == "drift" else "",
@@ -111,7 +112,7 @@ def _lines(rows: Sequence[Row], now: float, marks: dict[str, str]) -> Renderable
     told: list[RenderableType] = [Text()]
     for row in rows:
         style = STYLES[row.status] if row.alarming or row.status != "drift" else ""
-        first = Text(f"{marks[row.status]} ", style=style).append_text(quoted(row.group or "(all)"))
+        first = Text(f"{marks[row.status]} ", style=style).append_text(quoted(shown_group(row.group)))
         since = f" since {moment(row.since or row.alarm_at or 0.0)}" if row.status == "drift" else ""
         told.append(first.append(f", {row.stream}: {_status(row)}{since}", style="default"))
         told.append(
@@ -135,7 +136,7 @@ def _done(situation: Situation) -> Iterator[str]:
     overview = situation.overview
     for done in situation.done:
         back = f"; promptguard undo {done.id} takes it back" if done.in_force else ""
-        yield f"{done.group}: {done.sentence()} since {moment(done.at)}{back}"
+        yield f"{shown_group(done.group)}: {done.sentence()} since {moment(done.at)}{back}"
     if overview.status == "drift" and not any(done.in_force for done in situation.done):
         yield "nothing was done but to warn: calls still go to the same model"
 
@@ -160,7 +161,7 @@ def _next(overview: Overview) -> Iterator[str]:
     where = f" {ledger_option(overview.ledger)}"
     alarms = overview.alarms
     if alarms:
-        first = f"next: promptguard explain {shlex.quote(alarms[0].group)} --stream {alarms[0].stream}{where}"
+        first = f"next: promptguard explain {shlex.quote(shown_group(alarms[0].group))} --stream {alarms[0].stream}{where}"
         yield f"{first}  (what changed, and what to do about it)"
     elif overview.status == "unmeasured":
         yield f"next: promptguard plan{where}  (how many more pairs it takes)"

@@ -14,7 +14,8 @@ class Alarm:
     """One alarm: given to the functions in `on_drift`, at least once.
 
     Attributes:
-        group: prompt and version (`triage@3`), a name given by `promptguard.group`, or a digest of instructions
+        group: prompt and version (`triage@3`), a name given by `promptguard.group`, or a digest of instructions; "" where
+            all prompts together changed before any could alarm by itself
         model: the model that was asked for, whose answers changed
         stream: "candidate", "replay" or "canary": what it was compared with
         time: when the alarm rang (UTC)
