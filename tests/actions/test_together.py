@@ -9,10 +9,12 @@ import pytest
 import promptguard
 from promptguard.cli import main
 from promptguard.core.epochs import ALL_PROMPTS, EVERY_GROUP
+from promptguard.dashboard import render_report
 from promptguard.errors import DriftDetected
 from promptguard.ledger.store import Ledger
 from promptguard.report.alerts import compose, read_alerts
 from promptguard.report.overview import read_overview
+from promptguard.report.whole import read_whole
 from promptguard.testing import FakeProvider
 from tests.cache.replies import until
 
@@ -86,7 +88,10 @@ def test_it_rings_once_and_is_told_everywhere(provider, guarded, capsys):
     overview = read_overview(guarded)
     assert overview.status == "drift"
     assert [row.group for row in overview.alarms] == [EVERY_GROUP]
+    assert overview.prompts == PROMPTS
     assert "drift" in [each.status for each in promptguard.verdicts(guarded)]
+    page = render_report(read_whole(guarded))
+    assert "<h2>all prompts</h2>" in page
     client.close()
 
 

@@ -133,7 +133,7 @@ class Overview:
     @property
     def prompts(self) -> int:
         """How many prompts there are."""
-        return len({row.group for row in self.rows})
+        return len({row.group for row in self.rows if row.group})
 
 
 def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: float | None = None) -> Overview:

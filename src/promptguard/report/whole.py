@@ -44,7 +44,7 @@ def read_whole(ledger: str | Path, *, application: str = "", now: float | None =
     at = time.time() if now is None else now
     memory = Memory()
     overview = read_overview(ledger, memory=memory, now=at)
-    names = list(dict.fromkeys(row.group for row in overview.rows if row.group))[:MOST_PROMPTS]
+    names = list(dict.fromkeys(row.group for row in overview.rows))[:MOST_PROMPTS]
     prompts = [read_prompt(ledger, name, memory=memory, now=at) for name in names]
     return Whole(
         made_at=at,
