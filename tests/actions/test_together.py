@@ -7,6 +7,7 @@ import json
 import pytest
 
 import promptguard
+from promptguard.background.folding import Fold
 from promptguard.cli import main
 from promptguard.core.epochs import ALL_PROMPTS, EVERY_GROUP
 from promptguard.dashboard import render_report
@@ -17,6 +18,7 @@ from promptguard.report.overview import read_overview
 from promptguard.report.whole import read_whole
 from promptguard.testing import FakeProvider
 from tests.cache.replies import until
+from tests.fleet.pairs import pair, vector
 
 PROMPTS, EACH = 12, 5
 MODELS = {"gpt-4": lambda _: "```\nno\n```", "gpt-4-0613": lambda _: "yes, it is"}
@@ -148,6 +150,38 @@ def test_one_prompt_that_changes_rings_alone(provider, guarded):
     assert alarms(guarded) == [("candidate", "prompt 4@1")]
     assert [row.group for row in read_overview(guarded).alarms] == ["prompt 4@1"]
     client.close()
+
+
+def test_of_several_models_the_one_that_changed_is_named_and_routed(provider, guarded):
+    """Eight prompts ask a model that answers as the other one; the last pair is of one of them."""
+    provider.models["gpt-3.5"] = MODELS["gpt-4-0613"]
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613"))
+    for number in range(6):
+        for prompt in range(20):
+            model = "gpt-4" if prompt < PROMPTS else "gpt-3.5"
+            text = [{"role": "user", "content": f"question {number} of {prompt}"}]
+            with promptguard.group(f"prompt {prompt}@1"):
+                client.chat.completions.create(model=model, messages=text)
+    assert promptguard.flush(100.0)
+    (alarm,) = [each for each in Ledger(guarded).occurrences_after(0) if each["kind"] == "alarm"]
+    assert (alarm["group"], alarm["detail"]["asked"]) == (EVERY_GROUP, "gpt-4")
+    client.close()
+
+
+def test_the_model_is_that_of_the_prompts_with_the_evidence_not_that_of_the_last_pair(tmp_path):
+    ledger, fold = Ledger(tmp_path), Fold(GATE)
+    ledger.write_pairs(
+        [
+            pair(number, group=f"{model}@1", asked=model, control_model=model, vector=vector("Yes.", other))
+            for number in range(20)
+            for model, other in (("moved", "No, never."), ("still", "Yes."))
+        ]
+    )
+    rows = ledger.pairs_after(0, 100)
+    for row in rows:
+        fold.take(row)
+    assert rows[-1].asked == "still"
+    assert fold.stream("candidate", 1).model_with_most_evidence("still") == "moved"
 
 
 def test_a_route_holds_for_every_prompt_also_one_that_is_new_until_it_is_acknowledged(provider, guarded):

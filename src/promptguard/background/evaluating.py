@@ -370,13 +370,14 @@ class Evaluator:
             "sentence": told.sentence(),
         }
         seen = known.seen.get(group)
-        speaks_of = models_of(told, row.asked, "" if seen is None else seen.candidate)
+        asked = known.model_with_most_evidence(row.asked) if group == WHOLE else row.asked
+        speaks_of = models_of(told, asked, "" if seen is None else seen.candidate)
         self._emit(AlarmRang(row.stream, group, told.pairs, told.log10_evidence))
         try:
             self._acting.alarm(
                 stream=row.stream,
                 group=group,
-                asked=row.asked,
+                asked=asked,
                 call=row.call,
                 summary=summary,
                 speaks_of=speaks_of,

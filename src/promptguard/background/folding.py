@@ -205,6 +205,16 @@ class StreamFold:
             waited >= LEADER_PAIRS or not self.monitor.has_leader()
         )
 
+    def model_with_most_evidence(self, otherwise: str) -> str:
+        """Return the model asked whose groups have the most evidence of their own: prompts may ask several models."""
+        found: dict[str, float] = {}
+        for name in self.monitor.groups:
+            seen = self.seen.get(name)
+            if seen is not None and seen.control:
+                evidence = max(0.0, self.monitor.log10_evidence(name))
+                found[seen.control] = found.get(seen.control, 0.0) + evidence
+        return max(found, key=lambda model: found[model]) if len(found) > 1 else otherwise
+
     def _draw(self, row: Row) -> None:
         """Add a point to the evidence curves of all pairs and of the row's group."""
         whole, own = self.curve(WHOLE), self.curve(row.group)
