@@ -16,6 +16,8 @@ from promptguard.errors import ConfigurationError, DriftDetected
 from promptguard.ledger.store import Ledger
 from promptguard.report.actions import read_actions
 from promptguard.report.alerts import done_in
+from promptguard.report.overview import read_overview
+from promptguard.report.read import read_verdicts
 from promptguard.settings import current
 from promptguard.testing import FakeProvider, Fault
 from tests.cache.replies import until
@@ -62,6 +64,19 @@ def run(*arguments):
     with pytest.raises(SystemExit) as ended:
         main(list(map(str, arguments)))
     return ended.value.code
+
+
+def test_what_a_route_changes_is_no_second_alarm_and_not_what_stands_once_it_is_known(provider, guarded):
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613"))
+    drift(client)
+    drift(client, 30)
+    noted = Ledger(guarded).occurrences_after(0)
+    assert [each["kind"] for each in noted if each["kind"] == "alarm"] == ["alarm"]
+    (told,) = [each for each in read_verdicts(guarded) if each["epoch"] == 2]
+    assert told["groups"][0]["status"] == "drift", "the effect of the route is measured"
+    promptguard.acknowledge(guarded, "triage@3")
+    assert [(row.group, row.epoch) for row in read_overview(guarded).rows] == [("triage@3", 1)]
+    client.close()
 
 
 def test_a_route_holds_until_it_is_undone_and_the_alarm_stands(provider, guarded, capsys):

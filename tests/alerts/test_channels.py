@@ -240,7 +240,7 @@ def test_an_alarm_of_a_wrapped_client_arrives_and_is_resolved(guarded, monkeypat
         assert promptguard.flush(100.0)
         (got,) = receiver.got
         told = got.told["promptguard"]
-        assert told["text"].startswith("drift: the model behind m changed for")
+        assert told["text"].startswith("drift: pinned answers differently from m for")
         assert "calls for m go to pinned" in told["text"]
         assert told["example"]["control"] == "```\nno\n```"
         promptguard.acknowledge(guarded)

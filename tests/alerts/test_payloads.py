@@ -48,7 +48,7 @@ def test_the_text_says_all_that_one_wants_to_know():
     ):
         assert part in told, told
     assert "example" not in told
-    assert title(RESOLVED).startswith("resolved (acknowledged): the model behind gpt-4 had changed")
+    assert title(RESOLVED).startswith("resolved (acknowledged): the model behind gpt-4 changed")
 
 
 def test_a_webhook_is_in_alertmanagers_shape():

@@ -96,3 +96,12 @@ def test_without_it_every_epoch_has_alpha_anew():
     monitor = PairMonitor(0.01)
     monitor.acknowledge()
     assert monitor.alpha == 0.01
+
+
+def test_the_largest_shift_of_all_features_is_told():
+    monitor = PairMonitor(0.01, "gate")
+    for number in range(60):
+        monitor.update(
+            control=Answer(f"Yes, {number}."), candidate=Answer(f"I think **{number}** is right. " * 6)
+        )
+    assert monitor.explain().largest_shift == 1.0

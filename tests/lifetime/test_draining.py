@@ -111,12 +111,26 @@ def test_pairs_belong_to_the_epoch_in_which_they_were_made(ledgers, tmp_path):
 def test_pairs_of_another_seed_are_refused_in_one_line(ledgers, tmp_path, monkeypatch):
     source, target = ledgers
     source.write_pairs([pair(source, 1)])
-    monkeypatch.setenv("PROMPTGUARD_SECRET", "a secret of another fleet")
-    target.write_pairs([pair(target, 2)])
+    with monkeypatch.context() as another:
+        another.setenv("PROMPTGUARD_SECRET", "a secret of another fleet")
+        target.write_pairs([pair(target, 2)])
     with pytest.raises(InputFileError, match="measured with another seed") as error:
         drain(tmp_path / "functions", tmp_path / "judged")
     assert "\n" not in str(error.value)
     assert calls(target) == [2]
+
+
+def test_pairs_of_another_secret_stay_where_they_are_though_the_ledger_is_empty(
+    ledgers, tmp_path, monkeypatch
+):
+    source, target = ledgers
+    source.write_pairs([pair(source, number) for number in (1, 2)])
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "a secret of another fleet")
+    with pytest.raises(InputFileError, match="the PROMPTGUARD_SECRET that is set here") as error:
+        drain(tmp_path / "functions", tmp_path / "judged")
+    assert "\n" not in str(error.value)
+    assert calls(source) == [1, 2]
+    assert calls(target) == []
 
 
 def test_waiting_files_are_taken_and_a_torn_last_line_is_harmless(ledgers, tmp_path):

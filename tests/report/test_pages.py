@@ -127,6 +127,24 @@ def test_the_steps_are_those_of_the_case(ledger: Path) -> None:
     assert "record" not in texts
 
 
+def test_a_tolerance_is_advised_that_no_feature_passes_or_none(ledger: Path) -> None:
+    def advised(shift: float | None, tolerance: float | None = None) -> list[str]:
+        given = case(ledger)
+        verdict = replace(given.verdict, largest_shift=shift, tolerance=tolerance)
+        return [step.lines[1] for step in next_steps(replace(given, verdict=verdict)) if step.key == "widen"]
+
+    assert advised(0.28) == ["tolerance = 0.3"]
+    assert advised(0.28, 0.1) == ["tolerance = 0.3"]
+    assert advised(0.28, 0.3) == advised(1.0) == advised(None) == []
+
+
+def test_an_incident_of_two_models_that_differ_says_so(ledger: Path) -> None:
+    (incident,) = [step for step in next_steps(case(ledger)) if step.key == "incident"]
+    assert (
+        incident.lines[0] == "[newer@2] answers of gpt-4-0314 differ from those of gpt-4 (candidate stream)"
+    )
+
+
 def test_a_change_in_place_is_pinned_and_routed(ledger: Path) -> None:
     given = case(ledger)
     row = replace(given.row, stream="replay", control="gpt-4", candidate="gpt-4")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from promptguard.core.epochs import EVERY_GROUP, shown_group
+from promptguard.verdict.alarm import what_happened
 
 MOST_SHOWN = 10
 """Prompts that a text names; the others are counted."""
@@ -40,6 +41,8 @@ class Changed:
     since_high: float | None = None
     ended: str = ""
     ended_at: float | None = None
+    other: str = ""
+    """of two models that differ, the second one; empty where the model that was asked changed"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,14 @@ def title(alert: Alert) -> str:
         return f"test: alerts of the ledger {plain(alert.ledger)} arrive here"
     if alert.status == "resolved":
         how = " and ".join(dict.fromkeys(each.ended for each in alert.members if each.ended)) or "over"
-        return f"resolved ({how}): the model behind {plain(alert.model)} had changed for {which}"
-    return f"drift: the model behind {plain(alert.model)} changed for {which}"
+        return f"resolved ({how}): {_what(alert)} for {which}"
+    return f"drift: {_what(alert)} for {which}"
+
+
+def _what(alert: Alert) -> str:
+    """Return what changed: where every prompt only shows that two models differ, that they do."""
+    others = {each.other for each in alert.members}
+    return what_happened(plain(alert.model), plain(others.pop()) if len(others) == 1 else "")
 
 
 def _of_prompts(groups: tuple[str, ...]) -> str:

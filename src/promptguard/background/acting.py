@@ -21,6 +21,7 @@ from promptguard.core.epochs import EVERY_GROUP, Epochs, shown_group
 from promptguard.core.options import Action, BypassCache, Option, Raise, RollBack, Route
 from promptguard.core.policy import State
 from promptguard.ledger.store import Ledger
+from promptguard.verdict.alarm import what_happened
 
 log = logging.getLogger("promptguard")
 
@@ -116,18 +117,27 @@ class Acting:
         `speaks_of` are the models whose certificates it withdraws.
         """
         at = self._wall()
+        other = str(summary.get("other", ""))
+        what = what_happened(repr(asked), repr(other) if other else "")
         detail = {"asked": asked, **summary, "deliver": bool(self._delivery.functions)}
         self._ledger.note(at=at, call=call, kind="alarm", stream=stream, group=group, detail=detail)
         with contextlib.suppress(Exception):  # a filter of the application's may raise
             log.warning(
-                "drift: the model behind %r changed for %s (%s stream, after %d pairs, log10 evidence %.1f); once it is "
+                "drift: %s for %s (%s stream, after %d pairs, log10 evidence %.1f); once it is "
                 "known: %s",
-                asked, group or "all prompts together", stream, summary["pairs"], summary["log10_evidence"],
+                what, group or "all prompts together", stream, summary["pairs"], summary["log10_evidence"],
                 undo(group, self._ledger),
             )  # fmt: skip
         for action in self._actions:
             self._act(
-                action, at=at, call=call, stream=stream, group=group, asked=asked, pairs=summary["pairs"]
+                action,
+                at=at,
+                call=call,
+                stream=stream,
+                group=group,
+                asked=asked,
+                what=what,
+                pairs=summary["pairs"],
             )
         self._withdraw(group, speaks_of, stream, summary, at, call)
         self.catch_up()
@@ -140,7 +150,16 @@ class Acting:
             self._ledger.note(at=at, call=call, kind=WITHDRAWN, stream=stream, group=group, detail=each)
 
     def _act(
-        self, action: Action, *, at: float, call: int, stream: str, group: str, asked: str, pairs: int
+        self,
+        action: Action,
+        *,
+        at: float,
+        call: int,
+        stream: str,
+        group: str,
+        asked: str,
+        what: str,
+        pairs: int,
     ) -> None:
         """Note one action, unless it is done already, or was and somebody has taken it back."""
         detail: dict[str, Any] = {"asked": asked}
@@ -160,9 +179,7 @@ class Acting:
             detail |= moved
         elif isinstance(action, Raise):
             kind = "raise"
-            detail["message"] = (
-                f"{shown_group(group)}: the model behind {asked!r} changed ({stream} stream, {pairs} pairs)"
-            )
+            detail["message"] = f"{shown_group(group)}: {what} ({stream} stream, {pairs} pairs)"
         else:
             return
         if self.actions.stands(kind, group, asked, dry_run=dry_run):

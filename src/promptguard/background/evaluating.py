@@ -360,16 +360,20 @@ class Evaluator:
             return
         if (row.stream, row.epoch, group) in self._acting.alarmed:
             return
+        if row.stream == "candidate" and self._acting.epochs.is_routed(group, row.epoch):
+            return  # it measures what the route has changed: that is no other change
         known = self._fold.stream(row.stream, row.epoch)
         told = known.monitor.explain_whole() if group == WHOLE else known.monitor.explain_group(group)
+        seen = known.seen.get(group)
         summary = {
             "epoch": row.epoch,
             "pairs": told.pairs,
             "log10_evidence": told.log10_evidence,
             "pair_id": row.id,
             "sentence": told.sentence(),
+            # Of two models that differ, neither need have changed.
+            "other": "" if seen is None or told.reads_forward else seen.candidate,
         }
-        seen = known.seen.get(group)
         asked = known.model_with_most_evidence(row.asked) if group == WHOLE else row.asked
         speaks_of = models_of(told, asked, "" if seen is None else seen.candidate)
         self._emit(AlarmRang(row.stream, group, told.pairs, told.log10_evidence))

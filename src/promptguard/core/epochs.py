@@ -44,6 +44,10 @@ class Epochs:
         place = (stream, EVERY_GROUP if stream in SELF_TESTS else group)
         return self._base.get(stream, _FIRST) + self._begun.get(place, 0)
 
+    def is_routed(self, group: str, epoch: int) -> bool:
+        """Whether the application's calls of a group went elsewhere in a candidate epoch."""
+        return (group, epoch) in self.routed or (EVERY_GROUP, epoch) in self.routed
+
     def is_closed(self, stream: str, group: str, epoch: int) -> bool:
         """Whether an alarm of this epoch has been acknowledged."""
         closed = self._closed

@@ -22,7 +22,7 @@ from promptguard.ledger import schema
 from promptguard.ledger.pair_files import take_seed
 from promptguard.ledger.rows import PairRow, StoredRow
 from promptguard.ledger.spool import Numbered, Spool, left_behind
-from promptguard.ledger.store import Ledger
+from promptguard.ledger.store import Ledger, shared_seed
 
 CHUNK = 500
 Tell = Callable[[int], None]
@@ -81,6 +81,12 @@ def _take_ledger(source: Ledger, target: Ledger, tell: Tell) -> None:
     if isinstance(source.place, Database) or source.place == target.place:
         raise InputFileError(
             f"{source.place} is the ledger itself: name the directory of short-lived processes"
+        )
+    if source.seed != target.seed == shared_seed():
+        # An empty ledger would take the other seed, and what comes with the right one could not be judged beside it.
+        raise InputFileError(
+            f"{source.place}: these pairs were measured without the PROMPTGUARD_SECRET that is set here, or with another "
+            "one: set that of the processes that made them"
         )
     take_seed(target, source.seed, str(source.place))
     name, taken = f"drain:{source.identity.hex()}", 0

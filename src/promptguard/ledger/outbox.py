@@ -44,6 +44,8 @@ class Member:
     sentence: str
     ended: str = ""
     ended_at: float | None = None
+    other: str = ""
+    """of two models that differ, the second one"""
 
     @property
     def place(self) -> Place:
@@ -228,7 +230,7 @@ def _take_alarm(connection: Connection, row: Row[Any], identity: bytes) -> None:
         detail = json.loads(row.detail)
         member = Member(
             row.stream, row.group, int(detail["epoch"]), row.id, row.at, int(detail["pairs"]),
-            float(detail["log10_evidence"]), str(detail.get("sentence", "")),
+            float(detail["log10_evidence"]), str(detail.get("sentence", "")), other=str(detail.get("other", "")),
         )  # fmt: skip
         model = str(detail["asked"])
     except (ValueError, TypeError, LookupError, RecursionError):

@@ -129,7 +129,7 @@ def take_seed(ledger: Ledger, seed: bytes, name: str) -> None:
         if connection.execute(select(func.max(schema.pair.c.id))).scalar_one() is not None:
             raise InputFileError(
                 f"{name}: these pairs were measured with another seed than those of {ledger.place}, and cannot be judged "
-                "together: import them into a ledger of their own"
+                "together: take them into a ledger of their own, or set one PROMPTGUARD_SECRET for all processes beforehand"
             )
         statement = words(connection).upsert(schema.meta).values(name=_SEED, value=seed)
         connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": seed}))

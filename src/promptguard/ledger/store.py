@@ -306,13 +306,17 @@ class Ledger(Door):
 
 
 def _new_seed() -> bytes:
-    """Return a seed: where hosts share a secret, that of all their ledgers, so that pairs can be put together."""
+    return shared_seed() or secrets.token_bytes(16)
+
+
+def shared_seed() -> bytes | None:
+    """Return the seed of all ledgers of hosts that share a secret, so that pairs can be put together; None without one."""
     try:
         given = shared_secret()
     except ConfigurationError:  # told at wrap()
         given = None
     if given is None:
-        return secrets.token_bytes(16)
+        return None
     return hashlib.blake2b(given, digest_size=16, person=b"promptguard-seed").digest()
 
 

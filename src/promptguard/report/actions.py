@@ -14,6 +14,7 @@ from promptguard.core.actions import Actions as Folded
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import NEEDED, stored_object
+from promptguard.verdict.alarm import what_happened
 
 MOST = 500
 """Of the newest, that a page shows."""
@@ -121,7 +122,8 @@ def event_words(event: Event, power: Callable[[float], str] = plain_power) -> st
     if event.kind == "alarm":
         after = f"after {detail.get('pairs', 0):,} pairs"
         evidence = power(detail.get("log10_evidence", 0.0))
-        return f"Alarm: {detail.get('asked', 'the model')} changed, {after} (evidence {evidence})."
+        what = what_happened(str(detail.get("asked", "the model")), str(detail.get("other", "")))
+        return f"Alarm: {what}, {after} (evidence {evidence})."
     if event.kind == "route":
         return f"Calls that ask for {detail['asked']} are sent to {detail['to']} from here on."
     if event.kind == "acknowledge":

@@ -229,6 +229,7 @@ def _changed(member: Member, told: Mapping[str, Any] | None) -> Changed:
         pairs=told["pairs"] if told is not None and drifted else member.pairs,
         log10_evidence=told["log10_evidence"] if told is not None and drifted else member.log10_evidence,
         sentence=str(told.get("sentence") if told is not None and drifted else member.sentence) or plain,
+        other=member.other,
         ended=member.ended,
         ended_at=member.ended_at,
         **known,

@@ -25,7 +25,7 @@ def standing(documents: Sequence[Document]) -> list[Document]:
     """Return the one verdict that stands for each stream and group.
 
     A drift stays until acknowledged, so the first epoch that drifted stands (later ones measure the effect of
-    what was done about it); without one, the newest.
+    what was done about it, as those of a route do when it is acknowledged); without one, the newest.
     """
     found: dict[tuple[str, str | None], Document] = {}
     for document in documents:
@@ -33,7 +33,10 @@ def standing(documents: Sequence[Document]) -> list[Document]:
         for told in [*document["groups"], *([document] if alone else [])]:
             place = (told["stream"], told.get("group"))
             earlier = found.get(place, {})
-            if earlier.get("status") != "drift" or earlier.get("acknowledged"):
+            known = earlier.get("status") == "drift" and (
+                not earlier.get("acknowledged") or told.get("routed")
+            )
+            if not known:
                 found[place] = told
     return list(found.values())
 
@@ -206,6 +209,9 @@ def _mark_acknowledged(documents: Sequence[Document], epochs: Epochs) -> None:
     for told in documents:
         told["groups"] = [{**group, "epoch": told["epoch"]} for group in told["groups"]]
         for group in told["groups"]:
+            group["routed"] = told["stream"] == "candidate" and epochs.is_routed(
+                group["group"], told["epoch"]
+            )
             group["acknowledged"] = epochs.is_closed(told["stream"], group["group"], told["epoch"])
         drifted = [group for group in told["groups"] if group["status"] == "drift"]
         told["together"] = (told["stream"], told["epoch"]) in epochs.together

@@ -198,17 +198,18 @@ def _accept(case: Case) -> Step:
 def _widen(case: Case) -> Step | None:
     if case.row.stream != "candidate" or case.row.status != "drift":
         return None
-    shifts = [abs(change.difference) for change in case.verdict.changes]
-    if not shifts:
+    verdict = case.verdict
+    shift = verdict.largest_shift
+    if shift is None:
         return None
-    tolerance = math.ceil(20 * max(shifts) + 1e-9) / 20
-    if tolerance >= 1:
+    tolerance = math.ceil(20 * shift + 1e-9) / 20
+    if tolerance >= 1 or tolerance <= (verdict.tolerance or 0.0):
         return None
     return Step(
         "widen", "Widen the tolerance, if a difference this large is fine", "toml",
         ("[tool.promptguard.drift]", f"tolerance = {tolerance:g}"),
         f"Candidate pairs then alarm only when more than about {100 * tolerance:.0f} % of the answers differ in some feature (the "
-        f"largest shift here is {100 * max(shifts):.0f} %). It holds for all prompts of this ledger, and small changes are seen later, "
+        f"largest shift here is {100 * shift:.0f} %). It holds for all prompts of this ledger, and small changes are seen later, "
         "or not at all.",
     )  # fmt: skip
 
@@ -241,13 +242,15 @@ def _incident(case: Case) -> Step:
         if row.since_low is not None and row.since_high is not None
         else ""
     )
-    _, changed = moved_from_to(row, case.verdict)
+    trusted, changed = moved_from_to(row, case.verdict)
+    differs = row.stream == "candidate" and not case.verdict.control_moved
+    what = f"differ from those of {trusted}" if differs else "changed"
     done = (
         "; ".join(f"calls for {route.asked} go to {route.to} since {utc(route.at)}" for route in case.routes)
         or "nothing but a warning"
     )
     lines = (
-        f"[{shown_group(row.group)}] answers of {changed or 'the model'} changed ({row.stream} stream)",
+        f"[{shown_group(row.group)}] answers of {changed or 'the model'} {what} ({row.stream} stream)",
         f"Since: {since}{span}",
         f"Alarm: {utc(row.alarm_at) if row.alarm_at else 'none'}, after {case.verdict.alarm_at or row.pairs:,} pairs",
         f"Evidence: 10^{row.log10_evidence:.1f}, alarm line 10^{row.log10_threshold:.1f}",

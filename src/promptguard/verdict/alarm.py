@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 from promptguard.verdict.values import Verdict
 
 
+def what_happened(asked: str, other: str) -> str:
+    """Return what an alarm is about: that `asked` changed, or where two models differ, that `other` is not as it is."""
+    return f"{other} answers differently from {asked}" if other else f"the model behind {asked} changed"
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """One alarm: given to the functions in `on_drift`, at least once.

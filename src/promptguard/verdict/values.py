@@ -113,7 +113,8 @@ class Verdict:
     what was not, by reason. `alarm_at` is the number of pairs seen when the alarm rang. `log10_evidence` is
     that of the e-value (gate) or of the e-detector (monitor) now; the alarm is at `log10_threshold`.
     `changes`, `onset`, `ability`, `examples` (pair numbers), `characters` (mean length of control's and candidate's
-    answers since the onset), `largest_hidden_drift` and `hidden_by_kind` are filled by `explain()` and `verdict()`,
+    answers since the onset), `largest_shift` (the largest mean difference of any feature since then, told or not; a
+    tolerance below it is passed), `largest_hidden_drift` and `hidden_by_kind` are filled by `explain()` and `verdict()`,
     not by `update()` and `observe()`. The last two are shares of answers that could have changed unseen: of the
     noisiest flag, and of the noisiest feature of each kind. `named` are the changed groups, most evidence first, by
     e-BH over the evidence of the moment: an expected share of at most `alpha` of them is wrong. A group's own status
@@ -139,6 +140,7 @@ class Verdict:
     ability: Ability | None = None
     examples: tuple[int, ...] = ()
     characters: tuple[float, float] | None = None
+    largest_shift: float | None = None
     largest_hidden_drift: float | None = None
     hidden_by_kind: Mapping[str, float] = field(default_factory=dict)
     named: tuple[str, ...] = ()
@@ -183,6 +185,7 @@ class Verdict:
             "ability": None if self.ability is None else _plain(self.ability.to_dict()),
             "examples": list(self.examples),
             "characters": _plain(self.characters),
+            "largest_shift": _rounded(self.largest_shift),
             "largest_hidden_drift": _rounded(self.largest_hidden_drift),
             "hidden_by_kind": _plain(dict(self.hidden_by_kind)),
             "sentence": self.sentence(),

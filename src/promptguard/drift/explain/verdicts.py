@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from promptguard.drift.explain.ability import measure_ability
 from promptguard.drift.explain.causes import LEVEL
 from promptguard.drift.explain.changes import explain
+from promptguard.drift.explain.contrasts import contrasts
 from promptguard.drift.explain.course import course_of
 from promptguard.drift.features.labels import Labeller
 from promptguard.drift.history.history import History
 from promptguard.drift.history.register import Register
+from promptguard.drift.history.tally import Tally
 from promptguard.verdict import Onset, Verdict
 
 _NO_BEFORE = 10
@@ -56,5 +58,13 @@ def explained(
         ability=measure_ability(since, history.labels.names, positive),
         examples=examples,
         characters=since.characters,
+        largest_shift=_largest_shift(since),
         course=course_of(history, onset, changes, brief.stream),
     )
+
+
+def _largest_shift(since: Tally) -> float | None:
+    """Return the largest mean difference of any feature, by-products included: what a tolerance is held against."""
+    if not since.pairs:
+        return None
+    return max(abs(each.shift) for each in contrasts(since, [])) / since.pairs
