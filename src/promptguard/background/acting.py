@@ -27,6 +27,8 @@ log = logging.getLogger("promptguard")
 
 WITHDRAWN = "withdrawn"
 """The kind of a note that says which certificate an alarm has withdrawn."""
+Note = tuple[str, dict[str, Any]]
+"""Its kind and what it says."""
 
 
 class Acting:
@@ -55,6 +57,8 @@ class Acting:
         """what was done, and what of it holds"""
         self._accepted: dict[tuple[str, str], tuple[float, str]] = {}
         """(stream, group) → when today's answers were made the reference, and the model compared with then"""
+        self._unnoted: dict[tuple[str, str], list[Note]] = {}
+        """(stream, group) → what was done to files when the ledger could not be written: done once, noted when it can"""
         self.alarmed: set[tuple[str, int, str]] = set()
         """(stream, epoch, group) of every alarm noted so far"""
         self.purged = 0
@@ -111,16 +115,36 @@ class Acting:
         call: int,
         summary: dict[str, Any],
         speaks_of: tuple[str, ...] = (),
-    ) -> None:
+        lease: tuple[str, str] | None = None,
+    ) -> bool:
         """Note an alarm and act on it; a warning is logged whatever else is done. Returns without calling the user.
 
-        `speaks_of` are the models whose certificates it withdraws.
+        `speaks_of` are the models whose certificates it withdraws. `lease`: (name, holder) without which nothing is noted;
+        returns whether it was.
+
+        The alarm and what it changes are noted together: whoever ends in between must not leave an alarm that nothing
+        follows from, as no process acts on one that is noted. Files come before, and are changed once however often asked.
         """
         at = self._wall()
         other = str(summary.get("other", ""))
         what = what_happened(repr(asked), repr(other) if other else "")
         detail = {"asked": asked, **summary, "deliver": bool(self._delivery.functions)}
-        self._ledger.note(at=at, call=call, kind="alarm", stream=stream, group=group, detail=detail)
+        notes = [("alarm", detail)]
+        for action in self._actions:
+            notes += self._act(
+                action, stream=stream, group=group, asked=asked, what=what, pairs=summary["pairs"]
+            )
+        notes += self._withdraw(group, speaks_of, stream, summary)
+        notes += self._unnoted.pop((stream, group), [])
+        place = {"at": at, "call": call, "stream": stream, "group": group}
+        rows = [{**place, "kind": kind, "detail": each} for kind, each in notes]
+        try:
+            noted = self._ledger.note_all(rows, lease=lease)
+        except Exception:
+            self._unnoted[stream, group] = [note for note in notes if note[0] in ("rollback", WITHDRAWN)]
+            raise
+        if not noted:
+            return False
         with contextlib.suppress(Exception):  # a filter of the application's may raise
             log.warning(
                 "drift: %s for %s (%s stream, after %d pairs, log10 evidence %.1f); once it is "
@@ -128,40 +152,19 @@ class Acting:
                 what, group or "all prompts together", stream, summary["pairs"], summary["log10_evidence"],
                 undo(group, self._ledger),
             )  # fmt: skip
-        for action in self._actions:
-            self._act(
-                action,
-                at=at,
-                call=call,
-                stream=stream,
-                group=group,
-                asked=asked,
-                what=what,
-                pairs=summary["pairs"],
-            )
-        self._withdraw(group, speaks_of, stream, summary, at, call)
         self.catch_up()
+        return True
 
     def _withdraw(
-        self, group: str, models: tuple[str, ...], stream: str, summary: dict[str, Any], at: float, call: int
-    ) -> None:
+        self, group: str, models: tuple[str, ...], stream: str, summary: dict[str, Any]
+    ) -> list[Note]:
         why = f"drift in the {stream} stream after {summary['pairs']} pairs: {summary.get('sentence', '')}"
-        for each in withdraw(folders_of(self._actions), group, models, why):
-            self._ledger.note(at=at, call=call, kind=WITHDRAWN, stream=stream, group=group, detail=each)
+        return [(WITHDRAWN, each) for each in withdraw(folders_of(self._actions), group, models, why)]
 
     def _act(
-        self,
-        action: Action,
-        *,
-        at: float,
-        call: int,
-        stream: str,
-        group: str,
-        asked: str,
-        what: str,
-        pairs: int,
-    ) -> None:
-        """Note one action, unless it is done already, or was and somebody has taken it back."""
+        self, action: Action, *, stream: str, group: str, asked: str, what: str, pairs: int
+    ) -> list[Note]:
+        """Return what is to be noted of one action: nothing if it is done, or somebody has taken it back."""
         detail: dict[str, Any] = {"asked": asked}
         dry_run = False
         if isinstance(action, Route) and action.to != asked:
@@ -172,21 +175,21 @@ class Acting:
         elif isinstance(action, RollBack):
             kind, dry_run = "rollback", action.dry_run
             if self.actions.stands(kind, group, asked, dry_run=dry_run):
-                return
+                return []
             moved = roll_back(action, group)
             if moved is None:
-                return
+                return []
             detail |= moved
         elif isinstance(action, Raise):
             kind = "raise"
             detail["message"] = f"{shown_group(group)}: {what} ({stream} stream, {pairs} pairs)"
         else:
-            return
+            return []
         if self.actions.stands(kind, group, asked, dry_run=dry_run):
-            return
+            return []
         if dry_run:
             kind, detail = DRY_RUN, {"action": kind, **detail}
-        self._ledger.note(at=at, call=call, kind=kind, stream=stream, group=group, detail=detail)
+        return [(kind, detail)]
 
     def _apply(self, noted: dict[str, Any]) -> None:
         self.epochs.apply(noted)

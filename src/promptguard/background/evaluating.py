@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 POLL_SECONDS = 2.0
+LEASE = "evaluator"
 WATCH_LEASE = "watch"
 """Held by the `promptguard watch` that is active for a ledger."""
 TURN_SECONDS = 0.25
@@ -80,7 +81,7 @@ class Evaluator:
         self._folds = Folds(ledger)
         self._wanted = drift
         self._acting = acting
-        self._holder = holder
+        self._lease = (LEASE, holder)
         self._emit = emit
         self._on_fault = on_fault
         self._wall = wall
@@ -221,11 +222,12 @@ class Evaluator:
             else:
                 self._folds.take_sums()
                 done = self._take_all(hurry=True)
-                self._write(fully=True)
+                if not self._held or not self._write(fully=True):
+                    return
                 self._ended_well = done
                 if self._fold.unsaved <= MOST_SAVED_AT_END:
                     self._save()
-                self._ledger.drop_lease("evaluator", self._holder)
+                self._ledger.drop_lease(*self._lease)
         except Exception as error:  # noqa: BLE001 - leaving must not fail
             self._on_fault("evaluator", error)
 
@@ -249,8 +251,9 @@ class Evaluator:
         self._folds.take_sums()
         if not self._take_all(hurry=write):
             return False
-        if self._fold.changed and (write or time.monotonic() - self._written > WRITE_SECONDS):
-            self._write(fully=write)
+        due = self._fold.changed and (write or time.monotonic() - self._written > WRITE_SECONDS)
+        if due and not self._write(fully=write):
+            return False
         self._save_if_due()
         self._look_for_old()
         self._forget()
@@ -314,9 +317,9 @@ class Evaluator:
     def _step_back(self) -> None:
         """Leave the judging to another process, which goes on from where this one is."""
         if self._held:
-            self._write(fully=True)
-            self._save()
-            self._ledger.drop_lease("evaluator", self._holder)
+            if self._write(fully=True):
+                self._save()
+            self._ledger.drop_lease(*self._lease)
         self._held = False
 
     def _renew_lease(self) -> bool:
@@ -324,7 +327,7 @@ class Evaluator:
             self._step_back()
             return False
         # The lease lives by the real clock: a test's clock may jump hours.
-        self._held = self._ledger.take_lease("evaluator", self._holder, time.time(), LEASE_SECONDS)
+        self._held = self._ledger.take_lease(*self._lease, time.time(), LEASE_SECONDS)
         self._renewed = time.monotonic()
         return self._held
 
@@ -343,8 +346,8 @@ class Evaluator:
                     self._on_fault("pair", error)
                     continue
                 self._since_saved += 1
-                if rang is not None:
-                    self._ring(row, rang)
+                if rang is not None and not self._ring(row, rang):
+                    return False
                 if not hurry:
                     activity.give_way(self._pace.pause)
             self._pace.note(self._folds.newest - self._fold.last_id)
@@ -354,14 +357,18 @@ class Evaluator:
                 return False
         return True
 
-    def _ring(self, row: Row, group: str) -> None:
-        """Act on an alarm of a group, or of WHOLE, once an epoch; a self-test's own alarm stops others instead."""
+    def _ring(self, row: Row, group: str) -> bool:
+        """Act on an alarm of a group, or of WHOLE, once an epoch; a self-test's own alarm stops others instead.
+
+        False where another process judges by now. Raises LedgerUnavailable. Either way the pairs since the last snapshot
+        are to be folded again, or their alarm would never be noted.
+        """
         if row.stream in SELF_TESTS or doubt(row.stream, self._failed_tests()):
-            return
+            return True
         if (row.stream, row.epoch, group) in self._acting.alarmed:
-            return
+            return True
         if row.stream == "candidate" and self._acting.epochs.is_routed(group, row.epoch):
-            return  # it measures what the route has changed: that is no other change
+            return True  # it measures what the route has changed: that is no other change
         known = self._fold.stream(row.stream, row.epoch)
         told = known.monitor.explain_whole() if group == WHOLE else known.monitor.explain_group(group)
         seen = known.seen.get(group)
@@ -376,24 +383,46 @@ class Evaluator:
         }
         asked = known.model_with_most_evidence(row.asked) if group == WHOLE else row.asked
         speaks_of = models_of(told, asked, "" if seen is None else seen.candidate)
-        self._emit(AlarmRang(row.stream, group, told.pairs, told.log10_evidence))
         try:
-            self._acting.alarm(
+            noted = self._acting.alarm(
                 stream=row.stream,
                 group=group,
                 asked=asked,
                 call=row.call,
                 summary=summary,
                 speaks_of=speaks_of,
+                lease=self._lease,
             )
-        except Exception as error:  # noqa: BLE001 - told again when the ledger can be written
+        except LedgerUnavailable:
+            self._fold_again()
+            raise
+        except Exception as error:  # noqa: BLE001 - one alarm that cannot be noted must not end the judging
             self._on_fault("alarm", error)
+            noted = True
+        if not noted:
+            self._give_up_lease()
+            return False
+        self._emit(AlarmRang(row.stream, group, told.pairs, told.log10_evidence))
+        return True
+
+    def _fold_again(self) -> None:
+        """Fold from the last snapshot, whatever this process has folded since."""
+        self._fold = Fold(self._fold.drift)
+        self._loaded, self._saved_id = False, 0
+
+    def _give_up_lease(self) -> None:
+        """Another process has taken over, this one stood still meanwhile: what it knows is not the newest."""
+        self._held = False
+        self._fold_again()
 
     def _failed_tests(self) -> set[str]:
         return self._fold.failed_tests({test: self._acting.epoch(test, "") for test in SELF_TESTS})
 
-    def _write(self, *, fully: bool) -> None:
-        """Write the verdicts of what changed; `fully` explains each of them anew, else as many as there is time for."""
+    def _write(self, *, fully: bool) -> bool:
+        """Write the verdicts of what changed; `fully` explains each of them anew, else as many as there is time for.
+
+        False where another process judges by now: its verdicts stay.
+        """
         told: list[Told] = []
         for stream, epoch, known in self._fold.each_changed():
             told += self._teller.tell(
@@ -403,10 +432,13 @@ class Evaluator:
                 fully=fully,
                 effect_from=self._effect_from(stream, epoch),
             )
-        self._folds.write(told, self._fold.last_id, self._wall())
+        if not self._folds.write(told, self._fold.last_id, self._wall(), lease=self._lease):
+            self._give_up_lease()
+            return False
         self._written = time.monotonic()
         for each in told:
             self._tell_status(each)
+        return True
 
     def _tell_status(self, told: Told) -> None:
         """Tell telemetry that a group's status is another one than when it was last written by this process."""

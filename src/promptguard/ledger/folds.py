@@ -13,7 +13,7 @@ from promptguard.ledger import schema
 from promptguard.ledger.engines import words
 from promptguard.ledger.order import CommitOrder
 from promptguard.ledger.rows import StoredRow
-from promptguard.ledger.store import Ledger, put_group_verdict, put_whole_verdict
+from promptguard.ledger.store import Ledger, holds, put_group_verdict, put_whole_verdict
 from promptguard.ledger.sums import add_to_group_tally, add_to_tally
 
 
@@ -131,15 +131,23 @@ class Folds:
                 newer = {"state": statement.excluded.state}
                 connection.execute(statement.on_conflict_do_update(index_elements=named, set_=newer), values)
 
-    def write(self, verdicts: Iterable[Told], last_id: int, at: float) -> None:
-        """Keep verdicts for readers, and how far everything is judged; the pairs remain the truth."""
+    def write(
+        self, verdicts: Iterable[Told], last_id: int, at: float, *, lease: tuple[str, str] | None = None
+    ) -> bool:
+        """Keep verdicts for readers, and how far everything is judged; the pairs remain the truth.
+
+        `lease`: (name, holder) without which nothing is written; returns whether it was.
+        """
         with self._ledger.transaction() as connection:
+            if lease is not None and not holds(connection, *lease):
+                return False
             for told in verdicts:
                 if told.group:
                     put_group_verdict(connection, told.stream, told.epoch, told.group, at, told.document)
                 else:
                     put_whole_verdict(connection, told.stream, told.epoch, at, last_id, told.document)
             _note_judged(connection, last_id)
+        return True
 
     def note_stale_after(self, seconds: float | None) -> None:
         """Keep how old a last pair may be, as the settings say; None for the default."""

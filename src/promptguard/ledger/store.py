@@ -196,9 +196,22 @@ class Ledger(Door):
         self, *, at: float, call: int, kind: str, stream: str, group: str, detail: dict[str, object]
     ) -> None:
         """Record an alarm, an action or an acknowledgement."""
-        row = {"at": at, "call": call, "kind": kind, "stream": stream, "group": group}
+        self.note_all(
+            [{"at": at, "call": call, "kind": kind, "stream": stream, "group": group, "detail": detail}]
+        )
+
+    def note_all(self, rows: Iterable[Mapping[str, Any]], *, lease: tuple[str, str] | None = None) -> bool:
+        """Record what belongs together, all of it or nothing, in order; the rows are as `note` takes them.
+
+        `lease`: (name, holder) without which nothing is recorded; returns whether it was.
+        """
         with self.transaction(alone="occurrence") as connection:
-            connection.execute(insert(schema.occurrence).values(**row, detail=json.dumps(detail).encode()))
+            if lease is not None and not holds(connection, *lease):
+                return False
+            for row in rows:
+                values = {**row, "detail": json.dumps(row["detail"]).encode()}
+                connection.execute(insert(schema.occurrence).values(**values))
+        return True
 
     def put_notices(self, texts: Sequence[str], at: float) -> None:
         """Keep what was said of the settings at `at` (seconds since the Unix epoch), each text once."""
@@ -303,6 +316,13 @@ class Ledger(Door):
             query = query.where(schema.banked.c.due <= due_by)
         with self.reading() as connection:
             return int(connection.execute(query).scalar_one())
+
+
+def holds(connection: Connection, name: str, holder: str) -> bool:
+    """Whether `holder` has a lease which nobody has taken since, and that nobody takes before the transaction ends."""
+    table = schema.lease
+    query = select(table.c.holder).where(table.c.name == name).with_for_update(read=True)
+    return bool(connection.execute(query).scalar_one_or_none() == holder)
 
 
 def _new_seed() -> bytes:
