@@ -6,12 +6,16 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 from benchmarks.rollout import rollout
+from sqlalchemy import update
 
 import promptguard
+from promptguard.background import rolling
+from promptguard.ledger import schema
 from promptguard.ledger.rollouts import Rollouts
 from promptguard.ledger.store import Ledger
 from promptguard.rollout.labels import InTheWay, move_label
@@ -52,6 +56,29 @@ def test_a_worse_prompt_is_rolled_back_and_nobody_gets_it_any_more(place, provid
         assert SECRET.encode() not in file.read_bytes()
     assert "rolled back" in shown(capsys, "rollout", "status")
     assert "rollback" in shown(capsys, "rollout", "history")
+
+
+def test_who_stood_still_while_another_took_over_notes_no_step(place, provider, capsys, monkeypatch):
+    decided = []
+
+    def decide(*arguments):
+        found = rolling.decide.plain(*arguments)
+        if found is not None and not decided:
+            decided.append(found)
+            with Ledger(place / ".promptguard").transaction() as connection:
+                taken = update(schema.lease).where(schema.lease.c.name == rolling.LEASE)
+                connection.execute(taken.values(holder="another host", expires=time.time() + 3600.0))
+        return found
+
+    decide.plain = rolling.decide
+    monkeypatch.setattr(rolling, "decide", decide)
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD, "--steps", "50,100")
+    library, client = opened(), wrapped(provider)
+    for unit in map(str, range(30)):
+        ask(client, library, unit)
+    promptguard.flush(100.0)
+    assert [found.kind for found in decided] == ["rollback"]
+    assert [step["kind"] for step in told(capsys, "rollout", "history", "1")] == ["start"]
 
 
 def test_a_prompt_as_good_completes_and_its_label_moves(place, provider, capsys):

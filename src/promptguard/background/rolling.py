@@ -5,6 +5,7 @@ Every process follows and hands in outcomes; one of them, under a lease, judges.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -219,6 +220,9 @@ class Rolling:
         kind: str = found.kind
         why = found.why
         if kind == "complete":
+            self._renewed = -math.inf  # the label is a file, which no transaction holds back
+            if not self._may_judge():
+                return False
             from promptguard.rollout.labels import move_label
 
             trouble = move_label(rollout, BY)
@@ -227,8 +231,14 @@ class Rolling:
                     return False
                 kind, why = "pause" if trouble.by_hand else "hold", trouble.why
         detail: Mapping[str, Any] = {"step": found.step, **told_evidence(rollout, evidence)}
-        self._store.note(rollout.number, kind, at=self._wall(), by=BY, why=why, detail=detail)
-        return True
+        lease = (LEASE, self._holder)
+        if self._store.note(
+            rollout.number, kind, at=self._wall(), by=BY, why=why, detail=detail, lease=lease
+        ):
+            return True
+        # This process stood still, and another one judges: what this one knows is not the newest.
+        self._held, self._folds = False, {}
+        return False
 
 
 faults = ErrorCounter()

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from promptguard.ledger import schema
 from promptguard.ledger.engines import add_new
-from promptguard.ledger.store import Ledger
+from promptguard.ledger.store import Ledger, holds
 
 LIMIT = 2_000
 """Outcomes read at a time."""
@@ -45,11 +45,22 @@ class Rollouts:
         return number
 
     def note(
-        self, number: int, kind: str, *, at: float, by: str, why: str, detail: Mapping[str, object]
-    ) -> None:
-        """Note a step of a rollout."""
+        self,
+        number: int,
+        kind: str,
+        *,
+        at: float,
+        by: str,
+        why: str,
+        detail: Mapping[str, object],
+        lease: tuple[str, str] | None = None,
+    ) -> bool:
+        """Note a step of a rollout. `lease`: (name, holder) without which it is not noted; returns whether it was."""
         with self._ledger.transaction(alone="rollout") as connection:
+            if lease is not None and not holds(connection, *lease):
+                return False
             connection.execute(insert(schema.rollout).values(**_row(number, at, kind, by, why, detail)))
+        return True
 
     def steps_after(self, last_id: int) -> list[dict[str, Any]]:
         """Return every step that was noted after `last_id`, oldest first."""
