@@ -25,7 +25,7 @@ from promptguard.background import evaluating
 evaluating.SNAPSHOT_PAIRS, evaluating.SNAPSHOT_SECONDS = 20, 0.0
 from tests.fleet.pairs import background
 found = background(sys.argv[1])
-print(found.evaluator._holder, flush=True)
+print(found.evaluator._lease[1], flush=True)
 sys.stdin.read()
 """
 

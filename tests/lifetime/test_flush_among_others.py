@@ -71,7 +71,7 @@ def test_one_that_ends_after_its_last_client_is_waited_for(tmp_path):
 def test_one_that_ends_while_somebody_who_died_holds_the_lease_says_so(tmp_path):
     ending = background(tmp_path)
     assert ending.flush(20.0)
-    ending.ledger.drop_lease("evaluator", ending.evaluator._holder)
+    ending.ledger.drop_lease("evaluator", ending.evaluator._lease[1])
     ending.close(5.0)
     Ledger(tmp_path).take_lease("evaluator", "somebody who died", time.time(), 20.0)
     other = background(tmp_path)

@@ -151,7 +151,7 @@ def test_gauges_and_the_log_tell_it_with_the_reason(guarded, caplog):
         background = open_backgrounds()[0]
         evaluator = background.evaluator
         clock.advance(7200.0)
-        holder = evaluator._holder
+        holder = evaluator._lease[1]
         [prompt] = StateReader(guarded, holder).read(clock(), {}).prompts
         assert (prompt.standing, prompt.reason, prompt.hidden_shift) == ("unmeasured", "stale", None)
         events = []

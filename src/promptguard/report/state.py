@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
+from promptguard.core.epochs import ALL_PROMPTS
 from promptguard.core.ledger_state import BudgetLeft, LedgerState, Lost, PromptState, Standing
 from promptguard.directories import Place
 from promptguard.ledger import schema
@@ -160,7 +161,7 @@ def _prompt(
     unmeasured = told["status"] == "unmeasured"
     return PromptState(
         stream=stream,
-        group=group,
+        group=ALL_PROMPTS if told.get("together") else group,
         standing=_standing(told),
         log10_evidence=float(told["log10_evidence"]),
         log10_threshold=float(told["log10_threshold"]),
