@@ -81,7 +81,7 @@ def test_an_alert_goes_through_alertmanager_to_a_webhook(stack):
     stack.wait(lambda: told("firing"))
     (first, *_) = told("firing")
     assert first["commonLabels"]["promptguard_ledger"] == "shop"
-    assert {each["labels"]["gen_ai_prompt_name"] for each in first["alerts"]} <= {"triage", "sort"}
+    assert {each["labels"]["gen_ai_prompt_name"] for each in first["alerts"]} <= {"triage", "sort", "(all)"}
     assert first["commonAnnotations"]["runbook_url"] == "runbooks/drift.md"
     before = len(told("firing"))
     stack.app.send_signal(signal.SIGKILL)
