@@ -251,3 +251,20 @@ def test_an_alert_speaks_of_all_prompts(provider, guarded):
     alert = compose(guarded, row.alert, example=False)
     assert title(alert) == "drift: gpt-4-0613 answers differently from gpt-4 for all prompts together"
     assert f"promptguard acknowledge '{ALL_PROMPTS}'" in text(alert)
+
+
+def test_prompts_that_are_routed_each_for_itself_ring_no_alarm_of_all(provider, guarded):
+    client = wrapped(provider, guarded, promptguard.Route("gpt-4-0613"))
+    routed = [("candidate", f"prompt {prompt}@1") for prompt in range(4)]
+    for prompt in range(4):
+        for number in range(15):
+            ask(client, prompt, f"question {number} of {prompt}")
+        assert promptguard.flush(100.0)
+    assert alarms(guarded) == routed
+    for number in range(10):
+        for prompt in range(4):
+            ask(client, prompt, f"later question {number} of {prompt}")
+    assert promptguard.flush(100.0)
+    assert alarms(guarded) == routed
+    assert ask(client, "that is new").model == "gpt-4"
+    client.close()

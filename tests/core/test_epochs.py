@@ -65,3 +65,17 @@ def test_a_self_test_is_acknowledged_for_all_and_numbered_as_ever():
     assert (epochs.of("repeat", "a@1"), epochs.of("repeat", "")) == (2, 2)
     assert epochs.is_closed("repeat", "a@1", 1)
     assert not epochs.is_closed("repeat", "a@1", 2)
+
+
+def test_a_route_that_stands_goes_on_where_other_epochs_begin():
+    one = Epochs()
+    for kind, group, stream in (("route", "a@1", "replay"), ("acknowledge", "", "candidate")):
+        one.apply(noted(kind, group, stream=stream))
+    assert one.is_routed("a@1", one.of("candidate", "a@1")), "its route is of another alarm"
+    assert not one.is_routed("b@1", one.of("candidate", "b@1"))
+    of_all = Epochs()
+    for kind, group in (("route", ""), ("route", "a@1"), ("acknowledge", "a@1")):
+        of_all.apply(noted(kind, group))
+    assert of_all.is_routed("a@1", of_all.of("candidate", "a@1")), "the route of all prompts stands"
+    of_all.apply(noted("acknowledge", ""))
+    assert not of_all.is_routed("a@1", of_all.of("candidate", "a@1"))

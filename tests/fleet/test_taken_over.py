@@ -15,6 +15,8 @@ from promptguard.ledger import schema
 from promptguard.ledger.folds import Folds
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable, Trouble
+from promptguard.report.read import read_verdicts
+from tests.cache.replies import until
 from tests.fleet.pairs import DRIFT, story, told
 
 ROWS = [row for row in story(1000) if row["stream"] == "replay"]
@@ -109,3 +111,30 @@ def test_who_stood_still_while_another_took_over_neither_rings_nor_writes(place,
             assert background.evaluator.flush(20)
             assert expected == [(told(place), kinds(place))]
     assert kinds(place) == EXPECTED
+
+
+def test_who_ends_before_it_folds_again_goes_on_from_the_snapshot(tmp_path, monkeypatch):
+    """Older pairs are forgotten: a fold from the first that is left would write, and save, too little."""
+    ledger, real, away = Ledger(tmp_path), Ledger.transaction, []
+
+    def transaction(self, *, alone="", **more):
+        if alone == "occurrence" and not away:
+            away.append(alone)
+            raise LedgerUnavailable(Trouble("away", "for a moment"))
+        return real(self, alone=alone, **more)
+
+    ledger.write_pairs(ROWS[:100])
+    with opened(tmp_path) as background:
+        assert background.evaluator.flush(20)
+    with ledger.transaction() as connection:
+        for column in (schema.content.c.pair_id, schema.pair.c.id):
+            connection.execute(delete(column.table).where(column < 100))
+    monkeypatch.setattr(Ledger, "transaction", transaction)
+    ledger.write_pairs(ROWS[100:])
+    with opened(tmp_path):
+        until(lambda: away, 20.0)
+    with opened(tmp_path) as background:
+        assert background.evaluator.flush(20)
+    (whole,) = [each for each in read_verdicts(tmp_path, now=1e9 + 1e3) if each["epoch"] == 1]
+    assert whole["pairs"] == sum(row["outcome"] == "compared" for row in ROWS)
+    assert kinds(tmp_path) == EXPECTED

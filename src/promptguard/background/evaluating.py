@@ -220,6 +220,8 @@ class Evaluator:
                 newest, judged = self._folds.progress()
                 self._ended_well = judged >= newest
             else:
+                if not self._loaded:
+                    self._load()
                 self._folds.take_sums()
                 done = self._take_all(hurry=True)
                 if not self._held or not self._write(fully=True):
@@ -317,7 +319,7 @@ class Evaluator:
     def _step_back(self) -> None:
         """Leave the judging to another process, which goes on from where this one is."""
         if self._held:
-            if self._write(fully=True):
+            if self._loaded and self._write(fully=True):
                 self._save()
             self._ledger.drop_lease(*self._lease)
         self._held = False
@@ -367,9 +369,12 @@ class Evaluator:
             return True
         if (row.stream, row.epoch, group) in self._acting.alarmed:
             return True
-        if row.stream == "candidate" and self._acting.epochs.is_routed(group, row.epoch):
-            return True  # it measures what the route has changed: that is no other change
         known = self._fold.stream(row.stream, row.epoch)
+        groups = known.monitor.groups if group == WHOLE else (group,)
+        if row.stream == "candidate" and any(
+            self._acting.epochs.is_routed(name, row.epoch) for name in groups
+        ):
+            return True  # it measures what the route has changed: that is no other change
         told = known.monitor.explain_whole() if group == WHOLE else known.monitor.explain_group(group)
         seen = known.seen.get(group)
         summary = {

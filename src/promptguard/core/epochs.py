@@ -67,11 +67,12 @@ class Epochs:
                 self._routes.discard(group)
                 self._begin("candidate", group)  # the application's answers are the alias's again
         elif noted["kind"] == "acknowledge":
-            self._close(stream, group)
-            if group in self._routes and stream not in SELF_TESTS:
+            ends = group in self._routes and stream not in SELF_TESTS
+            if ends:
                 self._routes.discard(group)
-                if stream != "candidate":
-                    self._begin("candidate", group)  # the application's answers are the alias's again
+            self._close(stream, group)
+            if ends and stream != "candidate":
+                self._begin("candidate", group)  # the application's answers are the alias's again
 
     def _close(self, stream: str, group: str) -> None:
         place = (stream, EVERY_GROUP if stream in SELF_TESTS else group)
@@ -85,7 +86,14 @@ class Epochs:
             self._begun = {place: begun for place, begun in self._begun.items() if place[0] != stream}
         else:
             self._begun[stream, group] = self._begun.get((stream, group), 0) + 1
-        return self.of(stream, group)
+        epoch = self.of(stream, group)
+        if stream == "candidate":
+            # Routes that stand go on: those of single prompts where all begin anew, that of all where one prompt does.
+            if group == EVERY_GROUP:
+                self.routed |= {(name, epoch) for name in self._routes}
+            elif EVERY_GROUP in self._routes:
+                self.routed.add((group, epoch))
+        return epoch
 
     def _newest(self, stream: str) -> int:
         """Return the highest epoch that a group of the stream is in."""
