@@ -157,6 +157,30 @@ def test_a_short_secret_is_broken_and_never_shown(tmp_path, monkeypatch):
     assert "canary" not in str(found)
 
 
+@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PROMPTGUARD_SECRET", "canary", "PROMPTGUARD_SECRET must have at least 16 bytes"),
+        ("PROMPTGUARD_SECRET_FILE", "/nowhere/secret", "cannot be read"),
+    ],
+)
+def test_a_shared_secret_that_wrap_refuses_is_broken(tmp_path, monkeypatch, variable, value, said, made):
+    if made:
+        (tmp_path / ".promptguard").mkdir(mode=0o700)
+    monkeypatch.setenv(variable, value)
+    found = examine()
+    assert said in only(found, "places", "broken")
+    assert "canary" not in str(found)
+
+
+def test_a_shared_secret_is_told_and_never_shown(monkeypatch):
+    monkeypatch.setenv("PROMPTGUARD_SECRET", "canary" * 5)
+    found = examine()
+    assert ("ok", "PROMPTGUARD_SECRET is set (not shown)") in of(found, "places")
+    assert "canary" not in str(found)
+
+
 def test_proxies_without_their_credentials(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret-canary@proxy.example:3128/")
     monkeypatch.setenv("all_proxy", "socks5://canary@other:1080")

@@ -13,11 +13,16 @@ from promptguard.cache.mackey import FILENAME, VARIABLE
 from promptguard.cache.outside import CACHE_DIRECTORY
 from promptguard.directories import Place, local_directory
 from promptguard.doctor.findings import Finding
+from promptguard.errors import ConfigurationError
 from promptguard.ledger.engines.sqlite_file import FILE_NAME
+from promptguard.shared_secret import FILE_VARIABLE as SHARED_FILE
+from promptguard.shared_secret import VARIABLE as SHARED
+from promptguard.shared_secret import shared_secret
 
 
 def places(place: Place) -> Iterator[Finding]:
     """Look at the ledger's directory, its file, the secret and the cache on disk; of a database, at what stays here."""
+    yield from _secrets()
     directory = local_directory(place)
     if not directory.exists():
         yield _not_yet(directory)
@@ -31,7 +36,6 @@ def places(place: Place) -> Iterator[Finding]:
     cache = directory / CACHE_DIRECTORY
     if cache.is_dir():
         yield _directory(cache)
-    yield from _secret()
 
 
 def _not_yet(directory: Path) -> Finding:
@@ -84,9 +88,18 @@ def _modes(path: Path, unwanted: int) -> Finding:
     return Finding("places", "ok", told)
 
 
-def _secret() -> Iterator[Finding]:
+def _secrets() -> Iterator[Finding]:
+    """Look at the secrets that the environment gives; none is ever shown."""
     given = os.environ.get(VARIABLE)
     if given is not None and len(os.fsencode(given)) < MIN_MAC_KEY_BYTES:
         yield Finding("places", "broken", f"{VARIABLE} must have at least {MIN_MAC_KEY_BYTES} bytes")
     elif given is not None:
         yield Finding("places", "ok", f"{VARIABLE} is set (not shown)")
+    try:
+        shared = shared_secret()
+    except ConfigurationError as error:
+        yield Finding("places", "broken", str(error))
+        return
+    if shared is not None:
+        name = SHARED if os.environ.get(SHARED) else SHARED_FILE
+        yield Finding("places", "ok", f"{name} is set (not shown)")
