@@ -162,6 +162,15 @@ def test_watch_tells_a_change_in_a_pipe(recorded: Recorded, tmp_path: Path) -> N
     assert watching.returncode != 1
 
 
+def test_watch_ends_when_nobody_reads_its_pipe(recorded: Recorded) -> None:
+    command = [sys.executable, "-m", "promptguard", "status", "--watch", "--interval", "600"]
+    watching = subprocess.Popen([*command, "--ledger", str(recorded.path)], stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("DRIFT")
+    watching.stdout.close()
+    assert watching.wait(timeout=60) == 1
+
+
 @pytest.mark.parametrize(
     "arguments", [("--watch", "--json"), ("--watch", "--interval", "0"), ("--watch", "--interval", "nan")]
 )

@@ -2,8 +2,11 @@
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +56,40 @@ def test_a_page_that_cannot_be_written_is_told_before_the_story(tmp_path, capsys
     assert code == 2
     assert "page.html cannot be written" in err
     assert not (tmp_path / "l").exists()
+
+
+@pytest.mark.parametrize("name", ["no/pairs.jsonl", "no/pairs.parquet"])
+def test_pairs_that_cannot_be_written_are_one_clear_line(tmp_path, capsys, name):
+    Ledger(tmp_path / "l").open()
+    code, err = run(capsys, "export", "--ledger", str(tmp_path / "l"), "-o", str(tmp_path / name))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert f"{name} cannot be written (No such file or directory): give another file with -o" in err
+
+
+FULL = Path("/dev/full")
+full = pytest.mark.skipif(not FULL.exists(), reason="this system has no disk that is always full")
+
+
+@full
+def test_a_full_disk_under_an_exported_file_is_one_clear_line(tmp_path, capsys):
+    Ledger(tmp_path / "l").open()
+    code, err = run(capsys, "export", "--ledger", str(tmp_path / "l"), "-o", "/dev/full")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "/dev/full cannot be written (No space left on device)" in err
+
+
+@full
+@pytest.mark.parametrize("command", ["status", "export", "doctor"])
+def test_a_full_disk_under_standard_output_is_one_clear_line(tmp_path, command):
+    Ledger(tmp_path / "l").open()
+    with FULL.open("w") as output:
+        ended = subprocess.run(
+            [sys.executable, "-m", "promptguard", command, "--ledger", str(tmp_path / "l")],
+            stdout=output, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert ended.stderr == "promptguard: the output cannot be written (No space left on device)\n"
+    assert ended.returncode == 2
 
 
 def test_wrong_use_leaves_the_page_of_last_time_alone(tmp_path, capsys):

@@ -8,6 +8,7 @@ listed.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -51,6 +52,8 @@ COMMANDS = (
 MODULES = {"import": "importing", "export": "exporting"}
 """Commands whose names are words of Python, or too near to one."""
 DEBUG = "PROMPTGUARD_DEBUG"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors of who writes: the disk, the user's share of it, or the file is full."""
 _SELDOM = (250_000, 20, 20)
 """objects after which garbage is looked for, and how much more seldom among those that have stayed"""
 EXAMPLES = (
@@ -115,19 +118,29 @@ def _write_any_character() -> None:
 
 def _run(given: list[str]) -> int:
     try:
-        return _called(given)
+        code = _called(given)
+        sys.stdout.flush()
+        return code
     except PromptGuardError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of our output went away (`| head`); give the interpreter nothing left to flush
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # the reader of our output went away (`| head`)
+        _leave_nothing_to_flush()
         return WRONG_USE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _leave_nothing_to_flush()
+            return _fail(f"the output cannot be written ({error.strerror})")
         if os.environ.get(DEBUG):
             raise
         return _fail(f"internal error: {type(error).__name__}: {error} (set {DEBUG}=1 for the traceback)")
+
+
+def _leave_nothing_to_flush() -> None:
+    """Let the interpreter, which writes what is left when it ends, write it to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _called(given: list[str]) -> int:

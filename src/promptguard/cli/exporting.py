@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting
+from promptguard.errors import ConfigurationError
 
 SHORT = "write a ledger's pairs as JSON lines or Parquet"
 EXAMPLES = (
@@ -38,22 +40,29 @@ def run(
     from promptguard.ledger.pair_files import lines_of
 
     place = ledger_or_setting(ledger)
-    if output is not None and output.suffix == parquet.SUFFIX:
-        count = parquet.write(place, output, texts=texts, stream=stream)
-        sys.stderr.write(f"{output}: {count:,} pairs\n")
-        return
-    lines = lines_of(place, texts=texts, stream=stream)
     if output is None:
-        for line in lines:
+        for line in lines_of(place, texts=texts, stream=stream):
             sys.stdout.write(f"{line}\n")
         return
-    first = next(lines)  # a ledger that cannot be read leaves the file that is there alone
+    try:
+        if output.suffix == parquet.SUFFIX:
+            count = parquet.write(place, output, texts=texts, stream=stream)
+        else:
+            count = _write_lines(output, lines_of(place, texts=texts, stream=stream))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigurationError(f"{output} cannot be written ({why}): give another file with -o") from None
+    sys.stderr.write(f"{output}: {count:,} pairs\n")
+
+
+def _write_lines(output: Path, lines: Iterator[str]) -> int:
+    """Write a header and pairs; returns how many pairs there were."""
+    first, count = next(lines), 0  # a ledger that cannot be read leaves the file that is there alone
     with os.fdopen(
         os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
     ) as file:
         file.write(f"{first}\n")
-        count = 0
         for line in lines:
             file.write(f"{line}\n")
             count += 1
-    sys.stderr.write(f"{output}: {count:,} pairs\n")
+    return count

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -20,8 +23,8 @@ from promptguard.verdict import Status
 def watch(read: Callable[[Memory], Situation], interval: float, *, every: bool) -> Status:
     """Show what `read` returns every `interval` seconds until the user interrupts; returns the last status.
 
-    `every` is as for `standing_parts`. On a terminal the last screen stays; in a pipe each change is printed once. What
-    `read` raises ends it.
+    `every` is as for `standing_parts`. On a terminal the last screen stays; in a pipe each change is printed once, and
+    it ends when nobody reads the pipe any more. What `read` raises ends it.
     """
     memory, out = Memory(), console(unbroken=True)
     last = situation = read(memory)
@@ -40,13 +43,29 @@ def watch(read: Callable[[Memory], Situation], interval: float, *, every: bool) 
                 elif changed:
                     out.print(shown)
                     sys.stdout.flush()
-                time.sleep(interval)
+                if _reader_goes_within(interval):
+                    break
                 situation = read(memory)
         except KeyboardInterrupt:
             pass
     if on_screen:
         out.print(*standing_parts(last, out, every=every), sep="\n")
     return last.overview.status
+
+
+def _reader_goes_within(seconds: float) -> bool:
+    """Wait so long; returns True as soon as standard output is a pipe that nobody reads any more."""
+    try:
+        handle = sys.stdout.fileno()
+        piped = hasattr(select, "poll") and stat.S_ISFIFO(os.fstat(handle).st_mode)
+    except (OSError, ValueError):
+        piped = False
+    if not piped:
+        time.sleep(seconds)
+        return False
+    gone = select.poll()
+    gone.register(handle, 0)  # a pipe's end is told without being asked for
+    return bool(gone.poll(seconds * 1000))
 
 
 def _standing(situation: Situation) -> list[tuple[str, str, str, bool]]:
