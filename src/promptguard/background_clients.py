@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from promptguard import sdks
 from promptguard.core.background_call import BackgroundClient, NoBackgroundClient, OtherServer
 from promptguard.core.http_types import HttpClient
+from promptguard.core.mistakes import with_article
 from promptguard.core.options import Replay, Shadow
 from promptguard.errors import ConfigurationError
 from promptguard.sdks import SdkFamily
@@ -301,7 +302,9 @@ def _refuse(product: object, wanted: str, wish: Wish) -> None:
         if inspect.iscoroutine(product):
             product.close()
         kind = "coroutine: give a function without `async`"
-    raise ConfigurationError(f"{wish.option}(client=...) must return {wanted}, and returned a {kind}")
+    raise ConfigurationError(
+        f"{wish.option}(client=...) must return {wanted}, and returned {with_article(kind)}"
+    )
 
 
 def _tell(wish: Wish, whose: str, obstacles: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import inspect
 from types import ModuleType
 
 from promptguard import sdks
+from promptguard.core.mistakes import with_article
 
 _MADE_BY = {
     "openai": "openai.OpenAI()",
@@ -61,11 +62,8 @@ def what(given: object) -> str:
             f"the function {given.__module__ or 'builtins'}.{getattr(given, '__qualname__', given.__name__)}"
         )
     kind = type(given)
-    return (
-        f"a {kind.__qualname__}"
-        if kind.__module__ == "builtins"
-        else f"a {kind.__module__}.{kind.__qualname__}"
-    )
+    own = kind.__module__ == "builtins"
+    return with_article(kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _instead(given: object) -> str:

@@ -75,8 +75,8 @@ def wrap(
         clock: a function that returns seconds since the Unix epoch; for tests
         seed: a whole number that seeds the sampling; for tests
 
-    Raises UnknownClient for what is no SDK client, ConfigurationError for settings that cannot work, naming the argument,
-    the environment variable or the file.
+    Raises ConfigurationError for settings that cannot work, naming the argument, the environment variable or the file, and
+    for what is no SDK client (then it is its subclass `promptguard.errors.UnknownClient`).
     """
     family = sdks.family_of(client)
     if family is None:

@@ -93,7 +93,9 @@ def test_a_route_holds_until_it_is_undone_and_the_alarm_stands(provider, guarded
     assert not done_in(guarded).in_force
     assert run("status", "--ledger", guarded, "--json") == 1, "the alarm stands"
     told = json.loads(capsys.readouterr().out)
-    assert told["done"] == ["nothing was done but to warn: calls still go to the same model"]
+    assert told["done"] == [
+        f"what was done was taken back (action {route.id}): nothing holds now, calls go to the same model again"
+    ]
     assert [(each["id"], each["in_force"], each["ended"]) for each in told["actions"]] == [
         (route.id, False, "undone")
     ]

@@ -139,6 +139,18 @@ def test_unusable_files_are_one_clear_line_and_exit_2(analyze, tmp_path):
         assert "Traceback" not in err
 
 
+def test_pairs_of_a_ledger_are_imported_instead(analyze, tmp_path):
+    from promptguard.ledger.pair_files import lines_of
+    from promptguard.ledger.store import Ledger
+
+    Ledger(tmp_path / "ledger").open()
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(lines_of(tmp_path / "ledger")) + "\n{}\n")
+    code, out, err = analyze(file)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "`promptguard import`" in err
+
+
 def test_too_few_pairs_are_unmeasured(analyze, tmp_path):
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"control": {"text": "a"}, "candidate": {"text": "b"}, "ticket": {"kept": 1}}\n' * 3)

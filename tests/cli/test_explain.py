@@ -124,3 +124,12 @@ def test_the_tab_key_is_quiet_where_there_is_no_ledger(tmp_path: Path) -> None:
         env={**os.environ, **asked},
     )
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_a_repeat_is_of_the_same_moment_and_shows_no_pairs_of_another_stream(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("explain", group_of(recorded, capsys), "--stream", "repeat", "--ledger", str(recorded.path))
+    told = capsys.readouterr().out
+    assert "compared with its own answer of the same moment" in " ".join(told.split())
+    assert "pair of " not in told

@@ -43,7 +43,7 @@ def test_drift_is_exit_1_and_says_what_was_done(
     told = capsys.readouterr().out
     assert told.startswith("DRIFT")
     assert "calls for gpt-4 go to gpt-4-0314 since 14 Nov 2023, " in told
-    assert "1 hits" in told
+    assert "1 hit, " in told
     assert "next: promptguard explain " in told
 
 
@@ -214,3 +214,9 @@ def test_report_writes_a_private_file(
 
 def test_a_page_that_cannot_be_written_is_exit_2(recorded: Recorded, tmp_path: Path) -> None:
     assert run("report", "--ledger", str(recorded.path), "-o", str(tmp_path / "no" / "out.html")) == 2
+
+
+def test_a_file_in_a_ledgers_place_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "an.py").write_text("")
+    assert run("status", "--ledger", str(tmp_path / "an.py")) == 2
+    assert "an.py is a file: a ledger is a directory" in capsys.readouterr().err

@@ -63,6 +63,27 @@ def test_each_pair_is_taken_once(ledgers, tmp_path):
     assert calls(target) == list(range(1202))
 
 
+def test_what_one_ledger_has_taken_no_other_takes(ledgers, tmp_path):
+    source, _ = ledgers
+    source.write_pairs([pair(source, number) for number in range(3)])
+    assert drain(tmp_path / "functions", tmp_path / "judged").pairs == 3
+    assert drain(tmp_path / "functions", tmp_path / "another").pairs == 0
+    source.write_pairs([pair(source, 3, outcome="dropped", reason="queue full"), pair(source, 4)])
+    assert drain(tmp_path / "functions", tmp_path / "another") == draining.Drained(2, 1, 0)
+
+
+def test_drained_pairs_that_nobody_judged_are_told_so(ledgers, tmp_path, capsys):
+    source, _ = ledgers
+    source.write_pairs([pair(source, number) for number in range(3)])
+    drain(tmp_path / "functions", tmp_path / "judged")
+    with pytest.raises(SystemExit):
+        main(["status", "--ledger", str(tmp_path / "judged")])
+    told = capsys.readouterr().out
+    assert "not judged yet" in told
+    assert "next: promptguard watch" in told
+    assert "promptguard plan" not in told
+
+
 @pytest.mark.parametrize("chunks", [0, 1, 2])
 def test_one_that_was_cut_off_is_begun_again(ledgers, tmp_path, monkeypatch, chunks):
     source, target = ledgers
@@ -141,7 +162,7 @@ def test_waiting_files_are_taken_and_a_torn_last_line_is_harmless(ledgers, tmp_p
     path = tmp_path / "functions" / "spool" / "abc" / "of-a-process.pairs"
     whole = path.read_bytes()
     path.write_bytes(whole + whole.splitlines(keepends=True)[2][:-40])
-    assert drain(tmp_path / "functions", tmp_path / "judged") == draining.Drained(3, 1)
+    assert drain(tmp_path / "functions", tmp_path / "judged") == draining.Drained(3, 3, 1)
     assert calls(target) == [1, 2, 3]
     assert not path.exists()
     path.write_bytes(whole)  # as a copy that is put back
@@ -194,7 +215,7 @@ def test_the_command(ledgers, tmp_path, capsys):
     source.write_pairs([pair(source, 1)])
     words = [str(tmp_path / "functions"), "--into", str(tmp_path / "judged")]
     code, out, _ = run(capsys, *words, "--json")
-    assert (code, json.loads(out)) == (0, {"pairs": 1, "files": 0})
+    assert (code, json.loads(out)) == (0, {"pairs": 1, "compared": 1, "files": 0})
     assert run(capsys, *words)[1].startswith("0 pairs taken into ")
     for directory in (tmp_path / "none", tmp_path / "judged"):
         code, out, err = run(capsys, str(directory), "--into", str(tmp_path / "judged"))

@@ -59,6 +59,13 @@ def told(ledger, capsys, *, code):
     return json.loads(capsys.readouterr().out)
 
 
+def next_of(ledger, capsys):
+    with pytest.raises(SystemExit):
+        main(["status", "--ledger", str(ledger)])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: ")]
+    return line
+
+
 def test_a_verdict_grows_old(guarded, capsys):
     clock = FakeClock(time.time() - 90 * 86400.0)
     once(guarded, clock=clock)
@@ -114,6 +121,7 @@ def test_a_model_without_a_price_is_the_reason(guarded, capsys):
     once(guarded, shadow=shadow, models=("m", "unknown"), calls=6)
     status = told(guarded, capsys, code=3)
     assert [row["reason"] for row in status["rows"]] == ["price unknown"]
+    assert next_of(guarded, capsys).startswith("next: give Budget(price=")
 
 
 def test_a_mistyped_model_is_the_reason(guarded, capsys):
@@ -121,6 +129,10 @@ def test_a_mistyped_model_is_the_reason(guarded, capsys):
     once(guarded, shadow=shadow)
     status = told(guarded, capsys, code=3)
     assert [row["reason"] for row in status["rows"]] == ["candidate errors: status_404"]
+    assert next_of(guarded, capsys).startswith("next: check the name in Shadow(model=...)")
+    with pytest.raises(SystemExit):
+        main(["status", "--ledger", str(guarded)])
+    assert "40 pairs not made: " in capsys.readouterr().out
 
 
 def test_a_spent_budget_is_the_reason_once_the_pairs_are_old(guarded):

@@ -33,7 +33,7 @@ GIVEN = {
     "an async class": (lambda: AsyncOpenAI, r"AsyncOpenAI: call it first"),
     "nothing": (lambda: None, r"None: there is no client yet; .*warm_up\(\)"),
     "a key": (lambda: "sk-secret-canary", r"a str: give a client of"),
-    "a number": (lambda: 5, r"a int: give"),
+    "a number": (lambda: 5, r"an int: give"),
     "a resource": (lambda: OpenAI(api_key="k").chat.completions, r"Completions: give the client itself"),
     "a method": (lambda: OpenAI(api_key="k").chat.completions.create, r"the function .*create: give the client itself"),
     "an HTTP client": (lambda: http_family().Client(), r"Client: give it to promptguard.guard\(http_client\)"),

@@ -56,7 +56,7 @@ def _row(each: Described) -> str:
 
 
 def _accepts(each: Described) -> str:
-    known = {"on_drift": "", "fields": "a mapping", "ledger": "the path of a directory"}
+    known = {"on_drift": "", "fields": "a mapping", "ledger": "the path of a directory, or an address"}
     words = known.get(each.path[0]) if len(each.path) == 1 else None
     return words if words is not None else accepted(each.field).words
 

@@ -14,6 +14,7 @@ from promptguard.certifying.values import Answered, Question, Side, Stopped
 from promptguard.compat.engine import Fitted, fit
 from promptguard.compat.ruleset import Endpoint, RuleSet
 from promptguard.core.background_call import ANSWER_SECONDS, reason_of, refused
+from promptguard.core.mistakes import with_article
 from promptguard.core.model import Reading
 from promptguard.drift import Answer
 from promptguard.errors import ConfigurationError, PromptGuardError
@@ -49,7 +50,9 @@ def door_of(client: object) -> Door:
     kind = type(client)
     root = kind.__module__.partition(".")[0]
     if "Async" in kind.__name__:
-        raise ConfigurationError(f"--client returns an {kind.__name__}: return its synchronous counterpart")
+        raise ConfigurationError(
+            f"--client returns {with_article(kind.__name__)}: return its synchronous counterpart"
+        )
     messages = getattr(client, "messages", None)
     if root == "anthropic" and messages is not None:
         return Door("anthropic", "messages", "anthropic_messages", _sender(messages.with_raw_response))
@@ -60,9 +63,10 @@ def door_of(client: object) -> Door:
     models = getattr(client, "models", None)
     if hasattr(models, "generate_content"):
         return Door("google-genai", "generate", "gemini", _google_sender(models))
+    returned = with_article(f"{kind.__module__}.{kind.__qualname__}")
     raise ConfigurationError(
-        f"--client returns a {kind.__module__}.{kind.__qualname__}, which cannot be asked: return a client of openai, or of"
-        " an SDK of its kind, of anthropic or of google-genai"
+        f"--client returns {returned}, which cannot be asked: return a client of openai, or of an SDK of its kind, of "
+        "anthropic or of google-genai"
     )
 
 

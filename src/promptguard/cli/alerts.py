@@ -88,7 +88,10 @@ def list_alerts(
     ledger: Annotated[str | None, OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Tell every alert of the ledger, newest first, and what each channel has had of it. Exit codes: 0, 2 no ledger."""
+    """Tell every alert since a channel was first set, newest first, and what each channel has had of it.
+
+    Exit codes: 0, 2 no ledger.
+    """
     from promptguard.report.alerts import read_alerts
 
     rows, channels = read_alerts(ledger_or_setting(ledger))
@@ -125,8 +128,11 @@ def _show(rows: tuple[AlertRow, ...], channels: tuple[ChannelRow, ...]) -> None:
         if not row.receipts:
             sys.stdout.write("    no channel was there to tell\n")
     if not rows:
-        where = f"; channels: {', '.join(plain(each.name) for each in channels)}" if channels else ""
-        sys.stdout.write(f"no alerts{where}\n")
+        sys.stdout.write(
+            f"no alerts; channels: {', '.join(plain(each.name) for each in channels)}\n"
+            if channels
+            else "no alerts: no channel was ever set; promptguard status tells alarms without one\n"
+        )
 
 
 def _receipt(each: Receipt) -> str:

@@ -103,6 +103,7 @@ def run(
 ) -> None:
     """Judge recorded pairs of answers: did the model change, since when, what, and by how much.
 
+    What a line holds is in docs/reference/recorded-answers.md; pairs of `promptguard export` go into a ledger, by import.
     Exit codes: 0 no drift, 1 drift, 2 wrong use, 3 unmeasured.
     """
     if label and label_from:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from promptguard.errors import ConfigurationError
+from promptguard.verdict.words import counted
 
 BROKEN = 1
 MARKS = {"ok": "●", "warning": "▲", "broken": "✗"}
@@ -50,7 +51,7 @@ def run(
         for each in findings:
             sys.stdout.write(f"{MARKS[each.level]} {each.check}: {_safe(each.text)}\n")
         counts = {name: sum(each.level == name for each in findings) for name in ("broken", "warning")}
-        sys.stdout.write(f"{counts['broken']} broken, {counts['warning']} warnings\n")
+        sys.stdout.write(f"{counts['broken']} broken, {counted(counts['warning'], 'warning')}\n")
     raise typer.Exit(BROKEN if level == "broken" else 0)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from promptguard.errors import InputFileError
+from promptguard.verdict.words import counted
 
 SHORT = "take what short-lived processes have left into a ledger"
 EXAMPLES = (
@@ -42,7 +43,7 @@ def run(
     except OSError as error:
         raise InputFileError(f"{directory}: {error.strerror or type(error).__name__}") from None
     if as_json:
-        json.dump({"pairs": done.pairs, "files": done.files}, sys.stdout)
+        json.dump({"pairs": done.pairs, "compared": done.compared, "files": done.files}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        sys.stdout.write(f"{done.pairs:,} pairs taken into {place}\n")
+        sys.stdout.write(f"{counted(done.pairs, 'pair')} taken into {place} ({done.compared:,} compared)\n")

@@ -12,6 +12,7 @@ import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.errors import ConfigurationError
+from promptguard.verdict.words import counted
 
 SHORT = "write a ledger's pairs as JSON lines or Parquet"
 EXAMPLES = (
@@ -37,7 +38,7 @@ def run(
     2 wrong use, or a ledger that cannot be read.
     """
     from promptguard.ledger import parquet
-    from promptguard.ledger.pair_files import lines_of
+    from promptguard.ledger.pair_files import compared_in, lines_of
 
     place = ledger_or_setting(ledger)
     if output is None:
@@ -45,6 +46,7 @@ def run(
             sys.stdout.write(f"{line}\n")
         return
     try:
+        compared = compared_in(place, stream)
         if output.suffix == parquet.SUFFIX:
             count = parquet.write(place, output, texts=texts, stream=stream)
         else:
@@ -52,7 +54,7 @@ def run(
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigurationError(f"{output} cannot be written ({why}): give another file with -o") from None
-    sys.stderr.write(f"{output}: {count:,} pairs\n")
+    sys.stderr.write(f"{output}: {counted(count, 'pair')} ({compared:,} compared)\n")
 
 
 def _write_lines(output: Path, lines: Iterator[str]) -> int:

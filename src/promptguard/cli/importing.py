@@ -11,6 +11,7 @@ import typer
 
 from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.errors import InputFileError
+from promptguard.verdict.words import counted
 
 SHORT = "add pairs from JSON lines or Parquet to a ledger"
 EXAMPLES = (
@@ -46,7 +47,7 @@ def run(
         json.dump({"added": added}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        sys.stdout.write(f"{added:,} pairs added\n")
+        sys.stdout.write(f"{counted(added, 'pair')} added\n")
 
 
 def _added(place: str | Path, file: Path) -> int:

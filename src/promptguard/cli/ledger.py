@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from promptguard.errors import InputFileError
+from promptguard.verdict.words import counted
 
 SHORT = "copy a ledger between directory and database"
 app = typer.Typer(help="Whole ledgers.", no_args_is_help=True, rich_markup_mode=None)
@@ -48,7 +49,7 @@ def copy(
         sys.stdout.write("\n")
     else:
         rows = sum(done.rows.values())
-        sys.stdout.write(f"copied: {done.pairs:,} pairs, {rows:,} rows in all\n")
+        sys.stdout.write(f"copied: {counted(done.pairs, 'pair')}, {counted(rows, 'row')} in all\n")
 
 
 class _Progress:

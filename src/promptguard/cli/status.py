@@ -176,11 +176,13 @@ def _folded(report: Report) -> Actions:
 
 def _done(report: Report) -> list[str]:
     """Return what holds now of what was done about alarms, one line an action; dry runs of alarms that stand as well."""
-    lines = []
-    for done in _folded(report).found.values():
+    from promptguard.core.actions import nothing_holds
+
+    lines, actions = [], _folded(report)
+    for done in actions.found.values():
         if not done.ended:
             back = f"; taken back by: promptguard undo {done.id}" if done.in_force else ""
             lines.append(f"{shown_group(done.group)}, {utc(done.at)}: {done.sentence()} since then{back}")
     if report.status == "drift" and not any("dry run" not in line for line in lines):
-        lines.append("nothing was done but to warn: calls still go to the same model")
+        lines.append(nothing_holds(actions.taken_back))
     return lines

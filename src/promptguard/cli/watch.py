@@ -49,7 +49,7 @@ def run(
 ) -> None:
     """Judge a ledger's pairs, ask its stored questions and canaries again, send alerts and forget what is old.
 
-    One watch a ledger is active; further ones stand by, and one of them takes over within half a minute of a crash. Wrapped
+    One watch a ledger is active; further ones stand by, and one of them takes over within 20 s of a crash. Wrapped
     processes leave judging to it (`Drift(evaluate="auto")`). Ends in order on SIGTERM and Ctrl-C.
 
     Exit codes: 0 ended when told to, 2 wrong use, no ledger, or port taken.

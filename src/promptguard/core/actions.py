@@ -5,7 +5,7 @@ Every process and every reader comes to the same, because they fold the same row
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -118,6 +118,21 @@ class Actions:
         return place in self.undone or any(done.dry_run is dry_run for done in told)
 
     @property
+    def taken_back(self) -> tuple[Done, ...]:
+        """What somebody has taken back of alarms that stand, oldest first."""
+        return tuple(
+            done for done in self.found.values() if done.ended == "undone" and done.place in self.undone
+        )
+
+    @property
     def in_force(self) -> tuple[Done, ...]:
         """What holds now, oldest first."""
         return tuple(done for done in self.found.values() if done.in_force)
+
+
+def nothing_holds(taken_back: Sequence[Done]) -> str:
+    """Return what is told of an alarm that stands while nothing is in force; `taken_back` is what was."""
+    if not taken_back:
+        return "nothing was done but to warn: calls still go to the same model"
+    several = f"action{'s' * (len(taken_back) > 1)} {', '.join(str(done.id) for done in taken_back)}"
+    return f"what was done was taken back ({several}): nothing holds now, calls go to the same model again"

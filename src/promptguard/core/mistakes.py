@@ -51,6 +51,11 @@ def listed(names: Sequence[str], last: str = "or") -> str:
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
+def with_article(name: str) -> str:
+    """Return a name of a kind as a sentence has it: "an int", "a list"."""
+    return f"{'an' if name[:1].lower() in tuple('aeio') else 'a'} {name}"
+
+
 def refused(argument: str, given: object, accepted: str, *, meant: str | None = None) -> ConfigurationError:
     """Return the error for a value that is not accepted.
 

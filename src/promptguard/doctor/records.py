@@ -10,7 +10,7 @@ from promptguard.doctor.findings import Finding, Level
 from promptguard.errors import InputFileError, NoLedger
 from promptguard.report.health import Health, read_health
 from promptguard.report.read import read_report
-from promptguard.verdict.words import utc
+from promptguard.verdict.words import counted, utc
 
 AHEAD_SECONDS = 60.0
 """How far a row may lie in the future."""
@@ -34,7 +34,9 @@ def ledger(place: Place) -> Iterator[Finding]:
         return
     pairs = sum(stream.pairs for stream in report.streams)
     yield Finding(
-        "ledger", "ok", f"{place}: readable, schema {health.schema}, {pairs:,} pairs, {report.status}"
+        "ledger",
+        "ok",
+        f"{place}: readable, schema {health.schema}, {counted(pairs, 'pair')}, {report.status}",
     )
     if health.aside:
         text = f"set aside as damaged: {', '.join(health.aside)}; restore or remove them"
@@ -101,7 +103,7 @@ def coverage(place: Place) -> Iterator[Finding]:
     except InputFileError:
         yield Finding("coverage", "ok", "nothing is known of calls yet")
         return
-    streams = [f"{stream.stream} ({stream.pairs:,} pairs)" for stream in report.streams]
+    streams = [f"{stream.stream} ({counted(stream.pairs, 'pair')})" for stream in report.streams]
     yield Finding("coverage", "ok", f"paired: {', '.join(streams) or 'nothing yet'}")
     for notice in report.notices:
         yield Finding("coverage", "warning", f"cannot work: {notice.text} (said {utc(notice.at)})")
@@ -109,9 +111,7 @@ def coverage(place: Place) -> Iterator[Finding]:
         level: Level = (
             "warning" if each.reason.endswith("not known") or "no background client" in each.reason else "ok"
         )
-        yield Finding(
-            "coverage", level, f"{each.calls:,} calls {each.what}: {each.reason}{_hint(each.reason)}"
-        )
+        yield Finding("coverage", level, f"{each.sentence}: {each.reason}{_hint(each.reason)}")
     if len(report.passed_by) > MOST:
         yield Finding(
             "coverage", "ok", f"and {len(report.passed_by) - MOST} more reasons: promptguard status --json"

@@ -19,12 +19,15 @@ from promptguard.core.epochs import Epochs
 from promptguard.directories import Database
 from promptguard.errors import InputFileError
 from promptguard.ledger import schema
+from promptguard.ledger.engines import words
 from promptguard.ledger.pair_files import take_seed
 from promptguard.ledger.rows import PairRow, StoredRow
 from promptguard.ledger.spool import Numbered, Spool, left_behind
 from promptguard.ledger.store import Ledger, shared_seed
 
 CHUNK = 500
+_DRAINED = "drained"
+"""The name in `meta` of the number of the last pair that was taken out of a directory."""
 Tell = Callable[[int], None]
 """Told how many pairs were taken so far."""
 
@@ -35,6 +38,8 @@ class Drained:
 
     pairs: int
     """new ones: those that the ledger had already are left out"""
+    compared: int
+    """of these, pairs that were compared: the others came to nothing"""
     files: int
     """files of waiting pairs that were emptied"""
 
@@ -50,7 +55,7 @@ def drain(directory: Path, into: str | Path, tell: Tell = lambda _pairs: None) -
     if not has_ledger and not any(list(place.glob("*.pairs")) for place in spools if place.is_dir()):
         raise InputFileError(f"{directory}: there is no ledger and no file of waiting pairs")
     target = Ledger(into)
-    before, files = paired(target), 0
+    before, compared, files = paired(target), paired(target, "compared"), 0
     for place in spools:
         for spool in left_behind(place, ""):
             try:
@@ -60,7 +65,7 @@ def drain(directory: Path, into: str | Path, tell: Tell = lambda _pairs: None) -
                 spool.close()
     if has_ledger:
         _take_ledger(Ledger(directory), target, tell)
-    return Drained(paired(target) - before, files)
+    return Drained(paired(target) - before, paired(target, "compared") - compared, files)
 
 
 def _has_ledger(directory: Path) -> bool:
@@ -100,7 +105,7 @@ def _take_ledger(source: Ledger, target: Ledger, tell: Tell) -> None:
 
 
 def _chunks(source: Ledger) -> Iterator[list[tuple[StoredRow, StoredRow | None]]]:
-    last, content = 0, schema.content
+    last, content = _forgotten(source), schema.content
     while rows := source.pairs_after(last, CHUNK):
         with source.reading() as connection:
             some = select(content).where(content.c.pair_id.between(rows[0].id, rows[-1].id))
@@ -141,9 +146,29 @@ def _forget(source: Ledger, last: int) -> None:
     with source.transaction() as connection:
         connection.execute(delete(content).where(content.c.pair_id < last))
         connection.execute(delete(pair).where(pair.c.id < last))
+        # another ledger that is drained into later does not know of the one that is left
+        statement = words(connection).upsert(schema.meta).values(name=_DRAINED, value=b"%d" % last)
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["name"], set_={"value": b"%d" % last})
+        )
 
 
-def paired(ledger: Ledger) -> int:
-    """Return how many pairs a ledger has counted, whatever became of them."""
+def _forgotten(source: Ledger) -> int:
+    """Return the number of the last pair that some ledger has; 0 where none was taken, or numbers have begun anew."""
+    meta, pair = schema.meta, schema.pair
+    with source.reading() as connection:
+        noted = connection.execute(select(meta.c.value).where(meta.c.name == _DRAINED)).scalar_one_or_none()
+        newest = connection.execute(select(func.max(pair.c.id))).scalar_one()
+    last = int(noted or 0)
+    return last if newest is not None and newest >= last else 0
+
+
+def paired(ledger: Ledger, outcome: str = "") -> int:
+    """Return how many pairs a ledger has counted, of one outcome or whatever became of them."""
+    query = select(func.coalesce(func.sum(schema.tally.c.pairs), 0))
     with ledger.reading() as connection:
-        return int(connection.execute(select(func.coalesce(func.sum(schema.tally.c.pairs), 0))).scalar_one())
+        return int(
+            connection.execute(
+                query.where(schema.tally.c.outcome == outcome) if outcome else query
+            ).scalar_one()
+        )

@@ -56,6 +56,14 @@ def header_of(ledger: str | Path, stream: str = "") -> str:
     return json.dumps({**header, "stream": stream})
 
 
+def compared_in(ledger: str | Path, stream: str = "") -> int:
+    """Return how many of a ledger's pairs, or of one stream's, were compared: the others came to nothing."""
+    pair = schema.pair
+    query = select(func.count()).select_from(pair).where(pair.c.outcome == "compared")
+    with reading(ledger) as connection:
+        return int(connection.execute(query.where(pair.c.stream == stream) if stream else query).scalar_one())
+
+
 def chunks_of(ledger: str | Path, *, texts: bool = False, stream: str = "") -> Iterator[list[Numbered]]:
     """Return a ledger's pairs in order, up to CHUNK at a time. Raises InputFileError."""
     pair, content, last = schema.pair, schema.content, 0

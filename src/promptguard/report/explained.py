@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptguard.errors import InputFileError
+from promptguard.ledger.reading import reading
 from promptguard.report.actions import Event, Route
 from promptguard.report.model import StreamReport
 from promptguard.report.next_steps import Case, Step, earlier_versions, next_steps
 from promptguard.report.overview import Row
 from promptguard.report.pairs import Pair
-from promptguard.report.prompt import Prompt, read_prompt
+from promptguard.report.prompt import Prompt, examples_of, read_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Explained:
     Attributes:
         row: where it stands
         report: its verdict, with the moments it names
-        examples: pairs far apart since the change began, where texts are kept
+        examples: pairs of this stream far apart since the change began, where texts are kept
         events: alarms, actions and acknowledgements of this stream, oldest first
         routes: routes of this prompt that hold
         steps: what can be done now; empty without an alarm
@@ -44,12 +45,14 @@ def explain(ledger: str | Path, row: Row, *, now: float | None = None) -> Explai
         raise InputFileError(f"{ledger}: nothing is known of {row.group!r} any more")
     places = [(each.stream, each.epoch) for each in prompt.rows]
     at = places.index((row.stream, row.epoch))
+    with reading(ledger) as connection:
+        examples = examples_of(connection, prompt.rows[at])
     return Explained(
         ledger=prompt.ledger,
         now=prompt.now,
         row=prompt.rows[at],
         report=prompt.standing[at],
-        examples=prompt.examples,
+        examples=examples,
         events=prompt.events_of(row.stream),
         routes=prompt.routes,
         steps=next_steps(case_of(prompt.rows[at], prompt.standing[at], prompt))

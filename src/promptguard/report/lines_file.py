@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from promptguard.errors import InputFileError
 
+_EXPORTED = b'{"format": "promptguard pairs'
+"""How a file of `promptguard export` begins."""
 _GZIP = b"\x1f\x8b"
 T = TypeVar("T")
 
@@ -71,7 +73,14 @@ class LinesFile(Generic[T]):
         packed = self._raw.peek(2)[:2] == _GZIP
         count = 0
         try:
-            for count, line in enumerate(gzip.GzipFile(fileobj=self._raw) if packed else self._raw, 1):  # noqa: B007
+            for count, line in enumerate(gzip.GzipFile(fileobj=self._raw) if packed else self._raw, 1):
+                if count == 1 and line.startswith(_EXPORTED):
+                    self._raw.close()
+                    raise InputFileError(
+                        f"{self.name}: these are pairs of a ledger, as `promptguard export` writes them, and were "
+                        "compared already: `promptguard import` takes them into a ledger, `promptguard status` tells what "
+                        "they say"
+                    )
                 yield line
         except (OSError, EOFError, zlib.error) as error:
             self._raw.close()

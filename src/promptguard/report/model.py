@@ -9,6 +9,7 @@ from typing import Any
 from promptguard.core.identity import IdentityFact, IdentityObservation
 from promptguard.core.streams import SELF_TESTS
 from promptguard.verdict import Status, Verdict
+from promptguard.verdict.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,14 @@ class PassedBy:
     """`not cached`, `not paired`, or `neither cached nor paired`"""
     reason: str
     calls: int
-    """of those that were drawn for pairing, where that is what was not done"""
+    """pairs of any stream that came to nothing, where `what` is `not paired`: one call may have begun several"""
+
+    @property
+    def sentence(self) -> str:
+        """How many, and what was not done."""
+        if self.what == "not paired":
+            return f"{counted(self.calls, 'pair')} not made"
+        return f"{counted(self.calls, 'call')} {self.what}"
 
 
 @dataclass(frozen=True, slots=True)

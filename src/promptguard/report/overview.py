@@ -31,7 +31,7 @@ from promptguard.report.streams import verdict_of
 from promptguard.report.sums import cache_use, notices
 from promptguard.verdict import Status, Verdict
 from promptguard.verdict.window import Window
-from promptguard.verdict.words import moment
+from promptguard.verdict.words import counted, moment
 
 WHOLE_STREAM = ""
 """In place of a prompt's name: all pairs of a stream."""
@@ -91,7 +91,7 @@ class Row:
         """Return what was found, in words."""
         text = self.told.get("sentence")
         if self.status == "unmeasured" or not isinstance(text, str):
-            return f"Not measured: {self.reason} ({self.pairs:,} pairs)." if self.reason else ""
+            return f"Not measured: {self.reason} ({counted(self.pairs, 'pair')})." if self.reason else ""
         since = self.as_before_since
         return text if since is None else f"{text} The answers are as before since {moment(since)}."
 

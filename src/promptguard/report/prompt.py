@@ -107,7 +107,7 @@ def read_prompt(
             events=events_of(connection, group=group),
             facts=_facts(memory.seen(connection), rows),
             routes=tuple(route for route in routes_in_force(connection) if route.group == group),
-            examples=_examples(connection, rows),
+            examples=examples_of(connection, next((row for row in rows if row.status == "drift"), None)),
             recorded_content=has_content(connection),
         )
 
@@ -119,9 +119,9 @@ def _own(document: Document, group: str) -> list[Document]:
     return [document] if document.get("together") or not document["groups"] else []
 
 
-def _examples(connection: Connection, rows: tuple[Row, ...]) -> tuple[Pair, ...]:
-    row = next((row for row in rows if row.status == "drift"), None)
-    if row is None:
+def examples_of(connection: Connection, row: Row | None) -> tuple[Pair, ...]:
+    """Return pairs of a row's own that are far apart since its change began; none without a change."""
+    if row is None or row.status != "drift":
         return ()
     since = row.since_low or row.since or row.alarm_at or 0.0
     return worst_pairs(connection, row.stream, row.epoch, row.group or None, since, MOST_EXAMPLES)

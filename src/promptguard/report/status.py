@@ -6,17 +6,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from promptguard.core.actions import Done
 from promptguard.core.identity import IdentityFact
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
+from promptguard.ledger.store import noted_of
 from promptguard.report.alerts import Undelivered, actions_of, undelivered
 from promptguard.report.memory import Memory
 from promptguard.report.model import PassedBy
 from promptguard.report.overview import Overview, read_overview
 from promptguard.report.read import false_alarms
+from promptguard.report.remedies import Accepted
 from promptguard.report.sums import passed_by
 
 
@@ -27,6 +29,8 @@ class Situation:
     Attributes:
         overview: where every prompt stands
         done: what was done about alarms and has not ended, dry runs included
+        taken_back: what somebody has taken back of it while the alarm stands
+        accepted: what pairs were compared with when a change was accepted
         undelivered: channels that do not take the alerts they are sent
         passed_by: what was not done with calls and why, the commonest first
         facts: who answered
@@ -36,6 +40,8 @@ class Situation:
 
     overview: Overview
     done: tuple[Done, ...]
+    taken_back: tuple[Done, ...]
+    accepted: Accepted
     undelivered: tuple[Undelivered, ...]
     passed_by: tuple[PassedBy, ...]
     facts: tuple[IdentityFact, ...]
@@ -54,9 +60,12 @@ def read_situation(
     at = time.time() if now is None else now
     overview = read_overview(ledger, memory=memory, now=at)
     with reading(ledger) as connection:
+        actions = actions_of(connection)
         return Situation(
             overview=overview,
-            done=tuple(each for each in actions_of(connection).found.values() if not each.ended),
+            done=tuple(each for each in actions.found.values() if not each.ended),
+            taken_back=actions.taken_back,
+            accepted=_accepted(connection),
             undelivered=undelivered(connection),
             passed_by=passed_by(connection),
             facts=memory.seen(connection).facts,
@@ -65,3 +74,11 @@ def read_situation(
             ),
             false_alarms_per_year=false_alarms(connection, [row.told for row in overview.streams]),
         )
+
+
+def _accepted(connection: Connection) -> Accepted:
+    """Return what pairs were compared with when a change was last accepted."""
+    table = schema.occurrence
+    rows = connection.execute(select(table).where(table.c.kind == "acknowledge").order_by(table.c.id))
+    found = {(row.stream, row.group): noted_of(row)["detail"].get("accepted") for row in rows}
+    return {place: str(model) for place, model in found.items() if model}

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from promptguard.core.mistakes import with_article
 from promptguard.errors import PromptError
 from promptguard.templates.limits import (
     CONTAINER_UNITS,
@@ -100,5 +101,5 @@ def _made_plain(value: object, where: str, depth: int) -> object:
             str.__str__(key): _made_plain(each, f"{where}.{key}", depth + 1) for key, each in value.items()
         }
     raise PromptError(
-        f"{where} is a {type(value).__name__}; a prompt takes text, numbers, lists and mappings of them only"
+        f"{where} is {with_article(type(value).__name__)}; a prompt takes text, numbers, lists and mappings of them only"
     )

@@ -79,7 +79,11 @@ def _pairs_of(told: Explained) -> Iterator[tuple[str, str]]:
         yield "last pair", f"{moment(row.last_at)} ({ago(row.last_at, told.now)}), {row.pairs:,} in all"
     yield "evidence", f"10^{row.log10_evidence + 0.0:.1f}; the alarm rings at 10^{row.log10_threshold:.1f}"
     if row.control:
-        compared = row.candidate if row.candidate != row.control else "its own earlier answers"
+        compared = row.candidate
+        if row.stream == "repeat":
+            compared = "its own answer of the same moment"
+        elif compared == row.control:
+            compared = "its own earlier answers"
         yield "asked", f"{row.control}, compared with {compared}"
     for route in told.routes:
         yield "routed", f"calls for {route.asked} go to {route.to} since {moment(route.at)}"

@@ -10,19 +10,23 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from promptguard.core.actions import nothing_holds
 from promptguard.core.epochs import shown_group
 from promptguard.directories import ledger_option
 from promptguard.report.identity_words import NO_VERDICT, sentence, worth_telling
 from promptguard.report.overview import Overview, Row
+from promptguard.report.remedies import remedies
 from promptguard.report.status import Situation
 from promptguard.report.suggestions import suggestions
 from promptguard.terminal.verdict import STYLES, quoted, table
-from promptguard.verdict.words import ago, moment, window_words
+from promptguard.verdict.words import ago, counted, moment, window_words
 
 MOST_OTHERS = 20
 """Unmeasured prompts, and prompts without a change, that are listed; the rest is counted, and listed on request."""
 MOST_REASONS = 12
 """Reasons why calls were passed by that a terminal shows."""
+MOST_REMEDIES = 3
+"""Things to do next that a terminal shows."""
 MOST_FACTS = 12
 """Facts of identity that a terminal shows."""
 
@@ -50,7 +54,7 @@ def standing_parts(situation: Situation, out: Console, *, every: bool = False) -
     parts += map(quoted, _done(situation))
     parts += map(quoted, _undelivered(situation))
     parts += map(quoted, _windows(overview))
-    parts += map(quoted, _next(overview))
+    parts += map(quoted, _next(situation))
     parts += map(quoted, _sums(situation))
     parts += map(quoted, _passed_by(situation))
     parts += map(quoted, (each.sentence for each in suggestions(situation.passed_by)[:MOST_REASONS]))
@@ -78,12 +82,14 @@ def _listed(rows: Sequence[Row], *, every: bool) -> tuple[list[Row], str]:
 
 def _heading(overview: Overview) -> Text:
     heading = Text(overview.status.upper(), style=STYLES[overview.status])
-    facts = [overview.ledger, moment(overview.now), f"{overview.pairs:,} pairs"]
+    facts = [overview.ledger, moment(overview.now), counted(overview.pairs, "pair")]
     measured, groups = overview.measured
     if measured < groups:
         facts.append(f"{measured:,} of {groups:,} groups measured")
     if overview.judged_at is not None:
         facts.append(f"judged {ago(overview.judged_at, overview.now)}")
+    elif overview.pairs:
+        facts.append("not judged yet")
     return heading.append("  ").append_text(quoted("; ".join(facts)))
 
 
@@ -117,8 +123,8 @@ def _lines(rows: Sequence[Row], now: float, marks: dict[str, str]) -> Renderable
         told.append(first.append(f", {row.stream}: {_status(row)}{since}", style="default"))
         told.append(
             Text(
-                f"  {row.pairs:,} pairs, last {ago(row.last_at, now)}; evidence 10^{row.log10_evidence + 0.0:.1f} of "
-                f"10^{row.log10_threshold:.1f}"
+                f"  {counted(row.pairs, 'pair')}, last {ago(row.last_at, now)}; "
+                f"evidence 10^{row.log10_evidence + 0.0:.1f} of 10^{row.log10_threshold:.1f}"
             )
         )
     return Group(*told, Text())
@@ -138,7 +144,7 @@ def _done(situation: Situation) -> Iterator[str]:
         back = f"; promptguard undo {done.id} takes it back" if done.in_force else ""
         yield f"{shown_group(done.group)}: {done.sentence()} since {moment(done.at)}{back}"
     if overview.status == "drift" and not any(done.in_force for done in situation.done):
-        yield "nothing was done but to warn: calls still go to the same model"
+        yield nothing_holds(situation.taken_back)
 
 
 def _undelivered(situation: Situation) -> Iterator[str]:
@@ -156,15 +162,17 @@ def _windows(overview: Overview) -> Iterator[str]:
             yield f"{row.stream}: {window_words(row.window, overview.now)}"
 
 
-def _next(overview: Overview) -> Iterator[str]:
-    """Yield the command that says more of what needs somebody."""
+def _next(situation: Situation) -> Iterator[str]:
+    """Yield the command that says more of what needs somebody, or what to set otherwise."""
+    overview = situation.overview
     where = f" {ledger_option(overview.ledger)}"
     alarms = overview.alarms
     if alarms:
         first = f"next: promptguard explain {shlex.quote(shown_group(alarms[0].group))} --stream {alarms[0].stream}{where}"
         yield f"{first}  (what changed, and what to do about it)"
     elif overview.status == "unmeasured":
-        yield f"next: promptguard plan{where}  (how many more pairs it takes)"
+        for remedy in remedies(overview, situation.accepted)[:MOST_REMEDIES]:
+            yield f"next: {remedy}"
 
 
 def _sums(situation: Situation) -> Iterator[str]:
@@ -175,8 +183,9 @@ def _sums(situation: Situation) -> Iterator[str]:
         )
     saved = overview.cache.saved_usd
     yield (
-        f"shadow today: {overview.today.calls:,} calls, ${overview.today.usd:.2f} (${situation.total_usd:.2f} in all); "
-        f"cache: {overview.cache.hits:,} hits, {overview.cache.misses:,} misses"
+        f"shadow today: {counted(overview.today.calls, 'call')}, ${overview.today.usd:.2f} "
+        f"(${situation.total_usd:.2f} in all); "
+        f"cache: {counted(overview.cache.hits, 'hit')}, {counted(overview.cache.misses, 'miss', 'misses')}"
         + (f", ${saved:.2f} saved" if saved else "")
     )
     for each in overview.notices:
@@ -185,7 +194,7 @@ def _sums(situation: Situation) -> Iterator[str]:
 
 def _passed_by(situation: Situation) -> Iterator[str]:
     for each in situation.passed_by[:MOST_REASONS]:
-        yield f"{each.calls:,} calls {each.what}: {each.reason}"
+        yield f"{each.sentence}: {each.reason}"
     if len(situation.passed_by) > MOST_REASONS:
         yield f"and {len(situation.passed_by) - MOST_REASONS} more reasons: promptguard status --json"
 

@@ -30,6 +30,11 @@ MEASURES: Final = (
 """Measures against references: the attribute of a SideAbility, its words (`{}` is the positive label), what it tells."""
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return a number with its noun: "1 hit", "2,000 hits"; `several` where its plural is not made with an s."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def directions(verdict: Verdict) -> tuple[str, str]:
     """Return what the first and the second side of `verdict.told_forward()` are called."""
     return ("before", "after") if verdict.reads_forward else ("control", "candidate")

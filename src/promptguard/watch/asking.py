@@ -10,7 +10,7 @@ from pathlib import Path
 
 from promptguard import sdks
 from promptguard.core.key import MEANINGFUL_HEADERS
-from promptguard.core.mistakes import listed
+from promptguard.core.mistakes import listed, with_article
 from promptguard.core.model import Headers
 from promptguard.errors import ConfigurationError, MissingExtra
 from promptguard.sdks.servers import KNOWN, Server, server_of
@@ -106,7 +106,9 @@ def server_asked(client: object) -> tuple[Server, Headers]:
     server = None if family is None else server_of(family.NAME, client)
     if family is None or server is None:
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
-        raise ConfigurationError(f"a watch cannot ask with a {kind}: give a client of {listed(KNOWN)}")
+        raise ConfigurationError(
+            f"a watch cannot ask with {with_article(kind)}: give a client of {listed(KNOWN)}"
+        )
     own = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in server.headers.items())
     return server, tuple(pair for pair in own if pair[0].decode("latin-1") not in MEANINGFUL_HEADERS)
 

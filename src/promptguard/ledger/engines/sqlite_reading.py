@@ -64,6 +64,8 @@ def _look_at(path: Path, directory: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             raise InputFileError(_told(trouble(path, "foreign", "a link that leads nowhere"))) from None
+        if directory.is_file():
+            raise NoLedger(f"{directory} is a file: a ledger is a directory, name that") from None
         raise NoLedger(
             f"{path}: no ledger here; run an application with promptguard.wrap(ledger={str(directory)!r}) first"
         ) from None
