@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from promptguard.clocks import check_clock
 from promptguard.core.epochs import ALL_PROMPTS, EVERY_GROUP
 from promptguard.core.mistakes import checked_call, nearest, refused
-from promptguard.core.streams import STREAMS
+from promptguard.core.streams import SELF_TESTS, STREAMS
 from promptguard.directories import check_ledger
 from promptguard.errors import ConfigurationError, InputFileError
 from promptguard.settings import NOT_GIVEN, NotGiven, current
@@ -134,6 +134,10 @@ def _meant(
     asked = EVERY_GROUP if group == ALL_PROMPTS else group
     of_stream = [place for place in standing if stream in {None, place[0]}]
     found = [place for place in of_stream if asked in {None, place[1]}]
+    if (
+        group == ALL_PROMPTS and stream is None
+    ):  # a self-test is of all prompts too, and says nothing of the model
+        found = [place for place in found if place[0] not in SELF_TESTS]
     all_of = {name for name, whose in found if whose == EVERY_GROUP}
     found += [place for place in of_stream if place[0] in all_of and place not in found]
     return sorted(found, key=lambda place: place[1] == EVERY_GROUP)

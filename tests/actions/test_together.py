@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 
 import promptguard
+from promptguard.alarms import _meant
+from promptguard.background import acting
+from promptguard.background.delivery import Delivery
 from promptguard.background.folding import Fold
 from promptguard.cli import main
 from promptguard.core.epochs import ALL_PROMPTS, EVERY_GROUP
+from promptguard.core.policy import State
 from promptguard.dashboard import render_report
+from promptguard.drift import PairMonitor
 from promptguard.errors import DriftDetected
 from promptguard.ledger.store import Ledger
 from promptguard.report.alerts import compose, read_alerts
@@ -268,3 +274,33 @@ def test_prompts_that_are_routed_each_for_itself_ring_no_alarm_of_all(provider, 
     assert alarms(guarded) == routed
     assert ask(client, "that is new").model == "gpt-4"
     client.close()
+
+
+def test_a_failed_self_test_is_acknowledged_with_all_only_where_it_is_named():
+    standing = [("candidate", "a@1"), ("candidate", EVERY_GROUP), ("repeat", EVERY_GROUP)]
+    assert _meant(standing, ALL_PROMPTS, None) == standing[:2]
+    assert _meant(standing, ALL_PROMPTS, "repeat") == standing[2:]
+    assert _meant(standing, None, None) == standing
+
+
+def test_an_epoch_knows_the_days_of_the_newest_one_before_though_numbers_were_passed_over(monkeypatch):
+    followed, fold = [], Fold(GATE)
+    monkeypatch.setattr(PairMonitor, "follow", lambda self, earlier: followed.append((self, earlier)))
+    first, third = fold.stream("replay", 1).monitor, fold.stream("replay", 3).monitor
+    assert followed == [(third, first)]
+
+
+def test_who_has_lost_the_lease_moves_no_label(tmp_path, monkeypatch):
+    moved, ledger = [], Ledger(tmp_path)
+    monkeypatch.setattr(acting, "roll_back", lambda *given: moved.append(given))
+    action = promptguard.RollBack("prompts", dry_run=False)
+    here = acting.Acting(ledger, State(), (action,), time.time, Delivery(ledger, "here", lambda *_: None))
+    assert ledger.take_lease("evaluator", "another host", time.time(), 15.0)
+    summary = {"epoch": 1, "pairs": 12, "log10_evidence": 6.0}
+    more = {"stream": "candidate", "group": "a@1", "asked": "m", "call": 3, "summary": summary}
+    assert not here.alarm(**more, lease=("evaluator", "here"))
+    assert not moved
+    ledger.drop_lease("evaluator", "another host")
+    assert ledger.take_lease("evaluator", "here", time.time(), 15.0)
+    assert here.alarm(**more, lease=("evaluator", "here"))
+    assert len(moved) == 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,8 @@ from promptguard.verdict.alarm import what_happened
 
 log = logging.getLogger("promptguard")
 
+LEASE_SECONDS = 15.0
+"""How long the lease of who judges is renewed for before an action moves a file."""
 WITHDRAWN = "withdrawn"
 """The kind of a note that says which certificate an alarm has withdrawn."""
 Note = tuple[str, dict[str, Any]]
@@ -125,6 +128,10 @@ class Acting:
         The alarm and what it changes are noted together: whoever ends in between must not leave an alarm that nothing
         follows from, as no process acts on one that is noted. Files come before, and are changed once however often asked.
         """
+        moves_files = any(isinstance(action, RollBack) and not action.dry_run for action in self._actions)
+        # No transaction holds back a file: whoever stood still must not move one after another process has acted.
+        if moves_files and lease and not self._ledger.take_lease(*lease, time.time(), LEASE_SECONDS):
+            return False
         at = self._wall()
         other = str(summary.get("other", ""))
         what = what_happened(repr(asked), repr(other) if other else "")
@@ -135,7 +142,7 @@ class Acting:
                 action, stream=stream, group=group, asked=asked, what=what, pairs=summary["pairs"]
             )
         notes += self._withdraw(group, speaks_of, stream, summary)
-        notes += self._unnoted.pop((stream, group), [])
+        notes += self._unnoted.get((stream, group), [])
         place = {"at": at, "call": call, "stream": stream, "group": group}
         rows = [{**place, "kind": kind, "detail": each} for kind, each in notes]
         try:
@@ -145,6 +152,7 @@ class Acting:
             raise
         if not noted:
             return False
+        self._unnoted.pop((stream, group), None)
         with contextlib.suppress(Exception):  # a filter of the application's may raise
             log.warning(
                 "drift: %s for %s (%s stream, after %d pairs, log10 evidence %.1f); once it is "

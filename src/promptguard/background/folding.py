@@ -276,9 +276,11 @@ class Fold:
         place = (stream, epoch)
         if place not in self.streams:
             self.streams[place] = StreamFold(self.monitor(stream, epoch))
-            earlier = self.streams.get((stream, epoch - 1))
-            if earlier is not None:
-                self.streams[place].monitor.follow(earlier.monitor)
+            earlier = max(
+                (known for name, known in self.streams if name == stream and known < epoch), default=None
+            )
+            if earlier is not None:  # numbers may be passed over
+                self.streams[place].monitor.follow(self.streams[stream, earlier].monitor)
         return self.streams[place]
 
     def monitor(self, stream: str, epoch: int) -> PairMonitor:
