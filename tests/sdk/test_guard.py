@@ -75,7 +75,7 @@ def test_other_traffic_passes_untouched(provider: Provider):
 
 
 def test_wrong_use_is_told():
-    with pytest.raises(promptguard.ConfigurationError, match="of httpx or httpx2, not a object"):
+    with pytest.raises(promptguard.ConfigurationError, match="of httpx or httpx2, not an object"):
         promptguard.guard(object())
     closed = http_family().Client()
     closed.close()

@@ -296,7 +296,7 @@ def test_what_is_wrong_with_variables_is_said(folder):
         prompt.render(ticket="x", tikcet="x")
     with pytest.raises(PromptError, match="'ticket' must be of kind string, not int"):
         prompt.render(ticket=3)
-    with pytest.raises(PromptError, match=r"variable 'ticket' is a object"):
+    with pytest.raises(PromptError, match=r"variable 'ticket' is an object"):
         prompt.render(ticket=object())
 
 
