@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 from promptguard.background import snapshots
 from promptguard.background.aging import Aging, Refusals
 from promptguard.background.folding import WHOLE, Fold, Row
+from promptguard.background.ringing import LeaseLost, Ringer
 from promptguard.background.telling import Teller
-from promptguard.background.withdrawing import models_of
-from promptguard.core.events import AlarmRang, Event, VerdictGiven
+from promptguard.core.events import Event, VerdictGiven
 from promptguard.core.options import Drift
-from promptguard.core.streams import SELF_TESTS, doubt
 from promptguard.ledger.folds import LONG_SLICE, SLICE, Folds, Told
 from promptguard.ledger.retention import DAY, Retention, begin_day, forget, shrink
 from promptguard.ledger.store import Ledger
@@ -82,6 +81,7 @@ class Evaluator:
         self._wanted = drift
         self._acting = acting
         self._lease = (LEASE, holder)
+        self._ringer = Ringer(acting, self._lease, emit=emit, on_fault=on_fault)
         self._emit = emit
         self._on_fault = on_fault
         self._wall = wall
@@ -360,54 +360,15 @@ class Evaluator:
         return True
 
     def _ring(self, row: Row, group: str) -> bool:
-        """Act on an alarm of a group, or of WHOLE, once an epoch; a self-test's own alarm stops others instead.
-
-        False where another process judges by now. Raises LedgerUnavailable. Either way the pairs since the last snapshot
-        are to be folded again, or their alarm would never be noted.
-        """
-        if row.stream in SELF_TESTS or doubt(row.stream, self._failed_tests()):
-            return True
-        if (row.stream, row.epoch, group) in self._acting.alarmed:
-            return True
-        known = self._fold.stream(row.stream, row.epoch)
-        groups = known.monitor.groups if group == WHOLE else (group,)
-        if row.stream == "candidate" and any(
-            self._acting.epochs.is_routed(name, row.epoch) for name in groups
-        ):
-            return True  # it measures what the route has changed: that is no other change
-        told = known.monitor.explain_whole() if group == WHOLE else known.monitor.explain_group(group)
-        seen = known.seen.get(group)
-        summary = {
-            "epoch": row.epoch,
-            "pairs": told.pairs,
-            "log10_evidence": told.log10_evidence,
-            "pair_id": row.id,
-            "sentence": told.sentence(),
-            # Of two models that differ, neither need have changed.
-            "other": "" if seen is None or told.reads_forward else seen.candidate,
-        }
-        asked = known.model_with_most_evidence(row.asked) if group == WHOLE else row.asked
-        speaks_of = models_of(told, asked, "" if seen is None else seen.candidate)
+        """Act on an alarm of a group, or of WHOLE; returns whether this process still holds the lease."""
         try:
-            noted = self._acting.alarm(
-                stream=row.stream,
-                group=group,
-                asked=asked,
-                call=row.call,
-                summary=summary,
-                speaks_of=speaks_of,
-                lease=self._lease,
-            )
+            self._ringer.ring(self._fold, row, group)
         except LedgerUnavailable:
             self._fold_again()
             raise
-        except Exception as error:  # noqa: BLE001 - one alarm that cannot be noted must not end the judging
-            self._on_fault("alarm", error)
-            noted = True
-        if not noted:
+        except LeaseLost:
             self._give_up_lease()
             return False
-        self._emit(AlarmRang(row.stream, group, told.pairs, told.log10_evidence))
         return True
 
     def _fold_again(self) -> None:
@@ -419,9 +380,6 @@ class Evaluator:
         """Another process has taken over, this one stood still meanwhile: what it knows is not the newest."""
         self._held = False
         self._fold_again()
-
-    def _failed_tests(self) -> set[str]:
-        return self._fold.failed_tests({test: self._acting.epoch(test, "") for test in SELF_TESTS})
 
     def _write(self, *, fully: bool) -> bool:
         """Write the verdicts of what changed; `fully` explains each of them anew, else as many as there is time for.
