@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 from sqlalchemy import delete
@@ -13,7 +14,7 @@ from promptguard.core.options import BypassCache, Route
 from promptguard.directories import ledger_place
 from promptguard.ledger import schema
 from promptguard.ledger.folds import Folds
-from promptguard.ledger.store import Ledger
+from promptguard.ledger.store import Ledger, holds
 from promptguard.ledger.trouble import LedgerUnavailable, Trouble
 from promptguard.report.read import read_verdicts
 from tests.cache.replies import until
@@ -138,3 +139,23 @@ def test_who_ends_before_it_folds_again_goes_on_from_the_snapshot(tmp_path, monk
     (whole,) = [each for each in read_verdicts(tmp_path, now=1e9 + 1e3) if each["epoch"] == 1]
     assert whole["pairs"] == sum(row["outcome"] == "compared" for row in ROWS)
     assert kinds(tmp_path) == EXPECTED
+
+
+def test_a_process_that_is_frozen_amid_a_transaction_does_not_keep_the_lease_from_others(
+    database, monkeypatch
+):
+    monkeypatch.setattr("promptguard.ledger.engines.postgres_words.STILL_MS", 300)
+    ledger = Ledger(database)
+    assert ledger.take_lease("evaluator", "frozen", time.time(), 0.01)
+
+    def stands_still():
+        with ledger.transaction() as connection:
+            assert holds(connection, "evaluator", "frozen")
+            time.sleep(0.02)  # its lease has run out
+            assert Ledger(database).take_lease("evaluator", "other", time.time(), 15.0)
+            connection.execute(delete(schema.snapshot))
+
+    with pytest.raises(LedgerUnavailable) as told:
+        stands_still()
+    assert told.value.trouble.kind == "away"
+    assert not ledger.take_lease("evaluator", "frozen", time.time(), 15.0)

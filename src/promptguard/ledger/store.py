@@ -246,6 +246,7 @@ class Ledger(Door):
         """Become, or stay, the one holder of `name` for `seconds`; False while another process holds it."""
         table = schema.lease
         with self.transaction() as connection:
+            words(connection).end_if_still(connection)
             clock = words(connection).now(now)
             connection.execute(
                 words(connection)
@@ -320,6 +321,7 @@ class Ledger(Door):
 
 def holds(connection: Connection, name: str, holder: str) -> bool:
     """Whether `holder` has a lease which nobody has taken since, and that nobody takes before the transaction ends."""
+    words(connection).end_if_still(connection)
     table = schema.lease
     query = select(table.c.holder).where(table.c.name == name).with_for_update(read=True)
     return bool(connection.execute(query).scalar_one_or_none() == holder)

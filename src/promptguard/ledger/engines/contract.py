@@ -55,6 +55,9 @@ class Words(Protocol):
     def alone(self, connection: Connection, what: str) -> None:
         """Let no other transaction that asks for `what` run beside this one, until its end."""
 
+    def end_if_still(self, connection: Connection) -> None:
+        """Have this transaction end by itself where its process stands still for long, with whatever it has locked."""
+
     def newest(self, connection: Connection, table: Table) -> int:
         """Return the newest id of a table, 0 of an empty one."""
 

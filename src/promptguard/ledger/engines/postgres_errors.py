@@ -40,6 +40,7 @@ _BY_STATE: dict[str, Kind] = {
     "53300": "locked",
     "53400": "full",
     "55P03": "locked",
+    "25P03": "away",
     "57014": "locked",
     "57P01": "away",
     "57P02": "away",

@@ -17,6 +17,8 @@ from promptguard.ledger.engines.postgres_parts import KEYS, divide, floor, make_
 # Here and not in the schema: to say it there imports the dialect, 20 ms of every command on a directory.
 schema.pair_by_subject.dialect_kwargs["postgresql_where"] = schema.pair.c.subject != ""
 
+STILL_MS = 15_000
+"""A host that is frozen amid a transaction must not keep the lease from others for longer than a lease lives."""
 _COLUMNS = """
 SELECT c.relname, a.attname, coalesce(a.attnum = ANY(i.indkey), false)
 FROM pg_catalog.pg_class c
@@ -106,6 +108,10 @@ class PostgresWords:
             "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' promptguard ' || %s, 0))",
             (what,),
         )
+
+    def end_if_still(self, connection: Connection) -> None:
+        """Have the server end this transaction, and with it its locks, once it has waited so long for a statement."""
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{STILL_MS}ms'")
 
     def newest(self, connection: Connection, table: Table) -> int:
         """Return the newest id of a table, 0 of an empty one."""

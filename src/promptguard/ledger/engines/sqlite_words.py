@@ -84,6 +84,9 @@ class SqliteWords:
     def alone(self, connection: Connection, what: str) -> None:
         """Do nothing: a transaction that writes is alone."""
 
+    def end_if_still(self, connection: Connection) -> None:
+        """Do nothing: a lock of a process that is frozen is the operating system's, and others wait and say so."""
+
     def settled(self, connection: Connection, table: Table) -> tuple[int, frozenset[str]]:
         """Return the newest id of a table: ids are given in the order of commits."""
         return self.newest(connection, table), frozenset()
