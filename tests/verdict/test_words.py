@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from promptguard.dashboard.words import sides
 from promptguard.report.model import StreamReport
 from promptguard.terminal.verdict import verdict_parts
 from promptguard.verdict import Change, Onset, Verdict, words
+from promptguard.verdict.alarm import Alarm
 
 FLAG = Change(
     feature="refusal", kind="refusal", control=0.85, candidate=0.1, difference=-0.75, low=-0.8, high=-0.7,
@@ -93,3 +95,14 @@ def test_a_verdict_of_a_newer_version_is_read():
     newer = {**told, "mood": 1, "changes": [{**change, "colour": "red"} for change in told["changes"]]}
     assert Verdict.from_dict(newer) == Verdict.from_dict(told)
     assert Verdict.from_dict(told).to_dict() == told
+
+
+@pytest.mark.parametrize(("group", "whose"), [("triage@3", "triage@3"), ("", "all prompts together")])
+def test_an_alarm_is_one_line_for_a_log(group, whose):
+    alarm = Alarm(
+        group=group, model="gpt-4", stream="candidate", time=datetime(2026, 11, 26, tzinfo=UTC), call=7, pairs=30,
+        log10_evidence=5.1, sentence="Answers shrank.", undo="promptguard acknowledge x",
+    )  # fmt: skip
+    assert str(alarm) == (
+        f"{whose} (gpt-4, candidate stream): Answers shrank. Once it is known: promptguard acknowledge x"
+    )

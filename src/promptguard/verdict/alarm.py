@@ -44,6 +44,11 @@ class Alarm:
     undo: str
     verdict: Verdict | None = None
 
+    def __str__(self) -> str:
+        """Say whose answers changed, how, and what to run once that is known: for a log or a message."""
+        whose = self.group or "all prompts together"
+        return f"{whose} ({self.model}, {self.stream} stream): {self.sentence} Once it is known: {self.undo}"
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
