@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 # Python 3.11 or newer, make and a package index are all they need.
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 4
 GUNICORN_STARTS ?= 20
 VENV := .venv
 VENV2 := .venv-openai2

@@ -72,6 +72,7 @@ def test_with_no_secret_or_no_right_nothing_is_claimed(server, database, monkeyp
 
 
 def test_a_process_that_does_not_know_the_secret_keeps_nothing_of_subjects(monkeypatch, tmp_path):
+    pytest.importorskip("psycopg")
     monkeypatch.setenv("PROMPTGUARD_LOCAL", str(tmp_path / "local"))
     away = "postgresql+psycopg://app:pw@127.0.0.1:9/none"
     with FakeProvider({"m": answer, "n": answer}) as provider:

@@ -35,6 +35,7 @@ def told(address):
 
 
 def test_nobody_listens(tmp_path):
+    pytest.importorskip("psycopg")
     kind, said = told(f"postgresql://app:{PASSWORD}@127.0.0.1:1/watch")
     assert kind == "away"
     assert "does not answer" in said
@@ -180,6 +181,7 @@ def test_a_missing_package_is_said_with_the_extra(monkeypatch):
 
 
 def test_an_address_shows_no_password_however_it_is_used():
+    pytest.importorskip("psycopg")
     import copy
     import pickle
 
@@ -199,6 +201,7 @@ def test_an_address_shows_no_password_however_it_is_used():
 
 
 def test_calls_go_on_while_it_is_away(provider, caplog):
+    pytest.importorskip("psycopg")
     from openai import OpenAI
 
     from tests.conftest import close_backgrounds
