@@ -84,6 +84,7 @@ class Proxy:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self._open = [self._listening]
+        self._is_closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -100,9 +101,15 @@ class Proxy:
             far = socket.create_connection(("127.0.0.1", self._to))
         except OSError:
             return near.close()
-        self._open += [near, far]
-        threading.Thread(target=self._pass, args=(near, far, False), daemon=True).start()
-        self._pass(far, near, True)
+        # Closed here, once both ways have ended: a connection that comes as the proxy closes is left open by nobody.
+        with near, far:
+            self._open += [near, far]
+            if self._is_closed:
+                return None
+            asking = threading.Thread(target=self._pass, args=(near, far, False), daemon=True)
+            asking.start()
+            self._pass(far, near, True)
+            asking.join()
         return None
 
     def _pass(self, source: socket.socket, sink: socket.socket, slowly: bool) -> None:
@@ -119,9 +126,11 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        for each in self._open:
+        self._is_closed = True
+        for each in list(self._open):
             with contextlib.suppress(OSError):
-                each.close()
+                each.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
 
 
 def until(condition, seconds: float = 60.0) -> None:
