@@ -23,6 +23,7 @@ from promptguard.ledger import door
 from promptguard.testing import FakeProvider
 from tests.conftest import close_backgrounds
 from tests.faults.ledgers import FILE, NOBODY, as_nobody, copy_of, sound_ledger
+from tests.files import asked_of
 
 OTHER = 1000
 """a user who is neither root nor the one the tests run as"""
@@ -123,7 +124,7 @@ def test_a_user_without_rights_works_in_a_group_s_volume(provider, place):
         path.chmod(0o2770 if path.is_dir() else 0o660)
     with as_nobody():
         done, pairs = start(provider, ledger)
-    assert (done, pairs) == (True, 6)
+    assert (done, pairs) == (True, 6), asked_of(ledger / FILE, "SELECT outcome, reason FROM pair")
 
 
 @pytest.mark.sdk
