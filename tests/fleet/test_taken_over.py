@@ -144,7 +144,7 @@ def test_who_ends_before_it_folds_again_goes_on_from_the_snapshot(tmp_path, monk
 def test_a_process_that_is_frozen_amid_a_transaction_does_not_keep_the_lease_from_others(
     database, monkeypatch
 ):
-    monkeypatch.setattr("promptguard.ledger.engines.postgres_words.STILL_MS", 300)
+    monkeypatch.setattr("promptguard.ledger.engines.postgres_words.STILL_MS", 2_000)
     ledger = Ledger(database)
     assert ledger.take_lease("evaluator", "frozen", time.time(), 0.01)
 

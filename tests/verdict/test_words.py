@@ -100,9 +100,9 @@ def test_a_verdict_of_a_newer_version_is_read():
 @pytest.mark.parametrize(("group", "whose"), [("triage@3", "triage@3"), ("", "all prompts together")])
 def test_an_alarm_is_one_line_for_a_log(group, whose):
     alarm = Alarm(
-        group=group, model="gpt-4", stream="candidate", time=datetime(2026, 11, 26, tzinfo=UTC), call=7, pairs=30,
+        group=group, model="gpt-4\n(mine)", stream="candidate", time=datetime(2026, 11, 26, tzinfo=UTC), call=7, pairs=30,
         log10_evidence=5.1, sentence="Answers shrank.", undo="promptguard acknowledge x",
     )  # fmt: skip
     assert str(alarm) == (
-        f"{whose} (gpt-4, candidate stream): Answers shrank. Once it is known: promptguard acknowledge x"
+        f"{whose} (gpt-4 (mine), candidate stream): Answers shrank. Once it is known: promptguard acknowledge x"
     )

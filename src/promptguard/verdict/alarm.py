@@ -47,7 +47,8 @@ class Alarm:
     def __str__(self) -> str:
         """Say whose answers changed, how, and what to run once that is known: for a log or a message."""
         whose = self.group or "all prompts together"
-        return f"{whose} ({self.model}, {self.stream} stream): {self.sentence} Once it is known: {self.undo}"
+        text = f"{whose} ({self.model}, {self.stream} stream): {self.sentence} Once it is known: {self.undo}"
+        return " ".join(text.splitlines())  # a model's name is whatever the application gave
 
     if not TYPE_CHECKING:
 
