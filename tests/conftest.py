@@ -25,6 +25,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# pytest-xdist gives it to its workers; where a line is broken would depend on how long the path of a test's folder is.
+os.environ.pop("COLUMNS", None)
+
+
 ONCE = frozenset(
     (
         "alerts",

@@ -64,7 +64,7 @@ def test_the_applications_answers_are_byte_identical(kind, guarded):
         bare.close()
 
 
-def run(code, timeout=20):
+def run(code, timeout=100):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],

@@ -60,7 +60,7 @@ def run_command(command: str) -> list[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["/bin/bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=100,
-        env={**os.environ, "PATH": path, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PATH": path, "COLUMNS": "200"},
     )  # fmt: skip
     return [words(line) for line in done.stdout.splitlines()]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +26,27 @@ class Recorded:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    return record(tmp_path_factory.mktemp("drifted") / "ledger", switch=SWITCH)
+    return recorded_once(tmp_path_factory, "drifted", switch=SWITCH)
 
 
 @pytest.fixture(scope="session")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    return record(tmp_path_factory.mktemp("quiet") / "ledger", switch=CALLS + 1, calls=40)
+    return recorded_once(tmp_path_factory, "quiet", switch=CALLS + 1, calls=40)
+
+
+def recorded_once(factory: pytest.TempPathFactory, name: str, *, switch: int, calls: int = CALLS) -> Recorded:
+    """Record a ledger in one of the processes that share a run of the suite; return this one's own copy of it."""
+    is_shared = "PYTEST_XDIST_WORKER" in os.environ
+    place = (factory.getbasetemp().parent if is_shared else factory.getbasetemp()) / f"recorded-{name}"
+    place.mkdir(exist_ok=True)
+    done = place / "done"
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(place / "ledger", ignore_errors=True)  # of a recording that failed
+            record(place / "ledger", switch=switch, calls=calls)
+            done.touch()
+    return Recorded(shutil.copytree(place / "ledger", factory.mktemp(name) / "ledger"), calls, switch)
 
 
 def record(path: Path, *, switch: int, calls: int = CALLS) -> Recorded:

@@ -63,7 +63,7 @@ def test_who_stood_still_while_another_took_over_notes_no_step(place, provider, 
 
     def decide(*arguments):
         found = rolling.decide.plain(*arguments)
-        if found is not None and not decided:
+        if found is not None:  # each time: a busy machine comes to the next turn, and takes the lease back
             decided.append(found)
             with Ledger(place / ".promptguard").transaction() as connection:
                 taken = update(schema.lease).where(schema.lease.c.name == rolling.LEASE)
@@ -77,7 +77,7 @@ def test_who_stood_still_while_another_took_over_notes_no_step(place, provider, 
     for unit in map(str, range(30)):
         ask(client, library, unit)
     promptguard.flush(100.0)
-    assert [found.kind for found in decided] == ["rollback"]
+    assert {found.kind for found in decided} == {"rollback"}
     assert [step["kind"] for step in told(capsys, "rollout", "history", "1")] == ["start"]
 
 

@@ -21,7 +21,7 @@ from promptguard.telemetry import semconv as name
 from promptguard.testing import FakeClock, FakeProvider
 from tests.cache.replies import until
 from tests.conftest import close_backgrounds
-from tests.report.conftest import record
+from tests.report.conftest import recorded_once
 from tests.telemetry.points import points, values
 
 pytestmark = pytest.mark.sdk
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.sdk
 
 @pytest.fixture(scope="module")
 def drifted(tmp_path_factory):
-    return record(tmp_path_factory.mktemp("gauges") / "ledger", switch=31, calls=90)
+    return recorded_once(tmp_path_factory, "gauges", switch=31, calls=90)
 
 
 @pytest.fixture
