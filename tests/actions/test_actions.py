@@ -10,7 +10,7 @@ import pytest
 
 import promptguard
 from promptguard.cli import main
-from promptguard.core.actions import Actions
+from promptguard.core.actions import Actions, nothing_holds
 from promptguard.core.epochs import Epochs
 from promptguard.errors import ConfigurationError, DriftDetected
 from promptguard.ledger.store import Ledger
@@ -263,6 +263,34 @@ def test_an_action_is_undone_once_and_by_somebody(tmp_path):
     ledger.note(at=4.0, call=1, kind="acknowledge", stream="candidate", group="g@1", detail={})
     with pytest.raises(ConfigurationError, match="was acknowledged already"):
         promptguard.undo(tmp_path, 3)
+
+
+def test_what_ends_with_another_streams_alarm_is_told_as_ended():
+    actions = Actions()
+    route = {"kind": "route", "stream": "candidate", "group": "g", "detail": {"asked": "a", "to": "b"}}
+    actions.apply({"id": 1, "at": 1.0, **route})
+    assert actions.ended_of({"g": 1.0}) == ()
+    known = {"kind": "acknowledge", "stream": "replay", "group": "g", "detail": {}}
+    actions.apply({"id": 2, "at": 2.0, **known})
+    (ended,) = actions.ended_of({"g": 1.0})
+    assert nothing_holds([ended]) == (
+        "what was done ended with another alarm that was acknowledged (action 1): nothing holds now, "
+        "calls go to the same model again"
+    )
+    assert actions.ended_of({"g": 3.0}) == (), "of an alarm that rang later nothing has ended"
+    assert actions.ended_of({"other": 1.0}) == ()
+
+
+def test_acknowledging_says_what_ends_with_it(tmp_path, capsys, monkeypatch):
+    ledger = Ledger(tmp_path)
+    detail = {"asked": "a", "to": "b"}
+    ledger.note(at=1.0, call=1, kind="route", stream="candidate", group="g@1", detail=detail)
+    monkeypatch.setattr("promptguard.report.read.standing_alarms", lambda *_: [("replay", "g@1")])
+    assert run("acknowledge", "g@1", "--stream", "replay", "--ledger", tmp_path) == 0
+    assert "ended with it, action 1 (g@1): calls for a go to b\n" in capsys.readouterr().out
+    ledger.note(at=3.0, call=1, kind="route", stream="candidate", group="g@1", detail=detail)
+    assert run("acknowledge", "g@1", "--json", "--ledger", tmp_path) == 0
+    assert json.loads(capsys.readouterr().out) == [{"stream": "replay", "group": "g@1", "ended": [3]}]
 
 
 def test_undoing_a_route_begins_an_epoch_and_only_the_first_time():

@@ -30,7 +30,11 @@ def run(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="every alarm of the ledger")] = False,
     stream: Annotated[
-        str | None, typer.Option(help="only this stream's alarm", autocompletion=complete_stream)
+        str | None,
+        typer.Option(
+            help="only this stream's alarm; what was done about the prompt ends all the same",
+            autocompletion=complete_stream,
+        ),
     ] = None,
     accept: Annotated[
         bool,
@@ -47,12 +51,21 @@ def run(
     Exit codes: 0 acknowledged, 2 wrong use or no such alarm.
     """
     from promptguard.alarms import acknowledge
+    from promptguard.report.alerts import done_in
 
     if (group is None) != every:
         raise ConfigurationError("name one GROUP, or give --all for every alarm of the ledger")
-    found = acknowledge(ledger_or_setting(ledger), group, stream=stream, accept=accept, by=who())
+    place = ledger_or_setting(ledger)
+    held = done_in(place).in_force
+    found = acknowledge(place, group, stream=stream, accept=accept, by=who())
+    holding = {done.id for done in done_in(place).in_force}
+    ended = [done for done in held if done.id not in holding]
     if as_json:
-        json.dump([{"stream": name, "group": whose} for name, whose in found], sys.stdout, indent=2)
+        told = [
+            {"stream": name, "group": whose, "ended": [done.id for done in ended if done.group == whose]}
+            for name, whose in found
+        ]
+        json.dump(told, sys.stdout, indent=2)
         sys.stdout.write("\n")
         return
     for name, whose in found:
@@ -62,6 +75,8 @@ def run(
                 "  it is compared with the same model no more, which would alarm again: name a snapshot of today in "
                 "Shadow(model=...)\n"
             )
+    for done in ended:
+        sys.stdout.write(f"ended with it, action {done.id} ({shown_group(done.group)}): {done.sentence()}\n")
     if not accept and any(name == "replay" for name, _ in found):
         sys.stdout.write(
             "answers from before the change are still compared with today's; --accept makes today's the reference\n"

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, fields
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -184,5 +185,11 @@ def _done(report: Report) -> list[str]:
             back = f"; taken back by: promptguard undo {done.id}" if done.in_force else ""
             lines.append(f"{shown_group(done.group)}, {utc(done.at)}: {done.sentence()} since then{back}")
     if report.status == "drift" and not any("dry run" not in line for line in lines):
-        lines.append(nothing_holds(actions.taken_back))
+        alarms = [
+            (row.group or "", row.alarm.at)
+            for stream in report.streams
+            for row in stream.rows
+            if row.alarm and row.status == "drift" and not row.acknowledged
+        ]
+        lines.append(nothing_holds(actions.ended_of(dict(sorted(alarms, key=itemgetter(1), reverse=True)))))
     return lines

@@ -5,6 +5,7 @@ Every process and every reader comes to the same, because they fold the same row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -117,11 +118,21 @@ class Actions:
         told = (done for done in self.found.values() if done.place == place and not done.ended)
         return place in self.undone or any(done.dry_run is dry_run for done in told)
 
-    @property
-    def taken_back(self) -> tuple[Done, ...]:
-        """What somebody has taken back of alarms that stand, oldest first."""
+    def ended_of(self, standing: Mapping[str, float]) -> tuple[Done, ...]:
+        """Return what has ended of what was done about alarms that stand, oldest first.
+
+        `standing`: prompt → when its first alarm that stands rang, in Unix seconds. What was done about a prompt ends as
+        any alarm of it is acknowledged, and one of another stream may stand.
+        """
         return tuple(
-            done for done in self.found.values() if done.ended == "undone" and done.place in self.undone
+            done
+            for done in self.found.values()
+            if (done.ended == "undone" and done.place in self.undone)
+            or (
+                done.ended == "acknowledged"
+                and not done.dry_run
+                and (done.ended_at or 0.0) >= standing.get(done.group, math.inf)
+            )
         )
 
     @property
@@ -130,9 +141,14 @@ class Actions:
         return tuple(done for done in self.found.values() if done.in_force)
 
 
-def nothing_holds(taken_back: Sequence[Done]) -> str:
-    """Return what is told of an alarm that stands while nothing is in force; `taken_back` is what was."""
-    if not taken_back:
+def nothing_holds(ended: Sequence[Done]) -> str:
+    """Return what is told of an alarm that stands while nothing is in force; `ended` is what was (`Actions.ended_of`)."""
+    if not ended:
         return "nothing was done but to warn: calls still go to the same model"
-    several = f"action{'s' * (len(taken_back) > 1)} {', '.join(str(done.id) for done in taken_back)}"
-    return f"what was done was taken back ({several}): nothing holds now, calls go to the same model again"
+    several = f"action{'s' * (len(ended) > 1)} {', '.join(str(done.id) for done in ended)}"
+    how = (
+        "was taken back"
+        if all(done.ended == "undone" for done in ended)
+        else "ended with another alarm that was acknowledged"
+    )
+    return f"what was done {how} ({several}): nothing holds now, calls go to the same model again"

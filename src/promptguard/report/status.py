@@ -29,7 +29,7 @@ class Situation:
     Attributes:
         overview: where every prompt stands
         done: what was done about alarms and has not ended, dry runs included
-        taken_back: what somebody has taken back of it while the alarm stands
+        ended: what has ended of it while an alarm of the prompt stands
         accepted: what pairs were compared with when a change was accepted
         undelivered: channels that do not take the alerts they are sent
         passed_by: what was not done with calls and why, the commonest first
@@ -40,7 +40,7 @@ class Situation:
 
     overview: Overview
     done: tuple[Done, ...]
-    taken_back: tuple[Done, ...]
+    ended: tuple[Done, ...]
     accepted: Accepted
     undelivered: tuple[Undelivered, ...]
     passed_by: tuple[PassedBy, ...]
@@ -64,7 +64,7 @@ def read_situation(
         return Situation(
             overview=overview,
             done=tuple(each for each in actions.found.values() if not each.ended),
-            taken_back=actions.taken_back,
+            ended=actions.ended_of(_standing(overview)),
             accepted=_accepted(connection),
             undelivered=undelivered(connection),
             passed_by=passed_by(connection),
@@ -74,6 +74,15 @@ def read_situation(
             ),
             false_alarms_per_year=false_alarms(connection, [row.told for row in overview.streams]),
         )
+
+
+def _standing(overview: Overview) -> dict[str, float]:
+    """Return when the first alarm that stands of each prompt rang, in Unix seconds."""
+    found: dict[str, float] = {}
+    for row in overview.rows:
+        if row.alarming and row.alarm_at is not None:
+            found[row.group] = min(row.alarm_at, found.get(row.group, row.alarm_at))
+    return found
 
 
 def _accepted(connection: Connection) -> Accepted:

@@ -144,7 +144,7 @@ def _done(situation: Situation) -> Iterator[str]:
         back = f"; promptguard undo {done.id} takes it back" if done.in_force else ""
         yield f"{shown_group(done.group)}: {done.sentence()} since {moment(done.at)}{back}"
     if overview.status == "drift" and not any(done.in_force for done in situation.done):
-        yield nothing_holds(situation.taken_back)
+        yield nothing_holds(situation.ended)
 
 
 def _undelivered(situation: Situation) -> Iterator[str]:
