@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_help_has_version_completion_examples_and_every_command_whole() -> None:
     assert set(COMMANDS) <= listed
     assert "..." not in told.split("Commands:")[1]
     assert "  promptguard status --json" in told
+
+
+@pytest.mark.parametrize("group", ["prompts", "rollout", "compat", "cache", "alerts", "canary", "ledger"])
+def test_what_each_command_of_a_group_does_is_told_whole(group: str) -> None:
+    listed = promptguard(group, "--help").stdout.decode().split("Commands:")[1]
+    assert listed.strip()
+    assert not re.search(r"\.\.\.$", listed, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

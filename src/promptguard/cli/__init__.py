@@ -12,7 +12,7 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
@@ -84,11 +84,19 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
     for name in names:
         module = import_module(f"promptguard.cli.{MODULES.get(name, name.replace('-', '_'))}")
         if hasattr(module, "app"):
+            for command in module.app.registered_commands:
+                command.short_help = command.short_help or first_sentence(command.callback)
             app.add_typer(module.app, name=name, short_help=getattr(module, "SHORT", None))
         else:
             short, lines = getattr(module, "SHORT", None), getattr(module, "EXAMPLES", ())
             app.command(name, short_help=short, epilog=examples(lines))(module.run)
     return app
+
+
+def first_sentence(function: Callable[..., object] | None) -> str | None:
+    """Return the first sentence of a docstring: what is not given as short is cut amid a word where it is listed."""
+    said = " ".join(((function and function.__doc__) or "").split("\n\n")[0].split())
+    return said.partition(". ")[0].removesuffix(".") or None
 
 
 def examples(lines: Sequence[str]) -> str | None:

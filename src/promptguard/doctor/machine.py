@@ -110,7 +110,7 @@ def sqlite() -> Iterator[Finding]:
             "warning",
             f"{text} can, very rarely, damage a database that several connections write and checkpoint at one moment "
             "(sqlite.org/wal.html#walresetbug); fixed in 3.51.3, 3.50.7 and 3.44.6. A damaged ledger is set aside, and a "
-            "new one begins",
+            "new one begins. What mends it: a Python that was built with one of these, or a ledger on PostgreSQL",
         )
     else:
         yield Finding("sqlite", "ok", text)

@@ -256,7 +256,8 @@ def _incident(case: Case) -> Step:
         f"Evidence: 10^{row.log10_evidence:.1f}, alarm line 10^{row.log10_threshold:.1f}",
         f"What: {row.sentence()}",
         f"Done: {done}",
-        f"Take back: {acknowledge_command(row, case.ledger)}",
+        *(f"Take back: promptguard undo {route.id} {ledger_option(case.ledger)}" for route in case.routes),
+        f"Once it is known: {acknowledge_command(row, case.ledger)}",
     )
     return Step(
         "incident", "Open an incident", "text", lines, "A text to paste; it holds no prompt and no answer."

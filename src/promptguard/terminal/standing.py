@@ -192,9 +192,17 @@ def _sums(situation: Situation) -> Iterator[str]:
         yield f"cannot work: {each.text} (said {moment(each.at)})"
 
 
+_CAPS = {
+    "not_asked: rate": " (the cap of Budget(calls_per_minute=...))",
+    "not_asked: budget": " (the cap of Budget(usd_per_day=...) or Budget(calls_per_day=...))",
+    "not_asked: price_unknown": " (give Budget(price=promptguard.Price(input, output)))",
+}
+"""What stands behind a reason, where a setting does."""
+
+
 def _passed_by(situation: Situation) -> Iterator[str]:
     for each in situation.passed_by[:MOST_REASONS]:
-        yield f"{each.sentence}: {each.reason}"
+        yield f"{each.sentence}: {each.reason}{_CAPS.get(each.reason, '')}"
     if len(situation.passed_by) > MOST_REASONS:
         yield f"and {len(situation.passed_by) - MOST_REASONS} more reasons: promptguard status --json"
 
