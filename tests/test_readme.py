@@ -26,7 +26,7 @@ def blocks(page, language):
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, guarded):
-    (program,) = blocks(README, "python")
+    program, without_a_key = blocks(README, "python")
     (tmp_path / "prompts" / "triage").mkdir(parents=True)
     (tmp_path / "prompts" / "triage" / "1.prompty").write_text(PROMPT, "utf-8")
     monkeypatch.chdir(tmp_path)
@@ -39,6 +39,9 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, guarded):
         assert provider.asked("gpt-4") == 1
         assert promptguard.is_wrapped(names["client"])
         names["client"].close()
+    exec(compile(without_a_key, str(README), "exec"), names)  # noqa: S102 - our own page
+    assert promptguard.is_wrapped(names["client"])
+    names["client"].close()
 
 
 @pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=lambda page: page.name)
