@@ -14,6 +14,7 @@ from promptguard.report.model import StreamReport
 from promptguard.terminal.verdict import verdict_parts
 from promptguard.verdict import Change, Onset, Verdict, words
 from promptguard.verdict.alarm import Alarm
+from promptguard.verdict.window import Since, Window
 
 FLAG = Change(
     feature="refusal", kind="refusal", control=0.85, candidate=0.1, difference=-0.75, low=-0.8, high=-0.7,
@@ -105,4 +106,17 @@ def test_an_alarm_is_one_line_for_a_log(group, whose):
     )  # fmt: skip
     assert str(alarm) == (
         f"{whose} (gpt-4 (mine), candidate stream): Answers shrank. Once it is known: promptguard acknowledge x"
+    )
+
+
+def test_what_pairs_could_show_is_said_once_for_spans_of_which_it_is_the_same():
+    since = (
+        Since(3600.0, 0, 1.0),
+        Since(21_600.0, 0, 1.0),
+        Since(86_400.0, 50, 1.0),
+        Since(604_800.0, 99, 0.32),
+    )
+    assert words.window_words(Window(0.0, 36_000.0, 3600.0, since), 72_000.0) == (
+        "first pair 20 h ago, last 10 h ago; pairs that could show a change that began 1 h or 6 h ago: 0 (any could hide), "
+        "1 d ago: 50 (any could hide), 7 d ago: 99 (under 32 % of answers could hide)"
     )

@@ -6,6 +6,7 @@ Tables show `Verdict.told_forward()`, as the sentence does, so that both read in
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Final
 
 from promptguard.verdict.ability import Measure
@@ -114,9 +115,12 @@ def ago(at: float | None, now: float) -> str:
 
 def window_words(window: Window, now: float) -> str:
     """Return when the pairs of a verdict are from, and which changes they could have shown at `now` (Unix seconds)."""
-    told = [f"{AGES.get(each.seconds, f'{each.seconds:.0f} s')}: {_seen_of(each)}" for each in window.since]
+    told = []
+    for seen, alike in groupby(window.since, key=_seen_of):
+        spans = " or ".join(AGES.get(each.seconds, f"{each.seconds:.0f} s") for each in alike)
+        told.append(f"{spans} ago: {seen}")
     ages = f"first pair {ago(window.first_at, now)}, last {ago(window.last_at, now)}"
-    return f"{ages}; of a change that began so long ago, pairs that could show it: {', '.join(told)}"
+    return f"{ages}; pairs that could show a change that began {', '.join(told)}"
 
 
 def _seen_of(since: Since) -> str:
