@@ -32,6 +32,24 @@ def test_no_plan_promises_less_than_the_floor(capsys):
     assert told["rows"][0]["pairs"] >= 8  # log2 of 1/.004
 
 
+def test_a_few_minutes_of_pairs_tell_neither_days_nor_noise(capsys, tmp_path):
+    ledger = Ledger(tmp_path)
+    row = {
+        "epoch": 1, "group": "g@1", "call": 1, "outcome": "compared", "reason": "", "asked": "m",
+        "control_model": "m", "candidate_model": "n", "usd": 0.02,
+        "vector": vectorise(Answer("yes"), Answer("yes"), seed=ledger.seed).to_bytes(),
+    }  # fmt: skip
+    for number in range(5):
+        ledger.write_pairs([{**row, "stream": each, "at": 60.0 * number} for each in ("repeat", "candidate")])
+    _, told, _ = plan(capsys, "--ledger", str(tmp_path), "--shift", "0.5")
+    assert told["noise_from"] == "a guess: 5 repeat pairs of the ledger are too few to tell"
+    assert told["pairs_per_day"] is None
+    assert told["rows"][0]["days"] is None
+    with pytest.raises(SystemExit):
+        main(["plan", "--ledger", str(tmp_path)])
+    assert "days: give --pairs-per-day" in capsys.readouterr().out
+
+
 def test_noise_pace_and_price_come_from_the_ledger(capsys, tmp_path):
     ledger = Ledger(tmp_path)
     row = {

@@ -107,6 +107,8 @@ def _measured(ledger: str | None, stream: str) -> Pace | None:
 
 
 def _source(noise: float | None, known: Pace | None) -> str:
+    if noise is None and known is not None and known.noise_pairs:
+        return f"a guess: {known.noise_pairs} repeat pairs of the ledger are too few to tell"
     if noise is None:
         return "a guess: give --noise, or a --ledger with repeat pairs"
     if known is not None and known.noise == noise:
@@ -198,6 +200,10 @@ def _show(plan: dict[str, Any], rows: list[Row]) -> None:
             "-" if row.usd is None else f"{row.usd:,.2f}",
         )
     out.print(shown)
+    if plan["pairs_per_day"] is None:
+        out.print(
+            "days: give --pairs-per-day, or a --ledger whose pairs of the stream are of more than an hour"
+        )
     if "ages" in plan:
         longest = max(each["days"] for each in plan["ages"])
         out.print(

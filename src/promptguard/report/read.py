@@ -109,10 +109,17 @@ def read_vectors(ledger: str | Path, stream: str, epoch: int) -> Iterator[tuple[
             yield row.group, row.call, row.vector
 
 
+SHORTEST_PACE = 3600.0
+"""Seconds between a stream's first and last pair, up to which they tell nothing of a day or a year."""
+
+
 def read_pace(ledger: str | Path, stream: str) -> tuple[float | None, float | None]:
-    """Return a stream's compared pairs a day and what one cost in USD; None where there are too few to tell."""
+    """Return a stream's compared pairs a day and what one cost in USD; None where there are too few to tell.
+
+    What was made within SHORTEST_PACE says nothing of a day.
+    """
     with reading(ledger) as connection:
-        pairs, daily = pace(connection, stream)
+        pairs, daily = pace(connection, stream, SHORTEST_PACE)
         usd = sum(each.usd for each in spent(connection) if each.stream == stream)
     return daily, float(usd) / pairs if pairs else None
 
@@ -141,10 +148,6 @@ def pace(connection: Connection, stream: str, shortest: float = 0.0) -> tuple[in
     pairs, seconds = int(found[0] or 0), found[1]
     daily = (pairs - 1) / (seconds / 86400.0) if pairs > 1 and seconds and seconds > shortest else None
     return pairs, daily
-
-
-SHORTEST_PACE = 3600.0
-"""Seconds between first and last pair below which nothing is said of a year."""
 
 
 def false_alarms(connection: Connection, documents: Sequence[Document]) -> float | None:
