@@ -103,14 +103,14 @@ def _clone_class(cls: type) -> type:
     return type(cls.__name__, (cls,), members)
 
 
-def _let_go(clone: _Clone) -> None:
+def _let_go(clone: _Clone, gone: type[SimpleNamespace] = SimpleNamespace) -> None:
     """Let go of the original, which ends as a bare client does if nobody else holds it: an SDK's closes the pool.
 
     Done as the clone's turn comes and not as the original's does: amid a call frames hold the clone and not the
     original, and with that it may come after its connections in the collector's list, which warn of being open then.
     """
     original = clone._promptguard_original
-    clone._promptguard_original = SimpleNamespace(_state=original._state)
+    clone._promptguard_original = gone(_state=original._state)
 
 
 def _do_nothing(_self: object) -> None:
