@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import warnings
 import weakref
 
 import pytest
@@ -78,34 +77,6 @@ def test_8_the_http_client_of_the_sdks_own_lives_as_long_as_the_guard(provider, 
     assert ask(client).choices
     assert not client.is_closed()
     client.close()
-
-
-@pytest.mark.parametrize("variant", [None, *VARIANTS])
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_dropped_unclosed_closes_its_connections_whenever_the_collector_ran(
-    variant, stream, provider, guarded
-):
-    """The SDK's client closes them as it is collected, if its turn comes before theirs: which another thread could move."""
-
-    def answer(_):
-        gc.collect()
-        return "some words"
-
-    provider.models["gpt-4"] = answer
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", ResourceWarning)
-        client = OpenAI(base_url=provider.url, api_key="k", max_retries=0)
-        if variant:
-            wrapped(client, variant, guarded)
-        for _ in range(2):
-            answered = ask(client, stream=stream)
-            if stream:
-                next(iter(answered))
-                answered.close()
-        del client, answered
-        promptguard.flush(5.0)
-        gc.collect()
-    assert not [each for each in told if "laddr" in str(each.message)]
 
 
 def test_27_a_stream_survives_unwrap_and_collection(provider, guarded):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Protocol, TypeVar
 
 from promptguard.core import effects as do
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class _Clone(Protocol):
     """A guarded client, as far as it is ours."""
 
-    _promptguard_original: _Original | SimpleNamespace
+    _promptguard_original: _Original
 
 
 class _Original(Protocol):
@@ -57,7 +57,7 @@ def guarded(client: HttpClient, ports: Ports, *, inner: str | None = None) -> Ht
     clone = copy.copy(client)
     clone.__class__ = _clone_class(type(client))
     guard_class = _async_guard_class if is_async(client) else _sync_guard_class
-    # The original is kept alive as long as its clone: an SDK's own client closes the shared pool when collected.
+    # The original is kept alive: default clients close the shared pool when collected.
     vars(clone).update(_promptguard_original=client, _promptguard_ports=ports)
     clone._transport = _guarded_transport(client._transport, guard_class, ports)
     clone._mounts = {
@@ -86,7 +86,7 @@ def ports_of(client: object) -> Ports | None:
 
 @functools.cache
 def _clone_class(cls: type) -> type:
-    """Return a subclass of `cls` that leaves the shared pool to the original; open and closed as that is."""
+    """Return a subclass of `cls` that leaves the shared pool alone when collected; open and closed as the original is."""
 
     def get_state(self: _Clone) -> object:
         return self._promptguard_original._state
@@ -95,7 +95,7 @@ def _clone_class(cls: type) -> type:
         self._promptguard_original._state = state
 
     members = {
-        "__del__": _let_go,
+        "__del__": _do_nothing,
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
         "_state": property(get_state, set_state),
@@ -103,18 +103,8 @@ def _clone_class(cls: type) -> type:
     return type(cls.__name__, (cls,), members)
 
 
-def _let_go(clone: _Clone, gone: type[SimpleNamespace] = SimpleNamespace) -> None:
-    """Let go of the original, which ends as a bare client does if nobody else holds it: an SDK's closes the pool.
-
-    Done as the clone's turn comes and not as the original's does: amid a call frames hold the clone and not the
-    original, and with that it may come after its connections in the collector's list, which warn of being open then.
-    """
-    original = clone._promptguard_original
-    clone._promptguard_original = gone(_state=original._state)
-
-
 def _do_nothing(_self: object) -> None:
-    """Stand in for a `__del__`, which would close what the original still uses."""
+    """Stand in for a `__del__`, which would close the pool that the original still uses."""
 
 
 def _guarded_transport(
