@@ -25,7 +25,7 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, guarded):
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, guarded, capsys):
     program, without_a_key = blocks(README, "python")
     (tmp_path / "prompts" / "triage").mkdir(parents=True)
     (tmp_path / "prompts" / "triage" / "1.prompty").write_text(PROMPT, "utf-8")
@@ -41,6 +41,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, guarded):
         names["client"].close()
     exec(compile(without_a_key, str(README), "exec"), names)  # noqa: S102 - our own page
     assert promptguard.is_wrapped(names["client"])
+    assert capsys.readouterr().out == "a bug\n"
     names["client"].close()
 
 

@@ -19,7 +19,7 @@ Written by `make bench` on {measured}.
 CPU time of a process that makes the call, compared block by block with the bare `openai` client's over loopback;
 *p50 / p99* is time on the clock. *bare, again* is the noise of the machine: what lies within it is nothing. A bare call
 of half a kilobyte takes about a millisecond there; over a network, with a model that thinks, all of this is far below
-what can be seen. The first `wrap()` of a process imports what it needs, about half of what `import openai` takes.
+what can be seen. The first `wrap()` of a process imports what it needs.
 
 Other libraries are measured with openai 2, which litellm still needs, and send their telemetry nowhere. hishel keys by
 URL and needs a server's permission to cache; both were added for it here. LangChain's cache answers above the SDK.
@@ -53,20 +53,26 @@ def write_page(path: Path, rows: list[Row]) -> None:
 
 
 def _against(row: Row) -> str:
-    """Return the target, and whether it was missed; of what a side that does not run says, the first sentence."""
+    """Return the target, and whether it was missed; what a side that does not run says stands there as it is."""
     found, wanted = ([float(number) for number in _NUMBER.findall(text)] for text in (row.figure, row.target))
     if not row.target.startswith("≤"):
-        return row.target.partition(". ")[0]
+        return row.target
     missed = any(figure > target for figure, target in zip(found, wanted, strict=False))
     return f"{row.target}{' (missed)' * missed}"
 
 
 def _measured() -> str:
     """Return when and on what these figures were measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
+    commit = _said_by_git("rev-parse", "--short", "HEAD") or "unknown"
+    changed = " and changes" if _said_by_git("status", "--porcelain", "--untracked-files=no") else ""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("openai", "httpx2"))
     at = time.strftime("%Y-%m-%d", time.gmtime())
     python = platform.python_version()
-    return f"{at}, commit {commit.stdout.strip() or 'unknown'}: {os.cpu_count()} cores, Python {python}, {versions}"
+    return f"{at}, commit {commit}{changed}: {os.cpu_count()} cores, Python {python}, {versions}"
+
+
+def _said_by_git(*arguments: str) -> str:
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""

@@ -33,6 +33,7 @@ def acknowledge(
 ) -> list[tuple[str, str]]:
     """Say that alarms are known: routes end, `Raise` stops raising, and a new epoch with its own alpha begins.
 
+    Whatever was done about a prompt ends with any alarm of it that is acknowledged, whichever stream's; labels stay.
     `accept` makes today's answers the reference, so that the same change does not alarm again: answers stored before are
     not asked again, and a candidate that alarmed is not compared with until `Shadow(model=...)` names another.
 

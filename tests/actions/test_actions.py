@@ -12,7 +12,7 @@ import promptguard
 from promptguard.cli import main
 from promptguard.core.actions import Actions, nothing_holds
 from promptguard.core.epochs import Epochs
-from promptguard.errors import ConfigurationError, DriftDetected
+from promptguard.errors import ConfigurationError, DriftDetected, InputFileError
 from promptguard.ledger.store import Ledger
 from promptguard.report.actions import read_actions
 from promptguard.report.alerts import done_in
@@ -265,32 +265,94 @@ def test_an_action_is_undone_once_and_by_somebody(tmp_path):
         promptguard.undo(tmp_path, 3)
 
 
-def test_what_ends_with_another_streams_alarm_is_told_as_ended():
+def folded(*noted):
     actions = Actions()
-    route = {"kind": "route", "stream": "candidate", "group": "g", "detail": {"asked": "a", "to": "b"}}
-    actions.apply({"id": 1, "at": 1.0, **route})
+    for number, (kind, stream, group, detail) in enumerate(noted, start=1):
+        row = {"kind": kind, "stream": stream, "group": group, "detail": detail}
+        actions.apply({"id": number, "at": float(number), **row})
+    return actions
+
+
+ROUTE, RAISE = {"asked": "a", "to": "b"}, {"asked": "a", "message": "it changed"}
+
+
+def test_what_ends_with_another_streams_alarm_is_told_as_ended():
+    actions = folded(("route", "candidate", "g", ROUTE))
     assert actions.ended_of({"g": 1.0}) == ()
-    known = {"kind": "acknowledge", "stream": "replay", "group": "g", "detail": {}}
-    actions.apply({"id": 2, "at": 2.0, **known})
-    (ended,) = actions.ended_of({"g": 1.0})
+    actions = folded(("route", "candidate", "g", ROUTE), ("acknowledge", "replay", "g", {}))
+    (ended,) = actions.ended_of({"g": 2.0})
     assert nothing_holds([ended]) == (
         "what was done ended with another alarm that was acknowledged (action 1): nothing holds now, "
         "calls go to the same model again"
     )
-    assert actions.ended_of({"g": 3.0}) == (), "of an alarm that rang later nothing has ended"
+    assert actions.ended_of({"g": 2.1}) == (), "of an alarm that rang later nothing has ended"
     assert actions.ended_of({"other": 1.0}) == ()
 
 
-def test_acknowledging_says_what_ends_with_it(tmp_path, capsys, monkeypatch):
+def test_what_was_done_for_all_prompts_concerns_each_and_each_concerns_all():
+    of_all = folded(("route", "candidate", "", ROUTE), ("acknowledge", "candidate", "", {}))
+    assert [done.id for done in of_all.ended_of({"g": 1.0})] == [1]
+    of_one = folded(("route", "candidate", "g", ROUTE), ("acknowledge", "candidate", "g", {}))
+    assert [done.id for done in of_one.ended_of({"": 1.0})] == [1]
+
+
+def test_a_self_test_that_is_acknowledged_ends_nothing():
+    actions = folded(("route", "candidate", "", ROUTE), ("acknowledge", "repeat", "", {}))
+    assert [done.id for done in actions.in_force] == [1]
+
+
+def test_each_way_to_end_is_told_by_itself_and_neither_dry_runs_nor_labels_are():
+    dry = {"action": "raise", "asked": "a"}
+    actions = folded(
+        ("raise", "candidate", "g", RAISE),
+        ("undo_raise", "candidate", "g", {"action": 1}),
+        ("raise", "replay", "g", RAISE),
+        ("dry_run", "replay", "g", dry),
+        ("rollback", "replay", "g", {"asked": "a", "label": "production", "to": "1", "before": "2"}),
+        ("acknowledge", "replay", "g", {}),
+    )
+    ended = actions.ended_of({"g": 1.0})
+    assert [done.id for done in ended] == [1, 3]
+    assert nothing_holds(ended) == (
+        "what was done was taken back (action 1), or ended with another alarm that was acknowledged (action 3): "
+        "nothing holds now"
+    )
+
+
+@pytest.fixture
+def alarmed_twice(tmp_path, monkeypatch):
+    """A ledger in which an alarm of two streams stands, a route in force and a label put back."""
     ledger = Ledger(tmp_path)
-    detail = {"asked": "a", "to": "b"}
-    ledger.note(at=1.0, call=1, kind="route", stream="candidate", group="g@1", detail=detail)
-    monkeypatch.setattr("promptguard.report.read.standing_alarms", lambda *_: [("replay", "g@1")])
-    assert run("acknowledge", "g@1", "--stream", "replay", "--ledger", tmp_path) == 0
-    assert "ended with it, action 1 (g@1): calls for a go to b\n" in capsys.readouterr().out
-    ledger.note(at=3.0, call=1, kind="route", stream="candidate", group="g@1", detail=detail)
-    assert run("acknowledge", "g@1", "--json", "--ledger", tmp_path) == 0
-    assert json.loads(capsys.readouterr().out) == [{"stream": "replay", "group": "g@1", "ended": [3]}]
+    ledger.note(at=1.0, call=1, kind="route", stream="candidate", group="g@1", detail=ROUTE)
+    detail = {"asked": "a", "label": "production", "to": "1", "before": "2"}
+    ledger.note(at=1.0, call=1, kind="rollback", stream="candidate", group="g@1", detail=detail)
+    standing = [("candidate", "g@1"), ("replay", "g@1")]
+    monkeypatch.setattr("promptguard.report.read.standing_alarms", lambda *_: standing)
+    return tmp_path
+
+
+def test_acknowledging_says_what_ends_with_it(alarmed_twice, capsys):
+    assert run("acknowledge", "g@1", "--stream", "replay", "--ledger", alarmed_twice) == 0
+    told = capsys.readouterr().out
+    assert "ended with it, action 1: g@1: calls for a go to b no more\n" in told
+    assert "action 2" not in told, "the label stays where it was put"
+
+
+def test_acknowledging_lists_what_ends_with_it_once(alarmed_twice, capsys):
+    assert run("acknowledge", "g@1", "--json", "--ledger", alarmed_twice) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"stream": "candidate", "group": "g@1", "ended": [1]},
+        {"stream": "replay", "group": "g@1", "ended": []},
+    ]
+
+
+def test_what_was_acknowledged_is_said_though_what_ended_cannot_be_read(alarmed_twice, capsys, monkeypatch):
+    def away(_):
+        raise InputFileError("away")
+
+    monkeypatch.setattr("promptguard.report.alerts.done_in", away)
+    assert run("acknowledge", "g@1", "--ledger", alarmed_twice) == 0
+    assert "acknowledged: g@1, candidate stream" in capsys.readouterr().out
 
 
 def test_undoing_a_route_begins_an_epoch_and_only_the_first_time():

@@ -37,7 +37,9 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 def recorded_once(factory: pytest.TempPathFactory, name: str, *, switch: int, calls: int = CALLS) -> Recorded:
     """Record a ledger in one of the processes that share a run of the suite; return this one's own copy of it."""
     is_shared = "PYTEST_XDIST_WORKER" in os.environ
-    place = (factory.getbasetemp().parent if is_shared else factory.getbasetemp()) / f"recorded-{name}"
+    place = (
+        factory.getbasetemp().parent if is_shared else factory.getbasetemp()
+    ) / f"recorded-{name}-{switch}-{calls}"
     place.mkdir(exist_ok=True)
     done = place / "done"
     with (place / "lock").open("w") as lock:

@@ -14,6 +14,7 @@ import typer
 from promptguard.cli import exits
 from promptguard.cli.place import OPTION, ledger_or_setting
 from promptguard.core.epochs import shown_group
+from promptguard.core.streams import SELF_TESTS
 from promptguard.errors import ConfigurationError
 from promptguard.verdict.words import utc
 
@@ -189,7 +190,10 @@ def _done(report: Report) -> list[str]:
             (row.group or "", row.alarm.at)
             for stream in report.streams
             for row in stream.rows
-            if row.alarm and row.status == "drift" and not row.acknowledged
+            if row.alarm
+            and row.status == "drift"
+            and not row.acknowledged
+            and stream.stream not in SELF_TESTS
         ]
         lines.append(nothing_holds(actions.ended_of(dict(sorted(alarms, key=itemgetter(1), reverse=True)))))
     return lines

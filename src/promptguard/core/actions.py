@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from promptguard.core.epochs import EVERY_GROUP
+from promptguard.core.streams import SELF_TESTS
+
 KINDS: Final = ("route", "raise", "bypass", "rollback")
 """Occurrences that are actions; each is taken back by its number."""
 DRY_RUN: Final = "dry_run"
@@ -94,7 +97,8 @@ class Actions:
             return done
         if kind.startswith(UNDO):
             return self._undo(detail.get("action"), noted["at"])
-        if kind == "acknowledge":
+        # Self-tests share the name of all prompts, and are no alarm of theirs.
+        if kind == "acknowledge" and noted["stream"] not in SELF_TESTS:
             self._acknowledge(noted["group"], noted["at"])
         return None
 
@@ -119,21 +123,20 @@ class Actions:
         return place in self.undone or any(done.dry_run is dry_run for done in told)
 
     def ended_of(self, standing: Mapping[str, float]) -> tuple[Done, ...]:
-        """Return what has ended of what was done about alarms that stand, oldest first.
+        """Return what has ended of what was done about alarms that stand, oldest first; labels stay where they were put.
 
         `standing`: prompt → when its first alarm that stands rang, in Unix seconds. What was done about a prompt ends as
         any alarm of it is acknowledged, and one of another stream may stand.
         """
-        return tuple(
-            done
-            for done in self.found.values()
-            if (done.ended == "undone" and done.place in self.undone)
-            or (
-                done.ended == "acknowledged"
-                and not done.dry_run
-                and (done.ended_at or 0.0) >= standing.get(done.group, math.inf)
-            )
-        )
+        return tuple(done for done in self.found.values() if self._has_ended(done, standing))
+
+    def _has_ended(self, done: Done, standing: Mapping[str, float]) -> bool:
+        if done.ended == "undone" and done.place in self.undone:
+            return True
+        concern = (done.group, EVERY_GROUP) if done.group != EVERY_GROUP else tuple(standing)
+        rang = min((standing[name] for name in concern if name in standing), default=math.inf)
+        is_over = bool(done.ended) and not done.dry_run and (done.ended_at or 0.0) >= rang
+        return is_over and not (done.kind == "rollback" and done.ended == "acknowledged")
 
     @property
     def in_force(self) -> tuple[Done, ...]:
@@ -141,14 +144,16 @@ class Actions:
         return tuple(done for done in self.found.values() if done.in_force)
 
 
+_ENDS: Final = {"undone": "was taken back", "acknowledged": "ended with another alarm that was acknowledged"}
+
+
 def nothing_holds(ended: Sequence[Done]) -> str:
     """Return what is told of an alarm that stands while nothing is in force; `ended` is what was (`Actions.ended_of`)."""
     if not ended:
         return "nothing was done but to warn: calls still go to the same model"
-    several = f"action{'s' * (len(ended) > 1)} {', '.join(str(done.id) for done in ended)}"
-    how = (
-        "was taken back"
-        if all(done.ended == "undone" for done in ended)
-        else "ended with another alarm that was acknowledged"
-    )
-    return f"what was done {how} ({several}): nothing holds now, calls go to the same model again"
+    said = []
+    for how, words in _ENDS.items():
+        numbers = [str(done.id) for done in ended if done.ended == how]
+        said += [f"{words} (action{'s' * (len(numbers) > 1)} {', '.join(numbers)})"] * bool(numbers)
+    back = ", calls go to the same model again" if any(done.kind == "route" for done in ended) else ""
+    return f"what was done {', or '.join(said)}: nothing holds now{back}"

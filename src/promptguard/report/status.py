@@ -80,7 +80,7 @@ def _standing(overview: Overview) -> dict[str, float]:
     """Return when the first alarm that stands of each prompt rang, in Unix seconds."""
     found: dict[str, float] = {}
     for row in overview.rows:
-        if row.alarming and row.alarm_at is not None:
+        if row.alarming and row.judging and row.alarm_at is not None:
             found[row.group] = min(row.alarm_at, found.get(row.group, row.alarm_at))
     return found
 
