@@ -278,27 +278,36 @@ ROUTE, RAISE = {"asked": "a", "to": "b"}, {"asked": "a", "message": "it changed"
 
 def test_what_ends_with_another_streams_alarm_is_told_as_ended():
     actions = folded(("route", "candidate", "g", ROUTE))
-    assert actions.ended_of({"g": 1.0}) == ()
+    assert actions.ended_of([("g", 1.0)]) == ()
     actions = folded(("route", "candidate", "g", ROUTE), ("acknowledge", "replay", "g", {}))
-    (ended,) = actions.ended_of({"g": 2.0})
+    (ended,) = actions.ended_of([("g", 2.0)])
     assert nothing_holds([ended]) == (
         "what was done ended with another alarm that was acknowledged (action 1): nothing holds now, "
         "calls go to the same model again"
     )
-    assert actions.ended_of({"g": 2.1}) == (), "of an alarm that rang later nothing has ended"
-    assert actions.ended_of({"other": 1.0}) == ()
+    assert actions.ended_of([("g", 2.1)]) == (), "of an alarm that rang later nothing has ended"
+    assert actions.ended_of([("other", 1.0)]) == ()
 
 
 def test_what_was_done_for_all_prompts_concerns_each_and_each_concerns_all():
     of_all = folded(("route", "candidate", "", ROUTE), ("acknowledge", "candidate", "", {}))
-    assert [done.id for done in of_all.ended_of({"g": 1.0})] == [1]
+    assert [done.id for done in of_all.ended_of([("g", 1.0)])] == [1]
     of_one = folded(("route", "candidate", "g", ROUTE), ("acknowledge", "candidate", "g", {}))
-    assert [done.id for done in of_one.ended_of({"": 1.0})] == [1]
+    assert [done.id for done in of_one.ended_of([("", 1.0)])] == [1]
 
 
 def test_a_self_test_that_is_acknowledged_ends_nothing():
     actions = folded(("route", "candidate", "", ROUTE), ("acknowledge", "repeat", "", {}))
     assert [done.id for done in actions.in_force] == [1]
+
+
+def test_the_story_of_what_happened_knows_that_too(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.note(at=1.0, call=1, kind="route", stream="candidate", group="", detail=ROUTE)
+    ledger.note(at=2.0, call=1, kind="acknowledge", stream="repeat", group="", detail={})
+    assert read_actions(tmp_path).events[-1].holds
+    ledger.note(at=3.0, call=1, kind="acknowledge", stream="candidate", group="", detail={})
+    assert not read_actions(tmp_path).events[-1].holds
 
 
 def test_each_way_to_end_is_told_by_itself_and_neither_dry_runs_nor_labels_are():
@@ -311,7 +320,7 @@ def test_each_way_to_end_is_told_by_itself_and_neither_dry_runs_nor_labels_are()
         ("rollback", "replay", "g", {"asked": "a", "label": "production", "to": "1", "before": "2"}),
         ("acknowledge", "replay", "g", {}),
     )
-    ended = actions.ended_of({"g": 1.0})
+    ended = actions.ended_of([("g", 1.0)])
     assert [done.id for done in ended] == [1, 3]
     assert nothing_holds(ended) == (
         "what was done was taken back (action 1), or ended with another alarm that was acknowledged (action 3): "

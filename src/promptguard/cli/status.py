@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from dataclasses import asdict, fields
-from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -195,5 +194,5 @@ def _done(report: Report) -> list[str]:
             and not row.acknowledged
             and stream.stream not in SELF_TESTS
         ]
-        lines.append(nothing_holds(actions.ended_of(dict(sorted(alarms, key=itemgetter(1), reverse=True)))))
+        lines.append(nothing_holds(actions.ended_of(alarms)))
     return lines

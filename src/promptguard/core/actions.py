@@ -6,7 +6,7 @@ Every process and every reader comes to the same, because they fold the same row
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -122,20 +122,22 @@ class Actions:
         told = (done for done in self.found.values() if done.place == place and not done.ended)
         return place in self.undone or any(done.dry_run is dry_run for done in told)
 
-    def ended_of(self, standing: Mapping[str, float]) -> tuple[Done, ...]:
+    def ended_of(self, alarms: Iterable[tuple[str, float]]) -> tuple[Done, ...]:
         """Return what has ended of what was done about alarms that stand, oldest first; labels stay where they were put.
 
-        `standing`: prompt → when its first alarm that stands rang, in Unix seconds. What was done about a prompt ends as
+        `alarms`: the prompt of each that stands, and when it rang, in Unix seconds. What was done about a prompt ends as
         any alarm of it is acknowledged, and one of another stream may stand.
         """
+        standing = tuple(alarms)
         return tuple(done for done in self.found.values() if self._has_ended(done, standing))
 
-    def _has_ended(self, done: Done, standing: Mapping[str, float]) -> bool:
+    def _has_ended(self, done: Done, standing: Sequence[tuple[str, float]]) -> bool:
         if done.ended == "undone" and done.place in self.undone:
             return True
-        concern = (done.group, EVERY_GROUP) if done.group != EVERY_GROUP else tuple(standing)
-        rang = min((standing[name] for name in concern if name in standing), default=math.inf)
-        is_over = bool(done.ended) and not done.dry_run and (done.ended_at or 0.0) >= rang
+        concern = (at for group, at in standing if group == done.group or EVERY_GROUP in {group, done.group})
+        is_over = (
+            bool(done.ended) and not done.dry_run and (done.ended_at or 0.0) >= min(concern, default=math.inf)
+        )
         return is_over and not (done.kind == "rollback" and done.ended == "acknowledged")
 
     @property

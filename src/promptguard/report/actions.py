@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from promptguard.core.actions import DRY_RUN, KINDS, UNDO
 from promptguard.core.actions import Actions as Folded
+from promptguard.core.streams import SELF_TESTS
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
 from promptguard.report.documents import NEEDED, stored_object
@@ -88,7 +89,8 @@ def events_of(connection: Connection, *, group: str | None = None, most: int = M
         end: float | None = None
         if row.kind == "acknowledge":
             ended.setdefault((row.stream, row.group), row.at)
-            by_group.setdefault(row.group, row.at)
+            if row.stream not in SELF_TESTS:  # as in core.actions
+                by_group.setdefault(row.group, row.at)
         elif row.kind == "alarm":
             end = ended.get((row.stream, row.group), ended.get((row.stream, "")))
             holds = end is None

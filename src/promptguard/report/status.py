@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,13 +77,11 @@ def read_situation(
         )
 
 
-def _standing(overview: Overview) -> dict[str, float]:
-    """Return when the first alarm that stands of each prompt rang, in Unix seconds."""
-    found: dict[str, float] = {}
+def _standing(overview: Overview) -> Iterator[tuple[str, float]]:
+    """Yield the prompt of each alarm that stands, and when it rang, in Unix seconds."""
     for row in overview.rows:
         if row.alarming and row.judging and row.alarm_at is not None:
-            found[row.group] = min(row.alarm_at, found.get(row.group, row.alarm_at))
-    return found
+            yield row.group, row.alarm_at
 
 
 def _accepted(connection: Connection) -> Accepted:
