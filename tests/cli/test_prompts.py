@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,28 @@ def test_a_difference_is_told_by_words(folder: Path, capsys: pytest.CaptureFixtu
     told = json.loads(capsys.readouterr().out)
     assert ["del", "Rank"] in told["changes"]
     assert told["same"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out", "lines"),
+    [((), ["42", "38"], 14), (("--context", "1"), ["44", "42"], 8), (("-C", "0"), ["45", "44"], 5), (("--whole",), [], 92)],
+)  # fmt: skip
+def test_a_difference_is_told_with_the_lines_beside_it(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    left_out: list[str],
+    lines: int,
+) -> None:
+    before, after = ("".join(f"{side} {number}\n" for number in range(40)) for side in ("begin", "end"))
+    for version, verb in (("3", "Sort"), ("4", "Weigh")):
+        text = TEXT.replace("Sort", f"{before}{verb}") + f"\n{after}{verb}"
+        (folder / "triage" / f"{version}.prompty").write_text(text, "utf-8")
+    assert run(folder, "diff", "triage@3", "triage@4", *options) == 0
+    told = capsys.readouterr().out
+    assert re.findall(r"^\.\.\. (\d+) equal lines \.\.\.$", told, re.MULTILINE) == left_out
+    assert told.count("[-Sort-]{+Weigh+}") == 2
+    assert len(told.splitlines()) == lines
 
 
 def test_an_edited_version_is_compared_with_what_was_used(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -230,7 +231,28 @@ def test_what_cannot_work_is_said_in_one_line(place, capsys, arguments, said):
 def test_one_rollout_of_a_prompt_at_a_time(place, capsys):
     main_ok("rollout", "start", "triage@4", "--guard", GUARD)
     assert "promptguard rollout abort 1" in refused(capsys, "rollout", "start", "triage@4", "--guard", GUARD)
-    assert "there is no rollout 7; there are: 1" in refused(capsys, "rollout", "status", "7")
+    for wrong in ("7", "triage@5", "trage"):
+        told = refused(capsys, "rollout", "status", wrong)
+        assert f"there is no rollout {wrong}; there are: 1 (triage@4)" in told
+
+
+def test_a_rollout_is_named_by_its_number_or_by_what_is_rolled_out(place, capsys):
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD)
+    main_ok("rollout", "abort", "triage")
+    main_ok("rollout", "start", "triage@4", "--guard", GUARD)
+    main_ok("rollout", "start", "model:gpt-4", "--to", "gpt-4-0613", "--guard", GUARD)
+    assert "say which one, 2 (triage), 3 (model:gpt-4)" in refused(capsys, "rollout", "pause")
+    main_ok("rollout", "pause", "model:gpt-4")
+    main_ok("rollout", "abort", "triage@4")  # the one under way, not the first
+    capsys.readouterr()
+    for which, number, state in (
+        ("triage", 2, "aborted"), ("triage@4", 2, "aborted"), ("1", 1, "aborted"), ("model:gpt-4", 3, "paused"),
+    ):  # fmt: skip
+        main_ok("rollout", "status", which, "--json")
+        (told,) = json.loads(capsys.readouterr().out)
+        assert (told["number"], told["state"]) == (number, state)
+        main_ok("rollout", "history", which, "--json")
+        assert {step["rollout"] for step in json.loads(capsys.readouterr().out)} == {number}
 
 
 def test_a_version_that_cannot_take_what_the_application_gives_costs_no_call(place, provider, capsys):

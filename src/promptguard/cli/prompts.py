@@ -90,6 +90,8 @@ def show(reference: Reference, folder: Folder = "prompts", as_json: AsJson = Fal
 def diff(
     reference: Reference,
     other: Annotated[str | None, typer.Argument(help="another version; by default the one before")] = None,
+    context: Annotated[int, typer.Option("-C", "--context", min=0, help="equal lines beside a change")] = 3,
+    whole: Annotated[bool, typer.Option("--whole", help="all equal lines")] = False,
     folder: Folder = "prompts",
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +110,9 @@ def diff(
             "changes": [list(run) for run in first.until(second)],
         })  # fmt: skip
     else:
-        show_difference(first.reference, second.reference, first.until(second))
+        show_difference(
+            first.reference, second.reference, first.until(second), around=None if whole else context
+        )
 
 
 @app.command()

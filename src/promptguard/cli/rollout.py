@@ -22,8 +22,12 @@ app = typer.Typer(
 )
 Where = Annotated[str | None, OPTION]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-Number = Annotated[
-    int | None, typer.Argument(metavar="NUMBER", help="which rollout; by default the one under way")
+Which = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NUMBER|NAME]",
+        help="which rollout, or what is rolled out (triage, triage@4, model:gpt-4); by default the one under way",
+    ),
 ]
 Why = Annotated[str, typer.Option(help="why, kept in the history")]
 By = "guard=share, may be given several times"
@@ -80,7 +84,7 @@ def start(
 
 
 @app.command()
-def status(number: Number = None, ledger: Where = None, as_json: AsJson = False) -> None:
+def status(which: Which = None, ledger: Where = None, as_json: AsJson = False) -> None:
     """Show where rollouts stand and on what evidence: those under way, else the newest.
 
     Exit codes: 0, 2 there is no such rollout or ledger.
@@ -88,36 +92,37 @@ def status(number: Number = None, ledger: Where = None, as_json: AsJson = False)
     from promptguard.report.rollouts import read_rollouts
     from promptguard.terminal.rollouts import show_rollouts
 
-    known = read_rollouts(ledger_or_setting(ledger), number)
+    known = read_rollouts(ledger_or_setting(ledger), which)
     if as_json:
         _print_json(known)
         return
     live = [each for each in known if each["state"] in ("running", "held", "paused")]
-    show_rollouts(known if number is not None else live or known[:1])
+    show_rollouts(known if which is not None else live or known[:1])
 
 
 @app.command()
-def pause(number: Number = None, why: Why = "", ledger: Where = None, as_json: AsJson = False) -> None:
+def pause(which: Which = None, why: Why = "", ledger: Where = None, as_json: AsJson = False) -> None:
     """Take no further step; a rollback may still come. Exit codes: 0 paused, 2 nothing to pause."""
-    _act("pause", number, why, ledger, as_json=as_json)
+    _act("pause", which, why, ledger, as_json=as_json)
 
 
 @app.command()
-def resume(number: Number = None, why: Why = "", ledger: Where = None, as_json: AsJson = False) -> None:
+def resume(which: Which = None, why: Why = "", ledger: Where = None, as_json: AsJson = False) -> None:
     """Go on after a pause or a hold, at the step it stands at. Exit codes: 0 resumed, 2 nothing to resume."""
-    _act("resume", number, why, ledger, as_json=as_json)
+    _act("resume", which, why, ledger, as_json=as_json)
 
 
 @app.command()
-def abort(number: Number = None, why: Why = "", ledger: Where = None, as_json: AsJson = False) -> None:
+def abort(which: Which = None, why: Why = "", ledger: Where = None, as_json: AsJson = False) -> None:
     """Give all units the old version again, in every process within two seconds. Exit codes: 0 done, 2 nothing to abort."""
-    _act("abort", number, why, ledger, as_json=as_json)
+    _act("abort", which, why, ledger, as_json=as_json)
 
 
 @app.command()
 def history(
-    number: Annotated[
-        int | None, typer.Argument(metavar="NUMBER", help="which rollout; by default all")
+    which: Annotated[
+        str | None,
+        typer.Argument(metavar="[NUMBER|NAME]", help="which rollout, or what is rolled out; by default all"),
     ] = None,
     ledger: Where = None,
     as_json: AsJson = False,
@@ -126,16 +131,16 @@ def history(
     from promptguard.report.rollouts import read_steps
     from promptguard.terminal.rollouts import show_steps
 
-    steps = read_steps(ledger_or_setting(ledger), number)
+    steps = read_steps(ledger_or_setting(ledger), which)
     _print_json(steps) if as_json else show_steps(steps)
 
 
-def _act(what: Act, number: int | None, why: str, ledger: str | None, *, as_json: bool) -> None:
+def _act(what: Act, which: str | None, why: str, ledger: str | None, *, as_json: bool) -> None:
     from promptguard.rollout.starting import act, summary
     from promptguard.terminal.rollouts import headline
     from promptguard.terminal.verdict import console
 
-    told = summary(act(ledger_or_setting(ledger), number, what, by=who(), why=why))
+    told = summary(act(ledger_or_setting(ledger), which, what, by=who(), why=why))
     _print_json(told) if as_json else console(unbroken=True).print(headline(told))
 
 

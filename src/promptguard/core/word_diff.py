@@ -11,7 +11,7 @@ Kind = Literal["same", "del", "ins"]
 Runs = tuple[tuple[Kind, str], ...]
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _MOST_WORDS = 4_000
-"""Words a side that are compared: the time grows faster than the words."""
+"""Words a side that are compared between what is equal at both ends: the time grows faster than the words."""
 _AROUND = 3
 
 
@@ -38,19 +38,43 @@ def runs(one: Sequence[str], other: Sequence[str]) -> tuple[Runs, Runs]:
 
 
 def merged(one: str, other: str) -> Runs:
-    """Return one text that reads from `one` to `other`: what both have, what went and what came, in order."""
-    first, second = words_of(one)[:_MOST_WORDS], words_of(other)[:_MOST_WORDS]
-    found: list[tuple[Kind, str]] = []
-    for kind, low, high, begin, end in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
-        gone, come = "".join(first[low:high]), "".join(second[begin:end])
+    """Return one text that reads from `one` to `other`: what both have, what went and what came, in order.
+
+    What is too long to be compared, and differs, is told as gone and come.
+    """
+    first, second = words_of(one), words_of(other)
+    begin = _equal_ahead(first, second)
+    end = _equal_ahead(first[begin:][::-1], second[begin:][::-1])
+    head, tail = first[:begin], first[len(first) - end :]
+    first, second = first[begin : len(first) - end], second[begin : len(second) - end]
+    found: list[tuple[Kind, str]] = [("same", "".join(head))]
+    near, other_near = first[:_MOST_WORDS], second[:_MOST_WORDS]
+    for kind, low, high, start, stop in SequenceMatcher(None, near, other_near, autojunk=False).get_opcodes():
         if kind == "equal":
-            found.append(("same", gone))
-            continue
-        if gone:
-            found.append(("del", gone))
-        if come:
-            found.append(("ins", come))
-    return tuple(found)
+            found.append(("same", "".join(near[low:high])))
+        else:
+            found += [("del", "".join(near[low:high])), ("ins", "".join(other_near[start:stop]))]
+    found += [("del", "".join(first[_MOST_WORDS:])), ("ins", "".join(second[_MOST_WORDS:]))]
+    return _joined([*found, ("same", "".join(tail))])
+
+
+def _equal_ahead(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many words are equal at the beginning."""
+    return next(
+        (number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
+
+
+def _joined(found: Sequence[tuple[Kind, str]]) -> Runs:
+    """Put neighbours of one kind together, and leave out what is empty."""
+    joined: list[tuple[Kind, str]] = []
+    for kind, text in found:
+        if text and joined and joined[-1][0] == kind:
+            joined[-1] = (kind, joined[-1][1] + text)
+        elif text:
+            joined.append((kind, text))
+    return tuple(joined)
 
 
 def changed_words(one: str, other: str) -> str:

@@ -89,8 +89,8 @@ def _check_free(subject: str, steps: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def act(ledger: str | Path, number: int | None, what: Act, *, by: str, why: str) -> Rollout:
-    """Pause, resume or abort a rollout, the one that is under way where no number is given.
+def act(ledger: str | Path, which: int | str | None, what: Act, *, by: str, why: str) -> Rollout:
+    """Pause, resume or abort the rollout `which` (as for `chosen`), the one that is under way where none is named.
 
     Raises ConfigurationError where there is none, or it has ended.
     """
@@ -100,7 +100,7 @@ def act(ledger: str | Path, number: int | None, what: Act, *, by: str, why: str)
     try:
         store = Rollouts(opened)
         known = _all(store)
-        rollout = _meant(known, number)
+        rollout = _meant(known, which)
         if not rollout.is_live and not (what == "abort" and rollout.is_model and rollout.state == "done"):
             after = (
                 f"; to go back, `promptguard prompts rollback {rollout.subject} --label {rollout.label}`"
@@ -119,19 +119,34 @@ def _all(store: Rollouts) -> dict[int, Rollout]:
     return folded(store.steps_after(0), {})
 
 
-def _meant(known: Mapping[int, Rollout], number: int | None) -> Rollout:
-    if number is not None:
-        if number not in known:
-            there = ", ".join(map(str, known)) or "none"
-            raise ConfigurationError(f"there is no rollout {number}; there are: {there}")
-        return known[number]
+def chosen(known: Mapping[int, Rollout], which: int | str) -> Rollout:
+    """Return the rollout of a number, or of what is rolled out (`triage`, `triage@4`, `model:gpt-4`).
+
+    Of several the one under way, else the newest. Raises ConfigurationError where there is none.
+    """
+    text = str(which)
+    if text.isdecimal():
+        found = [known[int(text)]] if int(text) in known else []
+    else:
+        found = [each for each in known.values() if text in (each.subject, f"{each.subject}@{each.to}")]
+    if found:
+        return max(found, key=lambda each: (each.is_live, each.number))
+    there = ", ".join(f"{each.number} ({_what(each)})" for each in known.values()) or "none"
+    raise ConfigurationError(f"there is no rollout {text}; there are: {there}")
+
+
+def _what(rollout: Rollout) -> str:
+    return rollout.subject if rollout.is_model else f"{rollout.subject}@{rollout.to}"
+
+
+def _meant(known: Mapping[int, Rollout], which: int | str | None) -> Rollout:
+    if which is not None:
+        return chosen(known, which)
     live = [each for each in known.values() if each.is_live]
     if len(live) != 1:
         there = ", ".join(f"{each.number} ({each.subject})" for each in live)
         raise ConfigurationError(
-            f"several rollouts are under way: say which number, {there}"
-            if live
-            else "no rollout is under way"
+            f"several rollouts are under way: say which one, {there}" if live else "no rollout is under way"
         )
     return live[0]
 

@@ -76,18 +76,42 @@ def show_prompt(told: Told) -> None:
         out.print(quoted(message["template"], most=None))
 
 
-def show_difference(first: str, second: str, changes: Runs) -> None:
-    """Print what differs between two versions; marks stand where there is no colour."""
+def show_difference(first: str, second: str, changes: Runs, around: int | None) -> None:
+    """Print what differs between two versions, with `around` lines beside each change (None: the whole text).
+
+    Marks stand where there is no colour.
+    """
     out = console(unbroken=True)
     out.print(quoted(f"{first} -> {second}"))
     if all(kind == "same" for kind, _ in changes):
         out.print("no difference")
         return
     told = Text()
-    for kind, text in changes:
+    for kind, text in changes if around is None else _shortened(changes, around):
         before, after = ("", "") if out.is_terminal and not out.no_color else _MARKS[kind]
         told.append(f"{before}{text}{after}", style=_STYLES.get(kind, ""))
     out.print(quoted_text(told))
+
+
+def _shortened(changes: Runs, around: int) -> Runs:
+    """Leave out of what is the same all but the lines that are nearest to a change, and say how many are gone."""
+    return tuple(
+        (kind, _lines_near(text, around, is_first=place == 0, is_last=place + 1 == len(changes)))
+        if kind == "same"
+        else (kind, text)
+        for place, (kind, text) in enumerate(changes)
+    )
+
+
+def _lines_near(text: str, around: int, *, is_first: bool, is_last: bool) -> str:
+    lines = text.splitlines(keepends=True)
+    # a part of the changed line itself is no line beside it
+    low = 0 if is_first else around + 1
+    high = len(lines) if is_last else len(lines) - around - (not text.endswith("\n"))
+    gone = high - low
+    if gone < 2:  # one line takes as much room as the words that it is left out
+        return text
+    return "".join([*lines[:low], f"... {gone} equal lines ...\n", *lines[high:]])
 
 
 def quoted_text(text: Text) -> Text:
