@@ -194,7 +194,7 @@ def test_a_dry_route_changes_no_call(provider, guarded, capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "dry run, nothing was done: calls for gpt-4 would go to gpt-4-0613" in told
     assert "nothing was done but to warn" in told
-    assert not read_actions(guarded).routes
+    assert not read_actions(guarded).in_force
 
 
 CHILD = """

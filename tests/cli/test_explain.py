@@ -36,7 +36,7 @@ def test_the_newest_alarm_is_told_in_full_with_what_to_do(
         "alarm 14 Nov 2023, ",
         "last pair 1",
         "evidence 10^",
-        "routed calls for gpt-4 go to gpt-4-0314",
+        "done calls for gpt-4 go to gpt-4-0314",
     ):
         assert part in plain
     assert "what happened" in told

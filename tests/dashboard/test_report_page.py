@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from promptguard.dashboard import render_report
 from promptguard.dashboard.rendering import shown
+from promptguard.ledger.store import Ledger
+from promptguard.report.actions import read_actions
 from promptguard.report.whole import read_whole
 from tests.report.conftest import Recorded
 
@@ -48,11 +52,24 @@ def test_it_says_what_happened(page: str, recorded: Recorded) -> None:
     alarm = read_whole(recorded.path).prompts[0].standing[0].alarm
     assert alarm is not None
     assert f"call {alarm.call:,}" in page
-    assert "Calls that ask for gpt-4 are sent to gpt-4-0314" in page
+    assert "calls for gpt-4 go to gpt-4-0314" in page
     assert f"<dd>call {recorded.switch}</dd>" in page
     assert 'class="badge drift"' in page
     assert "What do I do now?" in page
     assert "promptguard acknowledge" in page
+
+
+def test_what_is_done_beside_routes_is_told(recorded: Recorded, tmp_path: Path) -> None:
+    copy = shutil.copytree(recorded.path, tmp_path / "ledger")
+    (route,) = read_actions(copy).in_force
+    with contextlib.closing(Ledger(copy)) as ledger:
+        place = {"at": route.at + 1.0, "call": 0, "stream": route.stream, "group": route.group}
+        ledger.note(**place, kind="undo_route", detail={"action": route.id})
+        assert "Nothing was done about it but to warn" in render_report(read_whole(copy))
+        ledger.note(**place, kind="bypass", detail={"asked": "gpt-4"})
+    page = render_report(read_whole(copy))
+    assert "Nothing was done about it" not in page
+    assert "calls for gpt-4 pass the cache by" in page
 
 
 def test_a_quiet_ledger_has_a_page(quiet: Recorded) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from promptguard.cli import COMMANDS, main
+from promptguard.core.actions import Done
 from promptguard.ledger.store import Ledger, put_group_verdict, put_whole_verdict
-from promptguard.report.actions import Route, read_actions
+from promptguard.report.actions import concerning, read_actions
 from promptguard.report.cost import DAYS, forecast, read_cost
 from promptguard.report.headline import headline
 from promptguard.report.memory import Memory, newest
@@ -150,8 +151,28 @@ def test_a_change_in_place_is_pinned_and_routed(ledger: Path) -> None:
     row = replace(given.row, stream="replay", control="gpt-4", candidate="gpt-4")
     keys = [step.key for step in next_steps(replace(given, row=row))]
     assert keys.index("pin") < keys.index("accept")
-    routed = replace(given, row=row, routes=(Route("newer@2", "gpt-4", "gpt-4-0314", NOW, 7),))
+    route = Done(7, "route", NOW, "replay", "newer@2", "gpt-4", "gpt-4-0314")
+    routed = replace(given, row=row, in_force=(route,))
     assert any("undo 7" in line for step in next_steps(routed) for line in step.lines)
+
+
+def test_an_incident_tells_all_that_was_done_and_how_it_is_taken_back(ledger: Path) -> None:
+    done = (
+        Done(3, "raise", NOW, "candidate", "newer@2", "gpt-4", message="changed"),
+        Done(4, "bypass", NOW, "candidate", "newer@2", "gpt-4"),
+        Done(5, "rollback", NOW, "candidate", "newer@2", "gpt-4", "1", label="production", before="2"),
+        Done(6, "route", NOW, "candidate", "", "gpt-4", "gpt-4-0314"),
+        Done(7, "route", NOW, "candidate", "other@1", "gpt-4", "gpt-4-0314"),
+    )
+    given = replace(case(ledger), in_force=concerning("newer@2", done))
+    (incident,) = [step for step in next_steps(given) if step.key == "incident"]
+    (told,) = [line for line in incident.lines if line.startswith("Done: ")]
+    assert [part.split(" since ")[0] for part in told.removeprefix("Done: ").split("; ")] == [
+        "calls raise DriftDetected", "calls for gpt-4 pass the cache by",
+        "the label production stands on version 1 in place of 2", "calls for gpt-4 go to gpt-4-0314",
+    ]  # fmt: skip
+    back = [line.split()[4] for line in incident.lines if line.startswith("Take back: ")]
+    assert back == ["3", "4", "5", "6"]
 
 
 def test_every_shell_command_of_a_step_is_one_of_ours_and_is_understood(ledger: Path) -> None:

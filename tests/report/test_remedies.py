@@ -22,7 +22,7 @@ def row(
 
 def overview(*rows, judged_at=1e9):
     return Overview(
-        ledger="led ger", now=1e9, status="unmeasured", rows=rows, streams=(), routes=(), today=Day("2026-11-26", 0, 0.0),
+        ledger="led ger", now=1e9, status="unmeasured", rows=rows, streams=(), in_force=(), today=Day("2026-11-26", 0, 0.0),
         cache=CacheUse(), notices=(), judged_at=judged_at, last_pair_at=1e9, pairs=5, recorded_content=False,
     )  # fmt: skip
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from promptguard.core.actions import DRY_RUN, KINDS, UNDO
+from promptguard.core.actions import DRY_RUN, KINDS, UNDO, Done
 from promptguard.core.actions import Actions as Folded
+from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.streams import SELF_TESTS
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
@@ -43,33 +44,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A route that is in force: calls of a prompt that ask for one model are sent to another."""
-
-    group: str
-    asked: str
-    to: str
-    at: float
-    id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Actions:
     """What was done, the newest first, and what of it holds."""
 
     events: tuple[Event, ...]
-    routes: tuple[Route, ...]
-
-    @property
-    def holding(self) -> tuple[Event, ...]:
-        """What is in force beside routes."""
-        return tuple(event for event in self.events if event.holds and event.kind not in {"alarm", "route"})
+    in_force: tuple[Done, ...]
 
 
 def read_actions(ledger: str | Path) -> Actions:
     """Return it. Raises InputFileError when there is no ledger, or it cannot be read."""
     with reading(ledger) as connection:
-        return Actions(events_of(connection), routes_in_force(connection))
+        return Actions(events_of(connection), in_force(connection))
 
 
 def events_of(connection: Connection, *, group: str | None = None, most: int = MOST) -> tuple[Event, ...]:
@@ -103,14 +88,20 @@ def events_of(connection: Connection, *, group: str | None = None, most: int = M
     return tuple(found)
 
 
-def routes_in_force(connection: Connection) -> tuple[Route, ...]:
-    """Return the routes that nobody has ended, oldest first."""
+def in_force(connection: Connection, group: str | None = None) -> tuple[Done, ...]:
+    """Return what was done and holds, oldest first: all of it, or what concerns one prompt."""
     table, found = schema.occurrence, Folded()
-    query = select(table).where(table.c.kind.in_(("route", f"{UNDO}route", "acknowledge")))
+    kinds = (*KINDS, *(f"{UNDO}{kind}" for kind in KINDS), "acknowledge")
+    query = select(table).where(table.c.kind.in_(kinds))
     for row in connection.execute(query.order_by(table.c.id)):
         needed = NEEDED.get(row.kind, ())
         found.apply({**row._mapping, "detail": stored_object(row.detail, *needed)})
-    return tuple(Route(done.group, done.asked, done.to, done.at, done.id) for done in found.in_force)
+    return found.in_force if group is None else concerning(group, found.in_force)
+
+
+def concerning(group: str, done: Iterable[Done]) -> tuple[Done, ...]:
+    """Return what was done about one prompt, or about all of them."""
+    return tuple(each for each in done if each.group in (group, EVERY_GROUP))
 
 
 def plain_power(exponent: float) -> str:

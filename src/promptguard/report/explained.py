@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptguard.core.actions import Done
 from promptguard.errors import InputFileError
 from promptguard.ledger.reading import reading
-from promptguard.report.actions import Event, Route
+from promptguard.report.actions import Event
 from promptguard.report.model import StreamReport
 from promptguard.report.next_steps import Case, Step, earlier_versions, next_steps
 from promptguard.report.overview import Row
@@ -24,7 +25,7 @@ class Explained:
         report: its verdict, with the moments it names
         examples: pairs of this stream far apart since the change began, where texts are kept
         events: alarms, actions and acknowledgements of this stream, oldest first
-        routes: routes of this prompt that hold
+        in_force: what was done about this prompt, or about all of them, and holds
         steps: what can be done now; empty without an alarm
     """
 
@@ -34,7 +35,7 @@ class Explained:
     report: StreamReport
     examples: tuple[Pair, ...]
     events: tuple[Event, ...]
-    routes: tuple[Route, ...]
+    in_force: tuple[Done, ...]
     steps: tuple[Step, ...]
 
 
@@ -54,7 +55,7 @@ def explain(ledger: str | Path, row: Row, *, now: float | None = None) -> Explai
         report=prompt.standing[at],
         examples=examples,
         events=prompt.events_of(row.stream),
-        routes=prompt.routes,
+        in_force=prompt.in_force,
         steps=next_steps(case_of(prompt.rows[at], prompt.standing[at], prompt))
         if prompt.rows[at].alarming
         else (),
@@ -64,4 +65,4 @@ def explain(ledger: str | Path, row: Row, *, now: float | None = None) -> Explai
 def case_of(row: Row, report: StreamReport, prompt: Prompt) -> Case:
     """Return what the steps for an alarm of a prompt depend on."""
     earlier = earlier_versions(row, prompt.versions)
-    return Case(row, report.verdict, prompt.ledger, prompt.routes, earlier, prompt.recorded_content)
+    return Case(row, report.verdict, prompt.ledger, prompt.in_force, earlier, prompt.recorded_content)

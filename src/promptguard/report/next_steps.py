@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from promptguard.core.actions import Done
 from promptguard.core.epochs import shown_group
 from promptguard.directories import ledger_option
 from promptguard.ledger.reading import reading
-from promptguard.report.actions import Route
+from promptguard.report.actions import concerning
 from promptguard.report.overview import Overview, Row, split_name, whole_verdict
 from promptguard.verdict import Verdict
 from promptguard.verdict.words import moment, utc
@@ -47,7 +48,7 @@ class Case:
     row: Row
     verdict: Verdict
     ledger: str
-    routes: tuple[Route, ...] = ()
+    in_force: tuple[Done, ...] = ()
     earlier: tuple[str, ...] = ()
     """earlier versions of the prompt that have no alarm, the newest first, as `name@version`"""
     recorded_content: bool = False
@@ -65,7 +66,7 @@ def cases_of(ledger: str | Path, overview: Overview, rows: Sequence[Row]) -> tup
             row=row,
             verdict=verdict,
             ledger=overview.ledger,
-            routes=tuple(route for route in overview.routes if route.group == row.group),
+            in_force=concerning(row.group, overview.in_force),
             earlier=earlier_versions(row, overview.rows),
             recorded_content=overview.recorded_content,
         )
@@ -160,8 +161,8 @@ def _route(case: Case) -> Step | None:
     trusted, changed = moved_from_to(case.row, case.verdict)
     if case.row.stream == "candidate" and not case.verdict.control_moved:
         return None
-    if case.routes:
-        route = case.routes[0]
+    route = next((done for done in case.in_force if done.kind == "route"), None)
+    if route is not None:
         return Step(
             "routed", f"Calls are routed to {route.to}: leave it so until you have decided, or take it back", "shell",
             (f"promptguard undo {route.id} {ledger_option(case.ledger)}",),
@@ -246,7 +247,7 @@ def _incident(case: Case) -> Step:
     differs = row.stream == "candidate" and not case.verdict.control_moved
     what = f"differ from those of {trusted}" if differs else "changed"
     done = (
-        "; ".join(f"calls for {route.asked} go to {route.to} since {utc(route.at)}" for route in case.routes)
+        "; ".join(f"{done.sentence()} since {utc(done.at)}" for done in case.in_force)
         or "nothing but a warning"
     )
     lines = (
@@ -256,7 +257,7 @@ def _incident(case: Case) -> Step:
         f"Evidence: 10^{row.log10_evidence:.1f}, alarm line 10^{row.log10_threshold:.1f}",
         f"What: {row.sentence()}",
         f"Done: {done}",
-        *(f"Take back: promptguard undo {route.id} {ledger_option(case.ledger)}" for route in case.routes),
+        *(f"Take back: promptguard undo {done.id} {ledger_option(case.ledger)}" for done in case.in_force),
         f"Once it is known: {acknowledge_command(row, case.ledger)}",
     )
     return Step(

@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from promptguard.core.actions import Done
 from promptguard.core.streams import SELF_TESTS
 from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
-from promptguard.report.actions import Route, routes_in_force
+from promptguard.report.actions import in_force
 from promptguard.report.documents import (
     Document,
     noted_epochs,
@@ -113,7 +114,7 @@ class Overview:
     """alarms first, the newest of them on top; then what is not measured; self-tests last"""
     streams: tuple[Row, ...]
     """the same of all pairs of each stream"""
-    routes: tuple[Route, ...]
+    in_force: tuple[Done, ...]
     today: Day
     cache: CacheUse
     notices: tuple[Notice, ...]
@@ -154,7 +155,7 @@ def read_overview(ledger: str | Path, *, memory: Memory | None = None, now: floa
             measured=measured(stand),
             rows=ordered([row_of(told, routed, usd) for told in stand]),
             streams=tuple(row_of(told, routed) for told in documents),
-            routes=routes_in_force(connection),
+            in_force=in_force(connection),
             today=_today(connection, at),
             cache=replace(use, saved_usd=saved_usd(use)),
             notices=notices(connection),

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from promptguard.core.actions import Done
+from promptguard.core.epochs import EVERY_GROUP
 from promptguard.core.identity import IdentityFact
 from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
-from promptguard.report.actions import Event, Route, events_of, routes_in_force
+from promptguard.report.actions import Event, events_of, in_force
 from promptguard.report.documents import Document, noted_epochs, standing, verdict_documents
 from promptguard.report.memory import Memory, Seen
 from promptguard.report.model import StreamReport
@@ -53,7 +55,8 @@ class Prompt:
     """what happened to it, the newest first"""
     facts: tuple[IdentityFact, ...]
     """who answered to the models it asks for: changes alone"""
-    routes: tuple[Route, ...]
+    in_force: tuple[Done, ...]
+    """what was done about it, or about all prompts, and holds"""
     examples: tuple[Pair, ...]
     """of the first alarm that stands: pairs far apart since the change began"""
     recorded_content: bool
@@ -90,7 +93,7 @@ def read_prompt(
         own = [{**told, "groups": [], "group": group} for each in documents for told in _own(each, group)]
         if not own:
             return None
-        routed = {epoch for name, epoch in noted_epochs(connection).routed if name == group}
+        routed = {epoch for name, epoch in noted_epochs(connection).routed if name in (group, EVERY_GROUP)}
         rows = ordered([row_of(told, routed) for told in standing(own)])
         name, version = split_name(group)
         siblings = _siblings(connection, name, group, memory, at)
@@ -106,7 +109,7 @@ def read_prompt(
             releases=_releases(siblings),
             events=events_of(connection, group=group),
             facts=_facts(memory.seen(connection), rows),
-            routes=tuple(route for route in routes_in_force(connection) if route.group == group),
+            in_force=in_force(connection, group),
             examples=examples_of(connection, next((row for row in rows if row.status == "drift"), None)),
             recorded_content=has_content(connection),
         )

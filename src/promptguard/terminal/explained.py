@@ -85,8 +85,8 @@ def _pairs_of(told: Explained) -> Iterator[tuple[str, str]]:
         elif compared == row.control:
             compared = "its own earlier answers"
         yield "asked", f"{row.control}, compared with {compared}"
-    for route in told.routes:
-        yield "routed", f"calls for {route.asked} go to {route.to} since {moment(route.at)}"
+    for done in told.in_force:
+        yield "done", f"{done.sentence()} since {moment(done.at)}"
 
 
 def _examples(told: Explained) -> list[RenderableType]:
