@@ -22,10 +22,12 @@ LOCAL = ".promptguard"
 LOCAL_VARIABLE = "PROMPTGUARD_LOCAL"
 HIDDEN = "***"
 _SCHEME = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*(?=://)|(?:postgres(?:ql)?|sqlite|mysql|mariadb|redis|s3|gs|https?|file)(?:\+\w+)?(?=:/?))",
+    r"(?:jdbc:[a-z][a-z0-9+.-]*(?=:)|[a-z][a-z0-9+.-]*(?=://)|(?:postgres(?:ql)?|sqlite|mysql|mariadb|redis|s3|gs|https?|file)(?:\+\w+)?(?=:/?))",
     re.IGNORECASE,
 )
 """Of an address; a `Path` has lost one of its two slashes."""
+_KEYWORDS = re.compile(r"(?:^|\s)(?:host(?:addr)?|user|password|dbname)\s*=", re.IGNORECASE)
+"""Of libpq's other form of an address, `host=db user=app`."""
 
 
 class Database(str):
@@ -93,6 +95,8 @@ def check_ledger(ledger: object, name: str = "ledger") -> str | Path:
     address = _SCHEME.match(path)
     if address is not None:  # what follows may be a password
         return _database(address[0], path, name, is_path=isinstance(ledger, Path))
+    if _KEYWORDS.search(path):
+        raise ConfigurationError(f"{name}= is written in keywords of a database's: give {accepted}")
     try:
         os.fsencode(path)
     except UnicodeEncodeError:

@@ -37,6 +37,8 @@ from promptguard.settings.loading import DEFAULTS
         ("SEED", "x", "PROMPTGUARD_SEED='x' .*whole number"),
         ("SEED__X", "1", "PROMPTGUARD_SEED__X: seed has no parts"),
         ("FIELDS", '{"x": "harmless"}', "PROMPTGUARD_FIELDS: .*stateful"),
+        ("LEDGER", "none", "PROMPTGUARD_LEDGER"),
+        ("SHADOW__MODEL", "none", "PROMPTGUARD_SHADOW__MODEL='none' is not accepted"),
         ("LEDGERS", "x", r"did you mean PROMPTGUARD_LEDGER\?"),
     ],
 )
@@ -44,6 +46,22 @@ def test_a_wrong_variable(place, monkeypatch, variable, text, said):
     monkeypatch.setenv(f"PROMPTGUARD_{variable}", text)
     with pytest.raises(ConfigurationError, match=said):
         current()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://app:S3CRET@db.example.com:54x2/watch", "postgresql://app:p/S3CRET#1@db.example.com/watch",
+        "postgresql://app:S3CRET@db.example.com", "postgres://app:S3CRET@db/watch", "mysql://app:S3CRET@db/watch",
+        "postgresql+asyncpg://app:S3CRET@db/watch", "psql://app:S3CRET@db/watch",
+        "jdbc:postgresql://db/watch?user=app&password=S3CRET", "host=db user=app password=S3CRET",
+    ],
+)  # fmt: skip
+def test_a_refused_address_is_not_repeated(place, monkeypatch, address):
+    monkeypatch.setenv("PROMPTGUARD_LEDGER", address)
+    with pytest.raises(ConfigurationError, match="PROMPTGUARD_LEDGER") as refused:
+        current()
+    assert "S3CRET" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,41 @@ def test_a_variable_takes_away_what_the_file_says(project, monkeypatch):
     assert current().shadow is None
 
 
+@pytest.mark.parametrize(
+    ("variables", "section"),
+    [
+        ({"SHADOW": "off", "SHADOW__MODEL": "x"}, "shadow"),
+        ({"REPLAY": "none", "REPLAY__SHARE": "0.5"}, "replay"),
+        ({"CACHE": "off", "CACHE__TTL": "1h"}, "cache"),
+        ({"COMPAT": "off", "COMPAT__MODE": "lossless"}, "compat"),
+    ],
+)
+def test_a_section_that_is_switched_off_stays_off_whatever_its_parts_say(
+    place, monkeypatch, variables, section
+):
+    for name, text in variables.items():
+        monkeypatch.setenv(f"PROMPTGUARD_{name}", text)
+    assert getattr(current(), section) is None
+
+
+@pytest.mark.parametrize("written", [None, "lossless"])
+def test_requests_are_only_reported_where_settings_say_so(project, monkeypatch, written):
+    project("" if written is None else f'[tool.promptguard]\ncompat = "{written}"')
+    monkeypatch.setenv("PROMPTGUARD_COMPAT", "report")
+    assert current().compat is None
+    monkeypatch.delenv("PROMPTGUARD_COMPAT")
+    project('[tool.promptguard]\ncompat = "report"')
+    assert current().compat is None
+
+
+@pytest.mark.parametrize("between", [" ", ",", ", "])
+def test_channels_are_separated_by_spaces_or_commas(place, monkeypatch, between):
+    addresses = ("slack:https://hooks.example.com/a,b", "webhook:https://example.com/c")
+    monkeypatch.setenv("PROMPTGUARD_ALERTS", between.join(addresses))
+    slack, webhook = current().alerts
+    assert (type(slack).__name__, type(webhook).__name__) == ("Slack", "Webhook")
+
+
 def test_a_ledger_in_the_file_is_beside_the_file(project, monkeypatch):
     inner = project('[tool.promptguard]\nledger = "state/guard"\n') / "inner"
     inner.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, get_args, get_origin
 
@@ -38,7 +39,7 @@ ACTIONS = (
 )
 ALERTS = (
     "webhook, alertmanager, slack or apprise with its address, such as slack:https://... , or a table such as "
-    '{slack = "https://...", name = "oncall"}; several are a list, or words with spaces between'
+    '{slack = "https://...", name = "oncall"}; several are a list, or words with spaces or commas between'
 )
 _WORDS: Mapping[str, object] = {
     "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None,
@@ -70,14 +71,25 @@ class Written(PydanticBaseSettingsSource):
         fields = self.settings_cls.model_fields
         found: dict[str, object] = {}
         for entry in sorted(self._read(tuple(fields)), key=lambda each: len(each.path)):
-            table = found
-            for part in entry.path[:-1]:
-                inner = table.get(part)
-                if not isinstance(inner, dict):
-                    inner = table[part] = {}
-                table = inner
-            table[entry.path[-1]] = _value(fields, entry)
+            value = _value(fields, entry)
+            table = _table_for(found, entry.path[:-1])
+            if table is not None:
+                table[entry.path[-1]] = value
         return found
+
+
+def _table_for(found: dict[str, object], path: tuple[str, ...]) -> dict[str, object] | None:
+    """Return the table of a section, made where there is none; None where the same source has switched it off.
+
+    Who sets `PROMPTGUARD_SHADOW=off` beside its parts wants it off.
+    """
+    table = found
+    for part in path:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return None
+        table = inner
+    return table
 
 
 def _value(fields: Mapping[str, FieldInfo], entry: Entry) -> object:
@@ -132,10 +144,20 @@ def _whole(entry: Entry, field: FieldInfo, option: type[Option] | None) -> objec
         return _fields(entry)
     if option is not None:
         return _section(entry, option)
-    if name == "ledger" and not entry.is_text and entry.directory is not None:
-        given = check_ledger(entry.value, entry.where)
-        return given if isinstance(given, Database) else str(entry.directory / expanded(given, entry.where))
+    if name == "ledger":
+        return _ledger(entry)
     return _plain(entry, field)
+
+
+def _ledger(entry: Entry) -> object:
+    """Return a directory, or an address. It says itself what is wrong with one: a refused value may hold a password."""
+    decoded = _decoded(entry.value)
+    # a directory may be named like a number, but not like a word for nothing
+    is_word = isinstance(entry.value, str) and entry.value.strip().lower() in _WORDS
+    given = check_ledger(decoded if is_word or isinstance(decoded, str) else entry.value, entry.where)
+    if entry.directory is None or isinstance(given, Database):
+        return given
+    return str(entry.directory / expanded(given, entry.where))
 
 
 def _section(entry: Entry, option: type[Option]) -> object:
@@ -154,10 +176,10 @@ def _section(entry: Entry, option: type[Option]) -> object:
             raise refused(
                 entry.where, value, '"memory", "disk", "redis://..." or "none"', meant=meant
             ) from None
-        return {} if known is None else {name: getattr(known, name) for name in known.model_fields_set}
+        return None if known is None else {name: getattr(known, name) for name in known.model_fields_set}
     if name == "compat" and isinstance(value, str):
         known_compat = compat_option(value, entry.where)
-        return {} if known_compat is None else {"mode": known_compat.mode}
+        return None if known_compat is None else {"mode": known_compat.mode}
     if value is True and option in {Replay, Drift}:
         return {}
     if isinstance(value, Mapping):
@@ -178,6 +200,8 @@ def _plain(entry: Entry, field: FieldInfo) -> object:
     if entry.is_text and isinstance(value, str):
         decoded = _decoded(value)
         candidates = [decoded, value] if decoded is not value else [value]
+        if decoded is None:  # a word for nothing is no name of a model
+            candidates = [None]
         if get_origin(field.annotation) is tuple and decoded is value:
             candidates.append([part.strip() for part in value.split(",")])
     own: ConfigurationError | None = None
@@ -257,11 +281,17 @@ def _action(entry: Entry, part: object) -> Warn | Raise | Route | BypassCache:
     return known
 
 
+_SEPARATED = re.compile(r",?\s+|,(?=(?:webhook|alertmanager|slack|apprise):)")
+"""Between channels; a comma alone may belong to an address."""
+
+
 def _alerts(entry: Entry) -> tuple[Channel, ...]:
     value = _decoded(entry.value) if entry.is_text else entry.value
     if value is None or value is False:
         return ()
-    several = value.split() if isinstance(value, str) else value if isinstance(value, list) else [value]
+    several = (
+        _SEPARATED.split(value) if isinstance(value, str) else value if isinstance(value, list) else [value]
+    )
     channels = tuple(written_channel(entry.where, each) for each in several)
     try:
         return check_channels(channels)
