@@ -155,7 +155,9 @@ _open: dict[Place, Groups] = {}
 
 def groups_of(ledger: Place, most: int) -> Groups:
     """Return this process's groups of a ledger, made on first use; the newest `most` counts."""
-    place = ledger.resolve() if isinstance(ledger, Path) else ledger
+    place = (
+        Path(os.path.realpath(ledger)) if isinstance(ledger, Path) else ledger
+    )  # which a loop of links may be
     known = _open.setdefault(place, Groups(most))
     known._most = most
     return known

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from promptguard.core.model import Request
-from promptguard.core.secrets import carries_credential, held_by
+from promptguard.core.secrets import answer_carries_credential, carries_credential, held_by
 
 KEY = "sk-live-0123456789"
 SCHEMA = {
@@ -59,14 +60,37 @@ def request(body=CHAT, path="/v1/chat/completions", **headers):
         "AKIAABCDEFGHIJKLMNOP is the key",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
         "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nxcLY",
+        "ASIAABCDEFGHIJKLMNOP of a session",
+        *(f"{issuer}{'a1B2c3D4e5' * 3}" for issuer in (
+            "sk_live_", "rk_test_", "npm_", "r8_", "fw_", "xai-", "pplx-", "csk-", "glpat-", "pypi-", "nvapi-", "GOCSPX-",
+            "ya29.", "hvs.", "SG.0123456789abcdef.", "xapp-",
+        )),
+        f"shpat_{'0a' * 16}", f"dop_v1_{'0a' * 32}",
+        "REDIS_URL=redis://:hunter2@cache:6379/0",
+        "it fails:\nDB_PASSWORD=correcthorse\n",
+        "the password: hunter22",
+        "secret: 0123456789abcdef0",
+        "Authorization: Basic dXNlcjpodW50ZXIy",
+        "AccountName=a;AccountKey=q1w2e3r4t5y6==;",
+        "https://a.blob.core.windows.net/c/x.png?sv=2024-01-01&sig=q1w2e3r4t5y6u7i8%3D",
+        "https://b.s3.amazonaws.com/x?X-Amz-Security-Token=FwoGZXIv",
+        "https://storage.googleapis.com/b/x.png?X-Goog-Signature=0123456789abcdef",
+        '{"user": {"password": "hunter2hunter2"}}',
+        '[{"access_token": "abc"}]',
+        '{"arguments": "{\\"api_key\\": \\"abc\\"}"}',
     ],
-)
+)  # fmt: skip
 def test_a_credential_of_a_known_form_is_one_wherever_it_stands(said):
     body = {**CHAT, "messages": [{"role": "user", "content": [{"type": "text", "text": said}]}]}
-    assert carries_credential(request(body)) == "body messages.0.content.0.text"
+    found = carries_credential(request(body))
+    assert found is not None
+    assert found.startswith("body messages.0.content.0.text")
     tools = [{"type": "function", "function": {"name": "f", "description": said}}]
-    assert carries_credential(request({**CHAT, "tools": tools})) == "body tools.0.function.description"
-    assert carries_credential(request(x_note=said.replace("\n", " "))) == "header x-note"
+    assert "tools.0.function.description" in (carries_credential(request({**CHAT, "tools": tools})) or "")
+    if said[0] not in "[{":  # a header holds no JSON
+        assert carries_credential(request(x_note=said.replace("\n", " "))) == "header x-note"
+    assert answer_carries_credential({"text": said, "logprobs": []})
 
 
 @pytest.mark.parametrize(
@@ -78,10 +102,38 @@ def test_a_credential_of_a_known_form_is_one_wherever_it_stands(said):
         "see http://user@example.com/",
         "a task-oriented desk-booking-assistant-for-offices",
         "eyJhbGciOiJIUzI1NiJ9 alone",
+        "key: section 2.1, token: 17 of 20, auth: OAuth2.0, secret: ingredient1, pin: board2",
+        "the password: required; a basic understanding of Basic arithmetic",
+        'password = request.form["password1"] and api_key = os.environ["KEY_1"]',
+        '{"title": "a JSON text", "author": "me", "tokens": 5, "max_tokens": "17"}',
+        "[not JSON] {neither}",
+        "see https://example.com/?page=2&sort=key&q=author",
     ],
 )
 def test_words_that_look_alike_are_none(said):
     assert carries_credential(request({**CHAT, "messages": [{"role": "user", "content": said}]})) is None
+
+
+def test_an_answer_is_looked_at_by_what_it_says_not_by_its_fields():
+    answer = {"text": "fine", "logprobs": [{"token": "fine"}], "tool_calls": [["login", '{"author": "me"}']]}
+    assert not answer_carries_credential(answer)
+    assert answer_carries_credential({**answer, "tool_calls": [["login", '{"password": "hunter"}']]})
+    assert answer_carries_credential({**answer, "text": f"it is {KEY}, is it not?"}, held=[KEY])
+
+
+def test_a_long_text_of_pairs_is_looked_at_in_time():
+    said = "a:b" * 100_000 + " " + "key:x " * 50_000 + "[" * 50_000
+    before = time.process_time()
+    assert carries_credential(request({**CHAT, "messages": [{"role": "user", "content": said}]})) is None
+    assert time.process_time() - before < 5.0
+
+
+@pytest.mark.parametrize(
+    "name", ["apitoken", "usertoken", "appkey", "subscriptionkey", "accountkey", "masterkey", "passcode", "pswd", "psk",
+             "pin", "connection_string", "sshkey"],
+)  # fmt: skip
+def test_less_usual_names(name):
+    assert carries_credential(request({"a": {name: "CANARY"}})) == f"body a.{name}"
 
 
 def test_an_ordinary_question_carries_none():

@@ -71,3 +71,14 @@ def test_a_header_nobody_knows_is_kept_in_memory_alone_and_sent_again(provider, 
     assert promptguard.flush(60.0)
     assert [received.headers["x-acme-id"] for received in provider.received] == ["CANARYHEADERID"] * 2
     client.close()
+
+
+def test_an_answer_with_the_clients_own_key_is_not_stored(provider, guarded):
+    provider.models["m"] = lambda _: f"the key is {KEY}"
+    client = client_of(provider, guarded, [1_000_000.0])
+    client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(60.0)
+    told = {each.reason: each.calls for each in read_report(guarded).passed_by}
+    assert told == {"replay: a credential in the answer": 1}
+    assert KEY.encode() not in files(guarded)
+    client.close()

@@ -34,7 +34,7 @@ from promptguard.core.key import (
 from promptguard.core.ladder import draw, ladder
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
-from promptguard.core.secrets import carries_credential
+from promptguard.core.secrets import answer_carries_credential, carries_credential, held_by
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -114,7 +114,9 @@ def _keep(
     if options is None:
         return
     found = carries_credential(job.request)
-    if found is not None:  # it would be written with the request
+    if found is None and answer_carries_credential(answer, held_by(job.request)):
+        found = "answer"
+    if found is not None:  # it would be written with request and answer
         reason = f"replay: a credential in the {found.partition(' ')[0]}"
         ledger.count({("not paired", note("not paired", reason)): 1.0})
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -138,7 +139,7 @@ def rendered(ledger: str | Path, template: str, here: str, values: Values) -> st
 
 def _name(ledger: str | Path) -> str:
     place = ledger_place(ledger)
-    return name_of(place.resolve() if isinstance(place, Path) else place) or str(ledger)
+    return name_of(Path(os.path.realpath(place)) if isinstance(place, Path) else place) or str(ledger)
 
 
 def _message(ledger: str | Path, status: int, title: str, text: str) -> Response:

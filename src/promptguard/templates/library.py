@@ -95,7 +95,7 @@ class PromptLibrary:
             raise ConfigurationError(
                 f"{self.directory} is no directory of prompts; make one with a file {example}"
             )
-        self._root = self.directory.resolve()
+        self._root = Path(os.path.realpath(self.directory))
         _opened.setdefault(str(self._root))
         while len(_opened) > _MOST_OPENED:
             del _opened[next(iter(_opened))]

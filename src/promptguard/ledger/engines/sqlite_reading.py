@@ -119,7 +119,7 @@ def _engine(path: Path, wait: float) -> Engine:
 def _made(path: Path, wait: float, *, immutable: bool = False) -> Engine:
     """Return an engine; it holds no connection, but what it has compiled, which costs more than most reading."""
     query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if immutable else {})}
-    file = f"file:{quote(str(path.resolve()))}"  # or "?" and "#" in a directory's name would end the path
+    file = f"file:{quote(os.fsencode(os.path.realpath(path)))}"  # or "?" and "#" in a directory's name would end the path
     url = URL.create("sqlite", database=file, query=query)
     return create_engine(url, poolclass=NullPool, connect_args={"timeout": wait}, hide_parameters=True)
 
