@@ -75,7 +75,7 @@ def found(body, path="/x", headers=()):
         ({"tools": None}, []),
         ({"model": "plain"}, []),
         ({"model": "big-online"}, [("model=big-online", "stateful")]),
-        ({"model": ["big-online"]}, []),
+        ({"model": ["plain", "big-online"]}, [("model=big-online", "stateful")]),
     ],
 )
 def test_what_is_found_in_a_body(body, expected):
@@ -101,12 +101,23 @@ def test_what_is_found_beside_the_body():
         ("openai_chat", {"model": "openai/gpt-4.1:online"}, "searches"),
         ("openai_chat", {"model": "perplexity/sonar-pro"}, "searches"),
         ("openai_chat", {"model": "groq/compound-mini"}, "searches"),
+        ("openai_chat", {"model": "perplexity/sonar-pro:nitro"}, "searches"),
+        ("openai_chat", {"model": "openai/gpt-4o-search-preview:nitro"}, "searches"),
+        ("openai_chat", {"model": "openai/gpt-4o:online:nitro"}, "searches"),
+        ("openai_chat", {"model": "groq/compound:latest"}, "searches"),
+        ("openai_chat", {"models": ["openai/gpt-4o", "openai/gpt-4o:online"]}, "searches"),
+        ("openai_chat", {"models": ["openai/gpt-4o:nitro", "meta/llama"]}, None),
         ("openai_chat", {"model": "research-assistant"}, None),
         ("openai_chat", {"model": "gpt-4o-2024-08-06"}, None),
         ("openai_chat", {"tools": ["web_search"]}, "not known"),
         ("openai_responses", {"model": "o3-deep-research"}, "searches"),
         ("ollama", {"keep_alive": 0}, "unloads"),
         ("ollama", {"keep_alive": "0s"}, "unloads"),
+        *(
+            ("ollama", {"keep_alive": said}, "unloads")
+            for said in ("0m0s", "0h0m0s", "+0s", "-0.0h", "1ns", "0s500us", ".0s")
+        ),
+        *(("ollama", {"keep_alive": said}, None) for said in ("1h0m0s", "0h0m5s", "-1", "50ms")),
         ("ollama", {"keep_alive": "10m"}, None),
         ("ollama", {"keep_alive": -1}, None),
         (

@@ -77,6 +77,8 @@ class Kinds:
     """kind → what it does"""
     untyped: Members | None = None
     """of an object without a type; None: as of any other"""
+    referring: frozenset[str] = frozenset()
+    """members beside which an `id` says nothing but which object of the provider's is meant"""
     only_objects: bool = False
     """whether anything else in its place is not known; where False, a text is just text"""
 
@@ -87,16 +89,22 @@ class Kinds:
                 self.look(item, path, found)
         elif isinstance(value, Mapping):
             kind = value.get("type")
-            if kind is None:
-                (self.untyped or self.members).look(value, path, found)
-            elif isinstance(kind, str) and kind in self.stateful:
+            if isinstance(kind, str) and kind in self.stateful:
                 found.append(Finding(f"{path}type={kind}", "stateful", self.stateful[kind]))
+            elif self._refers(value):
+                found.append(Finding(f"{path}id", "stateful", "names an item that is kept at the provider"))
+            elif kind is None:
+                (self.untyped or self.members).look(value, path, found)
             elif isinstance(kind, str) and kind in self.harmless:
                 self.members.look(value, path, found)
             else:
                 found.append(Finding(f"{path}type={named(kind)}", "unknown"))
         elif self.only_objects and value is not None:
             found.append(Finding(f"{path.removesuffix('.')}={named(value)}", "unknown"))
+
+    def _refers(self, value: Mapping[str, object]) -> bool:
+        said = {name for name, inner in value.items() if _says(inner)} if self.referring else frozenset()
+        return "id" in said and said <= self.referring
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,11 @@ class Texts:
     why: str
 
     def look(self, value: object, path: str, found: list[Finding]) -> None:
-        """Add a value that does something to `found`."""
+        """Add a value that does something, or each one of a list, to `found`."""
+        if isinstance(value, list):
+            for each_value in value:
+                self.look(each_value, path, found)
+            return
         said = str(value) if isinstance(value, (str, int, float)) else ""
         if self.stateful.fullmatch(said):
             found.append(Finding(f"{path.removesuffix('.')}={named(said)}", "stateful", self.why))

@@ -6,6 +6,12 @@ import re
 
 from promptguard.core.fields import Kinds, Known, Members, Texts, names
 
+_KEEP_ALIVE = Texts(
+    # as Go reads a duration, https://pkg.go.dev/time#ParseDuration: nothing, or less than the answer takes
+    re.compile(r"[-+]?(?:(?:0+(?:\.0*)?|\.0+)\s*(?:ns|us|µs|μs|ms|s|m|h)?|[\d.]+\s*(?:ns|us|µs|μs))+"),
+    "unloads the model",
+)
+
 KNOWN = Known(
     Members(
         # `context` is the conversation so far as the caller has it; `options` are parameters of the runner.
@@ -14,7 +20,7 @@ KNOWN = Known(
             system template think tools top_logprobs truncate width
         """),
         within={
-            "keep_alive": Texts(re.compile(r"-?0+(\.0+)?\s*(ns|us|µs|ms|s|m|h)?"), "unloads the model"),
+            "keep_alive": _KEEP_ALIVE,
             "messages": Members(
                 names("content images name role thinking tool_call_id tool_calls tool_name"),
             ),

@@ -15,12 +15,12 @@ RUNS_THERE = "runs at the provider"
 BY_ITSELF = Texts(
     re.compile(
         r"(?:.*[/:])?(?:gpt-[\w.-]*-search-(?:preview|api)[\w.-]*|sonar(?:-[\w.-]+)?|pplx-[\w.-]*online[\w.-]*"
-        r"|compound(?:-[\w.-]+)?|[\w.-]*deep-research[\w.-]*)|.*:online",
+        r"|compound(?:-[\w.-]+)?|[\w.-]*deep-research[\w.-]*)(?::[\w.-]+)*|.*:online(?::[\w.-]+)*",
         re.IGNORECASE,
     ),
     SEARCHES,
 )
-"""Models that search without being asked to: OpenAI's, Perplexity's, Groq's, and OpenRouter's suffix."""
+"""Models that search without being asked to: OpenAI's, Perplexity's, Groq's, and OpenRouter's suffix, among others."""
 BETAS = {b"openai-beta": Words(names("assistants=v1 assistants=v2 agents=v1 chatkit_beta=v1 realtime=v1"))}
 """OpenAI's beta header, the same for all its endpoints."""
 
@@ -107,7 +107,7 @@ KNOWN = Known(
             "deferred": "the answer is fetched later, by its id",
         },
         kept={"store": "the answer is kept at the provider"},
-        within={"messages": _MESSAGES, "model": BY_ITSELF, "tools": _TOOLS},
+        within={"messages": _MESSAGES, "model": BY_ITSELF, "models": BY_ITSELF, "tools": _TOOLS},
     ),
     query=names("api-version"),
     headers=BETAS,

@@ -14,9 +14,17 @@ TOOLS = Kinds(
     names("apply_patch computer computer_use_preview custom function local_shell namespace"),
     Members(
         names("""
-            allowed_callers async defer_loading description display_height display_width environment execution format name
+            allowed_callers async defer_loading description display_height display_width execution format name
             output_schema parameters strict tools type
-        """)
+        """),
+        within={
+            "environment": Kinds(
+                names("local"),
+                Members(names("skills type")),
+                stateful=each(RUNS_THERE, "container_auto container_reference"),
+                only_objects=True,
+            )
+        },
     ),
     stateful={
         **each(
@@ -31,7 +39,19 @@ TOOLS = Kinds(
     only_objects=True,
 )
 """computer, local_shell and apply_patch are carried out by the caller; `shell` may run in the provider's container."""
-_NAMESPACED = Members(TOOLS.members.harmless, within={"tools": TOOLS})
+
+
+def _within_namespaces(depth: int) -> Kinds:
+    """Return what is known of tools that may stand in namespaces, these within one another; deeper ones are unknown."""
+    if not depth:
+        return Kinds(TOOLS.harmless - {"namespace"}, TOOLS.members, TOOLS.stateful, only_objects=True)
+    inner = {**TOOLS.members.within, "tools": _within_namespaces(depth - 1)}
+    return Kinds(
+        TOOLS.harmless, Members(TOOLS.members.harmless, within=inner), TOOLS.stateful, only_objects=True
+    )
+
+
+_ALL_TOOLS = _within_namespaces(3)
 _PARTS = Kinds(
     names(
         "input_audio input_file input_image input_text output_text reasoning_text refusal summary_text text"
@@ -61,12 +81,13 @@ _ITEMS = Kinds(
         """),
         within={
             "content": _PARTS,
-            "tools": Kinds(TOOLS.harmless, _NAMESPACED, TOOLS.stateful, only_objects=True),
+            "tools": _ALL_TOOLS,
         },
     ),
     stateful={"item_reference": "names an item that is kept at the provider"},
     # A message says no more than this; an object with an id alone is a reference.
     untyped=Members(names("content phase role status"), within={"content": _PARTS}),
+    referring=names("id role status type"),
 )
 
 KNOWN = Known(
@@ -87,7 +108,7 @@ KNOWN = Known(
         within={
             "input": _ITEMS,
             "model": BY_ITSELF,
-            "tools": Kinds(TOOLS.harmless, _NAMESPACED, TOOLS.stateful, only_objects=True),
+            "tools": _ALL_TOOLS,
             "prompt_cache_options": Members(
                 names("comparison_response_id mode ttl"),
                 stateful={"prewarm": "fills the provider's prompt cache and says nothing"},
