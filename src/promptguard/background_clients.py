@@ -5,9 +5,11 @@ Decided at `wrap()`, where the user can still read what is wrong; built when the
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -218,6 +220,10 @@ def _like(slot: Slot, product: object, family: SdkFamily) -> Slot:
     return next((each for each in places if is_async(each.http) == is_async(slot.http)), places[0])
 
 
+_handed_out: weakref.WeakValueDictionary[int, object] = weakref.WeakValueDictionary()
+"""Clients of all factories, by their ids"""
+
+
 class _FactoryClients:
     """Clients of the user's factory: one made at once, so that its mistakes are told at `wrap()`, others when needed."""
 
@@ -225,13 +231,15 @@ class _FactoryClients:
         assert wish.factory is not None  # noqa: S101 - the caller has looked
         self._factory = wish.factory
         self._check = check
+        self._option = wish.option
         try:
             first = self._factory()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigurationError(
                 f"{wish.option}(client=...) raised {type(error).__name__} when called: {error}"
             ) from error
         check(first)
+        self._note(first)
         self._ready = [first]
         self._pid = os.getpid()
 
@@ -245,7 +253,18 @@ class _FactoryClients:
             return self._ready.pop()
         product = self._factory()
         self._check(product)
+        self._note(product)
         return product
+
+    def _note(self, product: object) -> None:
+        """Raise ConfigurationError for a client that a factory has returned before: it is closed with its first user."""
+        if _handed_out.get(id(product)) is product:
+            raise ConfigurationError(
+                f"{self._option}(client=...) returned a client that it, or another one, has returned before: it must make "
+                "a new one each time, which is closed after its last background call"
+            )
+        with contextlib.suppress(TypeError):  # an SDK's client that cannot be referred to weakly
+            _handed_out[id(product)] = product
 
 
 def _check_sdk(product: object, client: object, family: SdkFamily, wish: Wish) -> None:

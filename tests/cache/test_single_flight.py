@@ -47,6 +47,44 @@ def test_one_leads_and_the_others_get_its_answer():
     assert len(single_flight) == 0
 
 
+def left_behind(single_flight):
+    """Return the loop of a leader that was begun and is not run any more, and what it has."""
+    loop = asyncio.new_event_loop()
+    return loop, loop.run_until_complete(single_flight.join_async(KEYS, 60.0))
+
+
+def test_a_leader_whose_loop_nobody_runs_is_followed_by_a_thread():
+    single_flight = SingleFlight()
+    loop, lead = left_behind(single_flight)
+    before = time.monotonic()
+    assert single_flight.join(KEYS, 30.0).key == "a"
+    assert time.monotonic() - before < 15.0
+    single_flight.complete(lead.leader, reply(), "saved")  # it went on after all
+    loop.close()
+
+
+def test_a_leader_whose_loop_nobody_runs_is_followed_by_a_task():
+    single_flight = SingleFlight()
+    loop, _ = left_behind(single_flight)
+    loop.close()
+    before = time.monotonic()
+    assert asyncio.run(single_flight.join_async(KEYS, 30.0)).key == "a"
+    assert time.monotonic() - before < 15.0
+
+
+def test_a_leader_whose_loop_runs_is_waited_for():
+    async def play():
+        single_flight = SingleFlight()
+        lead = await asyncio.create_task(single_flight.join_async(KEYS, 30.0))
+        following = asyncio.create_task(single_flight.join_async(KEYS, 30.0))
+        await asyncio.sleep(1.0)  # looked for twice
+        assert not following.done()
+        single_flight.complete(lead.leader, reply(), "saved")
+        return await following
+
+    assert asyncio.run(play()).reply == reply()
+
+
 @pytest.mark.parametrize("outcome", ["failed", "gone"])
 def test_one_takes_over_from_a_leader_without_an_answer(outcome):
     single_flight = SingleFlight()

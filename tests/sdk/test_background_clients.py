@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
+import sys
 import threading
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import promptguard
+from promptguard import ConfigurationError
 from promptguard.ledger.store import Ledger
 from promptguard.report.read import read_report
 from promptguard.testing import Served
@@ -300,4 +303,23 @@ def test_replays_have_a_background_client_too(provider, guarded, caplog):
     assert promptguard.flush(60.0)
     assert rows(guarded) == [("replay", "compared", "")]
     assert made
+    client.close()
+
+
+def test_a_function_that_returns_the_same_client_again_is_refused(provider, guarded):
+    made = functools.cache(lambda: OpenAI(base_url=provider.url, api_key="k"))
+    first, second = (OpenAI(base_url=provider.url, api_key="k") for _ in range(2))
+    promptguard.wrap(first, ledger=guarded, shadow=shadow(client=made))
+    with pytest.raises(
+        ConfigurationError, match=r"Shadow\(client=...\) returned a client that it, .* before"
+    ):
+        promptguard.wrap(second, ledger=guarded, shadow=shadow(client=made))
+    assert not promptguard.is_wrapped(second)
+    first.close(), second.close()
+
+
+def test_a_function_that_ends_the_process_is_a_mistake_of_settings(provider, guarded):
+    client = OpenAI(base_url=provider.url, api_key="k")
+    with pytest.raises(ConfigurationError, match=r"Shadow\(client=...\) raised SystemExit"):
+        promptguard.wrap(client, ledger=guarded, shadow=shadow(client=lambda: sys.exit(3)))
     client.close()

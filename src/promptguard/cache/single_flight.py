@@ -28,16 +28,25 @@ FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
 class SharedCall:
     """One call upstream, and who waits for it."""
 
-    __slots__ = ("event", "failures", "futures", "key", "outcome", "owner", "reply")
+    __slots__ = ("event", "failures", "futures", "key", "loop", "outcome", "owner", "reply")
 
-    def __init__(self, key: str, owner: object, failures: int) -> None:
+    def __init__(
+        self, key: str, owner: object, failures: int, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         self.key = key
         self.owner = owner
+        self.loop = loop
+        """the leader's, where it is a task"""
         self.failures = failures
         self.reply: StoredReply | None = None
         self.outcome: Outcome | None = None
         self.event = threading.Event()
         self.futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the leader is a task of a loop that nobody runs: it may never go on."""
+        return self.loop is not None and not self.loop.is_running()
 
 
 class SingleFlight:
@@ -67,7 +76,7 @@ class SingleFlight:
             for moment in self._moments(deadline):
                 if found.event.wait(moment):
                     break
-                self._tidy()
+                self._look_for(found)
             decided = _decided(found)
             if decided is not None:
                 return decided
@@ -80,7 +89,7 @@ class SingleFlight:
             return ALONE
         me, deadline, failures = asyncio.current_task(), self._clock() + seconds, 0
         while True:
-            found = self._enter(keys, me, failures)
+            found = self._enter(keys, me, failures, loop)
             if isinstance(found, Joined):
                 return found
             future = self._future(found, loop)
@@ -112,11 +121,17 @@ class SingleFlight:
         self._lock = threading.Lock()
         self._calls = {}
 
-    def _enter(self, keys: tuple[str, ...], me: object, failures: int) -> SharedCall | Joined:
+    def _enter(
+        self,
+        keys: tuple[str, ...],
+        me: object,
+        failures: int,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> SharedCall | Joined:
         with self._lock:
             for key in keys:
                 if key not in self._calls:
-                    call = self._calls[key] = SharedCall(key, me, failures)
+                    call = self._calls[key] = SharedCall(key, me, failures, loop)
                     return Joined(key=key, leader=call)
             call = self._calls[keys[-1]]
             # Who leads and asks the same again before its answer is read would wait for itself.
@@ -134,11 +149,17 @@ class SingleFlight:
             return future
 
     def _look(self, call: SharedCall, loop: asyncio.AbstractEventLoop, moment: float) -> None:
-        """Look for answers that were dropped unread while a call goes on: one timer for all who wait on a loop."""
+        """Look for leaders that are gone while a call goes on: one timer for all who wait on a loop."""
         if call.outcome is None:
-            self._tidy()
+            self._look_for(call)
             moment = min(2 * moment, LONGEST_LOOK)
             loop.call_later(moment, self._look, call, loop, moment)
+
+    def _look_for(self, call: SharedCall) -> None:
+        """Finish answers that nobody reads any more, and a leader whose loop was left."""
+        self._tidy()
+        if call.stands_still:
+            self.complete(call, None, "gone")
 
     def _moments(self, deadline: float) -> Iterator[float]:
         """Yield how long to wait next, longer each time, until the deadline."""

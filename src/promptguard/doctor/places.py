@@ -14,7 +14,7 @@ from promptguard.cache.outside import CACHE_DIRECTORY
 from promptguard.directories import Place, local_directory
 from promptguard.doctor.findings import Finding
 from promptguard.errors import ConfigurationError
-from promptguard.ledger.engines.sqlite_file import FILE_NAME
+from promptguard.ledger.engines.sqlite_file import FILE_NAME, LOCK_NAME
 from promptguard.shared_secret import FILE_VARIABLE as SHARED_FILE
 from promptguard.shared_secret import VARIABLE as SHARED
 from promptguard.shared_secret import shared_secret
@@ -31,11 +31,29 @@ def places(place: Place) -> Iterator[Finding]:
         yield Finding("places", "broken", f"{directory} is no directory: name another, ledger=...")
         return
     yield _directory(directory)
-    for path in (directory / FILE_NAME, directory / KEY_FILE / FILENAME):
+    for path in (directory / FILE_NAME, directory / LOCK_NAME):
         yield from _file(path)
+    yield from _key(directory / KEY_FILE / FILENAME)
     cache = directory / CACHE_DIRECTORY
     if cache.is_dir():
         yield _directory(cache)
+    elif os.path.lexists(cache):
+        yield Finding(
+            "places", "broken", f"{cache} is no directory, and nothing is cached on disk: move it away"
+        )
+
+
+def _key(path: Path) -> Iterator[Finding]:
+    """Look at the file of the secret under which the disk cache seals its entries."""
+    for finding in _file(path):
+        if finding.level != "broken" and path.stat().st_size < MIN_MAC_KEY_BYTES:
+            yield Finding(
+                "places",
+                "broken",
+                f"{path} is too short for a secret: delete it, and the next process makes one",
+            )
+        else:
+            yield finding
 
 
 def _not_yet(directory: Path) -> Finding:

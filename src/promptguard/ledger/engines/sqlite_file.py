@@ -127,11 +127,14 @@ def locked(directory: Path) -> Iterator[None]:
     except ImportError:  # no POSIX: renaming a file that is open fails there by itself
         yield
         return
+    lock = directory / LOCK_NAME
     with forks.connection():  # no fork may come between the two
         try:
-            handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
         except OSError as error:
-            raise _unavailable(directory / FILE_NAME, error) from None
+            # a sound ledger is not to be moved away for what stands in the lock's place
+            stands_there = os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode)
+            raise _unavailable(lock if stands_there else directory / FILE_NAME, error) from None
         _locks.handles.add(handle)
     try:
         deadline = time.monotonic() + 5.0
