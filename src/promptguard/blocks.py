@@ -35,6 +35,7 @@ def cache_tags(*tags: str) -> Iterator[None]:
     >>> with cache_tags("customer-42"):
     ...     pass  # calls
     """
+    check_tags(tags, "cache_tags(...)")
     both = tuple(dict.fromkeys((*TAGS.get(), *tags)))
     check_tags(both, "cache_tags(...)")
     token = TAGS.set(both)

@@ -44,6 +44,10 @@ WRONG = {
     "decimal": (lambda: promptguard.Webhook(f"https://2130706433/{SECRET}"), "not on the public internet"),
     "user": (lambda: promptguard.Webhook(f"https://me:{SECRET}@example.com"), "token="),
     "secret": (lambda: promptguard.Webhook("https://example.com", secret=[SECRET]), "give a text, or None"),
+    "token": (
+        lambda: promptguard.Webhook("https://example.com", token=f"{SECRET}\u20ac"),
+        "signs of ASCII without spaces",
+    ),
     "name": (lambda: promptguard.Slack("https://example.com", name="a\nb"), "up to 64"),
     "switch": (lambda: promptguard.Slack("https://example.com", examples="yes"), "True or False"),
     "text": (lambda: promptguard.Drift(alerts=f"slack:https://{SECRET}"), "did you mean promptguard.Slack"),

@@ -137,7 +137,49 @@ def test_a_function_that_raises_is_called_again_until_it_does_not(process, error
     until(lambda: "delivered" in one.kinds())
     assert len(calls) == 4
     assert len(others) == 1, "who has had it is not told again"
-    assert [what for what, _ in one.faults if what == "action"] == ["action"] * 3
+    assert [fault for fault in one.faults if fault[0] == "action"] == [("action", error)] * 3
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_function_of_which_nothing_ran_has_not_had_it(process, is_async):
+    got = []
+
+    def page(alarm):
+        yield got.append(alarm)
+
+    async def page_async(alarm):
+        yield got.append(alarm)
+
+    one = process(lambda alarm: page_async(alarm) if is_async else page(alarm))
+    one.ring()
+    until(lambda: ("action", TypeError) in one.faults)
+    assert "delivered" not in one.kinds()
+    assert not got
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_filter_that_raises_keeps_no_alarm_from_the_next_function(process, error):
+    got, log = [], logging.getLogger("promptguard")
+
+    def page(alarm):
+        if len(got) < 3:
+            raise ValueError("down")
+
+    def refuse(record):
+        if "could not be delivered" in record.getMessage():
+            raise error("no room")
+        return True
+
+    one = process(page, got.append)
+    log.addFilter(refuse)
+    try:
+        one.ring()
+        until(lambda: got)
+    finally:
+        log.removeFilter(refuse)
+    assert one.delivery._thread.is_alive()
+    got += [None, None]
+    until(lambda: "delivered" in one.kinds())
 
 
 def test_pauses_grow(monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 import promptguard
-from promptguard import Budget, Replay, Route, Shadow
+from promptguard import Budget, Replay, RollBack, Route, Shadow
 from promptguard.background import notices
 from promptguard.ledger.store import Ledger
 from promptguard.report.read import read_report
@@ -53,6 +53,10 @@ def asked(ledger, model="gpt-4o", times=3, **settings):
         ({"shadow": Shadow("my-2", sample=1, budget=Budget(usd_per_day=5))}, "no price is known for 'my-2'"),
         ({"shadow": Shadow("my-2", sample=0)}, "asks nothing"),
         ({"replay": Replay(share=1, after=0, budget=UNLIMITED)}, "of one moment"),
+        (
+            {"shadow": Shadow("gpt-4-0314", sample=1, budget=UNLIMITED), "on_drift": RollBack("promtps")},
+            "RollBack('promtps'): there is no such folder",
+        ),
     ],
 )
 def test_it_is_said_once_and_another_process_knows(guarded, caplog, settings, text):

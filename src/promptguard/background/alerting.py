@@ -7,6 +7,7 @@ is down; by one process a channel, under a lease. Nothing here holds up the eval
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -247,10 +248,13 @@ class Alerting:
             error=why,
         )
         if attempts % TOLD_EVERY == 1:
-            log.warning(
-                "alert %s could not be delivered to %s (%s); it stays in the ledger and is tried again",
-                owed.alert.id, channel.label, why,
-            )  # fmt: skip
+            with contextlib.suppress(
+                Exception, SystemExit
+            ):  # a filter of the application's may raise anything
+                log.warning(
+                    "alert %s could not be delivered to %s (%s); it stays in the ledger and is tried again",
+                    owed.alert.id, channel.label, why,
+                )  # fmt: skip
 
     def _give_back(self) -> None:
         for channel in self._channels:

@@ -6,6 +6,7 @@ is delivered by the next process. Nothing here holds up the evaluator.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import shlex
@@ -23,6 +24,7 @@ from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
 from promptguard.lifetime.threads import OnFault, supervised
 from promptguard.runtime import event_loop_thread
+from promptguard.runtime.lost import CallLost
 from promptguard.shadow.retry import pause_after
 from promptguard.verdict import Alarm, Verdict
 
@@ -193,11 +195,15 @@ class Delivery:
             try:
                 _call(function, alarm)
             except BaseException as error:  # noqa: BLE001 - SystemExit of a user's function included
-                self._on_fault("action", error)
-                log.warning(
-                    "an alarm could not be delivered to on_drift (%s); it stays in the ledger and is tried again",
-                    type(error).__name__,
-                )
+                raised = error.cause if isinstance(error, CallLost) else error
+                self._on_fault("action", raised)
+                with contextlib.suppress(
+                    Exception, SystemExit
+                ):  # a filter of the application's may raise anything
+                    log.warning(
+                        "an alarm could not be delivered to on_drift (%s); it stays in the ledger and is tried again",
+                        type(raised).__name__,
+                    )
             else:
                 pending.done.add(id(function))
         return all(id(function) in pending.done for function in self._functions)
@@ -265,6 +271,8 @@ def undo(group: str, ledger: Ledger) -> str:
 def _call(function: AlarmFunction, alarm: Alarm) -> None:
     """Call a user's function; what it returns is awaited on the background loop, where it has to be."""
     outcome = function(alarm)
+    if inspect.isgenerator(outcome) or inspect.isasyncgen(outcome):
+        raise TypeError("on_drift returned a generator: nothing of it has run")
     if not inspect.isawaitable(outcome):
         return
     event_loop_thread.retain()

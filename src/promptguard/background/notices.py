@@ -9,10 +9,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from promptguard.core.feasibility import of_model
-from promptguard.core.options import Action, Replay, Shadow
+from promptguard.core.options import Action, Replay, RollBack, Shadow
 from promptguard.directories import Place
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime.forks import survive_fork
@@ -46,6 +47,20 @@ def say(ledger: Place, text: str) -> bool:
     with contextlib.suppress(Exception):  # a filter of the application's may raise
         log.warning("%s (said once; promptguard status lists it)", text)
     return True
+
+
+def _without_folder(actions: tuple[Action, ...]) -> Iterator[str]:
+    """Yield what to say of labels that could not be put back: an alarm is no moment to learn of a misspelled folder."""
+    for action in actions:
+        if isinstance(action, RollBack) and ":" not in action.prompts and not _is_folder(action.prompts):
+            yield f"RollBack({action.prompts!r}): there is no such folder of prompts, so no label would be put back"
+
+
+def _is_folder(written: str) -> bool:
+    try:
+        return Path(written).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 class Notices:
@@ -86,6 +101,7 @@ class Notices:
             return
         self._seen.add(place)
         self.add(of_model(asked, shadow, replay, actions=actions, priced=has_price, elsewhere=elsewhere))
+        self.add(_without_folder(actions))
 
     def write(self) -> None:
         """Put what was said into the ledger. Raises what it does."""

@@ -6,6 +6,7 @@ thing that was being done, be counted and told, and no more.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +30,10 @@ def supervised(name: str, loop: Callable[[], None], on_fault: OnFault) -> thread
                 loop()
                 return
             except BaseException as error:  # noqa: BLE001 - the point of this module
-                on_fault(name.removeprefix("promptguard-"), error)
+                with contextlib.suppress(
+                    BaseException
+                ):  # telling may reach what the application has put there
+                    on_fault(name.removeprefix("promptguard-"), error)
                 time.sleep(REST_SECONDS)
 
     return threading.Thread(target=run, name=name, daemon=True)

@@ -32,6 +32,13 @@ def _secret(value: object) -> SecretStr:
     return SecretStr(_text_of(value))
 
 
+def _token(value: object) -> SecretStr:
+    text = _text_of(value)
+    if not text.isascii() or " " in text:  # a header takes no other
+        raise ValueError("no token")
+    return SecretStr(text)
+
+
 def _address(value: object) -> SecretStr:
     text = _text_of(value)
     if " " in text:
@@ -59,6 +66,8 @@ _WEB_URL = 'an address such as "https://example.com/hook"'
 Address = Annotated[SecretStr, PlainValidator(_address), Accepts(_WEB_URL, secret=True)]
 Secret = Annotated[SecretStr | None, PlainValidator(lambda value: None if value is None else _secret(value)),
                    Accepts("a text, or None", secret=True)]  # fmt: skip
+Token = Annotated[SecretStr | None, PlainValidator(lambda value: None if value is None else _token(value)),
+                  Accepts("letters, digits and signs of ASCII without spaces, or None", secret=True)]  # fmt: skip
 Name = Annotated[
     str | None, PlainValidator(_name), Accepts("up to 64 letters, digits, spaces and . : @ / _ -, or None")
 ]
@@ -138,7 +147,7 @@ class Webhook(Channel):
         default=None,
         description="signs each message with HMAC-SHA256: `whsec_` and base64, or any text; None: not signed",
     )
-    token: Secret = Field(default=None, description=_TOKEN)
+    token: Token = Field(default=None, description=_TOKEN)
     name: Name = Field(default=None, description=_NAME)
     examples: Switch = Field(default=False, description=_EXAMPLES)
     allow_private: Switch = Field(default=False, description=_PRIVATE)
@@ -150,7 +159,7 @@ class Alertmanager(Channel):
     KIND: ClassVar[str] = "alertmanager"
     RESEND_SECONDS: ClassVar[float | None] = 300.0
     url: Address = Field(description="its address without the path, such as http://alertmanager:9093")
-    token: Secret = Field(default=None, description=_TOKEN)
+    token: Token = Field(default=None, description=_TOKEN)
     name: Name = Field(default=None, description=_NAME)
     allow_private: Switch = Field(default=False, description=_PRIVATE)
 
