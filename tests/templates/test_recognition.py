@@ -175,6 +175,42 @@ def test_a_rendered_prompt_is_recognised_in_the_words_of_every_protocol(library)
         assert found.group == "triage@1"
 
 
+SEVERAL = {
+    "two at the beginning": "system:\nYou sort tickets.\nsystem:\nAnswer in one word.\nuser:\n{{ t }}",
+    "a developer's too": "system:\nYou sort tickets.\ndeveloper:\nAnswer in one word.\nuser:\n{{ t }}",
+    "one in the middle": "system:\nYou sort.\nuser:\n1\nassistant:\na\nsystem:\nIn one word.\nuser:\n{{ t }}",
+    "one behind": "user:\n{{ t }}\nsystem:\nAnswer in one word.",
+    "an empty one": "system:\n{{ '' }}\nuser:\nQuestion of an odd kind: {{ t }}",
+}
+
+
+@pytest.mark.parametrize("shape", SEVERAL)
+@pytest.mark.parametrize("form", ["anthropic", "google-genai", "blocks"])
+def test_system_parts_anywhere_are_recognised_where_a_provider_has_one(library, shape, form):
+    (library.directory / "several").mkdir()
+    (library.directory / "several" / "1.prompty").write_text(
+        f"---\nname: several\nmodel: {{id: m, options: {{maxOutputTokens: 9}}}}\n---\n{SEVERAL[shape]}\n"
+    )
+    call = library.get("several@1").render(t="x").expect("yes")
+    protocols = {protocol.NAME: protocol for protocol in wire.PROTOCOLS}
+    if form == "google-genai":
+        asked = call.request(form)
+        config = asked.get("config", {})
+        body = {"contents": asked["contents"]}
+        if "system_instruction" in config:
+            body["systemInstruction"] = {"parts": [{"text": config["system_instruction"]}]}
+        name = "gemini"
+    else:
+        body, name = dict(call.request("anthropic")), "anthropic_messages"
+        if form == "blocks":
+            texts = [each["content"] for each in call.messages if each["role"] in ("system", "developer")]
+            body["system"] = [{"type": "text", "text": text} for text in texts]
+    request = Request("POST", "http://x", PATHS[name], (), json.dumps(body).encode())
+    found = recognise(protocols[name].read_request(request).messages)
+    assert found is not None
+    assert (found.group, found.reference) == ("several@1", "yes")
+
+
 def test_the_application_says_which_prompt_it_edited(library):
     triage, alone = library.get("triage@1"), library.get("alone@1")
     edited = [user("nothing of it is left")]

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import TypeVar
 
 from promptguard.core.model import PromptReference
 
@@ -30,6 +31,7 @@ UNIT: ContextVar[str | None] = ContextVar("promptguard_unit", default=None)
 MOST_BLOCKS = 100
 """Blocks of one system message that are looked at each on its own."""
 
+T = TypeVar("T")
 _SYSTEM = "system"
 _ROLES = {"developer": _SYSTEM, "model": "assistant"}
 _AFTER_QUESTION = frozenset({"assistant", "tool", "function", ""})
@@ -78,6 +80,8 @@ class Recognition:
         """whole renderings: the digests of their messages, one after the other"""
         self._systems: OrderedDict[bytes, PromptReference | None] = OrderedDict()
         """system parts of renderings; None where several prompts share one, which then tells nothing"""
+        self._hoisted: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
+        """a rendering → the same with its system parts put together and first, where that is another one"""
         self._lengths: tuple[int, ...] = ()
         """of whole renderings in messages, the longest first; one a shape of prompt"""
         self._lock = threading.Lock()
@@ -91,6 +95,15 @@ class Recognition:
         A later rendering of equal messages that says no reference leaves a known one in place: two threads
         asking one question must not make each other forget its true answer.
         """
+        key = self._remember(messages, rendered)
+        hoisted = _hoisted(messages)
+        if hoisted:
+            others = tuple(self._remember(form, rendered) for form in hoisted)
+            with self._lock:
+                _put(self._hoisted, key, others, self._capacity)
+        return key
+
+    def _remember(self, messages: Sequence[Mapping[str, str]], rendered: PromptReference) -> bytes:
         keys, system = [], b""
         for message in messages:
             role = message["role"]
@@ -115,7 +128,8 @@ class Recognition:
     def expect(self, key: bytes, rendered: PromptReference, reference: str) -> None:
         """Add the true answer to what is known under `key`, which `remember` returned."""
         with self._lock:
-            self._keep(key, replace(rendered, reference=reference))
+            for each in (key, *self._hoisted.get(key, ())):
+                self._keep(each, replace(rendered, reference=reference))
 
     def recognise(self, messages: Sequence[object]) -> PromptReference | None:
         """Return the prompt that a request was rendered from, or None; never raises, whatever the messages hold.
@@ -192,6 +206,7 @@ class Recognition:
         with self._lock:
             self._entries.clear()
             self._systems.clear()
+            self._hoisted.clear()
             self._lengths = ()
 
     def after_fork(self) -> None:
@@ -199,18 +214,36 @@ class Recognition:
         self._lock = threading.Lock()
 
     def _keep(self, key: bytes, rendered: PromptReference) -> None:
-        self._entries[key] = rendered
-        self._entries.move_to_end(key)
-        while len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
+        _put(self._entries, key, rendered, self._capacity)
 
     def _keep_system(self, part: bytes, rendered: PromptReference) -> None:
         known = self._systems.get(part, rendered)
         alone = known is not None and known.digest == rendered.digest
-        self._systems[part] = _without_reference(rendered) if alone else None
-        self._systems.move_to_end(part)
-        while len(self._systems) > self._capacity:
-            self._systems.popitem(last=False)
+        _put(self._systems, part, _without_reference(rendered) if alone else None, self._capacity)
+
+
+def _put(kept: OrderedDict[bytes, T], key: bytes, value: T, capacity: int) -> None:
+    """Keep a value as the newest, and forget the oldest beyond `capacity`."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > capacity:
+        kept.popitem(last=False)
+
+
+def _hoisted(messages: Sequence[Mapping[str, str]]) -> list[list[Mapping[str, str]]]:
+    """Return messages as providers take them that have one system part, before the turns: Anthropic, Google, Bedrock.
+
+    Nothing where that is what they are. Several parts are one text with a blank line between, as `request()` writes them,
+    or one after the other, as blocks are read.
+    """
+    texts = [each["content"] for each in messages if _ROLES.get(each["role"], each["role"]) == _SYSTEM]
+    first = messages[0]["role"] if messages else ""
+    if not texts or (len(texts) == 1 and _ROLES.get(first, first) == _SYSTEM and texts[0].strip()):
+        return []
+    turns = [each for each in messages if _ROLES.get(each["role"], each["role"]) != _SYSTEM]
+    systems = dict.fromkeys(joined.strip() for joined in ("\n\n".join(texts), "".join(texts)))
+    forms = [[*([{"role": _SYSTEM, "content": joined}] * bool(joined)), *turns] for joined in systems]
+    return [form for form in forms if form]
 
 
 _KEY = struct.Struct("<qqq")
