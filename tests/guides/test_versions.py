@@ -62,6 +62,7 @@ def follow(block: Block) -> None:
         check(command, shown)
 
 
+@pytest.mark.timeout(600)  # some twenty commands, each a process
 def test_the_walk_through_does_what_it_shows(page: list[Block]) -> None:
     moves = next(number for number, block in enumerate(page) if "label triage@2" in block.text)
     for block in page[:moves]:
