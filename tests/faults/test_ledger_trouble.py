@@ -208,12 +208,12 @@ def pairs_in(ledger: Path) -> int:
         return 0
 
 
-def pairs_again(client, ledger: Path, seconds=20.0) -> bool:
+def pairs_again(client, ledger: Path, seconds=60.0) -> bool:
     """Ask until a pair of a call that is made now has been committed and judged."""
     before, until = pairs_in(ledger), time.monotonic() + seconds
     while time.monotonic() < until:
         ask(client)
-        if promptguard.flush(1.0) and pairs_in(ledger) > before:
+        if promptguard.flush(5.0) and pairs_in(ledger) > before:
             return True
         time.sleep(0.05)
     return False
