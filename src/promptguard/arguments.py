@@ -19,7 +19,6 @@ from promptguard.core.options import (
     Drift,
     Option,
     Replay,
-    Route,
     Shadow,
     Warn,
     cache_option,
@@ -125,8 +124,6 @@ def _actions(on_drift: object) -> tuple[Action, ...]:
     actions: tuple[Action, ...] = tuple(on_drift) if several else (on_drift,)  # type: ignore[arg-type,assignment]
     for action in actions:
         check_action(action)
-    if sum(isinstance(action, Route) for action in actions) > 1:
-        raise ConfigurationError("on_drift= has two Routes: calls go to one model, so give one")
     return actions
 
 

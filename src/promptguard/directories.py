@@ -26,7 +26,10 @@ _SCHEME = re.compile(
     re.IGNORECASE,
 )
 """Of an address; a `Path` has lost one of its two slashes."""
-_KEYWORDS = re.compile(r"(?:^|\s)(?:host(?:addr)?|user|password|dbname)\s*=", re.IGNORECASE)
+_KEYWORDS = re.compile(
+    r"(?:^|\s)password\s*=|(?:^|\s)(?:host(?:addr)?|user|dbname|port)\s*=.*\s(?:host(?:addr)?|user|dbname|port)\s*=",
+    re.IGNORECASE,
+)
 """Of libpq's other form of an address, `host=db user=app`."""
 
 

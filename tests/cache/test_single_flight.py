@@ -72,6 +72,25 @@ def test_a_leader_whose_loop_nobody_runs_is_followed_by_a_task():
     assert time.monotonic() - before < 15.0
 
 
+def test_a_leader_whose_loop_is_run_now_and_then_is_waited_for():
+    """As beside a window's own loop: stopped nearly always, and going on."""
+    single_flight = SingleFlight()
+    loop, lead = left_behind(single_flight)
+    told = []
+    follower = threading.Thread(target=lambda: told.append(single_flight.join(KEYS, 30.0)))
+    follower.start()
+    until_moment = time.monotonic() + 4.0
+    while time.monotonic() < until_moment:
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        time.sleep(0.02)
+    assert not told
+    single_flight.complete(lead.leader, reply(), "saved")
+    follower.join(10.0)
+    assert [each.reply for each in told] == [reply()]
+    loop.close()
+
+
 def test_a_leader_whose_loop_runs_is_waited_for():
     async def play():
         single_flight = SingleFlight()

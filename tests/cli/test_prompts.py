@@ -89,6 +89,18 @@ def test_a_difference_is_told_with_the_lines_beside_it(
     assert len(told.splitlines()) == lines
 
 
+def test_a_line_that_came_whole_has_as_many_lines_behind_as_before(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"line {number}\n" for number in range(40)]
+    for version, more in (("3", []), ("4", ["a new one\n"])):
+        text = TEXT.replace("Sort", "".join([*lines[:20], *more, *lines[20:]]) + "Sort")
+        (folder / "triage" / f"{version}.prompty").write_text(text, "utf-8")
+    assert run(folder, "diff", "triage@3", "triage@4", "-C", "2") == 0
+    told = re.findall(r"line \d+$", capsys.readouterr().out, re.MULTILINE)
+    assert told == ["line 18", "line 19", "line 20", "line 21"]
+
+
 def test_an_edited_version_is_compared_with_what_was_used(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -115,7 +116,7 @@ def test_what_is_found_beside_the_body():
         ("ollama", {"keep_alive": "0s"}, "unloads"),
         *(
             ("ollama", {"keep_alive": said}, "unloads")
-            for said in ("0m0s", "0h0m0s", "+0s", "-0.0h", "1ns", "0s500us", ".0s")
+            for said in ("0m0s", "0h0m0s", "+0s", "-0.0h", "1ns", "0.0", "0s500us", ".0s")
         ),
         *(("ollama", {"keep_alive": said}, None) for said in ("1h0m0s", "0h0m5s", "-1", "50ms")),
         ("ollama", {"keep_alive": "10m"}, None),
@@ -196,3 +197,14 @@ def test_the_page_about_fields_is_as_the_tables_are():
     from tests.wire.fields_page import PAGE, render
 
     assert PAGE.read_text("utf-8") == render(), "python -m tests.wire.fields_page writes it anew"
+
+
+@pytest.mark.parametrize("piece", ["0", "0s", "0ns", "0.", "1ns", "0 "])
+def test_an_odd_time_is_read_in_time(piece):
+    from promptguard.wire.known.ollama import KNOWN
+
+    found = []
+    before = time.process_time()
+    KNOWN.body.look({"keep_alive": piece * 2_000 + "x"}, "", found)
+    assert not found
+    assert time.process_time() - before < 2.0

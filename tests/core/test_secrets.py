@@ -71,10 +71,12 @@ def request(body=CHAT, path="/v1/chat/completions", **headers):
         "it fails:\nDB_PASSWORD=correcthorse\n",
         "the password: hunter22",
         "secret: 0123456789abcdef0",
-        "Authorization: Basic dXNlcjpodW50ZXIy",
+        "DB_PASSWORD=P4ss$word(1)", "DB_PASSWORD=Tr0ub4dor$3xyz", "DB_PASSWORD=x8K[ab2c3d4", "pwd='hunter22'",
+        'config: {"password": "hunter22x"}', '{"a": 1}\n{"password": "hunter22x"}',
+        "Authorization: Basic dXNlcjpodW50ZXIy", "authorization: basic dXNlcjpwYXNz",
         "AccountName=a;AccountKey=q1w2e3r4t5y6==;",
         "https://a.blob.core.windows.net/c/x.png?sv=2024-01-01&sig=q1w2e3r4t5y6u7i8%3D",
-        "https://b.s3.amazonaws.com/x?X-Amz-Security-Token=FwoGZXIv",
+        "https://b.s3.amazonaws.com/x?X-Amz-Security-Token=FwoGZXIvYXdzEBYaD7Canary",
         "https://storage.googleapis.com/b/x.png?X-Goog-Signature=0123456789abcdef",
         '{"user": {"password": "hunter2hunter2"}}',
         '[{"access_token": "abc"}]',
@@ -106,6 +108,30 @@ def test_a_credential_of_a_known_form_is_one_wherever_it_stands(said):
         "the password: required; a basic understanding of Basic arithmetic",
         'password = request.form["password1"] and api_key = os.environ["KEY_1"]',
         '{"title": "a JSON text", "author": "me", "tokens": 5, "max_tokens": "17"}',
+        "sorted(items, key=lambda kv: kv[1])",
+        "KeyError: 'customer_2'",
+        "primary_key=customer_id, partition_key=user_id",
+        "a.foreign_key = b.primary1",
+        "pad_token=tokenizer.eos_token",
+        '<add key="Timeout1" value="300000">',
+        "https://example.com/?key=category1&auth_type=oauth2",
+        "authority=example1.com",
+        "key-findings: 2024-2025",
+        "cookie-policy: 2024-01-01",
+        "secretary: 555-0100",
+        "signature=inspect.signature",
+        "Basic configuration=true",
+        "basic understanding/knowledge1",
+        "secret_key=settings.SECRET_KEY",
+        "API_KEY=your-api-key",
+        "API_KEY=$OPENAI_API_KEY",
+        "login(user=user, password=new_password)",
+        "api_key=os.environ['OPENAI_KEY_1']",
+        "password=<your-password-1>",
+        '{"key":"PROJ-123","fields":{"summary":"x"}}',
+        '[{"key":"color","value":"red"}]',
+        '{"Key":"photos/cat1.jpg"}',
+        '{"entities":[{"token":"Berlin"}],"sort_key":"name","signature":"present","authority":"BaFin"}',
         "[not JSON] {neither}",
         "see https://example.com/?page=2&sort=key&q=author",
     ],
@@ -121,10 +147,15 @@ def test_an_answer_is_looked_at_by_what_it_says_not_by_its_fields():
     assert answer_carries_credential({**answer, "text": f"it is {KEY}, is it not?"}, held=[KEY])
 
 
-def test_a_long_text_of_pairs_is_looked_at_in_time():
-    said = "a:b" * 100_000 + " " + "key:x " * 50_000 + "[" * 50_000
+@pytest.mark.parametrize(
+    "piece",
+    ["a:b", "a=b", "a:b1|", "QUJD=", "/a=b", "key:x ", "[", "ts=10:02|lvl=info|msg=ok_done|", "password=", "secret:a1",
+     "eyJaaaaaaaa-", "SG.aaaaaaaaaaaaaaaaaaaa", "sig=a1b2(", "https://:", "Bearer a", '{"a":"{', "password='1"],
+)  # fmt: skip
+def test_a_long_text_is_looked_at_in_time(piece):
+    said = piece * (200_000 // len(piece)) + "("  # what grows with the square takes half a minute
     before = time.process_time()
-    assert carries_credential(request({**CHAT, "messages": [{"role": "user", "content": said}]})) is None
+    carries_credential(request({**CHAT, "messages": [{"role": "user", "content": said}]}))
     assert time.process_time() - before < 5.0
 
 

@@ -163,8 +163,9 @@ def test_an_incident_tells_all_that_was_done_and_how_it_is_taken_back(ledger: Pa
         Done(5, "rollback", NOW, "candidate", "newer@2", "gpt-4", "1", label="production", before="2"),
         Done(6, "route", NOW, "candidate", "", "gpt-4", "gpt-4-0314"),
         Done(7, "route", NOW, "candidate", "other@1", "gpt-4", "gpt-4-0314"),
+        Done(8, "route", NOW, "candidate", "", "gpt-5", "gpt-5-old"),
     )
-    given = replace(case(ledger), in_force=concerning("newer@2", done))
+    given = replace(case(ledger), in_force=concerning("newer@2", {"gpt-4"}, done))
     (incident,) = [step for step in next_steps(given) if step.key == "incident"]
     (told,) = [line for line in incident.lines if line.startswith("Done: ")]
     assert [part.split(" since ")[0] for part in told.removeprefix("Done: ").split("; ")] == [

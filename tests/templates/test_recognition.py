@@ -211,6 +211,43 @@ def test_system_parts_anywhere_are_recognised_where_a_provider_has_one(library, 
     assert (found.group, found.reference) == ("several@1", "yes")
 
 
+def test_two_versions_that_look_alike_to_one_provider_stay_two(library):
+    (library.directory / "split").mkdir()
+    for version, text in (
+        (1, "system:\nYou sort.\nsystem:\nIn one word.\nuser:\n{{ t }}"),
+        (2, "system:\nYou sort.\n\nIn one word.\nuser:\n{{ t }}"),
+    ):
+        (library.directory / "split" / f"{version}.prompty").write_text(f"---\nname: split\n---\n{text}\n")
+    for first, second in (("1", "2"), ("2", "1")):
+        PROCESS.forget()
+        calls = {
+            version: library.get(f"split@{version}").render(t="x").expect(version)
+            for version in (first, second)
+        }
+        for version, call in calls.items():
+            found = recognise(call.messages)
+            assert (found.group, found.reference) == (f"split@{version}", version)
+        later = [*calls["2"].messages[:1], user("something else")]
+        assert recognise(later).group == "split@2"
+        alone = library.get("split@1").render(t="only of the first")
+        joined = [system("You sort.\n\nIn one word."), alone.messages[-1]]
+        assert recognise(joined).group == "split@1"
+
+
+def test_a_prompt_whose_system_part_is_empty_takes_no_other_ones_requests(library):
+    (library.directory / "empty").mkdir()
+    (library.directory / "empty" / "1.prompty").write_text(
+        "---\nname: empty\n---\nsystem:\n{{ '' }}\nuser:\nQuestion: {{ t }}\n"
+    )
+    own = library.get("alone@1").render(t="x").expect("yes").messages
+    library.get("empty@1").render(t="x").expect("no")
+    found = recognise(own)
+    assert (found.group, found.reference) == ("alone@1", "yes")
+    first = library.get("triage@1").render(t="y").messages
+    library.get("empty@1").render(t="later")
+    assert recognise([*first, assistant("ok"), user("Question: later")]).group == "triage@1"
+
+
 def test_the_application_says_which_prompt_it_edited(library):
     triage, alone = library.get("triage@1"), library.get("alone@1")
     edited = [user("nothing of it is left")]

@@ -28,7 +28,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
 class SharedCall:
     """One call upstream, and who waits for it."""
 
-    __slots__ = ("event", "failures", "futures", "key", "loop", "outcome", "owner", "reply")
+    __slots__ = ("event", "failures", "futures", "is_waited_for", "key", "loop", "outcome", "owner", "reply")
 
     def __init__(
         self, key: str, owner: object, failures: int, loop: asyncio.AbstractEventLoop | None
@@ -37,16 +37,30 @@ class SharedCall:
         self.owner = owner
         self.loop = loop
         """the leader's, where it is a task"""
+        self.is_waited_for = False
+        """the leader's loop did not run when it was looked at, and has done nothing since"""
         self.failures = failures
         self.reply: StoredReply | None = None
         self.outcome: Outcome | None = None
         self.event = threading.Event()
         self.futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
 
-    @property
     def stands_still(self) -> bool:
-        """Whether the leader is a task of a loop that nobody runs: it may never go on."""
-        return self.loop is not None and not self.loop.is_running()
+        """Whether the leader is a task of a loop that nobody has run since this was asked before: it may never go on.
+
+        A loop that is run now and then, such as beside a window's own, does what it was given meanwhile.
+        """
+        if self.loop is None or self.loop.is_running():
+            self.is_waited_for = False
+            return False
+        if self.is_waited_for:
+            return True
+        self.is_waited_for = True
+        try:
+            self.loop.call_soon_threadsafe(setattr, self, "is_waited_for", False)
+        except RuntimeError:  # it is closed
+            return True
+        return False
 
 
 class SingleFlight:
@@ -158,7 +172,7 @@ class SingleFlight:
     def _look_for(self, call: SharedCall) -> None:
         """Finish answers that nobody reads any more, and a leader whose loop was left."""
         self._tidy()
-        if call.stands_still:
+        if call.stands_still():
             self.complete(call, None, "gone")
 
     def _moments(self, deadline: float) -> Iterator[float]:

@@ -103,7 +103,7 @@ class Kinds:
             found.append(Finding(f"{path.removesuffix('.')}={named(value)}", "unknown"))
 
     def _refers(self, value: Mapping[str, object]) -> bool:
-        said = {name for name, inner in value.items() if _says(inner)} if self.referring else frozenset()
+        said = {name for name, inner in value.items() if inner is not None} if self.referring else frozenset()
         return "id" in said and said <= self.referring
 
 

@@ -32,26 +32,35 @@ _OWN = frozenset((
 _FORM = re.compile(
     r"\b(?:sk|pk|rk)-[\w-]{20,}|\b[rs]k_(?:live|test)_\w{10,}|\b(?:gsk_|fw_|r8_|hf_|npm_)[A-Za-z0-9]{20,}"
     r"|\b(?:csk|pplx|xai)-[A-Za-z0-9]{20,}|\b(?:GOCSPX|glpat|nvapi|pypi)-[\w-]{15,}|\b(?:ya29|hvs)\.[\w-]{20,}"
-    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|\b(?:shpat|shpca|shppa|shpss|dop_v1|doo_v1|dor_v1)_[a-f0-9]{20,}"
+    r"|\bSG\.[\w-]{16,64}\.[\w-]{16,}|\b(?:shpat|shpca|shppa|shpss|dop_v1|doo_v1|dor_v1)_[a-f0-9]{20,}"
     r"|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bx(?:app|ox[abeoprs])-[\w-]{10,}"
-    r"|\bA[KS]IA[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\bwhsec_[\w+/=]{20,}|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
+    r"|\bA[KS]IA[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\bwhsec_[\w+/=]{20,}|\beyJ[\w-]{8,1024}\.eyJ[\w-]{8,4096}\.[\w-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\b[Bb]earer\s+(?=[\w.~+/-]*\d)[\w.~+/-]{20,}"
-    r"|\b[Bb]asic\s+(?=[A-Za-z+/]*[0-9=])[A-Za-z0-9+/]{12,}={0,2}"
+    r"|\b[Aa]uthorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?[Bb]asic\s{1,3}[A-Za-z0-9+/]{8,}={0,2}"
     r"|\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,64}:[^\s/@]{3,128}@"
 )
 """What credentials of known issuers look like, wherever they stand: a key in a pasted log is one as well."""
-_ASSIGNED = re.compile(
-    r"""(?<![\w.-])([A-Za-z][\w.-]{0,60})["']?(=|\s*[=:]\s*(?=\S{0,40}\d))"""
-    # looked at, not taken: what seems a value may hold a name and its value itself
-    r"""(?=["']?([^\s"'&;,<>$(){}\[\]]{6,})(?![^\s"'&;,<>]))""",
-    re.ASCII,
+_IN_TEXTS = re.compile(
+    r"passw|passphrase|passcode|(^|_)(pswd|pwd)($|_)|(^|_)secret|connection_?string"
+    r"|(access|account|api|app|master|private|ssh|storage|subscription)_?key($|_)"
+    r"|(access|api|auth|bearer|refresh|sas|security|session)_?token"
+    r"|(^|_)sig$|(amz|goog)_(credential|signature)"
 )
-"""A name and its value within a text: `DB_PASSWORD=...`, `?sig=...`, `password: ...` where there is a digit; no code."""
-_WORD = re.compile(
-    r"auth\w*|cookies?|creds?|jwt|keys?|otp|pass|pat|pin|secrets?|sig|signature|tokens?", re.IGNORECASE
+"""Names, in the same spelling, that stand for a credential within a text as well. `key` and `token` stand for much else."""
+_PASSWORD = re.compile(r"passw|pswd|pwd|passphrase|passcode")
+"""A person has made it, perhaps of few letters; others are made by machines."""
+_NAME_AND_SIGN = re.compile(
+    r"""(?<![\w.-])([A-Za-z][\w.-]{0,60})["']?\s{0,3}([=:])(\s{0,3}["']?)""", re.ASCII
 )
-"""Names that stand before a colon in ordinary texts too: a value of few letters is none there."""
-_LONG = 16
+_VALUE = re.compile(r"""[^\s"',;&<>|]{6,256}""")
+_CODE = re.compile(r"""[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:[(\[].*)?|[$<{%].*|[*.xX_-]+""")
+"""Instead of a value: a name, an expression, a call, a variable of a shell or a template, stars."""
+_HINT = re.compile(r"pass|psw|pwd|secret|string|key|token|sig|credential", re.IGNORECASE)
+"""What each of those names contains: most names are none."""
+_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
+_LONGER = 16
+_LONG = 12
+"""Characters of a credential that a machine has made, at least."""
 _SHORTEST = 8
 """Characters from which on a held credential is looked for within longer values; shorter ones must be the whole value."""
 
@@ -75,27 +84,50 @@ def carries_credential(request: Request, held: Collection[str] = ()) -> str | No
 
 
 def answer_carries_credential(answer: object, held: Collection[str] = ()) -> bool:
-    """Return whether an answer, as JSON, holds a credential; names count within texts that are JSON themselves alone.
+    """Return whether an answer, as JSON, holds a credential; names count within its texts alone.
 
     An answer's own fields are the provider's, and some are named like one (`token` beside each log-probability).
     """
     return any(
-        value and ((_is_named(name) and JSON_TEXT in place) or _is_one(value, held))
+        value and ((JSON_TEXT in place and _is_named(name)) or _is_one(value, held))
         for place, name, value in _texts(answer)
     )
 
 
 def _is_one(value: str, held: Collection[str]) -> bool:
     """Whether a text is or contains a credential, whatever it is called."""
-    return (
-        _holds(value, held)
-        or _FORM.search(value) is not None
-        or any(_is_assignment(*found.groups()) for found in _ASSIGNED.finditer(value))
-    )
+    return _holds(value, held) or _FORM.search(value) is not None or _assigns(value)
 
 
-def _is_assignment(name: str, sign: str, value: str) -> bool:
-    return _is_named(name) and (sign == "=" or len(value) >= _LONG or _WORD.fullmatch(name) is None)
+def _assigns(text: str) -> bool:
+    """Whether a text gives a credential its value: `DB_PASSWORD=...`, `?sig=...`, `"api_key": "..."`; and is no code."""
+    for found in _NAME_AND_SIGN.finditer(text):
+        name, sign, between = found.groups()
+        if _HINT.search(name) is None or _IN_TEXTS.search(_spelt(name)) is None:
+            continue
+        value = _VALUE.match(text, found.end())
+        if value is not None and _is_value(
+            name, value[0].rstrip(")]}.:!?"), is_plain=sign == "=" and not between
+        ):
+            return True
+    return False
+
+
+def _is_value(name: str, value: str, *, is_plain: bool) -> bool:
+    has_digit = any(letter.isdigit() for letter in value)
+    if _PASSWORD.search(_spelt(name)):
+        # `DB_PASSWORD=correcthorse` is a line of an environment; `login(password=password)` is code
+        is_word = _CODE.fullmatch(value) is not None and not has_digit
+        return not value.startswith(("$", "<", "{", "%", "*")) and (
+            not is_word or (is_plain and name.isupper())
+        )
+    return has_digit and len(value) >= _LONG and (_CODE.fullmatch(value) is None or _is_mixed(value))
+
+
+def _is_mixed(value: str) -> bool:
+    """Whether what could be a name is none that a person gives: hexadecimal, or letters of both cases and digits."""
+    both = value != value.lower() and value != value.upper() and "_" not in value
+    return len(value) >= _LONGER and (both or _HEX.fullmatch(value) is not None)
 
 
 def held_by(request: Request) -> frozenset[str]:
@@ -107,8 +139,13 @@ def held_by(request: Request) -> frozenset[str]:
 def _is_named(name: str) -> bool:
     if name in _NO_CREDENTIALS:
         return False
-    separated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)  # apiKey as api_key
-    return _NAMED.search(re.sub(r"[^a-z0-9]+", "_", separated.lower())) is not None
+    return _NAMED.search(_spelt(name)) is not None
+
+
+def _spelt(name: str) -> str:
+    """Return a name in lower case with `_` for every other sign: apiKey as api_key."""
+    separated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", separated.lower())
 
 
 def _holds(value: str, held: Collection[str]) -> bool:
@@ -153,11 +190,13 @@ def _texts(body: object) -> Iterator[tuple[str, str, str]]:
         elif isinstance(value, dict):
             inside = "" if place == "body" else place.removeprefix("body ") + "."
             is_schema = place.rpartition(".")[2] in _SCHEMAS
+            in_text = JSON_TEXT in place
             for key, each in value.items():
                 # Under a name like a credential's, everything is one; a key may be one itself.
-                waiting.append(
-                    (f"body {inside}{key}", "" if is_schema else name if _is_named(name) else key, each)
-                )
+                below = name if _is_named(name) else key
+                if is_schema or (in_text and not _IN_TEXTS.search(_spelt(below))):
+                    below = ""  # within a text `key` is a key of anything
+                waiting.append((f"body {inside}{key}", below, each))
                 if len(key) >= _SHORTEST:
                     yield place, "", key
         elif isinstance(value, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,20 +88,22 @@ def events_of(connection: Connection, *, group: str | None = None, most: int = M
     return tuple(found)
 
 
-def in_force(connection: Connection, group: str | None = None) -> tuple[Done, ...]:
-    """Return what was done and holds, oldest first: all of it, or what concerns one prompt."""
+def in_force(connection: Connection) -> tuple[Done, ...]:
+    """Return what was done and holds, oldest first."""
     table, found = schema.occurrence, Folded()
     kinds = (*KINDS, *(f"{UNDO}{kind}" for kind in KINDS), "acknowledge")
     query = select(table).where(table.c.kind.in_(kinds))
     for row in connection.execute(query.order_by(table.c.id)):
         needed = NEEDED.get(row.kind, ())
         found.apply({**row._mapping, "detail": stored_object(row.detail, *needed)})
-    return found.in_force if group is None else concerning(group, found.in_force)
+    return found.in_force
 
 
-def concerning(group: str, done: Iterable[Done]) -> tuple[Done, ...]:
-    """Return what was done about one prompt, or about all of them."""
-    return tuple(each for each in done if each.group in (group, EVERY_GROUP))
+def concerning(group: str, asked: Collection[str], done: Iterable[Done]) -> tuple[Done, ...]:
+    """Return what was done about one prompt, or about all prompts for a model that it asks."""
+    return tuple(
+        each for each in done if each.group == group or (each.group == EVERY_GROUP and each.asked in asked)
+    )
 
 
 def plain_power(exponent: float) -> str:

@@ -66,7 +66,7 @@ def cases_of(ledger: str | Path, overview: Overview, rows: Sequence[Row]) -> tup
             row=row,
             verdict=verdict,
             ledger=overview.ledger,
-            in_force=concerning(row.group, overview.in_force),
+            in_force=concerning(row.group, {row.control}, overview.in_force),
             earlier=earlier_versions(row, overview.rows),
             recorded_content=overview.recorded_content,
         )
@@ -161,7 +161,9 @@ def _route(case: Case) -> Step | None:
     trusted, changed = moved_from_to(case.row, case.verdict)
     if case.row.stream == "candidate" and not case.verdict.control_moved:
         return None
-    route = next((done for done in case.in_force if done.kind == "route"), None)
+    route = next(
+        (done for done in case.in_force if done.kind == "route" and done.asked == case.row.control), None
+    )
     if route is not None:
         return Step(
             "routed", f"Calls are routed to {route.to}: leave it so until you have decided, or take it back", "shell",

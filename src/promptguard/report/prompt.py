@@ -14,7 +14,7 @@ from promptguard.core.identity import IdentityFact
 from promptguard.directories import as_text
 from promptguard.ledger import schema
 from promptguard.ledger.reading import reading
-from promptguard.report.actions import Event, events_of, in_force
+from promptguard.report.actions import Event, concerning, events_of, in_force
 from promptguard.report.documents import Document, noted_epochs, standing, verdict_documents
 from promptguard.report.memory import Memory, Seen
 from promptguard.report.model import StreamReport
@@ -109,7 +109,7 @@ def read_prompt(
             releases=_releases(siblings),
             events=events_of(connection, group=group),
             facts=_facts(memory.seen(connection), rows),
-            in_force=in_force(connection, group),
+            in_force=concerning(group, {row.control for row in rows}, in_force(connection)),
             examples=examples_of(connection, next((row for row in rows if row.status == "drift"), None)),
             recorded_content=has_content(connection),
         )

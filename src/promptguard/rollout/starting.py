@@ -125,10 +125,11 @@ def chosen(known: Mapping[int, Rollout], which: int | str) -> Rollout:
     Of several the one under way, else the newest. Raises ConfigurationError where there is none.
     """
     text = str(which)
-    if text.isdecimal():
-        found = [known[int(text)]] if int(text) in known else []
-    else:
-        found = [each for each in known.values() if text in (each.subject, f"{each.subject}@{each.to}")]
+    found = [
+        each
+        for each in known.values()
+        if text in (str(each.number), each.subject, f"{each.subject}@{each.to}")
+    ]
     if found:
         return max(found, key=lambda each: (each.is_live, each.number))
     there = ", ".join(f"{each.number} ({_what(each)})" for each in known.values()) or "none"

@@ -153,8 +153,7 @@ def _ledger(entry: Entry) -> object:
     """Return a directory, or an address. It says itself what is wrong with one: a refused value may hold a password."""
     decoded = _decoded(entry.value)
     # a directory may be named like a number, but not like a word for nothing
-    is_word = isinstance(entry.value, str) and entry.value.strip().lower() in _WORDS
-    given = check_ledger(decoded if is_word or isinstance(decoded, str) else entry.value, entry.where)
+    given = check_ledger(decoded if decoded is None or isinstance(decoded, str) else entry.value, entry.where)
     if entry.directory is None or isinstance(given, Database):
         return given
     return str(entry.directory / expanded(given, entry.where))
@@ -281,7 +280,7 @@ def _action(entry: Entry, part: object) -> Warn | Raise | Route | BypassCache:
     return known
 
 
-_SEPARATED = re.compile(r",?\s+|,(?=(?:webhook|alertmanager|slack|apprise):)")
+_SEPARATED = re.compile(r"\s*,\s*(?=(?:webhook|alertmanager|slack|apprise):)|,?\s+", re.IGNORECASE)
 """Between channels; a comma alone may belong to an address."""
 
 
@@ -289,9 +288,10 @@ def _alerts(entry: Entry) -> tuple[Channel, ...]:
     value = _decoded(entry.value) if entry.is_text else entry.value
     if value is None or value is False:
         return ()
-    several = (
-        _SEPARATED.split(value) if isinstance(value, str) else value if isinstance(value, list) else [value]
-    )
+    if isinstance(value, str):
+        several: list[object] = [each for each in _SEPARATED.split(value.strip(" ,")) if each]
+    else:
+        several = value if isinstance(value, list) else [value]
     channels = tuple(written_channel(entry.where, each) for each in several)
     try:
         return check_channels(channels)

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from promptguard.core.model import PromptReference
 
@@ -71,81 +71,36 @@ class _Asked:
         return b"".join(self.keys[first:last])
 
 
-class Recognition:
-    """A bounded, thread-safe, fork-safe memory from digests of messages to the prompts they were rendered from."""
+class _Forms:
+    """Renderings in one of their forms, by digests of their messages. Not thread-safe: `Recognition` has the lock."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[bytes, PromptReference] = OrderedDict()
+        self.entries: OrderedDict[bytes, PromptReference] = OrderedDict()
         """whole renderings: the digests of their messages, one after the other"""
         self._systems: OrderedDict[bytes, PromptReference | None] = OrderedDict()
         """system parts of renderings; None where several prompts share one, which then tells nothing"""
-        self._hoisted: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
-        """a rendering → the same with its system parts put together and first, where that is another one"""
         self._lengths: tuple[int, ...] = ()
         """of whole renderings in messages, the longest first; one a shape of prompt"""
-        self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def remember(self, form: _Form, rendered: PromptReference) -> None:
+        """Keep a rendering; one that says no reference leaves a known one in place."""
+        known = self.entries.get(form.key)
+        truth = known.reference if known is not None and known.digest == rendered.digest else None
+        if truth is not None and rendered.reference is None:
+            # Of a rollout the last rendering says whose it is.
+            rendered = replace(rendered, reference=truth)
+        self.keep(form.key, rendered)
+        if form.system:
+            self._keep_system(form.system, rendered)
+        if form.length not in self._lengths:
+            self._lengths = tuple(sorted((*self._lengths, form.length), reverse=True))
 
-    def remember(self, messages: Sequence[Mapping[str, str]], rendered: PromptReference) -> bytes:
-        """Keep where `messages` came from and return the key they are known by.
+    def keep(self, key: bytes, rendered: PromptReference) -> None:
+        """Keep what is known under a key."""
+        _put(self.entries, key, rendered, self._capacity)
 
-        A later rendering of equal messages that says no reference leaves a known one in place: two threads
-        asking one question must not make each other forget its true answer.
-        """
-        key = self._remember(messages, rendered)
-        hoisted = _hoisted(messages)
-        if hoisted:
-            others = tuple(self._remember(form, rendered) for form in hoisted)
-            with self._lock:
-                _put(self._hoisted, key, others, self._capacity)
-        return key
-
-    def _remember(self, messages: Sequence[Mapping[str, str]], rendered: PromptReference) -> bytes:
-        keys, system = [], b""
-        for message in messages:
-            role = message["role"]
-            role = _ROLES.get(role, role)
-            keys.append(_key(role, message["content"]))
-            if role == _SYSTEM and len(system) == _SIZE * (len(keys) - 1):
-                system += keys[-1]
-        key = b"".join(keys)
-        with self._lock:
-            known = self._entries.get(key)
-            truth = known.reference if known is not None and known.digest == rendered.digest else None
-            if truth is not None and rendered.reference is None:
-                # Of a rollout the last rendering says whose it is.
-                rendered = replace(rendered, reference=truth)
-            self._keep(key, rendered)
-            if system:
-                self._keep_system(system, rendered)
-            if len(keys) not in self._lengths:
-                self._lengths = tuple(sorted((*self._lengths, len(keys)), reverse=True))
-        return key
-
-    def expect(self, key: bytes, rendered: PromptReference, reference: str) -> None:
-        """Add the true answer to what is known under `key`, which `remember` returned."""
-        with self._lock:
-            for each in (key, *self._hoisted.get(key, ())):
-                self._keep(each, replace(rendered, reference=reference))
-
-    def recognise(self, messages: Sequence[object]) -> PromptReference | None:
-        """Return the prompt that a request was rendered from, or None; never raises, whatever the messages hold.
-
-        Its reference is there only where the rendering is what the request asks now: a follow-up is another question.
-        """
-        if not self._entries and not self._systems:
-            return None  # an application without templates pays for no digest
-        try:
-            read = _Asked(messages)
-        except TypeError:
-            return None  # no messages at all
-        with self._lock:
-            return self._asked(read) or self._said_before(read) or self._of_system(read, messages)
-
-    def _asked(self, read: _Asked) -> PromptReference | None:
+    def asked(self, read: _Asked) -> PromptReference | None:
         """Return the prompt whose rendering is the question: at the end, but for the tool calls that it led to."""
         roles, keys, system = read.roles, read.keys, read.system
         whole = end = len(keys)
@@ -168,14 +123,14 @@ class Recognition:
         return None
 
     def _found(self, key: bytes) -> PromptReference | None:
-        found = self._entries.get(key)
+        found = self.entries.get(key)
         if found is not None:
-            self._entries.move_to_end(key)
+            self.entries.move_to_end(key)
         return found
 
-    def _said_before(self, read: _Asked) -> PromptReference | None:
+    def said_before(self, read: _Asked) -> PromptReference | None:
         """Return the prompt whose rendering stands somewhere in the request, the latest of the longest."""
-        known, joined, count = self._entries.get, read.joined, len(read.keys)
+        known, joined, count = self.entries.get, read.joined, len(read.keys)
         for length in self._lengths:
             size = length * _SIZE
             for first in range(count - length, -1, -1):
@@ -185,7 +140,7 @@ class Recognition:
                     return _without_reference(found)
         return None
 
-    def _of_system(self, read: _Asked, messages: Sequence[object]) -> PromptReference | None:
+    def of_system(self, read: _Asked, messages: Sequence[object]) -> PromptReference | None:
         """Return the prompt whose system part is one of the request's, whole or as a block of its own."""
         if _SYSTEM not in read.roles:
             return None
@@ -201,25 +156,104 @@ class Recognition:
                 return _without_reference(found)
         return None
 
+    def _keep_system(self, part: bytes, rendered: PromptReference) -> None:
+        known = self._systems.get(part, rendered)
+        alone = known is not None and known.digest == rendered.digest
+        _put(self._systems, part, _without_reference(rendered) if alone else None, self._capacity)
+
+
+class Recognition:
+    """A bounded, thread-safe, fork-safe memory from digests of messages to the prompts they were rendered from."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self.forget()
+
+    def __len__(self) -> int:
+        return len(self._own.entries)
+
+    def remember(self, messages: Sequence[Mapping[str, str]], rendered: PromptReference) -> bytes:
+        """Keep where `messages` came from and return the key they are known by.
+
+        A later rendering of equal messages that says no reference leaves a known one in place: two threads
+        asking one question must not make each other forget its true answer.
+        """
+        own = _form(messages)
+        hoisted = [_form(each) for each in _hoisted(messages)]
+        with self._lock:
+            self._own.remember(own, rendered)
+            for each in hoisted:
+                self._one_system.remember(each, rendered)
+            if hoisted:
+                _put(self._alike, own.key, tuple(each.key for each in hoisted), self._capacity)
+        return own.key
+
+    def expect(self, key: bytes, rendered: PromptReference, reference: str) -> None:
+        """Add the true answer to what is known under `key`, which `remember` returned."""
+        answered = replace(rendered, reference=reference)
+        with self._lock:
+            self._own.keep(key, answered)
+            for each in self._alike.get(key, ()):
+                self._one_system.keep(each, answered)
+
+    def recognise(self, messages: Sequence[object]) -> PromptReference | None:
+        """Return the prompt that a request was rendered from, or None; never raises, whatever the messages hold.
+
+        Its reference is there only where the rendering is what the request asks now: a follow-up is another question.
+        """
+        own, other = self._own, self._one_system
+        if not own.entries:
+            return None  # an application without templates pays for no digest
+        try:
+            read = _Asked(messages)
+        except TypeError:
+            return None  # no messages at all
+        with self._lock:
+            if not other.entries:
+                return own.asked(read) or own.said_before(read) or own.of_system(read, messages)
+            # What one prompt is goes before what another one looks like, and a whole rendering before a part.
+            return (
+                own.asked(read)
+                or own.said_before(read)
+                or other.asked(read)
+                or own.of_system(read, messages)
+                or other.said_before(read)
+                or other.of_system(read, messages)
+            )
+
     def forget(self) -> None:
         """Forget everything (for tests and for a changed library)."""
         with self._lock:
-            self._entries.clear()
-            self._systems.clear()
-            self._hoisted.clear()
-            self._lengths = ()
+            self._own = _Forms(self._capacity)
+            self._one_system = _Forms(self._capacity)
+            """renderings as they are asked of providers that have one system part, where that is another form"""
+            self._alike: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
+            """a rendering → its keys among those"""
 
     def after_fork(self) -> None:
         """Replace the lock, which another thread of the parent may have held at the fork."""
         self._lock = threading.Lock()
 
-    def _keep(self, key: bytes, rendered: PromptReference) -> None:
-        _put(self._entries, key, rendered, self._capacity)
 
-    def _keep_system(self, part: bytes, rendered: PromptReference) -> None:
-        known = self._systems.get(part, rendered)
-        alone = known is not None and known.digest == rendered.digest
-        _put(self._systems, part, _without_reference(rendered) if alone else None, self._capacity)
+class _Form(NamedTuple):
+    """The digests of a rendering's messages."""
+
+    key: bytes
+    system: bytes
+    """of the system messages that it begins with"""
+    length: int
+
+
+def _form(messages: Sequence[Mapping[str, str]]) -> _Form:
+    keys, system = [], b""
+    for message in messages:
+        role = message["role"]
+        role = _ROLES.get(role, role)
+        keys.append(_key(role, message["content"]))
+        if role == _SYSTEM and len(system) == _SIZE * (len(keys) - 1):
+            system += keys[-1]
+    return _Form(b"".join(keys), system, len(keys))
 
 
 def _put(kept: OrderedDict[bytes, T], key: bytes, value: T, capacity: int) -> None:

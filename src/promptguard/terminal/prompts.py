@@ -96,17 +96,22 @@ def show_difference(first: str, second: str, changes: Runs, around: int | None) 
 def _shortened(changes: Runs, around: int) -> Runs:
     """Leave out of what is the same all but the lines that are nearest to a change, and say how many are gone."""
     return tuple(
-        (kind, _lines_near(text, around, is_first=place == 0, is_last=place + 1 == len(changes)))
+        (
+            kind,
+            _lines_near(
+                text, around, changes[place - 1][1] if place else None, is_last=place + 1 == len(changes)
+            ),
+        )
         if kind == "same"
         else (kind, text)
         for place, (kind, text) in enumerate(changes)
     )
 
 
-def _lines_near(text: str, around: int, *, is_first: bool, is_last: bool) -> str:
+def _lines_near(text: str, around: int, before: str | None, *, is_last: bool) -> str:
     lines = text.splitlines(keepends=True)
     # a part of the changed line itself is no line beside it
-    low = 0 if is_first else around + 1
+    low = 0 if before is None else around + (not before.endswith("\n"))
     high = len(lines) if is_last else len(lines) - around - (not text.endswith("\n"))
     gone = high - low
     if gone < 2:  # one line takes as much room as the words that it is left out

@@ -119,6 +119,14 @@ def set_aside(path: Path) -> Path:
     return Path(f"{path}{mark}")
 
 
+def _is_odd(path: Path) -> bool:
+    """Whether there is something that is no file."""
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the one lock under which a ledger is made or set aside, so that two processes do not do it to each other."""
@@ -133,8 +141,7 @@ def locked(directory: Path) -> Iterator[None]:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT | _PLAINLY, 0o600)
         except OSError as error:
             # a sound ledger is not to be moved away for what stands in the lock's place
-            stands_there = os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode)
-            raise _unavailable(lock if stands_there else directory / FILE_NAME, error) from None
+            raise _unavailable(lock if _is_odd(lock) else directory / FILE_NAME, error) from None
         _locks.handles.add(handle)
     try:
         deadline = time.monotonic() + 5.0

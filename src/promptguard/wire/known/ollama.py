@@ -8,7 +8,7 @@ from promptguard.core.fields import Kinds, Known, Members, Texts, names
 
 _KEEP_ALIVE = Texts(
     # as Go reads a duration, https://pkg.go.dev/time#ParseDuration: nothing, or less than the answer takes
-    re.compile(r"[-+]?(?:(?:0+(?:\.0*)?|\.0+)\s*(?:ns|us|µs|μs|ms|s|m|h)?|[\d.]+\s*(?:ns|us|µs|μs))+"),
+    re.compile(r"(?=.*\d)[-+]?(?:[0.]+\s?(?:ms|s|m|h)|[\d.]+\s?(?:ns|us|µs|μs))*[0.]*"),
     "unloads the model",
 )
 

@@ -22,8 +22,7 @@ TOOLS = Kinds(
                 names("local"),
                 Members(names("skills type")),
                 stateful=each(RUNS_THERE, "container_auto container_reference"),
-                only_objects=True,
-            )
+            )  # of computer_use_preview it is a text, such as "browser"
         },
     ),
     stateful={
