@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from promptguard.core.model import PromptReference
 
@@ -83,18 +83,23 @@ class _Forms:
         self._lengths: tuple[int, ...] = ()
         """of whole renderings in messages, the longest first; one a shape of prompt"""
 
-    def remember(self, form: _Form, rendered: PromptReference) -> None:
-        """Keep a rendering; one that says no reference leaves a known one in place."""
-        known = self.entries.get(form.key)
+    def remember(self, keys: list[bytes], system: bytes, rendered: PromptReference) -> bytes:
+        """Keep a rendering under the digests of its messages, and return its key.
+
+        `system`: of the system messages that it begins with. One that says no reference leaves a known one in place.
+        """
+        key = b"".join(keys)
+        known = self.entries.get(key)
         truth = known.reference if known is not None and known.digest == rendered.digest else None
         if truth is not None and rendered.reference is None:
             # Of a rollout the last rendering says whose it is.
             rendered = replace(rendered, reference=truth)
-        self.keep(form.key, rendered)
-        if form.system:
-            self._keep_system(form.system, rendered)
-        if form.length not in self._lengths:
-            self._lengths = tuple(sorted((*self._lengths, form.length), reverse=True))
+        _put(self.entries, key, rendered, self._capacity)
+        if system:
+            self._keep_system(system, rendered)
+        if len(keys) not in self._lengths:
+            self._lengths = tuple(sorted((*self._lengths, len(keys)), reverse=True))
+        return key
 
     def keep(self, key: bytes, rendered: PromptReference) -> None:
         """Keep what is known under a key."""
@@ -179,15 +184,16 @@ class Recognition:
         A later rendering of equal messages that says no reference leaves a known one in place: two threads
         asking one question must not make each other forget its true answer.
         """
-        own = _form(messages)
-        hoisted = [_form(each) for each in _hoisted(messages)]
+        keys, system, systems = _digests(messages)
+        if not systems or (systems == 1 and system and system != _BLANK):  # nearly all of them
+            with self._lock:
+                return self._own.remember(keys, system, rendered)
+        others = [_digests(form) for form in _hoisted(messages)]
         with self._lock:
-            self._own.remember(own, rendered)
-            for each in hoisted:
-                self._one_system.remember(each, rendered)
-            if hoisted:
-                _put(self._alike, own.key, tuple(each.key for each in hoisted), self._capacity)
-        return own.key
+            own = self._own.remember(keys, system, rendered)
+            hoisted = tuple(self._one_system.remember(other, first, rendered) for other, first, _ in others)
+            _put(self._alike, own, hoisted, self._capacity)
+            return own
 
     def expect(self, key: bytes, rendered: PromptReference, reference: str) -> None:
         """Add the true answer to what is known under `key`, which `remember` returned."""
@@ -236,24 +242,18 @@ class Recognition:
         self._lock = threading.Lock()
 
 
-class _Form(NamedTuple):
-    """The digests of a rendering's messages."""
-
-    key: bytes
-    system: bytes
-    """of the system messages that it begins with"""
-    length: int
-
-
-def _form(messages: Sequence[Mapping[str, str]]) -> _Form:
-    keys, system = [], b""
+def _digests(messages: Sequence[Mapping[str, str]]) -> tuple[list[bytes], bytes, int]:
+    """Return the digests of messages, those of the system messages at the beginning, and how many there are of these."""
+    keys, system, systems = [], b"", 0
     for message in messages:
         role = message["role"]
         role = _ROLES.get(role, role)
         keys.append(_key(role, message["content"]))
-        if role == _SYSTEM and len(system) == _SIZE * (len(keys) - 1):
-            system += keys[-1]
-    return _Form(b"".join(keys), system, len(keys))
+        if role == _SYSTEM:
+            systems += 1
+            if len(system) == _SIZE * (len(keys) - 1):
+                system += keys[-1]
+    return keys, system, systems
 
 
 def _put(kept: OrderedDict[bytes, T], key: bytes, value: T, capacity: int) -> None:
@@ -267,14 +267,12 @@ def _put(kept: OrderedDict[bytes, T], key: bytes, value: T, capacity: int) -> No
 def _hoisted(messages: Sequence[Mapping[str, str]]) -> list[list[Mapping[str, str]]]:
     """Return messages as providers take them that have one system part, before the turns: Anthropic, Google, Bedrock.
 
-    Nothing where that is what they are. Several parts are one text with a blank line between, as `request()` writes them,
-    or one after the other, as blocks are read.
+    Several parts are one text with a blank line between, as `request()` writes them, or one after the other, as blocks
+    are read; one of blanks is none.
     """
-    texts = [each["content"] for each in messages if _ROLES.get(each["role"], each["role"]) == _SYSTEM]
-    first = messages[0]["role"] if messages else ""
-    if not texts or (len(texts) == 1 and _ROLES.get(first, first) == _SYSTEM and texts[0].strip()):
-        return []
+    own = [each for each in messages if _ROLES.get(each["role"], each["role"]) == _SYSTEM]
     turns = [each for each in messages if _ROLES.get(each["role"], each["role"]) != _SYSTEM]
+    texts = [each["content"] for each in own]
     systems = dict.fromkeys(joined.strip() for joined in ("\n\n".join(texts), "".join(texts)))
     forms = [[*([{"role": _SYSTEM, "content": joined}] * bool(joined)), *turns] for joined in systems]
     return [form for form in forms if form]
@@ -296,6 +294,8 @@ def _key(role: str, text: str) -> bytes:
 
 
 _pack, _hash = _KEY.pack, str.__hash__
+_BLANK = _key(_SYSTEM, "")
+"""The digest of a system part without a text."""
 
 
 def _read(message: object) -> tuple[str, bytes]:
