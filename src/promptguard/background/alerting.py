@@ -248,9 +248,8 @@ class Alerting:
             error=why,
         )
         if attempts % TOLD_EVERY == 1:
-            with contextlib.suppress(
-                Exception, SystemExit
-            ):  # a filter of the application's may raise anything
+            # a filter of the application's may raise anything
+            with contextlib.suppress(Exception, SystemExit):
                 log.warning(
                     "alert %s could not be delivered to %s (%s); it stays in the ledger and is tried again",
                     owed.alert.id, channel.label, why,

@@ -197,9 +197,8 @@ class Delivery:
             except BaseException as error:  # noqa: BLE001 - SystemExit of a user's function included
                 raised = error.cause if isinstance(error, CallLost) else error
                 self._on_fault("action", raised)
-                with contextlib.suppress(
-                    Exception, SystemExit
-                ):  # a filter of the application's may raise anything
+                # a filter of the application's may raise anything
+                with contextlib.suppress(Exception, SystemExit):
                     log.warning(
                         "an alarm could not be delivered to on_drift (%s); it stays in the ledger and is tried again",
                         type(raised).__name__,

@@ -28,7 +28,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
 class SharedCall:
     """One call upstream, and who waits for it."""
 
-    __slots__ = ("event", "failures", "futures", "is_waited_for", "key", "loop", "outcome", "owner", "reply")
+    __slots__ = ("event", "failures", "futures", "key", "loop", "outcome", "owner", "reply", "stood_at")
 
     def __init__(
         self, key: str, owner: object, failures: int, loop: asyncio.AbstractEventLoop | None
@@ -37,8 +37,8 @@ class SharedCall:
         self.owner = owner
         self.loop = loop
         """the leader's, where it is a task"""
-        self.is_waited_for = False
-        """the leader's loop did not run when it was looked at, and has done nothing since"""
+        self.stood_at: float | None = None
+        """when the leader's loop was first seen not to run (monotonic seconds); None where it has gone on since"""
         self.failures = failures
         self.reply: StoredReply | None = None
         self.outcome: Outcome | None = None
@@ -46,18 +46,20 @@ class SharedCall:
         self.futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
 
     def stands_still(self) -> bool:
-        """Whether the leader is a task of a loop that nobody has run since this was asked before: it may never go on.
+        """Whether the leader is a task of a loop that nobody has run for a while: it may never go on.
 
-        A loop that is run now and then, such as beside a window's own, does what it was given meanwhile.
+        A loop that is run now and then, such as beside a window's own, does what it was given meanwhile. Asked by
+        everyone who waits, so it is time that counts, and not how often it was asked.
         """
         if self.loop is None or self.loop.is_running():
-            self.is_waited_for = False
+            self.stood_at = None
             return False
-        if self.is_waited_for:
-            return True
-        self.is_waited_for = True
+        now = time.monotonic()
+        if self.stood_at is not None:
+            return now - self.stood_at >= FIRST_LOOK
+        self.stood_at = now
         try:
-            self.loop.call_soon_threadsafe(setattr, self, "is_waited_for", False)
+            self.loop.call_soon_threadsafe(setattr, self, "stood_at", None)
         except RuntimeError:  # it is closed
             return True
         return False
