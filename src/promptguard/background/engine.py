@@ -348,6 +348,7 @@ class Background:
         """Let the calls in hand end, then commit; in the evaluator's thread, as its last turn comes after."""
         while not self.worker.is_idle and time.monotonic() < self._give_up:
             time.sleep(0.01)
+        self.pairing.end()
         self.writer.stop()
         self.writer.join(time.monotonic() + 5.0)
 

@@ -63,6 +63,8 @@ TAKEN_KEPT = 10_000
 COMPARED_BEFORE = "accepted: Shadow(model=...) is of before the change, name a snapshot of today"
 PAIRED_BEFORE = "this question or conversation was paired before"
 STORED_BEFORE = "stored before the change that was accepted"
+UNFINISHED = "process ended"
+"""the reason of a pair that was not complete, or waited for one that was not, when its process or last client ended"""
 
 
 class Pairing:
@@ -98,7 +100,7 @@ class Pairing:
             stream: ReorderBuffer(
                 self._release,
                 time.monotonic,
-                partial(self.lost, stream, "(unknown)", "control_error", "abandoned"),
+                partial(self.lost, stream, outcome="control_error", reason="abandoned"),
             )
             for stream in ("candidate", "repeat", "replay", "canary", "placebo")
         }
@@ -114,7 +116,7 @@ class Pairing:
 
     def open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
         """Take the next place in a stream's order, or None when one of `clusters` has taken one in this process."""
-        slot = self._orders[stream].open()
+        slot = self._orders[stream].open(group)
         if self._first(stream, self.epoch(stream, group), clusters):
             return slot
         self.settle(stream, slot, self.lost(stream, group, "not_paired", PAIRED_BEFORE))
@@ -142,6 +144,14 @@ class Pairing:
         """Give up the slots of sampled calls that never ended."""
         for order in self._orders.values():
             order.abandon_older(LONGEST_CALL)
+
+    def end(self) -> None:
+        """Count the sampled calls that are no pair yet as lost: the process ends."""
+        for stream, order in self._orders.items():
+            order.end(partial(self._unfinished, stream))
+
+    def _unfinished(self, stream: str, known: str | PairRow) -> PairRow:
+        return self.lost(stream, known if isinstance(known, str) else known["group"], "dropped", UNFINISHED)
 
     def offered(self, job: Job) -> None:
         """Give the second answer of a call as much time as the first had."""

@@ -368,7 +368,7 @@ class Replaying:
                 self._refused("replay", f"not_asked: {asker.replay_limiter.exhausted() or 'budget'}")
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
-            slot = self._pairing.order(row.stream).open()
+            slot = self._pairing.order(row.stream).open(row.group)
             try:
                 banked = restored(row, slot, sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others

@@ -21,9 +21,10 @@ MOST_SLOTS = 8192
 class _Open:
     """A slot whose outcome is not known yet."""
 
-    __slots__ = ("since",)
+    __slots__ = ("group", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, group: str, since: float) -> None:
+        self.group = group
         self.since = since
 
 
@@ -31,11 +32,11 @@ class ReorderBuffer(Generic[T]):
     """Releases outcomes in the order in which their slots were opened.
 
     Thread-safe. `release` is called within the lock, so it must return at once; `clock` gives seconds; `abandoned` makes
-    the outcome of a slot that is given up.
+    the outcome of a slot that is given up, of the group it was opened for.
     """
 
     def __init__(
-        self, release: Callable[[T], None], clock: Callable[[], float], abandoned: Callable[[], T]
+        self, release: Callable[[T], None], clock: Callable[[], float], abandoned: Callable[[str], T]
     ) -> None:
         self._release = release
         self._clock = clock
@@ -44,13 +45,13 @@ class ReorderBuffer(Generic[T]):
         self._next = 0
         self._waiting: OrderedDict[int, _Open | T] = OrderedDict()
 
-    def open(self) -> int:
-        """Take the next slot."""
+    def open(self, group: str) -> int:
+        """Take the next slot, for a call of this group."""
         with self._lock:
             if len(self._waiting) >= MOST_SLOTS:
                 self._abandon_front()
             slot, self._next = self._next, self._next + 1
-            self._waiting[slot] = _Open(self._clock())
+            self._waiting[slot] = _Open(group, self._clock())
             return slot
 
     def renew(self, slot: int) -> None:
@@ -77,7 +78,18 @@ class ReorderBuffer(Generic[T]):
             limit = self._clock() - age
             for slot, found in self._waiting.items():
                 if isinstance(found, _Open) and found.since < limit:
-                    self._waiting[slot] = self._abandoned()
+                    self._waiting[slot] = self._abandoned(found.group)
+            self._release_front()
+
+    def end(self, lost: Callable[[str | T], T]) -> None:
+        """Release every slot that waits, as `lost`, which is told its outcome, or its group where there is none yet.
+
+        An outcome behind an open slot is lost with it: which slots are open in the end depends on how long answers take,
+        so that those behind them, judged alone, would favour short answers.
+        """
+        with self._lock:
+            for slot, found in self._waiting.items():
+                self._waiting[slot] = lost(found.group if isinstance(found, _Open) else found)
             self._release_front()
 
     @property
@@ -94,7 +106,7 @@ class ReorderBuffer(Generic[T]):
     def _abandon_front(self) -> None:
         slot, found = next(iter(self._waiting.items()))
         if isinstance(found, _Open):
-            self._waiting[slot] = self._abandoned()
+            self._waiting[slot] = self._abandoned(found.group)
         self._release_front()
 
     def _release_front(self) -> None:
