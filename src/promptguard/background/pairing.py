@@ -45,6 +45,7 @@ from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
 from promptguard.shadow.reorder import ReorderBuffer
+from promptguard.verdict.reasons import PROCESS_ENDED
 
 if TYPE_CHECKING:
     from promptguard.background.acting import Acting
@@ -63,8 +64,6 @@ TAKEN_KEPT = 10_000
 COMPARED_BEFORE = "accepted: Shadow(model=...) is of before the change, name a snapshot of today"
 PAIRED_BEFORE = "this question or conversation was paired before"
 STORED_BEFORE = "stored before the change that was accepted"
-UNFINISHED = "process ended"
-"""the reason of a pair that was not complete, or waited for one that was not, when its process or last client ended"""
 
 
 class Pairing:
@@ -151,7 +150,9 @@ class Pairing:
             order.end(partial(self._unfinished, stream))
 
     def _unfinished(self, stream: str, known: str | PairRow) -> PairRow:
-        return self.lost(stream, known if isinstance(known, str) else known["group"], "dropped", UNFINISHED)
+        return self.lost(
+            stream, known if isinstance(known, str) else known["group"], "dropped", PROCESS_ENDED
+        )
 
     def offered(self, job: Job) -> None:
         """Give the second answer of a call as much time as the first had."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from promptguard.core.epochs import EVERY_GROUP
 from promptguard.directories import ledger_option
 from promptguard.report.overview import Overview, Row
+from promptguard.verdict.reasons import PROCESS_ENDED
 
 Accepted = Mapping[tuple[str, str], str]
 """The model that pairs were compared with when a change was accepted, by (stream, group)"""
@@ -14,6 +15,7 @@ _SETTINGS = {
     "rate": "raise Budget(calls_per_minute=...), or lower Shadow(sample=...): the cap on calls a minute leaves no room",
     "budget spent": "raise Budget(usd_per_day=...) or Budget(calls_per_day=...), or lower Shadow(sample=...)",
     "price unknown": "give Budget(price=promptguard.Price(input, output)): a cap in USD needs the model's price",
+    PROCESS_ENDED: "call promptguard.flush() before the process ends: what is no pair by then is lost",
 }
 _NEW_SNAPSHOT = (
     "name a snapshot of today in Shadow(model=...): the change was accepted, and {} is of before it"

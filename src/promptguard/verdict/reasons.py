@@ -6,6 +6,8 @@ STALE = "stale"
 """the last pair is too old"""
 NONE_STRADDLE = "too few answers from before"
 """of stored answers asked again: too few pairs compare one from before a change of the last week with one from after it"""
+PROCESS_ENDED = "process ended"
+"""pairs were not complete, or waited for one that was not, when their process or its last client ended"""
 TOO_FEW, TOO_MANY_LOST, ASYMMETRIC = "too few pairs", "too many losses", "asymmetric loss"
 NO_PAIRS = frozenset((TOO_FEW, TOO_MANY_LOST, ASYMMETRIC))
 """reasons that leave open why pairs are missing"""
