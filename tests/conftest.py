@@ -43,11 +43,24 @@ ONCE = frozenset(
         "lifetime",
         "monitoring",
         "report",
+        "rollout",
     )
 )
 """Folders of tests for which it does not matter which major of an SDK makes the calls."""
 ONCE_MODULES = frozenset(
-    ("test_accepting", "test_ledger_trouble", "test_places", "test_processes", "test_sweep")
+    (
+        "test_accepting",
+        "test_ledger_trouble",
+        "test_missing_provider",
+        "test_notices",
+        "test_odd_places",
+        "test_placebo",
+        "test_places",
+        "test_places_in_a_ledger",
+        "test_state",
+        "test_stored_facts",
+        "test_sweep",
+    )
 )
 
 

@@ -13,6 +13,7 @@ from promptguard.ledger.store import Ledger
 from promptguard.report.read import read_report
 from promptguard.testing import Fault, ForwardProxy
 from tests.conformance.routes import HOST, REBUILT, env_proxy, routes
+from tests.marks import spread
 
 pytestmark = [
     pytest.mark.conformance,
@@ -89,7 +90,9 @@ class Outbound:
         return got
 
 
-@pytest.fixture(params=CELLS, ids=lambda cell: f"{cell[0].__name__}-{'async' if cell[1] else 'sync'}")
+@pytest.fixture(
+    params=spread(CELLS, 8), ids=lambda cell: f"{cell[0].__name__}-{'async' if cell[1] else 'sync'}"
+)
 def outbound(request, adapter, proxy, monkeypatch):
     if adapter.name == "google-genai":
         monkeypatch.setattr("google.genai._api_client.has_aiohttp", False)

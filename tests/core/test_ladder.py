@@ -53,6 +53,7 @@ def stored(number, at):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bank_keeps_answers_of_every_age_and_uses_each_once():
     """200 stored answers a day, twice what there is room for, over 18 days."""
     engine, table = create_engine("sqlite://"), schema.banked

@@ -58,6 +58,7 @@ def test_every_study_has_independent_tasks_with_arguments_that_travel(study):
     assert all(isinstance(argument, (int, str, tuple)) for task in tasks for argument in task.arguments)
 
 
+@pytest.mark.slow
 def test_rows_of_small_runs():
     told = [fleet.run(name, 2, 1) for name in fleet.SCENARIOS]
     found = fleet.rows(told) + rivals.rows([rivals.run(what, 2, 1) for what in rivals.STREAMS])

@@ -39,7 +39,7 @@ def url():
 
 
 @pytest.mark.sdk
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", spread(WAYS, 2))
 def test_a_fault_at_any_operation_on_a_callers_path_is_not_seen(way, url, guarded):
     is_async, stream = WAYS[way]
     step = 3 if way == "plain" else 7
@@ -50,7 +50,7 @@ def test_a_fault_at_any_operation_on_a_callers_path_is_not_seen(way, url, guarde
 
 
 @pytest.mark.sdk
-@pytest.mark.parametrize("error", [MemoryError, StopIteration])
+@pytest.mark.parametrize("error", spread([MemoryError, StopIteration], 1))
 def test_other_exceptions_are_not_seen_either(error, url, guarded):
     found = sweep(CALLER, error, url, guarded, step=9)
     assert (found.different, found.faults > 10) == ([], True)

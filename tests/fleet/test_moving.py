@@ -17,6 +17,7 @@ from promptguard.ledger.pair_files import lines_of, take_lines
 from promptguard.ledger.reading import reading
 from promptguard.ledger.store import Ledger
 from tests.fleet.pairs import judged, pair, story, told
+from tests.marks import spread
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_ledger_goes_to_a_database_and_back(filled, database, tmp_path):
     assert judged(database) == judged(filled), "both go on alike"
 
 
-@pytest.mark.parametrize("table", ["pair", "content", "claim"])
+@pytest.mark.parametrize("table", spread(["pair", "content", "claim"], 1))
 def test_a_copy_that_is_cut_off_goes_on(filled, database, monkeypatch, table):
     monkeypatch.setattr(copying, "CHUNK", 3 if table == "claim" else 70)
     seen = []

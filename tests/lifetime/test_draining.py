@@ -180,6 +180,7 @@ for number in range(first, first + 100):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_while_a_third_takes(tmp_path, ledgers):
     place = tmp_path / "functions"
     ledgers[0].open()

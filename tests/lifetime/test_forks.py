@@ -17,6 +17,7 @@ from promptguard.ledger.engines.sqlite_file import locked
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime import forks
 from tests.files import asked_of
+from tests.marks import spread
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
@@ -165,7 +166,9 @@ CHILDREN = """
 
 
 @pytest.mark.sdk
-@pytest.mark.parametrize(("method", "children"), [("fork", 10), ("spawn", 2), ("forkserver", 2)])
+@pytest.mark.parametrize(
+    ("method", "children"), spread([("fork", 10), ("forkserver", 2), ("spawn", 2)], 2, several=True)
+)
 def test_children_of_multiprocessing_pair_what_they_ask_and_leave_in_order(tmp_path, method, children):
     """They end by `os._exit`, without what `atexit` holds: what they have asked is committed all the same."""
     from promptguard.testing import FakeProvider

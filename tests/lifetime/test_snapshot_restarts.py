@@ -112,11 +112,17 @@ def restart(ledger, fold, drift, identity=b"one"):
     return found
 
 
-DRIFTS = [Drift(), Drift(mode="gate"), Drift(horizon=150), Drift(lifetime=True, alpha=0.05, tolerance=0.1)]
+DRIFTS = {
+    "monitor": Drift(),
+    "gate": Drift(mode="gate"),
+    "short": Drift(horizon=150),
+    "lifetime": Drift(lifetime=True, alpha=0.05, tolerance=0.1),
+}
 
 
-@pytest.mark.parametrize("drift", DRIFTS, ids=["monitor", "gate", "short", "lifetime"])
-def test_random_restarts_change_no_bit(written, drift):
+@pytest.mark.parametrize("name", spread(DRIFTS, 2))
+def test_random_restarts_change_no_bit(written, name):
+    drift = DRIFTS[name]
     rows, rng = rows_of(written), random.Random(7)
     whole, pieces = Fold(drift), Fold(drift)
     rang_whole = [row.id for row in rows if whole.take(row)]
@@ -264,7 +270,7 @@ def test_verdicts_that_somebody_deleted_are_told_again(written, tmp_path):
     assert [each.status for each in promptguard.verdicts(copied.place)]
 
 
-def verdicts_of(directory, drift=DRIFTS[0]):
+def verdicts_of(directory, drift=DRIFTS["monitor"]):
     background = Background(directory, drift, (), record_content=None, queue=1, threads=1, wall=lambda: 1e4)
     assert background.flush(60.0)
     background.close(20.0)
@@ -281,7 +287,7 @@ def test_the_verdicts_of_the_next_process_are_the_same_whatever_the_snapshot_is(
     if how in UNUSABLE:
         damaged(copied, UNUSABLE[how])
     elif how != "nothing":
-        assert verdicts_of(copied.place, DRIFTS[2]) != expected
+        assert verdicts_of(copied.place, DRIFTS["short"]) != expected
     damaged(copied, "DELETE FROM verdict_group")
     damaged(copied, "UPDATE meta SET value = CAST('0' AS BLOB) WHERE name = 'judged'")
     copied.write_pairs([{**row._mapping, "id": None} for row in rows_of(written)[:50]])

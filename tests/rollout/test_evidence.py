@@ -30,6 +30,7 @@ def test_a_changed_model_is_rolled_back_soon_and_an_unchanged_one_completes(seed
     assert run(rollout(seed, GUARDS), recorded(seed, "gpt-4-0314", "gpt-4-0314")).kind == "complete"
 
 
+@pytest.mark.slow
 def test_few_rollouts_that_worsen_nothing_are_rolled_back():
     count = 30
     false, _ = false_rollbacks(count, tolerance=0.0)
