@@ -207,6 +207,8 @@ def test_a_process_ends_while_it_hangs(gate, behind, provider):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert time.monotonic() - began < postgres_connections.ANSWER_SECONDS
+    (file,) = waiting_files(Ledger(behind))
+    assert len(file.read_bytes().splitlines()) == 5, "each call is counted, though nobody could judge it"
 
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["it answers after all", "it breaks"])

@@ -104,6 +104,27 @@ def test_a_drift_stays_a_drift_however_old():
     assert found["status"] == "drift"
 
 
+@pytest.mark.parametrize(
+    ("reason", "counts", "told_as"),
+    [
+        ("too few pairs", {"dropped: process ended": 4}, "process ended"),
+        ("too few pairs", {"candidate_error: process ended": 4}, "process ended"),
+        ("too many losses", {"dropped: process ended": 4}, "too many losses"),
+        ("too many losses", {"dropped: not_asked: budget": 4}, "too many losses"),
+        ("too many losses", {"dropped: rate": 9, "candidate_error: status_404": 3}, "candidate errors: status_404"),
+        ("too many losses", {"candidate_error: status_404": 2}, "too many losses"),
+        ("asymmetric loss", {"candidate_error: process ended": 3}, "process ended"),
+    ],
+)  # fmt: skip
+def test_losses_are_explained_by_errors_alone(reason, counts, told_as):
+    found = {
+        "status": "unmeasured", "reason": reason, "stream": "candidate", "pairs": 100, "skipped": {"candidate_error": 50},
+        "moments": {"last": {"at": 0.0}}, "pace": {"missing": {"counts": counts, "at": 1.0}},
+    }  # fmt: skip
+    as_of(found, Clock(2.0, refused={"candidate": ("not_asked: rate", 1.5)}))
+    assert found["reason"] == told_as
+
+
 def test_one_thin_group_takes_nothing_away(guarded, capsys):
     once(guarded, calls=62, group=lambda n: "thin" if n == 0 else f"group {n % 2}")
     status = told(guarded, capsys, code=0)

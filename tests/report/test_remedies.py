@@ -36,7 +36,7 @@ PLAN = "promptguard plan --ledger 'led ger'"
         ("rate", "raise Budget(calls_per_minute=...)"),
         ("budget spent", "raise Budget(usd_per_day=...) or Budget(calls_per_day=...)"),
         ("price unknown", "give Budget(price="),
-        ("process ended", "call promptguard.flush() before the process ends"),
+        ("process ended", "call promptguard.flush(30) before the process ends or"),
         ("candidate errors: status_404", "check the name in Shadow(model=...): the provider knows no model 'snap'"),
         ("candidate errors: status_500", "promptguard doctor --ledger 'led ger'  (candidate errors: status_500)"),
         ("control errors: timeout", "promptguard doctor --ledger 'led ger'"),

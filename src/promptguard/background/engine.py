@@ -310,10 +310,10 @@ class Background:
         done = self.worker.flush(timeout)
         paired = done and self._is_order_filled(deadline - timeout * SHARE_TO_COMMIT)
         if self._options[0].evaluate == "never":
-            return self.writer.flush_pairs(left()) and paired
+            return self.writer.flush_pairs(left()) and paired and not self.pairing.has_lost_at_end
         # What is there is committed and judged, also where something else is waited for in vain.
         rest = (self.writer.flush, self.evaluator.flush, self.delivery.flush, self.alerting.flush)
-        return all([paired, *(flush(left()) for flush in rest)])
+        return all([paired, *(flush(left()) for flush in rest)]) and not self.pairing.has_lost_at_end
 
     def _is_order_filled(self, deadline: float) -> bool:
         """Wait until no pair waits for one before it: for a stream that the application still reads, for instance."""
@@ -338,6 +338,7 @@ class Background:
         self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.evaluator.join(deadline)
         if time.monotonic() >= deadline:
+            self._end_pairs()  # the evaluator, who does so as it ends, waits for a database that says nothing
             self.writer.leave()
         self.alerting.stop()  # not before: the last turn of the evaluator may ring
         self.alerting.join(deadline)
@@ -348,9 +349,17 @@ class Background:
         """Let the calls in hand end, then commit; in the evaluator's thread, as its last turn comes after."""
         while not self.worker.is_idle and time.monotonic() < self._give_up:
             time.sleep(0.01)
-        self.pairing.end()
+        self._settle_given_up()
+        self._end_pairs()
         self.writer.stop()
         self.writer.join(time.monotonic() + 5.0)
+
+    def _end_pairs(self) -> None:
+        """Count what is no pair yet, unless that was done before. Takes half a second at most, and never raises."""
+        try:
+            self.pairing.end()
+        except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
+            self.faults.add("evaluator", error)
 
     def close(self, timeout: float = 1.0) -> None:
         """End now, in at most `timeout` seconds: for tests."""

@@ -18,8 +18,10 @@ from promptguard.background.sides import (
     answer_of,
     as_far_read,
     closed_early,
+    given_up,
     in_order,
     lost_outcome,
+    not_judged,
     other_model,
     read_control,
     tools_of,
@@ -44,7 +46,7 @@ from promptguard.drift import vectorise
 from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
-from promptguard.shadow.reorder import ReorderBuffer
+from promptguard.shadow.reorder import Missing, ReorderBuffer
 from promptguard.verdict.reasons import PROCESS_ENDED
 
 if TYPE_CHECKING:
@@ -95,11 +97,13 @@ class Pairing:
         self._spellings = Spellings()
         self._by = JudgedBy(ledger)
         self._certainty = Certainty()
+        self.has_lost_at_end = False
+        """whether a sampled call was no pair yet as the process, or the last client, ended"""
         self._orders: dict[str, ReorderBuffer[PairRow]] = {
             stream: ReorderBuffer(
                 self._release,
                 time.monotonic,
-                partial(self.lost, stream, outcome="control_error", reason="abandoned"),
+                partial(self._unfinished, stream, "abandoned"),
             )
             for stream in ("candidate", "repeat", "replay", "canary", "placebo")
         }
@@ -145,14 +149,18 @@ class Pairing:
             order.abandon_older(LONGEST_CALL)
 
     def end(self) -> None:
-        """Count the sampled calls that are no pair yet as lost: the process ends."""
+        """Count the sampled calls that are no pair yet as lost, as the process ends. Raises what the first order did."""
+        raised: Exception | None = None
         for stream, order in self._orders.items():
-            order.end(partial(self._unfinished, stream))
+            try:
+                order.end(partial(self._unfinished, stream, PROCESS_ENDED), not_judged)
+            except Exception as error:  # noqa: BLE001 - the other streams have pairs as well
+                raised = raised or error
+        if raised is not None:
+            raise raised
 
-    def _unfinished(self, stream: str, known: str | PairRow) -> PairRow:
-        return self.lost(
-            stream, known if isinstance(known, str) else known["group"], "dropped", PROCESS_ENDED
-        )
+    def _unfinished(self, stream: str, reason: str, group: str, missing: Missing) -> PairRow:
+        return self.lost(stream, group, given_up(stream, missing), reason)
 
     def offered(self, job: Job) -> None:
         """Give the second answer of a call as much time as the first had."""
@@ -419,6 +427,8 @@ class Pairing:
         self._orders[stream].complete(slot, row)
 
     def _release(self, row: PairRow) -> None:
+        if row["reason"] == PROCESS_ENDED and row["outcome"] != "dropped":
+            self.has_lost_at_end = True
         self._writer.put_pair(row)
         self._emit(
             PairDone(

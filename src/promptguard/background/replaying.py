@@ -210,6 +210,7 @@ def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
 
 def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
+    pairing.order(banked.stream).renew(banked.slot)
     row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
         row = _replayed(pairing, banked, asker)
@@ -368,7 +369,7 @@ class Replaying:
                 self._refused("replay", f"not_asked: {asker.replay_limiter.exhausted() or 'budget'}")
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
-            slot = self._pairing.order(row.stream).open(row.group)
+            slot = self._pairing.order(row.stream).open(row.group, "turn")
             try:
                 banked = restored(row, slot, sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others

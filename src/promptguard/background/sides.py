@@ -10,6 +10,9 @@ from promptguard.core.background_call import NO_BACKGROUND_CLIENT
 from promptguard.core.effects import Job
 from promptguard.core.model import Reading
 from promptguard.drift import Answer
+from promptguard.ledger.rows import PairRow
+from promptguard.shadow.reorder import Missing
+from promptguard.verdict.reasons import PROCESS_ENDED
 
 
 def read_control(job: Job) -> Reading:
@@ -50,6 +53,33 @@ def lost_outcome(reading: Reading, again: Reading | None = None) -> str:
         return "not_paired"
     never_made = reading.error is not None and reading.error.startswith("not_asked")
     return "dropped" if never_made and again is None else "candidate_error"
+
+
+def given_up(stream: str, missing: Missing) -> str:
+    """Return the outcome of a place that is given up: a lost answer, judged as one, as it may be missing for its length.
+
+    A stored question whose turn has not come was asked of nobody, which is nobody's loss.
+
+    >>> given_up("candidate", "second"), given_up("candidate", "first"), given_up("replay", "turn")
+    ('candidate_error', 'control_error', 'dropped')
+    """
+    if missing == "turn":
+        return "dropped"
+    # A pair of a stored answer and a call's own is the only one whose control is there before the call is answered.
+    return "control_error" if missing == "first" and stream != "replay" else "candidate_error"
+
+
+def not_judged(row: PairRow) -> PairRow:
+    """Return the row of a pair whose process ended before it could be judged in its order: its second answer is lost.
+
+    What was spent stays known, the answers do not. What was no pair anyway keeps its own reason.
+    """
+    if row["outcome"] != "compared":
+        return row
+    told: PairRow = {**row, "outcome": "candidate_error", "reason": PROCESS_ENDED}
+    told.pop("vector", None)
+    told.pop("content", None)
+    return told
 
 
 def other_model(stream: str, job: Job, shadow_model: str) -> str:

@@ -7,6 +7,7 @@ no pairs come where one is known.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, select
 from promptguard.core.streams import SELF_TESTS
 from promptguard.ledger import schema
 from promptguard.verdict.ages import Ages
-from promptguard.verdict.reasons import NO_PAIRS, NONE_STRADDLE, STALE, why_missing
+from promptguard.verdict.reasons import NO_PAIRS, NONE_STRADDLE, STALE, TOO_FEW, why_missing
 from promptguard.verdict.sentence import not_measured
 from promptguard.verdict.window import Power, Window, shows_nothing, stale_after, window_of
 
@@ -61,11 +62,13 @@ def as_of(told: Document, clock: Clock) -> None:
     """Say in a verdict's document what holds at a moment: `unmeasured` where it is too old, with the reason."""
     if told["status"] == "drift":
         return
-    last, cause = _last(told), _cause(told, clock)
     if told["status"] == "unmeasured":
+        # Only errors are losses: a spent budget, or a process that ended, explains that pairs are few, and no loss.
+        cause = _cause(told, clock, losses_alone=told["reason"] != TOO_FEW)
         if cause is not None and told["reason"] in NO_PAIRS:
             _take_away(told, cause[0])
         return
+    last, cause = _last(told), _cause(told, clock)
     limit = stale_after(_gap(told), clock.stale_after)
     if last is not None and clock.now - last > limit:
         recent = cause is not None and clock.now - cause[1] <= limit
@@ -122,14 +125,17 @@ def _gap(told: Document) -> float:
     return 0.0 if ages is None else float(ages["gap"])
 
 
-def _cause(told: Document, clock: Clock) -> tuple[str, float] | None:
-    """Return why no pairs come, and when that was last so; None where nothing is known."""
+def _cause(told: Document, clock: Clock, *, losses_alone: bool = False) -> tuple[str, float] | None:
+    """Return why no pairs come, and when that was last so; None where nothing is known. `losses_alone`: of errors alone."""
     last = _last(told)
-    missing = (told.get("pace") or {}).get("missing")
-    if missing is not None and sum(missing["counts"].values()) >= IN_A_ROW:
-        commonest = max(missing["counts"], key=lambda said: (missing["counts"][said], said))
-        return why_missing(commonest), float(missing["at"])
-    refused = clock.refused.get(told["stream"])
+    missing = (told.get("pace") or {}).get("missing") or {"counts": {}}
+    counts: Counter[str] = Counter()
+    for said, number in missing["counts"].items():
+        if not losses_alone or said.partition(": ")[0].endswith("_error"):
+            counts[why_missing(said)] += number
+    if counts.total() >= IN_A_ROW:
+        return max(counts, key=lambda why: (counts[why], why)), float(missing["at"])
+    refused = None if losses_alone else clock.refused.get(told["stream"])
     if refused is not None and (last is None or refused[1] > last):
         return why_missing(f"dropped: {refused[0]}"), refused[1]
     return None

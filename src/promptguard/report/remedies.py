@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from promptguard.core.epochs import EVERY_GROUP
 from promptguard.directories import ledger_option
 from promptguard.report.overview import Overview, Row
-from promptguard.verdict.reasons import PROCESS_ENDED
+from promptguard.verdict.reasons import PROCESS_ENDED, TOO_MANY_LOST
 
 Accepted = Mapping[tuple[str, str], str]
 """The model that pairs were compared with when a change was accepted, by (stream, group)"""
@@ -15,7 +15,9 @@ _SETTINGS = {
     "rate": "raise Budget(calls_per_minute=...), or lower Shadow(sample=...): the cap on calls a minute leaves no room",
     "budget spent": "raise Budget(usd_per_day=...) or Budget(calls_per_day=...), or lower Shadow(sample=...)",
     "price unknown": "give Budget(price=promptguard.Price(input, output)): a cap in USD needs the model's price",
-    PROCESS_ENDED: "call promptguard.flush() before the process ends: what is no pair by then is lost",
+    PROCESS_ENDED: (
+        "call promptguard.flush(30) before the process ends or its last client is closed: what is no pair by then is lost"
+    ),
 }
 _NEW_SNAPSHOT = (
     "name a snapshot of today in Shadow(model=...): the change was accepted, and {} is of before it"
@@ -51,6 +53,11 @@ def _of_row(row: Row, accepted: Accepted, plan: str, where: str) -> Iterator[str
         yield _NEW_SNAPSHOT.format(row.candidate or "the one that is asked")
     elif reason.startswith("candidate errors: status_404"):
         yield _no_such_model(row)
+    elif reason == TOO_MANY_LOST:
+        yield (
+            f"promptguard doctor {where}  (why answers are lost is counted above; of "
+            f'"{PROCESS_ENDED}": call promptguard.flush(30) first)'
+        )
     elif " errors: " in reason:
         yield f"promptguard doctor {where}  ({reason})"
     else:

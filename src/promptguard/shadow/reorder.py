@@ -10,9 +10,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
+Missing = Literal["first", "second", "turn"]
+"""What an open slot waits for: the call's own answer, the second one, or the turn of a question that was stored."""
+END_SECONDS = 0.1
+"""How long an end waits for a thread that is releasing: whoever listens there may hang, and an exit may not."""
 
 MOST_SLOTS = 8192
 """Slots that may wait at once; beyond it the oldest open ones are abandoned, whatever their age."""
@@ -21,10 +25,11 @@ MOST_SLOTS = 8192
 class _Open:
     """A slot whose outcome is not known yet."""
 
-    __slots__ = ("group", "since")
+    __slots__ = ("group", "missing", "since")
 
-    def __init__(self, group: str, since: float) -> None:
+    def __init__(self, group: str, missing: Missing, since: float) -> None:
         self.group = group
+        self.missing = missing
         self.since = since
 
 
@@ -32,11 +37,11 @@ class ReorderBuffer(Generic[T]):
     """Releases outcomes in the order in which their slots were opened.
 
     Thread-safe. `release` is called within the lock, so it must return at once; `clock` gives seconds; `abandoned` makes
-    the outcome of a slot that is given up, of the group it was opened for.
+    the outcome of a slot that is given up, of the group it was opened for and what it waited for.
     """
 
     def __init__(
-        self, release: Callable[[T], None], clock: Callable[[], float], abandoned: Callable[[str], T]
+        self, release: Callable[[T], None], clock: Callable[[], float], abandoned: Callable[[str, Missing], T]
     ) -> None:
         self._release = release
         self._clock = clock
@@ -45,21 +50,21 @@ class ReorderBuffer(Generic[T]):
         self._next = 0
         self._waiting: OrderedDict[int, _Open | T] = OrderedDict()
 
-    def open(self, group: str) -> int:
+    def open(self, group: str, missing: Missing = "first") -> int:
         """Take the next slot, for a call of this group."""
         with self._lock:
             if len(self._waiting) >= MOST_SLOTS:
                 self._abandon_front()
             slot, self._next = self._next, self._next + 1
-            self._waiting[slot] = _Open(group, self._clock())
+            self._waiting[slot] = _Open(group, missing, self._clock())
             return slot
 
     def renew(self, slot: int) -> None:
-        """Count the age of an open slot from now: its call has been answered, and its second answer is asked for."""
+        """Count the age of an open slot from now: its first answer is there, and the second one is missing."""
         with self._lock:
             found = self._waiting.get(slot)
             if isinstance(found, _Open):
-                found.since = self._clock()
+                found.since, found.missing = self._clock(), "second"
 
     def is_open(self, slot: int) -> bool:
         """Whether an outcome for this slot would still count."""
@@ -78,19 +83,27 @@ class ReorderBuffer(Generic[T]):
             limit = self._clock() - age
             for slot, found in self._waiting.items():
                 if isinstance(found, _Open) and found.since < limit:
-                    self._waiting[slot] = self._abandoned(found.group)
+                    self._waiting[slot] = self._abandoned(found.group, found.missing)
             self._release_front()
 
-    def end(self, lost: Callable[[str | T], T]) -> None:
-        """Release every slot that waits, as `lost`, which is told its outcome, or its group where there is none yet.
+    def end(self, lost: Callable[[str, Missing], T], behind: Callable[[T], T]) -> None:
+        """Release every slot that waits: open ones as `lost`, outcomes behind one as what `behind` makes of them.
 
-        An outcome behind an open slot is lost with it: which slots are open in the end depends on how long answers take,
-        so that those behind them, judged alone, would favour short answers.
+        Which slots are open in the end depends on how long answers take, of those behind them too, as a program often
+        ends with its last answer. Outcomes judged because the end found them complete would favour some lengths.
+
+        Raises TimeoutError where another thread has been releasing for END_SECONDS.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=END_SECONDS):
+            raise TimeoutError("another thread releases outcomes")
+        try:
             for slot, found in self._waiting.items():
-                self._waiting[slot] = lost(found.group if isinstance(found, _Open) else found)
+                self._waiting[slot] = (
+                    lost(found.group, found.missing) if isinstance(found, _Open) else behind(found)
+                )
             self._release_front()
+        finally:
+            self._lock.release()
 
     @property
     def pending(self) -> int:
@@ -106,7 +119,7 @@ class ReorderBuffer(Generic[T]):
     def _abandon_front(self) -> None:
         slot, found = next(iter(self._waiting.items()))
         if isinstance(found, _Open):
-            self._waiting[slot] = self._abandoned(found.group)
+            self._waiting[slot] = self._abandoned(found.group, found.missing)
         self._release_front()
 
     def _release_front(self) -> None:

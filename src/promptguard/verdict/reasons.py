@@ -20,9 +20,11 @@ def why_missing(said: str) -> str:
 
     >>> why_missing("dropped: not_asked: budget"), why_missing("candidate_error: status_404")
     ('budget spent', 'candidate errors: status_404')
+    >>> why_missing("candidate_error: process ended")
+    'process ended'
     """
     outcome, _, reason = said.partition(": ")
-    if outcome.endswith("_error"):
+    if outcome.endswith("_error") and reason != PROCESS_ENDED:
         return f"{outcome.removesuffix('_error')} errors: {reason}"
     asked = reason.removeprefix("not_asked: ")
     return _NOT_ASKED.get(asked, asked or outcome)
