@@ -114,22 +114,22 @@ def test_an_end_does_not_wait_for_who_listens_and_hangs():
 
 
 @pytest.mark.sdk
-def test_calls_that_wait_for_a_second_answer_are_counted(provider, tmp_path):
-    client, background = wrapped(provider, tmp_path, "hanging")
+def test_calls_that_wait_for_a_second_answer_are_counted(provider, guarded):
+    client, background = wrapped(provider, guarded, "hanging")
     for number in range(6):
         ask(client, number)
     until(lambda: provider.asked("hanging"))
     client.close()
     background.close(3.0)
-    assert outcomes(tmp_path) == [("candidate_error", "process ended", 6, 0, 0)]
+    assert outcomes(guarded) == [("candidate_error", "process ended", 6, 0, 0)]
 
 
 @pytest.mark.sdk
 def test_pairs_behind_an_answer_that_is_still_read_are_lost_with_what_they_cost_and_flush_says_so(
-    provider, tmp_path
+    provider, guarded
 ):
     price = promptguard.Price(input=1000.0, output=1000.0)
-    client, background = wrapped(provider, tmp_path, "old", price=price)
+    client, background = wrapped(provider, guarded, "old", price=price)
     read = ask(client, 0, stream=True)
     for number in range(1, 4):
         ask(client, number)
@@ -138,7 +138,7 @@ def test_pairs_behind_an_answer_that_is_still_read_are_lost_with_what_they_cost_
     assert not promptguard.flush(5.0)
     background.close(3.0)
     assert not background.flush(0.1), "nor is it true afterwards"
-    assert outcomes(tmp_path) == [
+    assert outcomes(guarded) == [
         ("candidate_error", "process ended", 3, 1, 0),
         ("control_error", "process ended", 1, 0, 0),
     ]
@@ -146,8 +146,8 @@ def test_pairs_behind_an_answer_that_is_still_read_are_lost_with_what_they_cost_
 
 
 @pytest.mark.sdk
-def test_pairs_behind_a_place_that_was_given_up_are_pairs(provider, tmp_path):
-    client, background = wrapped(provider, tmp_path, "old")
+def test_pairs_behind_a_place_that_was_given_up_are_pairs(provider, guarded):
+    client, background = wrapped(provider, guarded, "old")
     slot = background.open_slot("candidate", "g", ())
     for number in range(3):
         ask(client, number)
@@ -155,7 +155,7 @@ def test_pairs_behind_a_place_that_was_given_up_are_pairs(provider, tmp_path):
     background.give_up("candidate", slot, "g")
     client.close()
     background.close(3.0)
-    assert outcomes(tmp_path) == [("compared", "", 3, 0, 3), ("dropped", "fault", 1, 0, 0)]
+    assert outcomes(guarded) == [("compared", "", 3, 0, 3), ("dropped", "fault", 1, 0, 0)]
 
 
 def pairs_of_a_process(rng, is_charged):

@@ -41,6 +41,7 @@ from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.shared import Shared, Use
 from promptguard.shadow.budget import BudgetLimiter
 from promptguard.shadow.worker import Worker
+from promptguard.verdict.reasons import PROCESS_ENDED
 
 LEDGER_WAIT = 5.0
 """Seconds that a sampled call's background work waits for a ledger that is being opened."""
@@ -117,6 +118,7 @@ class Background:
             bank=self._bank,
             emit=self.emit,
             record_content=record_content is True,
+            most_open=lambda: self.worker.capacity,
             wall=wall,
         )
         self.worker: Worker[Task] = Worker(
@@ -237,15 +239,17 @@ class Background:
             bank_placebo(self.ledger, sources, self.pairing, job, asker, self.wall())
 
     def open_slot(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
-        """Give a sampled call its place in the order of a stream's pairs; None when a call it depends on has had one."""
+        """Give a sampled call its place in the order of a stream's pairs; None where it is not to be paired, counted."""
         return self.pairing.open(stream, group, clusters)
 
     def offer(self, job: Job, asker: Asker) -> None:
-        """Take a sampled call for pairing; a full queue gives its places up, counted."""
-        self.pairing.offered(job)
-        reason = self.worker.offer(Task(asker, job=job))
+        """Take a sampled call for pairing, or only to note who answered it where it got no place."""
+        has_place = self.pairing.offered(job)
+        reason = self.worker.offer(Task(asker, job=job), has_room=has_place)
         if reason is not None:
-            self.pairing.drop(job, reason)
+            # A lost answer, and judged: calls that are answered at length come late, and would be missing more often.
+            why = PROCESS_ENDED if reason == "closed" else reason
+            self.pairing.drop(job, why, "candidate_error")
 
     def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call that has no answer."""

@@ -81,6 +81,7 @@ class Pairing:
         bank: Callable[[Job, Reading, Asker], None],
         emit: Callable[[Event], None],
         record_content: bool,
+        most_open: Callable[[], int],
         wall: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -90,6 +91,7 @@ class Pairing:
         self._bank = bank
         self._emit = emit
         self.record_content = record_content
+        self._most_open = most_open
         self._wall = wall
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int, str], None] = {}
@@ -118,11 +120,20 @@ class Pairing:
         return sum(order.held for order in self._orders.values())
 
     def open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
-        """Take the next place in a stream's order, or None when one of `clusters` has taken one in this process."""
+        """Take the next place in a stream's order.
+
+        None where one of `clusters` has taken one in this process, and where as many calls are open as may wait.
+        """
+        # A full queue refuses now, and not once there is an answer: then it would refuse those with long answers.
+        is_full = self._orders[stream].unanswered >= self._most_open()
         slot = self._orders[stream].open(group)
-        if self._first(stream, self.epoch(stream, group), clusters):
+        if is_full:
+            refused = self.lost(stream, group, "dropped", "queue_full")
+        elif self._first(stream, self.epoch(stream, group), clusters):
             return slot
-        self.settle(stream, slot, self.lost(stream, group, "not_paired", PAIRED_BEFORE))
+        else:
+            refused = self.lost(stream, group, "not_paired", PAIRED_BEFORE)
+        self.settle(stream, slot, refused)
         return None
 
     def _first(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
@@ -162,15 +173,17 @@ class Pairing:
     def _unfinished(self, stream: str, reason: str, group: str, missing: Missing) -> PairRow:
         return self.lost(stream, group, given_up(stream, missing), reason)
 
-    def offered(self, job: Job) -> None:
-        """Give the second answer of a call as much time as the first had."""
-        for stream, slot in _slots(job):
+    def offered(self, job: Job) -> bool:
+        """Give the second answer of a call as much time as the first had; returns whether the call has a place."""
+        slots = _slots(job)
+        for stream, slot in slots:
             self._orders[stream].renew(slot)
+        return bool(slots)
 
-    def drop(self, job: Job, reason: str) -> None:
+    def drop(self, job: Job, reason: str, outcome: str = "dropped") -> None:
         """Give up the places of a call that could not be taken."""
         for stream, slot in _slots(job):
-            self.settle(stream, slot, self.lost(stream, job.group, "dropped", reason))
+            self.settle(stream, slot, self.lost(stream, job.group, outcome, reason))
 
     def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call whose control has no answer."""

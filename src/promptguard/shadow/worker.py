@@ -60,13 +60,16 @@ class Worker(Generic[T]):
             if self._started and not self._closed:
                 self._start()
 
-    def offer(self, task: T) -> str | None:
-        """Take a task, or return why not: "queue_full", "queue_bytes", "closed"."""
+    def offer(self, task: T, *, has_room: bool = False) -> str | None:
+        """Take a task, or return why not: "queue_full", "queue_bytes", "closed".
+
+        `has_room`: who offers has counted such tasks when each began, by `capacity`; the queue refuses none for its length.
+        """
         weight = self._weigh(task)
         with self._lock:
             if self._closed:
                 return "closed"
-            if self._waiting >= self._size:
+            if self._waiting >= self._size and not has_room:
                 return "queue_full"
             if self._held + weight > self._max_bytes:
                 return "queue_bytes"
@@ -116,6 +119,11 @@ class Worker(Generic[T]):
         """Wait until every offered task is done; False when that took longer than `timeout` seconds."""
         with self._lock:
             return self._all_done.wait_for(lambda: not self._unfinished, timeout)
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks may wait or be done at once."""
+        return self._size + self._threads
 
     @property
     def waiting(self) -> int:
