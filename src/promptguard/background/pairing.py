@@ -23,6 +23,7 @@ from promptguard.background.sides import (
     lost_outcome,
     not_judged,
     other_model,
+    places_of,
     read_control,
     tools_of,
     wants_logprobs,
@@ -175,14 +176,14 @@ class Pairing:
 
     def offered(self, job: Job) -> bool:
         """Give the second answer of a call as much time as the first had; returns whether the call has a place."""
-        slots = _slots(job)
+        slots = places_of(job)
         for stream, slot in slots:
             self._orders[stream].renew(slot)
         return bool(slots)
 
     def drop(self, job: Job, reason: str, outcome: str = "dropped") -> None:
         """Give up the places of a call that could not be taken."""
-        for stream, slot in _slots(job):
+        for stream, slot in places_of(job):
             self.settle(stream, slot, self.lost(stream, job.group, outcome, reason))
 
     def abandon(self, effect: Abandon) -> None:
@@ -202,7 +203,7 @@ class Pairing:
             self.drop(job, "fault")  # or the pairs behind it would wait for minutes
             raise
         again: Reading | None = None
-        for stream, slot in _slots(job):
+        for stream, slot in places_of(job):
             if not self._orders[stream].is_open(slot):
                 continue  # it waited so long that its slot was given up: what it would cost is spared
             try:
@@ -453,13 +454,3 @@ class Pairing:
                 row.get("usd", 0.0),
             )
         )
-
-
-def _slots(job: Job) -> list[tuple[str, int]]:
-    # the same model first: the pair with the second one is compared with its answer beside it
-    places = (
-        ("repeat", job.repeat_slot),
-        ("candidate", job.candidate_slot),
-        ("replay", job.prior_slot),
-    )
-    return [(stream, slot) for stream, slot in places if slot is not None]

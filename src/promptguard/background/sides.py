@@ -82,6 +82,17 @@ def not_judged(row: PairRow) -> PairRow:
     return told
 
 
+def places_of(job: Job) -> list[tuple[str, int]]:
+    """Return the places of a sampled call in the orders of its streams, as (stream, slot)."""
+    # the same model first: the pair with the second one is compared with its answer beside it
+    places = (
+        ("repeat", job.repeat_slot),
+        ("candidate", job.candidate_slot),
+        ("replay", job.prior_slot),
+    )
+    return [(stream, slot) for stream, slot in places if slot is not None]
+
+
 def other_model(stream: str, job: Job, shadow_model: str) -> str:
     """Return the model that the background call asks."""
     if job.routed_to is not None or stream == "repeat":
