@@ -387,7 +387,7 @@ class Interceptor:
         if self.background is None:
             return
         if self.asker is None:
-            self.background.pairing.drop(effect.job, "client closed")
+            self.background.pairing.drop(effect.job, "client closed", "candidate_error")
         else:
             self.background.offer(effect.job, self.asker)
 

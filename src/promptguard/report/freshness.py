@@ -63,7 +63,7 @@ def as_of(told: Document, clock: Clock) -> None:
     if told["status"] == "drift":
         return
     if told["status"] == "unmeasured":
-        # Only errors are losses: a spent budget, or a process that ended, explains that pairs are few, and no loss.
+        # Only errors are losses: a spent budget explains that pairs are few, and no loss.
         cause = _cause(told, clock, losses_alone=told["reason"] != TOO_FEW)
         if cause is not None and told["reason"] in NO_PAIRS:
             _take_away(told, cause[0])
