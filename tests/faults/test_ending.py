@@ -210,3 +210,23 @@ def rings(*, is_charged, processes=400):
 def test_what_an_end_selects_rings_no_alarm():
     assert rings(is_charged=False), "told as nobody's loss it would"
     assert not rings(is_charged=True)
+
+
+@pytest.mark.sdk
+def test_a_call_that_is_answered_after_its_client_was_closed_is_a_lost_answer(provider, guarded):
+    client, background = wrapped(provider, guarded, "old")
+    read = ask(client, 0, stream=True)
+    client._client._transport._promptguard_ports.asker = (
+        None  # as closing it does, while the answer is still read
+    )
+    for _ in read:
+        pass
+    client.close()
+    background.close(3.0)
+    assert outcomes(guarded) == [("candidate_error", "client closed", 1, 0, 0)]
+
+
+def test_a_fresh_answer_that_is_missing_beside_a_stored_one_is_the_candidates():
+    told = [given_up(stream, "first") for stream in ("candidate", "repeat", "replay")]
+    assert told == ["control_error", "control_error", "candidate_error"]
+    assert given_up("replay", "turn") == "dropped", "a stored question that nobody was asked"
