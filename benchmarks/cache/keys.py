@@ -66,7 +66,7 @@ def key_of(
         settings=Settings(cache=cache or Cache(sampled=True), secret=secret, fields=fields),
         state=State(),
         identify=lambda _: ("g", None),
-        open_slot=lambda *_: 0,
+        take_places=lambda *_: {},
         clock=lambda: 0.0,
         wall=lambda: 0.0,
     )

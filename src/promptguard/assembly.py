@@ -152,7 +152,7 @@ class Assembly:
     def _single_flight(self, outside: Tiered | None) -> SingleFlight:
         from promptguard.cache.across import AcrossProcesses
         from promptguard.cache.single_flight import SingleFlight
-        from promptguard.http.streams import finish_abandoned
+        from promptguard.runtime.finishing import finish_abandoned
 
         if outside is None or not outside.has_meeting:
             return SingleFlight(finish_abandoned)

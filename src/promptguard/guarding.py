@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from promptguard import wire
 from promptguard.core import effects as do
-from promptguard.core.background_call import NO_BACKGROUND_CLIENT, BackgroundClient
+from promptguard.core.background_call import BackgroundClient
 from promptguard.core.context import CallContext, Rewriting
 from promptguard.core.events import (
     CacheLooked,
@@ -23,7 +23,6 @@ from promptguard.core.events import (
     Fault,
     NotPaired,
     NotRead,
-    PairDone,
 )
 from promptguard.core.flow import Flow, attempt, is_idle
 from promptguard.core.identity import who_of
@@ -214,7 +213,7 @@ class Interceptor:
             settings=self.settings,
             state=state,
             identify=self._identify,
-            open_slot=self._open_slot if background else _no_slot,
+            take_places=self._take_places if background else _no_places,
             give_up=background.give_up if background else _nothing,
             clock=time.monotonic,
             wall=self.wall,
@@ -236,25 +235,12 @@ class Interceptor:
         )
         return attempt(request, protocol, ctx)
 
-    def _open_slot(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
-        """Give a sampled call its place in the order of pairs; none where its background call would be refused anyway."""
+    def _take_places(self, streams: tuple[str, ...], group: str, clusters: tuple[str, ...]) -> dict[str, int]:
+        """Give a sampled call its places in the orders of pairs, before its answer is known."""
         background, asker = self.background, self.asker
         if background is None or asker is None:
-            return None
-        if stream == "replay":  # those pair two answers that are there
-            return background.open_slot(stream, group, clusters)
-        if not asker.can_ask(stream):
-            self.emit(PairDone(stream, group, "not_paired", NO_BACKGROUND_CLIENT, "", 0.0))
-            return None
-        refused = asker.limiter.take_place()
-        if refused is not None:
-            asker.repeats.refused()
-            self.emit(PairDone(stream, group, "dropped", f"not_asked: {refused}", "", 0.0))
-            return None
-        slot = background.open_slot(stream, group, clusters)
-        if slot is None:
-            asker.limiter.give_place_back()
-        return slot
+            return {}
+        return background.take_places(asker, streams, group, clusters)
 
     def retire(self) -> None:
         """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""
@@ -387,7 +373,7 @@ class Interceptor:
         if self.background is None:
             return
         if self.asker is None:
-            self.background.pairing.drop(effect.job, "client closed", "candidate_error")
+            self.background.refuse(effect.job, "client closed")
         else:
             self.background.offer(effect.job, self.asker)
 
@@ -447,5 +433,5 @@ def _nothing(_stream: str, _ticket: int, _group: str) -> None:
     """Give up no place: there is none."""
 
 
-def _no_slot(_stream: str, _group: str, _clusters: tuple[str, ...]) -> int:
-    return 0
+def _no_places(_streams: tuple[str, ...], _group: str, _clusters: tuple[str, ...]) -> dict[str, int]:
+    return {}

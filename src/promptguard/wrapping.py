@@ -291,9 +291,9 @@ def flush(timeout: float = 2.0) -> bool:
     if counting is None:  # which the engine imports as well
         return True
     engine = sys.modules.get("promptguard.background.engine")
-    streams = sys.modules.get("promptguard.http.streams")
-    if streams is not None:  # an application that only renders prompts has none
-        streams.finish_abandoned()
+    finishing = sys.modules.get("promptguard.runtime.finishing")
+    if finishing is not None:  # an application that only renders prompts has none
+        finishing.finish_abandoned()
     deadline = time.monotonic() + min(timeout, LONGEST_WAIT)
     rolling = sys.modules.get("promptguard.background.rolling")
     working = (

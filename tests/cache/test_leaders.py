@@ -11,7 +11,7 @@ from benchmarks.cache.cuts import PLAIN, URL
 
 import promptguard
 from promptguard.http.run import Run
-from promptguard.http.streams import finish_abandoned
+from promptguard.runtime.finishing import finish_abandoned
 
 QUESTION = {"model": "gpt-4", "messages": [{"role": "user", "content": "?"}]}
 JSON = {"content-type": "application/json"}

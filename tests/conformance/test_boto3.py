@@ -19,8 +19,9 @@ from urllib3.response import HTTPResponse
 import promptguard
 from promptguard.errors import UnknownClient
 from promptguard.http.botocore_streams import record
-from promptguard.http.streams import _ABANDONED, Recorder, finish_abandoned
+from promptguard.http.streams import Recorder
 from promptguard.ledger.store import Ledger
+from promptguard.runtime.finishing import _abandoned, finish_abandoned
 from promptguard.testing.dialects import converse, frames
 from tests.conformance.adapters import Boto3
 from tests.conformance.conftest import TEXT
@@ -354,7 +355,7 @@ def test_a_dropped_stream_is_finished_later_and_its_connection_given_back(client
     del stream
     gc.collect()
     assert fp.closed
-    assert len(_ABANDONED) == 1
+    assert len(_abandoned) == 1
     finish_abandoned()
     assert guard_of(client).faults.counts == {}
 

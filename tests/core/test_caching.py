@@ -12,6 +12,7 @@ from promptguard.core.model import Identity, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow
 from promptguard.core.policy import Settings, State
 from promptguard.core.recent import CONFIRMED, RecentModels, VariantSelector
+from promptguard.core.streams import CALL
 from tests.core.test_flow import GROUP, OK, begin, body, kinds, request, run
 
 ENTRY = StoredReply(200, (), (b"x",), 50.0, GROUP, "gpt-4", 0, served="gpt-4-0314")
@@ -201,8 +202,8 @@ def test_a_share_of_hits_is_asked_afresh_and_paired():
     assert kinds(run(begin(REASK, reask_draw=0.6), ENTRY, None)) == ["Lookup", "Emit", "Serve"]
     seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, OK, body(), None, None)
     assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Save", "Offer", "NoneType"]
-    assert (seen[1].event.reason, seen[5].job.prior, seen[5].job.prior_slot) == ("asked afresh", ENTRY, 0)
-    assert (seen[5].job.candidate_slot, seen[5].job.replay) == (None, False)
+    assert (seen[1].event.reason, seen[5].job.prior) == ("asked afresh", ENTRY)
+    assert seen[5].job.places == {CALL: 9, "replay": 0}
     assert seen[4].reply.paired
 
 
@@ -216,7 +217,7 @@ def test_an_answer_enters_the_replay_stream_once():
     assert [each.reply.paired for each in seen if isinstance(each, do.Save)] == [True]
     # Drawn for both: the fresh answer is the candidate of one pair, and not kept to be the control of another.
     seen = run(begin(banked, reask_draw=0.4), ENTRY, None, OK, body(), None, None)
-    assert [each.job.replay for each in seen if isinstance(each, do.Offer)] == [False]
+    assert [list(each.job.places) for each in seen if isinstance(each, do.Offer)] == [["replay", CALL]]
     clusters = []
     settings = replace(REASK)
     ctx = {"reask_draw": 0.4}
@@ -230,7 +231,8 @@ def test_an_answer_enters_the_replay_stream_once():
 def test_a_fresh_answer_that_is_not_ordinary_is_no_candidate():
     for bad in (body("length"), body("content_filter")):
         seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, OK, bad, None, None)
-        assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Emit", "Abandon", "NoneType"]
+        assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Emit", "Abandon", "Offer"]
+        assert seen[6].job.places == {CALL: 9}  # to note who answered
         assert (seen[5].stream, seen[5].outcome) == ("replay", "not_paired")
     seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, do.Head(500, ()), None)
     assert (seen[3].stream, seen[3].outcome, seen[3].reason) == ("replay", "candidate_error", "status_500")

@@ -12,6 +12,7 @@ from promptguard.core.flow import attempt
 from promptguard.core.model import Request, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow
 from promptguard.core.policy import Settings, State
+from promptguard.core.streams import CALL
 from promptguard.wire import openai_chat
 
 GROUP = "prime@1"
@@ -36,7 +37,8 @@ def begin(settings, state=None, asked=None, witnessed=None, **more):
     """Start a flow; what it tells of who answered goes to the list `witnessed`, for few tests are about that."""
     slots = iter(range(10))
     ctx = CallContext(
-        settings=settings, state=state or State(), identify=lambda _: (GROUP, None), open_slot=lambda *_: next(slots),
+        settings=settings, state=state or State(), identify=lambda _: (GROUP, None),
+        take_places=lambda streams, *_: {**{stream: next(slots) for stream in streams}, CALL: 9},
         clock=lambda: 1.0, wall=lambda: 100.0, draws=(0.0, 0.5, 0.0), **more,
     )  # fmt: skip
     return _less_witness(
@@ -143,17 +145,13 @@ def test_a_sampled_call_is_offered_whatever_its_answer():
     ):
         seen = run(begin(SHADOWED), OK, body(finish, end), None)
         assert kinds(seen) == ["Send", "Deliver", "Offer", "NoneType"]
-        assert (seen[2].job.candidate_slot, seen[2].job.repeat_slot, seen[2].job.body.end) == (
-            0,
-            None,
-            end,
-        )
+        assert (seen[2].job.places, seen[2].job.body.end) == ({CALL: 9, "candidate": 0}, end)
 
 
 def test_a_sampled_call_that_fails_gives_its_place_up():
     for answer, reason in ((do.Lost("ConnectError"), "ConnectError"), (do.Head(500, ()), "status_500")):
         seen = run(begin(SHADOWED), answer, None)
-        assert kinds(seen) == ["Send", "Abandon", "NoneType"]
+        assert kinds(seen) == ["Send", "Abandon", "Abandon"]
         assert seen[1] == do.Abandon("candidate", 0, GROUP, reason)
 
 

@@ -133,7 +133,7 @@ def test_pairs_behind_an_answer_that_is_still_read_are_lost_with_what_they_cost_
     read = ask(client, 0, stream=True)
     for number in range(1, 4):
         ask(client, number)
-    until(lambda: background.pairing.held == 3)
+    until(lambda: background.pairing.places.held == 3)
     client.close()
     assert not promptguard.flush(5.0)
     background.close(3.0)
@@ -148,10 +148,11 @@ def test_pairs_behind_an_answer_that_is_still_read_are_lost_with_what_they_cost_
 @pytest.mark.sdk
 def test_pairs_behind_a_place_that_was_given_up_are_pairs(provider, guarded):
     client, background = wrapped(provider, guarded, "old")
-    slot = background.open_slot("candidate", "g", ())
+    places = background.pairing.places
+    slot = places.order("candidate").open("g")
     for number in range(3):
         ask(client, number)
-    until(lambda: background.pairing.held == 3)
+    until(lambda: places.held == 3)
     background.give_up("candidate", slot, "g")
     client.close()
     background.close(3.0)

@@ -32,7 +32,7 @@ def ask(client, number, **more):
 
 
 def held():
-    return sum(each.pairing.held for each in open_backgrounds())
+    return sum(each.pairing.places.held for each in open_backgrounds())
 
 
 def test_a_stream_that_is_read_to_its_end_meanwhile_is_waited_for(client, guarded):

@@ -1,4 +1,4 @@
-"""More sampled calls at once than may wait: which of them are paired must not depend on how long their answers are."""
+"""More sampled calls at once than may wait: which are paired, or stored, must not depend on how long their answers are."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sqlite3
 import threading
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 import promptguard
 from promptguard.background.engine import open_backgrounds
-from promptguard.testing import FakeProvider
+from promptguard.testing import FakeProvider, Fault
 from tests.servers import until
 
 QUEUE, WORKERS, CALLS = 3, 1, 12
@@ -49,9 +49,11 @@ def provider(go, answered):
 
     with FakeProvider({"m": own, "other": second}) as running:
         yield running
+        for each in (go, *answered):  # or closing it would wait for who asks
+            each.set()
 
 
-def wrap(client, ledger):
+def wrap(client, ledger, *, repeat=0.0, **more):
     return promptguard.wrap(
         client,
         ledger=ledger,
@@ -59,12 +61,19 @@ def wrap(client, ledger):
         shadow=promptguard.Shadow(
             model="other",
             sample=1.0,
-            repeat=0.0,
+            repeat=repeat,
             queue=QUEUE,
             workers=WORKERS,
             budget=promptguard.Budget(calls_per_minute=None),
         ),
+        **more,
     )
+
+
+def only_stored(client, ledger):
+    """Wrap with a queue for QUEUE calls and one worker, whose calls are drawn for replay alone."""
+    shadow = promptguard.Shadow(model="other", sample=0.0, queue=QUEUE, workers=WORKERS)
+    return promptguard.wrap(client, ledger=ledger, shadow=shadow, replay=promptguard.Replay(share=1.0))
 
 
 def rows(ledger):
@@ -74,10 +83,14 @@ def rows(ledger):
         ).fetchall()
 
 
-async def test_those_sampled_first_are_paired_though_the_others_are_answered_before_them(
-    provider, go, answered, guarded
-):
-    client = wrap(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded)
+def stored(ledger):
+    """The numbers of the calls that were stored, in the order in which they will be asked again."""
+    with contextlib.closing(sqlite3.connect(ledger / "ledger.sqlite3")) as file:
+        return [call for (call,) in file.execute("SELECT call FROM banked ORDER BY due")]
+
+
+async def burst(client, provider, answered):
+    """Make CALLS calls one after the other, whose answers come in the opposite order."""
     asked = []
     for number in range(CALLS):
         question = [{"role": "user", "content": str(number)}]
@@ -86,6 +99,13 @@ async def test_those_sampled_first_are_paired_though_the_others_are_answered_bef
     for number in reversed(range(CALLS)):
         answered[number].set()
         await asked[number]
+
+
+async def test_those_sampled_first_are_paired_though_the_others_are_answered_before_them(
+    provider, go, answered, guarded
+):
+    client = wrap(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded)
+    await burst(client, provider, answered)
     go.set()
     await client.close()
     assert await asyncio.to_thread(promptguard.flush, 100.0)
@@ -94,6 +114,68 @@ async def test_those_sampled_first_are_paired_though_the_others_are_answered_bef
     assert taken == [str(number) for number in range(QUEUE + WORKERS)]
     refused = [(outcome, reason) for outcome, reason, _ in found if outcome != "compared"]
     assert refused == [("dropped", "queue_full")] * (CALLS - QUEUE - WORKERS)
+
+
+async def test_those_sampled_first_are_stored_in_that_order_and_the_others_counted(
+    provider, answered, guarded
+):
+    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded)
+    await burst(client, provider, answered)
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    assert stored(guarded) == list(range(1, QUEUE + WORKERS + 1))
+    refused = [row[:2] for row in rows(guarded)]
+    assert refused == [("dropped", "queue_full")] * (CALLS - QUEUE - WORKERS)
+    await client.close()
+
+
+async def test_both_calls_of_a_refused_one_are_refused(provider, go, answered, guarded):
+    client = wrap(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded, repeat=0.5)
+    client._client._transport._promptguard_ports.asker.repeats.share = 1.0
+    await burst(client, provider, answered)
+    go.set()
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    with contextlib.closing(sqlite3.connect(guarded / "ledger.sqlite3")) as file:
+        counts = dict(file.execute("SELECT stream || ' ' || outcome, count(*) FROM pair GROUP BY 1"))
+    taken, refused = QUEUE + WORKERS, CALLS - QUEUE - WORKERS
+    assert counts == {
+        "candidate compared": taken,
+        "candidate dropped": refused,
+        "repeat compared": taken,
+        "repeat dropped": refused,
+    }
+    await client.close()
+
+
+def test_an_answer_is_stored_before_anybody_is_asked_for_a_second_one(provider, go, guarded):
+    provider.models["m"] = lambda _: "fine"
+    client = wrap(OpenAI(base_url=provider.url, api_key="k"), guarded, replay=promptguard.Replay(share=1.0))
+    for number in range(QUEUE):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": str(number)}])
+    until(lambda: len(stored(guarded)) == QUEUE)
+    assert not go.is_set()
+    go.set()
+    client.close()
+
+
+async def test_answers_that_the_application_cuts_are_lost_to_replay_and_refused_calls_are_not(
+    provider, answered, guarded
+):
+    """A call that is given up after some time is one whose answer is long: on the stored side alone it would be missing."""
+    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k", max_retries=0), guarded)
+    question = [{"role": "user", "content": "0"}]
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(client.chat.completions.create(model="m", messages=question), 0.5)
+    for status in (500, 429):
+        provider.models["m"] = lambda _, status=status: Fault("status", status=status)
+        with pytest.raises(APIStatusError):
+            await client.chat.completions.create(model="m", messages=question)
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    assert [row[:2] for row in rows(guarded)] == [
+        ("control_error", "CancelledError"),
+        ("control_error", "status_500"),
+    ]
+    assert stored(guarded) == []
+    await client.close()
 
 
 def test_there_is_room_again_once_there_are_answers(provider, go, guarded):
@@ -113,7 +195,7 @@ def test_a_call_that_a_full_queue_refuses_once_it_is_answered_is_a_lost_answer(
     provider.models["m"] = lambda _: "fine"
     client = wrap(OpenAI(base_url=provider.url, api_key="k"), guarded)
     (background,) = open_backgrounds()
-    for number, reason in enumerate(("queue_bytes", "closed")):
+    for number, reason in enumerate(("queue_bytes", "closed")):  # of both the call is a lost answer
         monkeypatch.setattr(background.worker, "offer", lambda *_, reason=reason, **__: reason)
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": str(number)}])
     promptguard.flush(100.0)

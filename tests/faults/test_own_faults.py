@@ -19,8 +19,9 @@ import promptguard
 import promptguard.drift
 import promptguard.testing
 from promptguard.core.effects import Body
-from promptguard.http.streams import _HELD, Recorder, finish_abandoned, recorded_stream_class
+from promptguard.http.streams import _HELD, Recorder, recorded_stream_class
 from promptguard.ledger.store import Ledger
+from promptguard.runtime.finishing import finish_abandoned
 from promptguard.shadow.budget import BudgetLimiter, list_price
 from promptguard.shadow.reorder import ReorderBuffer
 from promptguard.shadow.worker import Worker
@@ -59,7 +60,7 @@ FAULTS = [
     "promptguard.core.flow._settle",
     "promptguard.wire.openai_chat.read_request",
     "promptguard.wire.openai_chat.read_reply",
-    "promptguard.background.engine.Background.open_slot",
+    "promptguard.background.engine.Background.take_places",
     "promptguard.background.engine.Background.offer",
     "promptguard.http.transport._to_ours",
     "promptguard.http.transport._rebuilt",

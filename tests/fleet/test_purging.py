@@ -79,7 +79,7 @@ def test_a_process_that_does_not_know_the_secret_keeps_nothing_of_subjects(monke
         client = wrapped(provider, away)
         guard = client._client._transport._promptguard_ports
         ask(client, "of a subject Paris", subject=CANARY)
-        assert guard.background.pairing.held == 0
+        assert guard.background.pairing.places.held == 0
         assert guard.cache.stats.stores == guard.cache.stats.misses == 0
         client.close()
     close_backgrounds()

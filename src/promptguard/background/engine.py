@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from promptguard.background.acting import Acting
 from promptguard.background.alerting import Alerting
@@ -23,14 +24,14 @@ from promptguard.background.notices import Notices
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
 from promptguard.background.replay_pace import ReplayPace
-from promptguard.background.replaying import Replaying, ask_again, bank, bank_placebo
+from promptguard.background.replaying import Replaying, ask_again, bank_placebo, store
 from promptguard.background.state_source import StateSource
 from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Abandon, Job
-from promptguard.core.model import Reading
 from promptguard.core.options import Action, Budget, Channel, Drift
 from promptguard.core.policy import State
+from promptguard.core.streams import CALL, STORED
 from promptguard.directories import Place
 from promptguard.ledger.room import NOT_DRAINED, Room
 from promptguard.ledger.store import Ledger
@@ -39,6 +40,7 @@ from promptguard.ledger.writer import Writer
 from promptguard.lifetime import activity
 from promptguard.lifetime.error_counter import ErrorCounter
 from promptguard.lifetime.shared import Shared, Use
+from promptguard.runtime.finishing import finish_abandoned
 from promptguard.shadow.budget import BudgetLimiter
 from promptguard.shadow.worker import Worker
 from promptguard.verdict.reasons import PROCESS_ENDED
@@ -115,7 +117,6 @@ class Background:
             self.writer,
             self.acting,
             following=self.following,
-            bank=self._bank,
             emit=self.emit,
             record_content=record_content is True,
             most_open=lambda: self.worker.capacity,
@@ -129,6 +130,16 @@ class Background:
             weigh=_task_bytes,
             failed=lambda task: self._lose(task, "fault"),  # or the pairs behind it would wait for minutes
         )
+        self.storing: Worker[Task] = Worker(
+            self._store,
+            self.faults.add,
+            name="storing",
+            size=queue,
+            threads=1,
+            weigh=_task_bytes,
+            failed=lambda task: self._lose(task, "fault"),
+        )
+        """keeps answers for replay: apart, as they would wait behind second answers, some until the process has ended"""
         self.replaying = Replaying(
             self.ledger,
             self.pairing,
@@ -156,6 +167,7 @@ class Background:
     ) -> None:
         """Take the settings of a client that names the same ledger: the newest hold, for all of them."""
         self.worker.grow(queue, threads)
+        self.storing.grow(queue, 1)
         before, self._options = self._options, (drift, actions, record_content)
         if before == self._options:
             return
@@ -187,23 +199,35 @@ class Background:
             self._lose(task, "ledger unavailable")
         elif task.run is None and self._is_full():
             self._lose(task, NOT_DRAINED)  # nothing is paid for that would not be kept
-        elif task.job is not None and task.job.prior is not None:
-            pair_prior(self.pairing, task.job)
         elif task.job is not None:
-            activity.let_call_leave()
-            asker = task.asker
-            self.notices.look(
-                task.job.facts.model,
-                asker.shadow,
-                asker.replay,
-                self._options[1],
-                elsewhere=asker.is_elsewhere,
-            )
-            self.pairing.pair(task.job, task.asker)
+            self._pair(task.job, task.asker)
         elif task.banked is not None:
             ask_again(self.pairing, task.banked, task.asker)
         elif task.run is not None:
             task.run()
+
+    def _pair(self, job: Job, asker: Asker) -> None:
+        if job.prior is not None:
+            pair_prior(self.pairing, job)
+        activity.let_call_leave()
+        self.notices.look(
+            job.facts.model, asker.shadow, asker.replay, self._options[1], elsewhere=asker.is_elsewhere
+        )
+        control = self.pairing.pair(job, asker)
+        if job.placebo and not control.error:
+            bank_placebo(self.ledger, self.replaying.sources, self.pairing, job, asker, self.wall())
+        self.pairing.places.settle(CALL, job.places[CALL], None)
+
+    def _store(self, task: Task) -> None:
+        """Keep a call's answer for replay."""
+        if task.job is None:
+            return
+        if not self._is_ledger_there():
+            self._lose(task, "ledger unavailable")
+        elif self._is_full():
+            self._lose(task, NOT_DRAINED)
+        else:
+            store(self.ledger, self.replaying.sources, self.pairing, task.job, task.asker, self.wall())
 
     def _learn_groups(self) -> None:
         """Tell the caller's path now and then which groups the ledger has, of other processes too."""
@@ -227,45 +251,55 @@ class Background:
 
     def _lose(self, task: Task, reason: str) -> None:
         if task.job is not None:
-            self.pairing.drop(task.job, reason)
+            self.pairing.places.drop(task.job.places, task.job.group, reason)
         elif task.banked is not None:
             lost = self.pairing.lost(task.banked.stream, task.banked.group, "dropped", reason)
-            self.pairing.settle(task.banked.stream, task.banked.slot, lost)
+            self.pairing.places.settle(task.banked.stream, task.banked.slot, lost)
 
-    def _bank(self, job: Job, control: Reading, asker: Asker) -> None:
-        sources = self.replaying.sources
-        bank(self.ledger, sources, job, control, asker, self.wall())
-        if job.placebo:
-            bank_placebo(self.ledger, sources, self.pairing, job, asker, self.wall())
-
-    def open_slot(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
-        """Give a sampled call its place in the order of a stream's pairs; None where it is not to be paired, counted."""
-        return self.pairing.open(stream, group, clusters)
+    def take_places(
+        self, asker: Asker, streams: tuple[str, ...], group: str, clusters: tuple[str, ...]
+    ) -> dict[str, int]:
+        """Give a sampled call its places; none where there is no room for it. What it is refused is counted."""
+        return self.pairing.places.take(asker, streams, group, clusters)
 
     def offer(self, job: Job, asker: Asker) -> None:
-        """Take a sampled call for pairing, or only to note who answered it where it got no place."""
-        has_place = self.pairing.offered(job)
-        reason = self.worker.offer(Task(asker, job=job), has_room=has_place)
-        if reason is not None:
-            # A lost answer, and judged: calls that are answered at length come late, and would be missing more often.
-            why = PROCESS_ENDED if reason == "closed" else reason
-            self.pairing.drop(job, why, "candidate_error")
+        """Take a sampled call: to be paired and kept as it was drawn for, and in any case to note who answered it."""
+        self.pairing.places.answered(job.places)
+        if STORED in job.places:
+            stored = {STORED: job.places[STORED]}
+            job = replace(job, places={name: job.places[name] for name in job.places if name != STORED})
+            self._give(self.storing, Task(asker, job=replace(job, places=stored)))
+        self._give(self.worker, Task(asker, job=job))
+
+    def _give(self, worker: Worker[Task], task: Task) -> None:
+        reason = worker.offer(task, has_room=True)
+        if reason is not None and task.job is not None:
+            self.refuse(task.job, PROCESS_ENDED if reason == "closed" else reason)
+
+    def refuse(self, job: Job, reason: str) -> None:
+        """Give up the places of a call that has its answer, as a lost one.
+
+        That is judged: calls that are answered at length come late, and would be missing more often.
+        """
+        self.pairing.places.drop(job.places, job.group, reason, "candidate_error")
 
     def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call that has no answer."""
-        self.pairing.abandon(effect)
+        self.pairing.places.abandon(effect)
 
     def give_up(self, stream: str, slot: int, group: str) -> None:
         """Give up a place soon. Only notes it: flows may end where they are collected, within any lock."""
         self._given_up.append((stream, slot, group))
 
     def _settle_given_up(self) -> None:
+        """Settle the calls that ended where nothing could be done about it."""
+        finish_abandoned()
         while self._given_up:
             try:
                 stream, slot, group = self._given_up.popleft()
             except IndexError:
                 return  # another thread was first
-            self.pairing.settle(stream, slot, self.pairing.lost(stream, group, "dropped", "fault"))
+            self.pairing.places.drop({stream: slot}, group, "fault")
 
     def listen(self, listener: Callable[[ev.Event], None], observer: ev.CallObserver) -> None:
         """Tell a client's telemetry what happens; one is enough, as all record with the same providers."""
@@ -293,7 +327,7 @@ class Background:
 
     def _tidy(self) -> None:
         self._settle_given_up()
-        self.pairing.expire()
+        self.pairing.places.expire()
         self._learn_groups()
         self.replay_pace.look(self._options[0])
         self.notices.write()
@@ -311,7 +345,7 @@ class Background:
             return max(0.0, deadline - time.monotonic())
 
         self._settle_given_up()
-        done = self.worker.flush(timeout)
+        done = self.worker.flush(timeout) and self.storing.flush(left())
         paired = done and self._is_order_filled(deadline - timeout * SHARE_TO_COMMIT)
         if self._options[0].evaluate == "never":
             return self.writer.flush_pairs(left()) and paired and not self.pairing.has_lost_at_end
@@ -321,16 +355,17 @@ class Background:
 
     def _is_order_filled(self, deadline: float) -> bool:
         """Wait until no pair waits for one before it: for a stream that the application still reads, for instance."""
-        while self.pairing.held and time.monotonic() < deadline:
+        while self.pairing.places.held and time.monotonic() < deadline:
             time.sleep(HELD_LOOK)
             self._settle_given_up()
-        return not self.pairing.held
+        return not self.pairing.places.held
 
     def stop(self) -> None:
         """Begin to end: finish what was taken, commit it, judge it, give the lease back. Returns at once."""
         self.state_source.close()
         self.replaying.stop()
         self.worker.stop()
+        self.storing.stop()
         self.evaluator.stop()
         self.delivery.stop()
 
@@ -351,7 +386,7 @@ class Background:
 
     def _finish(self) -> None:
         """Let the calls in hand end, then commit; in the evaluator's thread, as its last turn comes after."""
-        while not self.worker.is_idle and time.monotonic() < self._give_up:
+        while not (self.worker.is_idle and self.storing.is_idle) and time.monotonic() < self._give_up:
             time.sleep(0.01)
         self._settle_given_up()
         self._end_pairs()
@@ -361,7 +396,7 @@ class Background:
     def _end_pairs(self) -> None:
         """Count what is no pair yet, unless that was done before. Takes half a second at most, and never raises."""
         try:
-            self.pairing.end()
+            self.pairing.places.end()
         except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
             self.faults.add("evaluator", error)
 

@@ -14,16 +14,14 @@ from promptguard.background.certainty import Certainty
 from promptguard.background.fitting import NOT_COMPARABLE, refusal_of, written
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.judged_by import JudgedBy
+from promptguard.background.places import PAIRED_BEFORE, Places
 from promptguard.background.sides import (
     answer_of,
     as_far_read,
     closed_early,
-    given_up,
     in_order,
     lost_outcome,
-    not_judged,
     other_model,
-    places_of,
     read_control,
     tools_of,
     wants_logprobs,
@@ -36,7 +34,7 @@ from promptguard.core.background_call import (
     NoBackgroundClient,
     OtherServer,
 )
-from promptguard.core.effects import Abandon, Job
+from promptguard.core.effects import Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.identity import who_of
 from promptguard.core.key import credentials, meaningful_headers
@@ -47,7 +45,6 @@ from promptguard.drift import vectorise
 from promptguard.ledger.rows import PairRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.writer import Writer
-from promptguard.shadow.reorder import Missing, ReorderBuffer
 from promptguard.verdict.reasons import PROCESS_ENDED
 
 if TYPE_CHECKING:
@@ -55,17 +52,7 @@ if TYPE_CHECKING:
     from promptguard.background.asker import Asker
     from promptguard.shadow.budget import BudgetLimiter
 
-LONGEST_CALL = 180.0
-"""Seconds after which a sampled call whose answer, or whose second answer, has not come gives up its slot.
-
-Until then it holds up every pair behind it. The same on both sides: were slow answers lost on one side alone, the two
-would not be exchangeable."""
-
-TAKEN_KEPT = 10_000
-"""Clusters remembered as taken; older ones are claimed in the ledger."""
-
 COMPARED_BEFORE = "accepted: Shadow(model=...) is of before the change, name a snapshot of today"
-PAIRED_BEFORE = "this question or conversation was paired before"
 STORED_BEFORE = "stored before the change that was accepted"
 
 
@@ -79,7 +66,6 @@ class Pairing:
         acting: Acting,
         *,
         following: Following,
-        bank: Callable[[Job, Reading, Asker], None],
         emit: Callable[[Event], None],
         record_content: bool,
         most_open: Callable[[], int],
@@ -89,63 +75,19 @@ class Pairing:
         self._writer = writer
         self._acting = acting
         self._following = following
-        self._bank = bank
         self._emit = emit
         self.record_content = record_content
-        self._most_open = most_open
         self._wall = wall
         self._lock = threading.Lock()
-        self._taken: dict[tuple[str, int, str], None] = {}
         self._effect_pairs: dict[str, int] = {}
         self._spellings = Spellings()
         self._by = JudgedBy(ledger)
         self._certainty = Certainty()
         self.has_lost_at_end = False
         """whether a sampled call was no pair yet as the process, or the last client, ended"""
-        self._orders: dict[str, ReorderBuffer[PairRow]] = {
-            stream: ReorderBuffer(
-                self._release,
-                time.monotonic,
-                partial(self._unfinished, stream, "abandoned"),
-            )
-            for stream in ("candidate", "repeat", "replay", "canary", "placebo")
-        }
-
-    def order(self, stream: str) -> ReorderBuffer[PairRow]:
-        """Return the order of a stream's pairs."""
-        return self._orders[stream]
-
-    @property
-    def held(self) -> int:
-        """How many outcomes wait for one before them."""
-        return sum(order.held for order in self._orders.values())
-
-    def open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
-        """Take the next place in a stream's order.
-
-        None where one of `clusters` has taken one in this process, and where as many calls are open as may wait.
-        """
-        # A full queue refuses now, and not once there is an answer: then it would refuse those with long answers.
-        is_full = self._orders[stream].unanswered >= self._most_open()
-        slot = self._orders[stream].open(group)
-        if is_full:
-            refused = self.lost(stream, group, "dropped", "queue_full")
-        elif self._first(stream, self.epoch(stream, group), clusters):
-            return slot
-        else:
-            refused = self.lost(stream, group, "not_paired", PAIRED_BEFORE)
-        self.settle(stream, slot, refused)
-        return None
-
-    def _first(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
-        places = [(stream, epoch, cluster) for cluster in clusters]
-        with self._lock:
-            if any(place in self._taken for place in places):
-                return False
-            self._taken.update(dict.fromkeys(places))
-            while len(self._taken) > TAKEN_KEPT:  # the ledger knows the older ones by now
-                del self._taken[next(iter(self._taken))]
-        return True
+        self.places = Places(
+            release=self._release, lost=self.lost, emit=emit, epoch=self.epoch, most_open=most_open
+        )
 
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""
@@ -155,69 +97,26 @@ class Pairing:
         """Return since when answers are a reference, and the model that is none any more."""
         return self._acting.accepted(stream, group) or (0.0, None)
 
-    def expire(self) -> None:
-        """Give up the slots of sampled calls that never ended."""
-        for order in self._orders.values():
-            order.abandon_older(LONGEST_CALL)
+    def pair(self, job: Job, asker: Asker) -> Reading:
+        """Pair a sampled call in every stream it asks for; returns its own answer.
 
-    def end(self) -> None:
-        """Count the sampled calls that are no pair yet as lost, as the process ends. Raises what the first order did."""
-        raised: Exception | None = None
-        for stream, order in self._orders.items():
-            try:
-                order.end(partial(self._unfinished, stream, PROCESS_ENDED), not_judged)
-            except Exception as error:  # noqa: BLE001 - the other streams have pairs as well
-                raised = raised or error
-        if raised is not None:
-            raise raised
-
-    def _unfinished(self, stream: str, reason: str, group: str, missing: Missing) -> PairRow:
-        return self.lost(stream, group, given_up(stream, missing), reason)
-
-    def offered(self, job: Job) -> bool:
-        """Give the second answer of a call as much time as the first had; returns whether the call has a place."""
-        slots = places_of(job)
-        for stream, slot in slots:
-            self._orders[stream].renew(slot)
-        return bool(slots)
-
-    def drop(self, job: Job, reason: str, outcome: str = "dropped") -> None:
-        """Give up the places of a call that could not be taken."""
-        for stream, slot in places_of(job):
-            self.settle(stream, slot, self.lost(stream, job.group, outcome, reason))
-
-    def abandon(self, effect: Abandon) -> None:
-        """Give up the place of a sampled call whose control has no answer."""
-        self.settle(
-            effect.stream,
-            effect.slot,
-            self.lost(effect.stream, effect.group, effect.outcome, effect.reason),
-        )
-
-    def pair(self, job: Job, asker: Asker) -> None:
-        """Pair a sampled call in every stream it was drawn for, and keep it for replay if it was drawn for that."""
-        try:
-            control = read_control(job)
-            self._note_sighting(job.request, job.routed_to or job.facts.model, control, job.at)
-        except BaseException:
-            self.drop(job, "fault")  # or the pairs behind it would wait for minutes
-            raise
+        What it raises, the places that are left are given up by who calls: the pairs behind them would wait for minutes.
+        """
+        control = read_control(job)
+        self._note_sighting(job.request, job.routed_to or job.facts.model, control, job.at)
         again: Reading | None = None
-        for stream, slot in places_of(job):
-            if not self._orders[stream].is_open(slot):
+        # the same model first: the pair with the second one is compared with its answer beside it
+        for stream in ("repeat", "candidate"):
+            slot = job.places.get(stream)
+            if slot is None or not self.places.is_open(stream, slot):
                 continue  # it waited so long that its slot was given up: what it would cost is spared
-            try:
-                row, reading = self._row(stream, job, control, asker, again)
-                if stream == "repeat" and row["outcome"] == "compared":
-                    again = reading
-                elif stream == "candidate" and row["outcome"] == "compared" and job.routed_to is None:
-                    asker.suspicion.saw(row.get("vector"), asker.repeats)
-            except BaseException:
-                self.settle(stream, slot, self.lost(stream, job.group, "dropped", "fault"))
-                raise
-            self.settle(stream, slot, row)
-        if job.replay and job.routed_to is None and not control.error and asker.replay is not None:
-            self._bank(job, control, asker)
+            row, reading = self._row(stream, job, control, asker, again)
+            if stream == "repeat" and row["outcome"] == "compared":
+                again = reading
+            elif stream == "candidate" and row["outcome"] == "compared" and job.routed_to is None:
+                asker.suspicion.saw(row.get("vector"), asker.repeats)
+            self.places.settle(stream, slot, row)
+        return control
 
     def _row(
         self, stream: str, job: Job, control: Reading, asker: Asker, again: Reading | None
@@ -435,10 +334,6 @@ class Pairing:
     def _note_sighting(self, request: Request, asked: str, reading: Reading, at: float) -> None:
         if not reading.error:
             self._writer.note_sighting(who_of(request.origin, asked, reading.identity), at)
-
-    def settle(self, stream: str, slot: int, row: PairRow) -> None:
-        """Fill a place in a stream's order."""
-        self._orders[stream].complete(slot, row)
 
     def _release(self, row: PairRow) -> None:
         if row["reason"] == PROCESS_ENDED and row["outcome"] != "dropped":

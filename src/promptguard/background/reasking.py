@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from promptguard import wire
-from promptguard.background.pairing import PAIRED_BEFORE, STORED_BEFORE, Pairing
+from promptguard.background.pairing import STORED_BEFORE, Pairing
+from promptguard.background.places import PAIRED_BEFORE
 from promptguard.background.sides import read_control
 from promptguard.core.effects import Job
 from promptguard.core.key import tagged_subject
@@ -14,12 +15,11 @@ from promptguard.ledger.rows import PairRow
 def pair_prior(pairing: Pairing, job: Job) -> None:
     """Pair what the cache held before this call (control) with what this call brought (candidate)."""
     assert job.prior is not None  # noqa: S101 - what makes it such a job
-    assert job.prior_slot is not None  # noqa: S101
     row = pairing.lost("replay", job.group, "dropped", "fault")
     try:
         row = _row(pairing, job, job.prior)
     finally:
-        pairing.settle("replay", job.prior_slot, row)
+        pairing.places.settle("replay", job.places["replay"], row)
 
 
 def _row(pairing: Pairing, job: Job, prior: StoredReply) -> PairRow:

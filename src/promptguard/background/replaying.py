@@ -19,8 +19,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from promptguard.background.following import Purpose, trace_id
-from promptguard.background.pairing import PAIRED_BEFORE, STORED_BEFORE, Pairing
-from promptguard.background.sides import as_far_read, closed_early, lost_outcome
+from promptguard.background.pairing import STORED_BEFORE, Pairing
+from promptguard.background.places import PAIRED_BEFORE
+from promptguard.background.sides import as_far_read, closed_early, lost_outcome, read_control
 from promptguard.background.stored_facts import facts_document, restored_facts
 from promptguard.background.tasks import StoredCall, Task
 from promptguard.core.effects import Job
@@ -35,6 +36,7 @@ from promptguard.core.ladder import draw, ladder
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.core.secrets import answer_carries_credential, carries_credential, held_by
+from promptguard.core.streams import STORED
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -63,10 +65,22 @@ def source_of(request: Request, asker: Asker) -> str:
     return f"{request.origin}|{principal(request, asker.secret)[:16]}"
 
 
-def bank(ledger: Ledger, sources: Sources, job: Job, control: Reading, asker: Asker, now: float) -> None:
-    """Keep a request and its answer until they are due."""
+def store(ledger: Ledger, sources: Sources, pairing: Pairing, job: Job, asker: Asker, now: float) -> None:
+    """Keep a call and its answer until they are due, if its place is still open; an answer that is lost is told as such.
+
+    Were it not, those that the application cuts at some length would be missing on the stored side alone.
+    """
+    slot = job.places[STORED]
+    if not pairing.places.is_open(STORED, slot):
+        return
+    control = read_control(job)
+    if control.error:
+        lost = pairing.places.lost(STORED, job.group, "control_error", control.error)
+        pairing.places.settle(STORED, slot, lost)
+        return
     answer = {**answer_document(control), "closed_early": closed_early(job, control)}
     _keep(ledger, sources, job, asker, now, stream="replay", model=job.facts.model, answer=answer)
+    pairing.places.settle(STORED, slot, None)
 
 
 def bank_placebo(
@@ -210,12 +224,12 @@ def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
 
 def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
-    pairing.order(banked.stream).renew(banked.slot)
+    pairing.places.order(banked.stream).renew(banked.slot)
     row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
         row = _replayed(pairing, banked, asker)
     finally:
-        pairing.settle(banked.stream, banked.slot, {**row, "banked_call": banked.call})
+        pairing.places.settle(banked.stream, banked.slot, {**row, "banked_call": banked.call})
 
 
 def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
@@ -369,7 +383,7 @@ class Replaying:
                 self._refused("replay", f"not_asked: {asker.replay_limiter.exhausted() or 'budget'}")
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
-            slot = self._pairing.order(row.stream).open(row.group, "turn")
+            slot = self._pairing.places.order(row.stream).open(row.group, "turn")
             try:
                 banked = restored(row, slot, sources[row.source])
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
@@ -381,15 +395,15 @@ class Replaying:
                 self._lose(row, slot, reason)
 
     def _at_once(self, asker: Asker) -> int:
-        """Return how many may be taken now: a taken answer that a cap then refuses would be lost."""
+        """Return how many may be taken now: a taken answer that a cap or a full queue then refuses would be lost."""
         if asker.replay_limiter.exhausted() == "budget":
             return 0
-        room = asker.replay_limiter.left()
-        if room is None:
-            return AT_ONCE
-        waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
-        return max(0, min(AT_ONCE, room - waiting))
+        most, left = min(AT_ONCE, self._worker.room), asker.replay_limiter.left()
+        if left is None:
+            return most
+        waiting = sum(self._pairing.places.order(stream).pending for stream in ("replay", "placebo"))
+        return max(0, min(most, left - waiting))
 
     def _lose(self, row: StoredRow, slot: int, reason: str) -> None:
         lost = self._pairing.lost(row.stream, row.group, "dropped", reason)
-        self._pairing.settle(row.stream, slot, {**lost, "banked_call": row.call})
+        self._pairing.places.settle(row.stream, slot, {**lost, "banked_call": row.call})

@@ -9,6 +9,7 @@ from promptguard import wire
 from promptguard.core.background_call import NO_BACKGROUND_CLIENT
 from promptguard.core.effects import Job
 from promptguard.core.model import Reading
+from promptguard.core.streams import STORED
 from promptguard.drift import Answer
 from promptguard.ledger.rows import PairRow
 from promptguard.shadow.reorder import Missing
@@ -65,32 +66,44 @@ def given_up(stream: str, missing: Missing) -> str:
     """
     if missing == "turn":
         return "dropped"
+    if stream == STORED:  # what was to be stored is the control of a pair to come
+        return "control_error"
     # A pair of a stored answer and a call's own is the only one whose control is there before the call is answered.
     return "control_error" if missing == "first" and stream != "replay" else "candidate_error"
 
 
-def not_judged(row: PairRow) -> PairRow:
+_NEVER_REACHED = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}  # httpx
+    | {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"}  # botocore
+)
+_TURNED_AWAY = frozenset({"status_503", "status_529"})
+"""unavailable, and overloaded as Anthropic says it"""
+
+
+def was_refused(error: str) -> bool:
+    """Whether nobody began to answer a call: then no answer is missing because it was too long.
+
+    >>> [was_refused(error) for error in ("status_429", "status_503", "ConnectError")]
+    [True, True, True]
+    >>> [was_refused(error) for error in ("status_408", "status_504", "ReadTimeout", "CancelledError")]
+    [False, False, False, False]
+    """
+    if error.startswith("status_4"):
+        return error != "status_408"
+    return error in _TURNED_AWAY or error in _NEVER_REACHED
+
+
+def not_judged(row: PairRow | None) -> PairRow | None:
     """Return the row of a pair whose process ended before it could be judged in its order: its second answer is lost.
 
     What was spent stays known, the answers do not. What was no pair anyway keeps its own reason.
     """
-    if row["outcome"] != "compared":
+    if row is None or row["outcome"] != "compared":
         return row
     told: PairRow = {**row, "outcome": "candidate_error", "reason": PROCESS_ENDED}
     told.pop("vector", None)
     told.pop("content", None)
     return told
-
-
-def places_of(job: Job) -> list[tuple[str, int]]:
-    """Return the places of a sampled call in the orders of its streams, as (stream, slot)."""
-    # the same model first: the pair with the second one is compared with its answer beside it
-    places = (
-        ("repeat", job.repeat_slot),
-        ("candidate", job.candidate_slot),
-        ("replay", job.prior_slot),
-    )
-    return [(stream, slot) for stream, slot in places if slot is not None]
 
 
 def other_model(stream: str, job: Job, shadow_model: str) -> str:
@@ -123,7 +136,7 @@ def wants_logprobs(stream: str, job: Job, control: Reading, again: Reading | Non
 
     So of the two that are asked where there is a second control; and not of the second one where the first has none.
     """
-    if job.candidate_slot is None or job.routed_to is not None or closed_early(job, control):
+    if "candidate" not in job.places or job.routed_to is not None or closed_early(job, control):
         return False
     return stream == "repeat" or (stream == "candidate" and again is not None and bool(again.logprobs))
 

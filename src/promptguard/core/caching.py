@@ -18,6 +18,7 @@ from promptguard.core.key import cache_key, subject_digest, subject_tag
 from promptguard.core.model import Ambiguous, BodyEnd, Reading, Request, StoredReply, header
 from promptguard.core.options import Cache
 from promptguard.core.policy import CHANGED, cache_bypass, unsaved, unusable, wants_variety
+from promptguard.core.streams import CALL, STORED
 
 _ENDED: Mapping[BodyEnd, do.Outcome] = {"cut": "failed", "closed": "gone"}
 
@@ -161,7 +162,7 @@ def keep(
     if reading.error is None and reading.complete:
         asked = call.routed_to or call.facts.model
         yield do.RecordIdentity(
-            call.request.origin, asked, reading.identity, ctx.wall(), to_ledger=not call.sampled
+            call.request.origin, asked, reading.identity, ctx.wall(), to_ledger=CALL not in call.places
         )
     if call.key is None:
         return False
@@ -199,5 +200,5 @@ def _entry(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, read
         output_tokens=reading.output_tokens or 0,
         served=reading.identity.model or "",
         tags=tuple(dict.fromkeys((*(cache.tags if cache else ()), *tags))),
-        paired=call.sampled.replay or call.prior is not None,
+        paired=STORED in call.places or "replay" in call.places,
     )

@@ -37,8 +37,8 @@ class CallContext:
     state: State
     identify: Callable[[Facts], tuple[str, PromptReference | None]]
     """what the call is counted under, and the prompt it was rendered from; asked once a call"""
-    open_slot: Callable[[str, str, tuple[str, ...]], int | None]
-    """(stream, group, clusters) → a place in the order of pairs, or None where one of the clusters has had its pair"""
+    take_places: Callable[[tuple[str, ...], str, tuple[str, ...]], dict[str, int]]
+    """(streams, group, clusters) → places in their orders and CALL; empty where there is no room for the call"""
     clock: Callable[[], float]
     """monotonic seconds"""
     wall: Callable[[], float]
@@ -96,7 +96,8 @@ class CallState:
     clusters: tuple[str, ...] = ()
     staged: tuple[Staged, ...] = ()
     """of a rollout of its prompt, and of one of its model"""
-    slots: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    """in the orders of pairs, and CALL: what has to be settled whatever becomes of the call"""
     routed_to: str | None = None
     sent: Request | None = None
     """the request as it is sent, where it is not the one that the SDK built: another model's, or in other words"""
@@ -107,6 +108,8 @@ class CallState:
     plain: tuple[Request, Facts] | None = None
     """what the SDK built, where `request` and `facts` are those of a request that was written in other words"""
     started: float = 0.0
+    at: float = 0.0
+    """when the call was made, seconds since the Unix epoch"""
     cache: CacheResult | None = None
     """what the cache said of it"""
     trace: CallTrace | None = None

@@ -6,8 +6,8 @@ perform them, for threads and for asyncio over httpx and for botocore. Every eff
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from promptguard.core.events import CallBegan, Event
@@ -163,17 +163,15 @@ class Job:
     body: Body
     prompt: PromptReference | None = None
     """recognised when the call was made; nobody recognises it again"""
-    candidate_slot: int | None = None
-    repeat_slot: int | None = None
-    replay: bool = False
+    places: Mapping[str, int] = field(default_factory=dict)
+    """its places in the order of each stream that it was drawn for, CALL, and STORED where it is to be kept for replay"""
     placebo: bool = False
     """the pinned snapshot of Replay(placebo) is asked as well"""
     routed_to: str | None = None
     latency: float = 0.0
     """seconds from sending to the end of the body"""
     prior: StoredReply | None = None
-    """the cached answer that this call's own replaces: the two are a pair of the replay stream"""
-    prior_slot: int | None = None
+    """the cached answer that this call's own replaces: the two are a pair of the replay stream, where it has a place"""
     link: str | None = None
     """the call in telemetry (W3C's traceparent), which background calls are linked to"""
     subject: str = ""
@@ -229,6 +227,7 @@ def answered(job: Job) -> Job:
         request=replace(job.request, headers=(), body=b""),
         facts=facts,
         body=replace(job.body, arrivals=()),
+        prior=None,
     )
 
 

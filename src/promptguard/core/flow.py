@@ -8,7 +8,6 @@ the answer, and finishes when the caller is done with it, so that a streamed ans
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, TypeGuard
 
 from promptguard.core import effects as do
@@ -21,6 +20,7 @@ from promptguard.core.model import Facts, PromptReference, Request
 from promptguard.core.policy import NOT_SAMPLED, Sampled, Settings, State, pairing_bypass, sample
 from promptguard.core.protocol import WireProtocol
 from promptguard.core.rollouts import Staged
+from promptguard.core.streams import STORED
 
 Flow = do.Steps[None]
 
@@ -69,6 +69,7 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
         staged=staged,
         routed_to=routed_to,
         started=ctx.clock(),
+        at=ctx.wall(),
     )
     _write(call, protocol, ctx.rewriting)
     cache = ctx.settings.cache
@@ -81,10 +82,9 @@ def attempt(request: Request, protocol: WireProtocol, ctx: CallContext) -> Flow:
             return
         body: do.Body = yield do.Deliver()
         yield from _settle(call, protocol, ctx, head, body)
-    except BaseException:  # also where the flow is closed after a fault of whoever drives it
-        for stream, slot in call.slots.items():
+    finally:  # after a fault, or where the flow, or a part of it, was closed and collected
+        for stream, slot in call.places.items():
             ctx.give_up(stream, slot, group)
-        raise
 
 
 def _destination(
@@ -121,23 +121,21 @@ def _draw(call: CallState, ctx: CallContext, sampled: Sampled) -> Flow:
     if reason is not None:
         yield do.Emit(NotPaired(reason, call.group))
         return
-    call.sampled = sampled if call.prior is None else replace(sampled, replay=False)
+    call.sampled = sampled
     call.clusters = _clusters(call, ctx)
-    _take_slots(call, ctx)
+    # Before the answer is known: of dependent calls the first sampled one has the pair. Were it the first answered one,
+    # short answers would be favoured on the control's side alone.
+    call.places = ctx.take_places(_drawn(call), call.group, call.clusters)
 
 
-def _take_slots(call: CallState, ctx: CallContext) -> None:
-    """Take places in the order of pairs before the answer is known: of dependent calls the first sampled one has the pair.
-
-    Were it the first answered one, short answers would be favoured on the control's side alone.
-    """
+def _drawn(call: CallState) -> tuple[str, ...]:
+    """Return the streams that a call is to have places for."""
     drawn = [name for name in ("candidate", "repeat") if getattr(call.sampled, name)]
     if call.prior is not None:
         drawn.append("replay")
-    for name in drawn:
-        slot = ctx.open_slot(name, call.group, call.clusters)
-        if slot is not None:
-            call.slots[name] = slot
+    elif call.sampled.replay and call.routed_to is None:
+        drawn.append(STORED)
+    return tuple(drawn)
 
 
 def _write(call: CallState, protocol: WireProtocol, rewriting: Rewriting | None) -> None:
@@ -217,12 +215,13 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
     yield from complete(call, None, "gone" if error in _CALLER_WENT else "failed")
     if _is_of_the_version(status, error):
         yield from _note(call, None, error)
-    for stream, slot in call.slots.items():
+    for stream, slot in call.places.items():
         # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
         side: Literal["candidate_error", "control_error"] = (
             "candidate_error" if stream == "replay" else "control_error"
         )
         yield do.Abandon(stream, slot, call.group, error, side)
+    call.places = {}
     if ctx.observed:
         yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(status) if status else error))
 
@@ -230,29 +229,30 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
 def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.Head, body: do.Body) -> Flow:
     """Deal with what the caller has received: keep it, offer the call for pairing, tell telemetry."""
     ended = ctx.clock()
-    if call.key is None and not ctx.observed:
-        yield from _offer(call, ctx, head, body, latency=ended - call.started)
-        return
-    reading = protocol.read_reply(
-        head.status, head.headers, b"".join(body.chunks), streamed=call.facts.streamed
-    )
-    if ctx.observed:  # first of all, so that the offered call's span is there to be linked to
-        error = reading.error and reading.error.removeprefix("status_")
-        yield do.Emit(CallMade(call.trace, ended, error, reading, body.arrivals))
+    kept = False
+    if call.key is not None or ctx.observed:
+        reading = protocol.read_reply(
+            head.status, head.headers, b"".join(body.chunks), streamed=call.facts.streamed
+        )
+        if ctx.observed:  # first of all, so that the offered call's span is there to be linked to
+            error = reading.error and reading.error.removeprefix("status_")
+            yield do.Emit(CallMade(call.trace, ended, error, reading, body.arrivals))
+        kept = yield from keep(call, ctx, head, body, reading, marks_end=protocol.MARKS_END)
+    if "replay" in call.places and not kept:
+        # The cached answer was complete and ordinary, so the fresh one must be: otherwise the two would not be
+        # exchangeable, and a share of refusals that never changed would look like a change.
+        slot = call.places.pop("replay")
+        yield do.Abandon("replay", slot, call.group, "fresh answer not ordinary", "not_paired")
     yield from _offer(call, ctx, head, body, latency=ended - call.started)
-    kept = yield from keep(call, ctx, head, body, reading, marks_end=protocol.MARKS_END)
-    if "replay" in call.slots:
-        yield from _pair_prior(call, ctx, head, body, kept, latency=ended - call.started)
 
 
 def _offer(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latency: float) -> Flow:
     """Offer a sampled call for pairing, and one of a rollout for its evidence."""
     if call.staged:
         yield from _note(call, do.answered(_job(call, ctx, head, body, latency)))
-    if call.sampled:
+    if call.places:
         yield do.Offer(_job(call, ctx, head, body, latency))
-        # Whoever took the offer fills these now.
-        call.slots = {name: slot for name, slot in call.slots.items() if name == "replay"}
+        call.places = {}  # whoever took the offer fills them now
 
 
 def _note(call: CallState, job: do.Job | None, error: str = "") -> Flow:
@@ -265,22 +265,6 @@ def _is_of_the_version(status: int | None, error: str) -> bool:
     return "Timeout" in error if status is None else 400 <= status < 500 and status not in _ROUTE_KEPT
 
 
-def _pair_prior(
-    call: CallState, ctx: CallContext, head: do.Head, body: do.Body, kept: bool, latency: float
-) -> Flow:
-    """Offer the cached answer with the fresh one. The cached one was complete and ordinary, so both must be.
-
-    Otherwise the two would not be exchangeable, and a share of refusals that never changed would look like a change.
-    """
-    slot = call.slots["replay"]
-    if not kept:
-        yield do.Abandon("replay", slot, call.group, "fresh answer not ordinary", "not_paired")
-        return
-    whole = _job(call, ctx, head, body, latency)
-    alone = replace(whole, candidate_slot=None, repeat_slot=None, replay=False, placebo=False)
-    yield do.Offer(replace(alone, prior=call.prior, prior_slot=slot))
-
-
 def _job(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latency: float) -> do.Job:
     return do.Job(
         request=call.request,
@@ -288,14 +272,13 @@ def _job(call: CallState, ctx: CallContext, head: do.Head, body: do.Body, latenc
         group=call.group,
         clusters=call.clusters,
         call=ctx.call,
-        at=ctx.wall(),
+        at=call.at,
         head=head,
         body=body,
         prompt=call.prompt,
-        candidate_slot=call.slots.get("candidate"),
-        repeat_slot=call.slots.get("repeat"),
-        replay=call.sampled.replay,
-        placebo=call.sampled.placebo,
+        places=call.places,
+        placebo=call.sampled.placebo and STORED in call.places,
+        prior=call.prior if "replay" in call.places else None,
         routed_to=call.routed_to,
         latency=latency,
         link=None if call.trace is None else call.trace.link,

@@ -8,6 +8,13 @@ from typing import Literal, get_args
 Stream = Literal["candidate", "repeat", "replay", "canary", "placebo"]
 STREAMS: tuple[str, ...] = get_args(Stream)
 
+CALL, STORED = "call", "stored"
+"""Places of a sampled call beside those in the order of a stream: its room in the queue, and that it is to be stored.
+
+What is to be stored is drawn and counted before there is an answer, as pairs are: an answer that never comes is one that
+the replay stream has lost.
+"""
+
 REPEAT = "repeat"
 """One model twice at the same moment: tests the pipeline."""
 PLACEBO = "placebo"

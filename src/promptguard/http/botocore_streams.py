@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeVar
 
-from promptguard.http.streams import Recorder, finish_later
+from promptguard.http.streams import Recorder
+from promptguard.runtime.finishing import finish_later
 
 
 def record(raw: object, recorder: Recorder) -> None:
@@ -72,7 +73,7 @@ class _Recording(_Base):
                 self._promptguard_recorder.finish("closed")
 
     def __del__(self) -> None:
-        # IOBase closes what is collected. Our part of that is put off: see `streams.finish_abandoned`.
+        # IOBase closes what is collected. Our part of that is put off: see `runtime.finishing`.
         recorder = self.__dict__.get("_promptguard_recorder")
         if recorder is not None and not recorder.finished:
             finish_later(functools.partial(recorder.finish, "closed"))

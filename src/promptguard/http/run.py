@@ -15,7 +15,7 @@ from promptguard.core.flow import Flow
 from promptguard.core.model import Headers, Request, StoredReply
 from promptguard.deliveries import delivered
 from promptguard.errors import DriftDetected
-from promptguard.http.streams import finish_abandoned, finish_later
+from promptguard.runtime.finishing import finish_abandoned, finish_later
 
 Theirs = TypeVar("Theirs")
 """a library's request"""
@@ -197,7 +197,12 @@ class Run(Generic[Theirs, Answer]):
 
     def lost(self, error: BaseException) -> None:
         """Go on without an answer; the driver raises `error` itself."""
-        self._advance(do.Lost(type(error).__name__))
+        lost = do.Lost(type(error).__name__)
+        # A task that is closed; or collected, which may be amid anything that this thread does.
+        if isinstance(error, GeneratorExit):
+            finish_later(functools.partial(self._advance, lost))
+        else:
+            self._advance(lost)
 
     def deliver(self, response: Answer | None) -> Answer | None:
         """Return what the caller gets; None when there is nothing yet and the bare transport must be asked.

@@ -11,7 +11,6 @@ import functools
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import Self
@@ -19,6 +18,7 @@ from typing import Self
 from promptguard.core.effects import Body
 from promptguard.core.http_types import ByteStream
 from promptguard.core.model import BodyEnd
+from promptguard.runtime.finishing import finish_later
 
 MAX_RECORDED = 64 * 1024 * 1024
 """Bytes of one answer that are kept for caching and comparing; what comes after passes unrecorded.
@@ -28,28 +28,6 @@ As many as the queue of background work holds in all, so that an answer that is 
 FREELY_RECORDED = 8 * 1024 * 1024
 """Bytes of each answer that are recorded whatever else is. What goes beyond, all answers under way share MAX_RECORDED for:
 a hundred downloads of 60 MB at a time must not take 6 GB."""
-
-
-_ABANDONED: deque[Callable[[], object]] = deque()
-
-
-def finish_abandoned() -> None:
-    """Finish the answers whose streams were dropped without being closed.
-
-    Not done where they are collected: that can happen within any allocation, also one made while holding a lock that
-    finishing would take.
-    """
-    while _ABANDONED:
-        try:
-            finish = _ABANDONED.popleft()
-        except IndexError:
-            return  # another thread was first
-        finish()
-
-
-def finish_later(finish: Callable[[], object]) -> None:
-    """Have `finish` called by the next `finish_abandoned`; safe where objects are collected."""
-    _ABANDONED.append(finish)
 
 
 _HELD: set[Recorder] = set()

@@ -75,7 +75,10 @@ def stored_since(connection: Connection, since: float, most: int) -> list[tuple[
     Both of those that were used and of those that wait: of either alone, the ages would be too short or too long.
     """
     pair, bank = schema.pair, schema.banked
-    newest = select(pair.c.banked_at, pair.c.at).where(pair.c.stream == "replay").order_by(pair.c.id.desc())
+    asked = pair.c.banked_at.is_not(None)  # what was lost before it could be stored never waited
+    newest = (
+        select(pair.c.banked_at, pair.c.at).where(pair.c.stream == "replay", asked).order_by(pair.c.id.desc())
+    )
     recent = newest.limit(most).subquery()
     used = select(recent.c.banked_at, recent.c.at - recent.c.banked_at).where(recent.c.banked_at >= since)
     waiting = select(bank.c.at, bank.c.due - bank.c.at).where(bank.c.stream == "replay", bank.c.at >= since)

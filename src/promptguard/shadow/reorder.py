@@ -8,6 +8,7 @@ sampled call takes a slot before its answer is known, and outcomes are released 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
@@ -47,9 +48,9 @@ class ReorderBuffer(Generic[T]):
         self._clock = clock
         self._abandoned = abandoned
         self._lock = threading.Lock()
-        self._next = 0
+        # A stream that is begun before a fork and read in the child fills no place of the child's: its clock is further on.
+        self._next = time.monotonic_ns()
         self._waiting: OrderedDict[int, _Open | T] = OrderedDict()
-        self._unanswered = 0
 
     def open(self, group: str, missing: Missing = "first") -> int:
         """Take the next slot, for a call of this group."""
@@ -58,7 +59,6 @@ class ReorderBuffer(Generic[T]):
                 self._abandon_front()
             slot, self._next = self._next, self._next + 1
             self._waiting[slot] = _Open(group, missing, self._clock())
-            self._unanswered += 1
             return slot
 
     def renew(self, slot: int) -> None:
@@ -76,7 +76,7 @@ class ReorderBuffer(Generic[T]):
         """Fill a slot; releases it, and those it held up, once all before it are known. Second calls are ignored."""
         with self._lock:
             if isinstance(self._waiting.get(slot), _Open):
-                self._fill(slot, outcome)
+                self._waiting[slot] = outcome
                 self._release_front()
 
     def abandon_older(self, age: float) -> None:
@@ -85,7 +85,7 @@ class ReorderBuffer(Generic[T]):
             limit = self._clock() - age
             for slot, found in self._waiting.items():
                 if isinstance(found, _Open) and found.since < limit:
-                    self._fill(slot, self._abandoned(found.group, found.missing))
+                    self._waiting[slot] = self._abandoned(found.group, found.missing)
             self._release_front()
 
     def end(self, lost: Callable[[str, Missing], T], behind: Callable[[T], T]) -> None:
@@ -101,7 +101,7 @@ class ReorderBuffer(Generic[T]):
         try:
             for slot, found in self._waiting.items():
                 if isinstance(found, _Open):
-                    self._fill(slot, lost(found.group, found.missing))
+                    self._waiting[slot] = lost(found.group, found.missing)
                 else:
                     self._waiting[slot] = behind(found)
             self._release_front()
@@ -114,11 +114,6 @@ class ReorderBuffer(Generic[T]):
         return len(self._waiting)
 
     @property
-    def unanswered(self) -> int:
-        """How many slots are open: an answer is missing, or waits for its turn."""
-        return self._unanswered
-
-    @property
     def held(self) -> int:
         """How many outcomes are known and not yet released, as one before them is not known."""
         with self._lock:
@@ -127,12 +122,8 @@ class ReorderBuffer(Generic[T]):
     def _abandon_front(self) -> None:
         slot, found = next(iter(self._waiting.items()))
         if isinstance(found, _Open):
-            self._fill(slot, self._abandoned(found.group, found.missing))
+            self._waiting[slot] = self._abandoned(found.group, found.missing)
         self._release_front()
-
-    def _fill(self, slot: int, outcome: T) -> None:
-        self._waiting[slot] = outcome
-        self._unanswered -= 1
 
     def _release_front(self) -> None:
         while self._waiting:

@@ -28,6 +28,7 @@ class Worker(Generic[T]):
         handle: Callable[[T], None],
         on_fault: OnFault,
         *,
+        name: str = "shadow",
         size: int = 256,
         threads: int = 2,
         max_bytes: int = 64 * 1024 * 1024,
@@ -36,6 +37,7 @@ class Worker(Generic[T]):
     ) -> None:
         self._handle = handle
         self._on_fault = on_fault
+        self._name = name
         # Not queue.Queue, whose three conditions cost the caller more than all the rest of an offer.
         self._queue: queue.SimpleQueue[tuple[T, int] | None] = queue.SimpleQueue()
         self._size = size
@@ -63,7 +65,7 @@ class Worker(Generic[T]):
     def offer(self, task: T, *, has_room: bool = False) -> str | None:
         """Take a task, or return why not: "queue_full", "queue_bytes", "closed".
 
-        `has_room`: who offers has counted such tasks when each began, by `capacity`; the queue refuses none for its length.
+        `has_room`: who offers has admitted such tasks when each began, by `capacity`; none is refused for the length.
         """
         weight = self._weigh(task)
         with self._lock:
@@ -83,7 +85,7 @@ class Worker(Generic[T]):
 
     def _start(self) -> None:
         for number in range(len(self._started), self._threads):
-            thread = supervised(f"promptguard-shadow-{number}", self._run, self._on_fault)
+            thread = supervised(f"promptguard-{self._name}-{number}", self._run, self._on_fault)
             thread.start()
             self._started.append(thread)
 
@@ -129,6 +131,11 @@ class Worker(Generic[T]):
     def waiting(self) -> int:
         """How many tasks wait."""
         return self._waiting
+
+    @property
+    def room(self) -> int:
+        """How many more tasks may wait."""
+        return max(0, self._size - self._waiting)
 
     @property
     def is_idle(self) -> bool:

@@ -100,7 +100,7 @@ class Shadow(Option):
     queue: Annotated[int, Field(ge=1, le=100_000), Accepts("a whole number of calls, 1 to 100,000")] = Field(
         default=256,
         description="sampled calls that may wait for an answer, their own or the second one, beside those that `workers` "
-        "ask, in each process and stream, 1 to 100,000; while there are so many no further call is taken, which is counted",
+        "ask, in each process, 1 to 100,000; while there are so many, or 8,192, no further call is taken, which is counted",
     )
     workers: Annotated[int, Field(ge=1, le=64), Accepts("a whole number of threads, 1 to 64")] = Field(
         default=2, description="threads that ask, 1 to 64"
