@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
+import sqlite3
 import threading
 import time
 import weakref
 
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 
 import promptguard
 from promptguard.background.engine import open_backgrounds
+from promptguard.ledger.store import Ledger
+from promptguard.runtime.finishing import finish_abandoned, finish_later
 from promptguard.shadow.admission import Admission
 from promptguard.shadow.reorder import ReorderBuffer
 from promptguard.testing import FakeProvider
@@ -72,6 +77,34 @@ def provider():
         yield running
 
 
+ASK = [{"role": "user", "content": "hi"}]
+
+
+def storing(provider, ledger):
+    """Return a client whose calls are all stored, and its background."""
+    replay = promptguard.Replay(share=1.0, budget=promptguard.Budget(calls_per_minute=None))
+    client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=ledger, replay=replay)
+    return client, open_backgrounds()[0]
+
+
+def slowly(monkeypatch, seconds=0.3):
+    """Have each answer take some time to be stored."""
+    bank = Ledger.bank
+
+    def slow(*args):
+        time.sleep(seconds)
+        return bank(*args)
+
+    monkeypatch.setattr(Ledger, "bank", slow)
+
+
+def counted(ledger):
+    """Return how many answers are stored, and what became of calls that are not."""
+    with contextlib.closing(sqlite3.connect(ledger / "ledger.sqlite3")) as file:
+        (stored,) = file.execute("SELECT count(*) FROM banked").fetchone()
+        return stored, file.execute("SELECT stream, outcome, reason FROM pair").fetchall()
+
+
 @pytest.mark.sdk
 @pytest.mark.parametrize("max_queue", [10, 100_000])
 def test_as_many_calls_are_taken_as_their_order_has_places_for(max_queue, guarded, provider, monkeypatch):
@@ -87,6 +120,76 @@ def test_as_many_calls_are_taken_as_their_order_has_places_for(max_queue, guarde
         background.pairing.places.drop(places, "g", "fault")
     assert background.pairing.places.under_way == 0
     asyncio.run(client.close())
+
+
+@pytest.mark.sdk
+def test_a_call_that_is_read_for_minutes_gives_its_places_up(guarded, provider, monkeypatch):
+    client, background = storing(provider, guarded)
+    read = client.chat.completions.create(model="m", messages=ASK, stream=True)
+    places = background.pairing.places
+    assert places.under_way == 1
+    monkeypatch.setattr("promptguard.background.places.LONGEST_CALL", -1.0)
+    places.expire()
+    assert places.under_way == 0
+    for _ in read:
+        pass
+    assert promptguard.flush(60.0)
+    assert counted(guarded) == (0, [("replay", "control_error", "abandoned")])
+    client.close()
+
+
+@pytest.mark.sdk
+def test_flush_waits_for_answers_that_are_being_stored(guarded, provider, monkeypatch):
+    client, _ = storing(provider, guarded)
+    slowly(monkeypatch)
+    for _ in range(3):
+        client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(60.0)
+    assert counted(guarded) == (3, [])
+    client.close()
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("seconds", [0.05, 0.5])
+def test_what_is_not_stored_as_the_process_ends_is_counted(seconds, guarded, provider, monkeypatch):
+    client, background = storing(provider, guarded)
+    slowly(monkeypatch, seconds)
+    for _ in range(5):
+        client.chat.completions.create(model="m", messages=ASK)
+    client.close()
+    background.close(1.5)
+    stored, rows = counted(guarded)
+    assert stored + len(rows) in ({5} if seconds < 0.1 else {4, 5}), "one may be amid its transaction"
+    assert set(rows) <= {("replay", "control_error", "process ended")}
+    assert bool(rows) == (seconds > 0.1)
+
+
+@pytest.mark.sdk
+def test_no_stored_answer_is_taken_while_the_queue_is_full(guarded, provider, monkeypatch):
+    client, background = storing(provider, guarded)
+    client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(60.0)
+    told = []
+    monkeypatch.setattr(background.worker, "_size", 0)
+    monkeypatch.setattr(background.replaying, "_refused", lambda *args: told.append(args))
+    monkeypatch.setattr(background.replaying, "_wall", lambda: time.time() + 40 * 86_400)
+    background.replaying._look()
+    assert counted(guarded) == (1, [])
+    assert told == [], "no budget refused it"
+    client.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_finishes_nothing_that_its_parent_finishes():
+    finished = []
+    finish_later(lambda: finished.append(1))
+    child = os.fork()
+    if not child:
+        finish_abandoned()
+        os._exit(len(finished))
+    assert os.waitpid(child, 0)[1] == 0
+    finish_abandoned()
+    assert finished == [1]
 
 
 @pytest.mark.sdk

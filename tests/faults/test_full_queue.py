@@ -9,7 +9,7 @@ import sqlite3
 import threading
 
 import pytest
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, OpenAI
 
 import promptguard
 from promptguard.background.engine import open_backgrounds
@@ -70,10 +70,11 @@ def wrap(client, ledger, *, repeat=0.0, **more):
     )
 
 
-def only_stored(client, ledger):
-    """Wrap with a queue for QUEUE calls and one worker, whose calls are drawn for replay alone."""
-    shadow = promptguard.Shadow(model="other", sample=0.0, queue=QUEUE, workers=WORKERS)
-    return promptguard.wrap(client, ledger=ledger, shadow=shadow, replay=promptguard.Replay(share=1.0))
+def only_stored(client, ledger, *, queue=QUEUE, **more):
+    """Wrap with one worker and a queue of that length; all calls are drawn for replay, and for nothing else."""
+    shadow = promptguard.Shadow(model="other", sample=0.0, queue=queue, workers=WORKERS)
+    replay = promptguard.Replay(share=1.0, **more)
+    return promptguard.wrap(client, ledger=ledger, shadow=shadow, replay=replay)
 
 
 def rows(ledger):
@@ -157,24 +158,79 @@ def test_an_answer_is_stored_before_anybody_is_asked_for_a_second_one(provider, 
     client.close()
 
 
-async def test_answers_that_the_application_cuts_are_lost_to_replay_and_refused_calls_are_not(
+async def test_answers_that_the_application_cuts_are_lost_to_replay_and_failures_of_the_server_are_not(
     provider, answered, guarded
 ):
     """A call that is given up after some time is one whose answer is long: on the stored side alone it would be missing."""
-    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k", max_retries=0), guarded)
+    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k", max_retries=0), guarded, after=0)
     question = [{"role": "user", "content": "0"}]
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(client.chat.completions.create(model="m", messages=question), 0.5)
+    provider.models["m"] = lambda _: Fault("cut")
+    with pytest.raises(APIConnectionError):
+        await client.chat.completions.create(model="m", messages=question)
     for status in (500, 429):
         provider.models["m"] = lambda _, status=status: Fault("status", status=status)
         with pytest.raises(APIStatusError):
             await client.chat.completions.create(model="m", messages=question)
     assert await asyncio.to_thread(promptguard.flush, 100.0)
-    assert [row[:2] for row in rows(guarded)] == [
-        ("control_error", "CancelledError"),
-        ("control_error", "status_500"),
-    ]
+    await asyncio.to_thread(until, lambda: len(rows(guarded)) == 2)
+    (outcome, reason, _), second = rows(guarded)
+    assert (outcome, reason, second[0]) == ("control_error", "CancelledError", "control_error")
     assert stored(guarded) == []
+    await client.close()
+
+
+async def test_a_bank_that_is_full_keeps_the_calls_made_last_whatever_their_length(
+    provider, answered, guarded
+):
+    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded, queue=CALLS, reservoir=5)
+    await burst(client, provider, answered)
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    assert stored(guarded) == list(range(CALLS - 4, CALLS + 1))
+    await client.close()
+
+
+async def test_an_answer_that_carries_a_credential_is_lost_to_replay(provider, guarded):
+    provider.models["m"] = lambda _: "OPENAI_API_KEY=sk-proj-aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5bC7d"
+    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded)
+    await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "0"}])
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    with contextlib.closing(sqlite3.connect(guarded / "ledger.sqlite3")) as file:
+        kept = file.execute("SELECT question, answer FROM banked").fetchall()
+    assert kept == [(b"{}", b'{"lost": "a credential in the answer"}')]
+    await client.close()
+
+
+async def test_what_waits_behind_an_answer_that_is_still_read_is_stored_in_its_turn(provider, guarded):
+    provider.models["m"] = lambda _: "fine and well"
+    client = only_stored(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded)
+    question = [{"role": "user", "content": "0"}]
+    read = await client.chat.completions.create(model="m", messages=question, stream=True)
+    await client.chat.completions.create(model="m", messages=question)
+    assert not await asyncio.to_thread(promptguard.flush, 1.0)
+    assert stored(guarded) == []
+    async for _ in read:
+        pass
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    assert stored(guarded) == [1, 2]
+    await client.close()
+
+
+async def test_of_two_calls_of_a_question_none_is_made_where_the_cap_refuses_the_first(
+    provider, go, answered, guarded
+):
+    go.set()
+    client = wrap(AsyncOpenAI(base_url=provider.url, api_key="k"), guarded, repeat=0.5)
+    asker = client._client._transport._promptguard_ports.asker
+    asker.repeats.share = 1.0
+    refusals = iter(["rate", None])
+    asker.limiter.take_place = lambda: next(refusals)
+    provider.models["m"] = lambda _: "fine"
+    await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "0"}])
+    assert await asyncio.to_thread(promptguard.flush, 100.0)
+    assert rows(guarded) == []
+    assert next(refusals) is None, "the second was not asked for"
     await client.close()
 
 

@@ -91,7 +91,7 @@ class Canaries:
     def _begin(self, pin: kept.Pin, asker: Asker, who: Headers, now: float) -> None:
         taken = kept.take_answers(self._ledger, pin.source, now - pin.after, pin.answers)
         for row in taken:
-            slot = self._pairing.places.order(kept.STREAM).open(row.group, "turn")
+            slot = self._pairing.order(kept.STREAM).open(row.group, "turn")
             try:
                 banked = restored(row, slot, who)
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from promptguard.background.acting import Acting
 from promptguard.background.alerting import Alerting
@@ -24,14 +23,15 @@ from promptguard.background.notices import Notices
 from promptguard.background.pairing import Pairing
 from promptguard.background.reasking import pair_prior
 from promptguard.background.replay_pace import ReplayPace
-from promptguard.background.replaying import Replaying, ask_again, bank_placebo, store
+from promptguard.background.replaying import Replaying, ask_again, bank_placebo
 from promptguard.background.state_source import StateSource
+from promptguard.background.storing import Storing
 from promptguard.background.tasks import Task
 from promptguard.core import events as ev
 from promptguard.core.effects import Abandon, Job
 from promptguard.core.options import Action, Budget, Channel, Drift
 from promptguard.core.policy import State
-from promptguard.core.streams import CALL, STORED
+from promptguard.core.streams import STORED
 from promptguard.directories import Place
 from promptguard.ledger.room import NOT_DRAINED, Room
 from promptguard.ledger.store import Ledger
@@ -53,6 +53,8 @@ LEAST_TO_WRITE = 0.6
 SHARE_TO_COMMIT = 0.3
 """Of the time that flush() has, what is kept for committing while pairs wait for one before them."""
 HELD_LOOK = 0.02
+
+UNAVAILABLE = "ledger unavailable"
 
 LEARN_SECONDS = 60.0
 """How often the groups that other processes made are read."""
@@ -130,16 +132,6 @@ class Background:
             weigh=_task_bytes,
             failed=lambda task: self._lose(task, "fault"),  # or the pairs behind it would wait for minutes
         )
-        self.storing: Worker[Task] = Worker(
-            self._store,
-            self.faults.add,
-            name="storing",
-            size=queue,
-            threads=1,
-            weigh=_task_bytes,
-            failed=lambda task: self._lose(task, "fault"),
-        )
-        """keeps answers for replay: apart, as they would wait behind second answers, some until the process has ended"""
         self.replaying = Replaying(
             self.ledger,
             self.pairing,
@@ -148,6 +140,15 @@ class Background:
             wall=wall,
             refused=self.evaluator.refusals.note,
             gives_way=self.evaluator.gives_way,
+        )
+        self.storing = Storing(
+            self.ledger,
+            self.replaying.sources,
+            self.pairing.places,
+            why_not=self._why_not_kept,
+            weigh=_task_bytes,
+            on_fault=self.faults.add,
+            wall=wall,
         )
         self.canaries = Canaries(self.ledger, self.pairing, self.worker, on_fault=self.faults.add, wall=wall)
         self.state_source = StateSource(
@@ -167,7 +168,6 @@ class Background:
     ) -> None:
         """Take the settings of a client that names the same ledger: the newest hold, for all of them."""
         self.worker.grow(queue, threads)
-        self.storing.grow(queue, 1)
         before, self._options = self._options, (drift, actions, record_content)
         if before == self._options:
             return
@@ -195,10 +195,9 @@ class Background:
         return self._limiters[key]
 
     def _handle(self, task: Task) -> None:
-        if not self._is_ledger_there():
-            self._lose(task, "ledger unavailable")
-        elif task.run is None and self._is_full():
-            self._lose(task, NOT_DRAINED)  # nothing is paid for that would not be kept
+        reason = self._why_not_kept()
+        if reason == UNAVAILABLE or (reason is not None and task.run is None):
+            self._lose(task, reason)  # nothing is paid for that would not be kept
         elif task.job is not None:
             self._pair(task.job, task.asker)
         elif task.banked is not None:
@@ -216,18 +215,7 @@ class Background:
         control = self.pairing.pair(job, asker)
         if job.placebo and not control.error:
             bank_placebo(self.ledger, self.replaying.sources, self.pairing, job, asker, self.wall())
-        self.pairing.places.settle(CALL, job.places[CALL], None)
-
-    def _store(self, task: Task) -> None:
-        """Keep a call's answer for replay."""
-        if task.job is None:
-            return
-        if not self._is_ledger_there():
-            self._lose(task, "ledger unavailable")
-        elif self._is_full():
-            self._lose(task, NOT_DRAINED)
-        else:
-            store(self.ledger, self.replaying.sources, self.pairing, task.job, task.asker, self.wall())
+        self.pairing.places.leave(job.places)
 
     def _learn_groups(self) -> None:
         """Tell the caller's path now and then which groups the ledger has, of other processes too."""
@@ -235,6 +223,11 @@ class Background:
         if self.on_groups is not None and now >= self._learn_at:
             self._learn_at = now + LEARN_SECONDS
             self.on_groups(self.ledger.counted("group"))
+
+    def _why_not_kept(self) -> str | None:
+        if not self._is_ledger_there():
+            return UNAVAILABLE
+        return NOT_DRAINED if self._is_full() else None
 
     def _is_ledger_there(self) -> bool:
         """Whether the ledger can be used: nothing is asked, and paid for, that could not be kept."""
@@ -263,18 +256,15 @@ class Background:
         return self.pairing.places.take(asker, streams, group, clusters)
 
     def offer(self, job: Job, asker: Asker) -> None:
-        """Take a sampled call: to be paired and kept as it was drawn for, and in any case to note who answered it."""
-        self.pairing.places.answered(job.places)
+        """Take a sampled call: to be paired and stored as it was drawn for, and in any case to note who answered it."""
+        has_room = self.pairing.places.answered(job.places)
         if STORED in job.places:
-            stored = {STORED: job.places[STORED]}
-            job = replace(job, places={name: job.places[name] for name in job.places if name != STORED})
-            self._give(self.storing, Task(asker, job=replace(job, places=stored)))
-        self._give(self.worker, Task(asker, job=job))
-
-    def _give(self, worker: Worker[Task], task: Task) -> None:
-        reason = worker.offer(task, has_room=True)
-        if reason is not None and task.job is not None:
-            self.refuse(task.job, PROCESS_ENDED if reason == "closed" else reason)
+            job = self.storing.take(job, asker)
+        if not job.places:
+            return
+        reason = self.worker.offer(Task(asker, job=job), has_room=has_room)
+        if reason is not None:
+            self.refuse(job, PROCESS_ENDED if reason == "closed" else reason)
 
     def refuse(self, job: Job, reason: str) -> None:
         """Give up the places of a call that has its answer, as a lost one.
@@ -345,8 +335,9 @@ class Background:
             return max(0.0, deadline - time.monotonic())
 
         self._settle_given_up()
-        done = self.worker.flush(timeout) and self.storing.flush(left())
+        done = self.worker.flush(timeout)
         paired = done and self._is_order_filled(deadline - timeout * SHARE_TO_COMMIT)
+        paired = self.storing.flush(left()) and paired
         if self._options[0].evaluate == "never":
             return self.writer.flush_pairs(left()) and paired and not self.pairing.has_lost_at_end
         # What is there is committed and judged, also where something else is waited for in vain.
@@ -365,7 +356,6 @@ class Background:
         self.state_source.close()
         self.replaying.stop()
         self.worker.stop()
-        self.storing.stop()
         self.evaluator.stop()
         self.delivery.stop()
 
@@ -394,9 +384,10 @@ class Background:
         self.writer.join(time.monotonic() + 5.0)
 
     def _end_pairs(self) -> None:
-        """Count what is no pair yet, unless that was done before. Takes half a second at most, and never raises."""
+        """Count what is no pair yet, unless that was done before. Takes less than a second, and never raises."""
         try:
             self.pairing.places.end()
+            self.storing.end()
         except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
             self.faults.add("evaluator", error)
 

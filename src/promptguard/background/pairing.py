@@ -14,7 +14,7 @@ from promptguard.background.certainty import Certainty
 from promptguard.background.fitting import NOT_COMPARABLE, refusal_of, written
 from promptguard.background.following import Following, Purpose, trace_id
 from promptguard.background.judged_by import JudgedBy
-from promptguard.background.places import PAIRED_BEFORE, Places
+from promptguard.background.places import PAIRED_BEFORE, Outcome, Places
 from promptguard.background.sides import (
     answer_of,
     as_far_read,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from promptguard.background.acting import Acting
     from promptguard.background.asker import Asker
     from promptguard.shadow.budget import BudgetLimiter
+    from promptguard.shadow.reorder import ReorderBuffer
 
 COMPARED_BEFORE = "accepted: Shadow(model=...) is of before the change, name a snapshot of today"
 STORED_BEFORE = "stored before the change that was accepted"
@@ -88,6 +89,10 @@ class Pairing:
         self.places = Places(
             release=self._release, lost=self.lost, emit=emit, epoch=self.epoch, most_open=most_open
         )
+
+    def order(self, stream: str) -> ReorderBuffer[Outcome]:
+        """Return the order of a stream's pairs."""
+        return self.places.order(stream)
 
     def epoch(self, stream: str, group: str) -> int:
         """Return the epoch that the next pair of a group belongs to."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from promptguard.background.sides import given_up, not_judged, was_refused
+from promptguard.background.sides import given_up, not_judged
 from promptguard.core.background_call import NO_BACKGROUND_CLIENT
 from promptguard.core.effects import Abandon
 from promptguard.core.events import Event, PairDone
@@ -30,6 +30,8 @@ would not be exchangeable."""
 TAKEN_KEPT = 10_000
 """Clusters remembered as taken; older ones are claimed in the ledger."""
 
+Outcome = PairRow | Callable[[], None]
+"""What becomes of a place: a row; or, of an answer that is stored, what is done when its turn has come."""
 PAIRED_BEFORE = "this question or conversation was paired before"
 _ASKED = ("candidate", "repeat")
 """Streams that the call asks somebody for, within the caps of a budget."""
@@ -65,10 +67,8 @@ class Places:
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int, str], None] = {}
         self._admission = Admission(lambda: min(most_open(), MOST_SLOTS))
-        self._orders: dict[str, ReorderBuffer[PairRow | None]] = {
-            stream: ReorderBuffer(
-                self._released, time.monotonic, partial(self._unfinished, stream, "abandoned")
-            )
+        self._orders: dict[str, ReorderBuffer[Outcome]] = {
+            stream: ReorderBuffer(self.tell, time.monotonic, partial(self._unfinished, stream, "abandoned"))
             for stream in (*STREAMS, STORED)
         }
 
@@ -80,9 +80,9 @@ class Places:
     @property
     def held(self) -> int:
         """How many outcomes wait for one before them."""
-        return sum(order.held for stream, order in self._orders.items() if stream != STORED)
+        return sum(order.held for order in self._orders.values())
 
-    def order(self, stream: str) -> ReorderBuffer[PairRow | None]:
+    def order(self, stream: str) -> ReorderBuffer[Outcome]:
         """Return the order of a stream's pairs."""
         return self._orders[stream]
 
@@ -91,42 +91,46 @@ class Places:
     ) -> dict[str, int]:
         """Return the places of a call that was drawn for `streams`: one in each, and CALL; none where there is no room.
 
-        A stream is left out where one of `clusters` has its pair, and where nobody could be asked; that is counted.
+        A stream is left out where one of `clusters` has its pair, and where nobody could be asked; that is counted. A call
+        with CALL alone takes up no room: it is offered to note who answered.
         """
         number = self._admission.admit()
         if number is None:
             for stream in streams:
-                self._refuse(stream, group, "dropped", "queue_full")
+                self.tell(self.lost(stream, group, "dropped", "queue_full"))
             return {}
-        places, refused = {CALL: number}, None
+        places = {CALL: number}
+        try:
+            self._take_each(places, asker, streams, group, clusters)
+        except BaseException:
+            self.drop(places, group, "fault")
+            raise
+        if len(places) == 1:
+            self._admission.leave(number)
+        return places
+
+    def _take_each(
+        self,
+        places: dict[str, int],
+        asker: Asker,
+        streams: tuple[str, ...],
+        group: str,
+        clusters: tuple[str, ...],
+    ) -> None:
+        refused = None
         for stream in streams:
-            if stream == STORED:
-                places[stream] = self._orders[stream].open(group)
-                continue
             if stream in _ASKED:
-                refused = refused or _refusal(
-                    asker, stream
-                )  # of two calls the one that tests ours is not made alone
+                # of two calls of a question the one that tests the instrument is not made alone
+                refused = refused or _refusal(asker, stream)
                 if refused is not None:
                     self._emit(PairDone(stream, group, *refused, "", 0.0))
                     continue
-            slot = self._open(stream, group, clusters)
-            if slot is not None:
-                places[stream] = slot
-            elif stream in _ASKED:
+            if stream == STORED or self._first(stream, self._epoch(stream, group), clusters):
+                places[stream] = self._orders[stream].open(group)
+                continue
+            self.tell(self.lost(stream, group, "not_paired", PAIRED_BEFORE))
+            if stream in _ASKED:
                 asker.limiter.give_place_back()
-        return places
-
-    def _open(self, stream: str, group: str, clusters: tuple[str, ...]) -> int | None:
-        if self._first(stream, self._epoch(stream, group), clusters):
-            return self._orders[stream].open(group)
-        self._refuse(stream, group, "not_paired", PAIRED_BEFORE)
-        return None
-
-    def _refuse(self, stream: str, group: str, outcome: str, reason: str) -> None:
-        """Count a call without a place, in its turn."""
-        slot = self._orders[stream].open(group)
-        self.settle(stream, slot, self.lost(stream, group, outcome, reason))
 
     def _first(self, stream: str, epoch: int, clusters: tuple[str, ...]) -> bool:
         places = [(stream, epoch, cluster) for cluster in clusters]
@@ -138,36 +142,36 @@ class Places:
                 del self._taken[next(iter(self._taken))]
         return True
 
-    def answered(self, places: Mapping[str, int]) -> None:
-        """Give the second answer of a call as much time as the first had: that one is there."""
+    def answered(self, places: Mapping[str, int]) -> bool:
+        """Give the second answer of a call as much time as the first had; returns whether there is room for its work."""
         for stream, slot in places.items():
-            if stream == CALL:
-                self._admission.answered(slot)
-            else:
+            if stream != CALL:
                 self._orders[stream].renew(slot)
+        return CALL in places and self._admission.answered(places[CALL])
 
     def is_open(self, stream: str, slot: int) -> bool:
         """Whether an outcome for this place would still count."""
         return self._orders[stream].is_open(slot)
 
-    def settle(self, stream: str, slot: int, row: PairRow | None) -> None:
-        """Fill a place; with None nothing is told of it."""
-        if stream == CALL:
-            self._admission.leave(slot)
-        else:
-            self._orders[stream].complete(slot, row)
+    def settle(self, stream: str, slot: int, outcome: Outcome) -> bool:
+        """Fill a place in a stream's order; False if it was given up before."""
+        return self._orders[stream].complete(slot, outcome)
+
+    def leave(self, places: Mapping[str, int]) -> None:
+        """Give back the room of a call whose background work is done."""
+        if CALL in places:
+            self._admission.leave(places[CALL])
 
     def drop(self, places: Mapping[str, int], group: str, reason: str, outcome: str = "dropped") -> None:
         """Give up the places of a call that could not be taken."""
+        self.leave(places)
         for stream, slot in places.items():
-            self.settle(stream, slot, self.lost(stream, group, outcome, reason))
+            if stream != CALL:
+                self.settle(stream, slot, self.lost(stream, group, outcome, reason))
 
     def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call whose control has no answer."""
-        row: PairRow | None = self.lost(effect.stream, effect.group, effect.outcome, effect.reason)
-        if effect.stream == STORED and was_refused(effect.reason):
-            row = None  # no answer was being written, so none is missing for its length
-        self.settle(effect.stream, effect.slot, row)
+        self.drop({effect.stream: effect.slot}, effect.group, effect.reason, effect.outcome)
 
     def expire(self) -> None:
         """Give up the places of sampled calls that never ended."""
@@ -180,7 +184,7 @@ class Places:
         raised: Exception | None = None
         for stream, order in self._orders.items():
             try:
-                order.end(partial(self._unfinished, stream, PROCESS_ENDED), not_judged)
+                order.end(partial(self._unfinished, stream, PROCESS_ENDED), _behind)
             except Exception as error:  # noqa: BLE001 - the other streams have pairs as well
                 raised = raised or error
         if raised is not None:
@@ -193,9 +197,17 @@ class Places:
         """Return the row of a place that is not filled with a pair; of an answer that was to be stored, one of replay."""
         return self._make_lost("replay" if stream == STORED else stream, group, outcome, reason)
 
-    def _released(self, row: PairRow | None) -> None:
-        if row is not None:
-            self._release(row)
+    def tell(self, outcome: Outcome) -> None:
+        """Have a row written, or do what was put off until its turn came."""
+        if callable(outcome):
+            outcome()
+        else:
+            self._release(outcome)
+
+
+def _behind(outcome: Outcome) -> Outcome:
+    """Return what becomes of an outcome that waits for one before it as the process ends."""
+    return outcome if callable(outcome) else not_judged(outcome)  # what is stored is not judged yet
 
 
 def _refusal(asker: Asker, stream: str) -> tuple[str, str] | None:

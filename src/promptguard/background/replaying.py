@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from promptguard.background.following import Purpose, trace_id
 from promptguard.background.pairing import STORED_BEFORE, Pairing
 from promptguard.background.places import PAIRED_BEFORE
-from promptguard.background.sides import as_far_read, closed_early, lost_outcome, read_control
+from promptguard.background.sides import as_far_read, closed_early, lost_outcome, read_control, was_refused
 from promptguard.background.stored_facts import facts_document, restored_facts
 from promptguard.background.tasks import StoredCall, Task
 from promptguard.core.effects import Job
@@ -36,7 +36,6 @@ from promptguard.core.ladder import draw, ladder
 from promptguard.core.model import Headers, Identity, Reading, Request, header
 from promptguard.core.options import seconds
 from promptguard.core.secrets import answer_carries_credential, carries_credential, held_by
-from promptguard.core.streams import STORED
 from promptguard.ledger.rows import BankedRow, PairRow, StoredRow
 from promptguard.ledger.store import Ledger
 from promptguard.ledger.trouble import LedgerUnavailable
@@ -60,27 +59,34 @@ _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
 
 
+class AnswerLost(Exception):  # noqa: N818 - an outcome that is counted
+    """There was no answer to store; the text says why."""
+
+
 def source_of(request: Request, asker: Asker) -> str:
     """Name who may ask a stored request again: the same server with the same credential."""
     return f"{request.origin}|{principal(request, asker.secret)[:16]}"
 
 
-def store(ledger: Ledger, sources: Sources, pairing: Pairing, job: Job, asker: Asker, now: float) -> None:
-    """Keep a call and its answer until they are due, if its place is still open; an answer that is lost is told as such.
+_LOST = "lost"
+"""In place of an answer: why there is none."""
 
-    Were it not, those that the application cuts at some length would be missing on the stored side alone.
+
+def store(ledger: Ledger, sources: Sources, job: Job, asker: Asker, now: float) -> None:
+    """Keep a call and its answer until they are due; or that it was lost, which waits and gives way as an answer does.
+
+    Were lost ones not kept, those that the application gives up at some length would be missing on the stored side alone.
+    Were they counted at once, there would be more of them than of pairs, which a bank and caps make few.
     """
-    slot = job.places[STORED]
-    if not pairing.places.is_open(STORED, slot):
-        return
-    control = read_control(job)
-    if control.error:
-        lost = pairing.places.lost(STORED, job.group, "control_error", control.error)
-        pairing.places.settle(STORED, slot, lost)
-        return
-    answer = {**answer_document(control), "closed_early": closed_early(job, control)}
+    control = None if job.error else read_control(job)
+    error = job.error if control is None else control.error
+    if control is None or error:
+        if was_refused(error or ""):
+            return
+        answer: dict[str, object] = {_LOST: error}
+    else:
+        answer = {**answer_document(control), "closed_early": closed_early(job, control)}
     _keep(ledger, sources, job, asker, now, stream="replay", model=job.facts.model, answer=answer)
-    pairing.places.settle(STORED, slot, None)
 
 
 def bank_placebo(
@@ -133,7 +139,11 @@ def _keep(
     if found is not None:  # it would be written with request and answer
         reason = f"replay: a credential in the {found.partition(' ')[0]}"
         ledger.count({("not paired", note("not paired", reason)): 1.0})
-        return
+        if found != "answer":
+            return
+        answer = {
+            _LOST: "a credential in the answer"
+        }  # those of later on are not looked at: it is one side's loss
     source = source_of(job.request, asker)
     sources.learn(source, asker, (*credentials(job.request), *unknown_headers(job.request)))
     question = {
@@ -155,7 +165,7 @@ def _keep(
         "due": job.at,
         "call": job.call,
         "source": source,
-        "question": json.dumps(question).encode(),
+        "question": b"{}" if _LOST in answer else json.dumps(question).encode(),
         "answer": json.dumps(answer).encode(),
         "subject": job.subject,
     }
@@ -189,8 +199,13 @@ def request_of(question: Mapping[str, Any], who: Headers) -> Request:
 
 
 def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
-    """Return a stored row as it is asked again. Raises ValueError, LookupError or TypeError for one that cannot be read."""
+    """Return a stored row as it is asked again.
+
+    Raises AnswerLost where there was no answer to store; ValueError, LookupError or TypeError for one that cannot be read.
+    """
     question, answer = json.loads(row.question), json.loads(row.answer)
+    if _LOST in answer:
+        raise AnswerLost(str(answer[_LOST]))
     request = request_of(question, who)
     reading = Reading(
         text=answer["text"],
@@ -224,7 +239,7 @@ def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
 
 def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
     """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
-    pairing.places.order(banked.stream).renew(banked.slot)
+    pairing.order(banked.stream).renew(banked.slot)
     row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
         row = _replayed(pairing, banked, asker)
@@ -377,15 +392,20 @@ class Replaying:
 
     def offer_due(self, asker: Asker, sources: dict[str, Headers]) -> None:
         """Give the worker what is due for one client, oldest first."""
+        if not self._worker.room:
+            return  # what were taken now would be lost
         at_once = self._at_once(asker)
         if not at_once:
             if self._ledger.banked_count(self._wall()):
                 self._refused("replay", f"not_asked: {asker.replay_limiter.exhausted() or 'budget'}")
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
-            slot = self._pairing.places.order(row.stream).open(row.group, "turn")
+            slot = self._pairing.order(row.stream).open(row.group, "turn")
             try:
                 banked = restored(row, slot, sources[row.source])
+            except AnswerLost as lost:
+                self._lose(row, slot, str(lost), "control_error")
+                continue
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
                 self._on_fault("replay", error)
                 self._lose(row, slot, "unreadable")
@@ -401,9 +421,9 @@ class Replaying:
         most, left = min(AT_ONCE, self._worker.room), asker.replay_limiter.left()
         if left is None:
             return most
-        waiting = sum(self._pairing.places.order(stream).pending for stream in ("replay", "placebo"))
+        waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
         return max(0, min(most, left - waiting))
 
-    def _lose(self, row: StoredRow, slot: int, reason: str) -> None:
-        lost = self._pairing.lost(row.stream, row.group, "dropped", reason)
+    def _lose(self, row: StoredRow, slot: int, reason: str, outcome: str = "dropped") -> None:
+        lost = self._pairing.lost(row.stream, row.group, outcome, reason)
         self._pairing.places.settle(row.stream, slot, {**lost, "banked_call": row.call})

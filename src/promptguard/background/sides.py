@@ -76,29 +76,27 @@ _NEVER_REACHED = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}  # httpx
     | {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"}  # botocore
 )
-_TURNED_AWAY = frozenset({"status_503", "status_529"})
-"""unavailable, and overloaded as Anthropic says it"""
 
 
 def was_refused(error: str) -> bool:
-    """Whether nobody began to answer a call: then no answer is missing because it was too long.
+    """Whether a call failed by what its server does to background calls as well, so that it says nothing of one side.
 
-    >>> [was_refused(error) for error in ("status_429", "status_503", "ConnectError")]
+    What the application does is another matter: it cancels calls, and background calls go on.
+
+    >>> [was_refused(error) for error in ("status_429", "status_504", "ConnectError")]
     [True, True, True]
-    >>> [was_refused(error) for error in ("status_408", "status_504", "ReadTimeout", "CancelledError")]
-    [False, False, False, False]
+    >>> [was_refused(error) for error in ("ReadTimeout", "CancelledError", "cut")]
+    [False, False, False]
     """
-    if error.startswith("status_4"):
-        return error != "status_408"
-    return error in _TURNED_AWAY or error in _NEVER_REACHED
+    return error.startswith("status_") or error in _NEVER_REACHED
 
 
-def not_judged(row: PairRow | None) -> PairRow | None:
+def not_judged(row: PairRow) -> PairRow:
     """Return the row of a pair whose process ended before it could be judged in its order: its second answer is lost.
 
     What was spent stays known, the answers do not. What was no pair anyway keeps its own reason.
     """
-    if row is None or row["outcome"] != "compared":
+    if row["outcome"] != "compared":
         return row
     told: PairRow = {**row, "outcome": "candidate_error", "reason": PROCESS_ENDED}
     told.pop("vector", None)

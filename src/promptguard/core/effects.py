@@ -170,6 +170,8 @@ class Job:
     routed_to: str | None = None
     latency: float = 0.0
     """seconds from sending to the end of the body"""
+    error: str = ""
+    """why it has no answer of its own, where it was to be stored and has none"""
     prior: StoredReply | None = None
     """the cached answer that this call's own replaces: the two are a pair of the replay stream, where it has a place"""
     link: str | None = None

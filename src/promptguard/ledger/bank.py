@@ -19,7 +19,8 @@ def keep(
 ) -> None:
     """Store a request with one unused answer, due after the age that `at` (in [0, 1)) draws.
 
-    What is from before `oldest` gives way, and with more than `reservoir` of a prompt the oldest of the shortest age.
+    What is from before `oldest` gives way, and with more than `reservoir` of a prompt the oldest of the shortest age, by
+    when the calls were made: answers that come late are long ones.
     """
     table = schema.banked
     same = (table.c.group == row["group"], table.c.stream == row["stream"])
@@ -29,8 +30,10 @@ def keep(
     total = int(connection.execute(select(func.count()).where(*same)).scalar_one())
     if total > reservoir:
         # those of the shortest age, the longest due first; the others have room of their own
-        wait = table.c.due - table.c.at
-        least = select(table.c.id).where(*same).order_by(wait, table.c.id).limit(total - reservoir)
+        wait = cast(func.round(table.c.due - table.c.at), Integer)
+        least = (
+            select(table.c.id).where(*same).order_by(wait, table.c.at, table.c.id).limit(total - reservoir)
+        )
         connection.execute(delete(table).where(table.c.id.in_(least)))
 
 

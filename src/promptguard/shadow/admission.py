@@ -41,11 +41,13 @@ class Admission:
             self._unanswered[number] = self._clock()
             return number
 
-    def answered(self, number: int) -> None:
-        """Note that a call's own answer is there: from now on its background work is what takes the room."""
+    def answered(self, number: int) -> bool:
+        """Note that a call's own answer is there: from now on its background work takes the room. False if it has none."""
         with self._lock:
-            if self._unanswered.pop(number, None) is not None:
-                self._answered.add(number)
+            if self._unanswered.pop(number, None) is None:
+                return False
+            self._answered.add(number)
+            return True
 
     def leave(self, number: int) -> None:
         """Give the room of a call back. Second calls, and numbers that are not known, are ignored."""

@@ -72,12 +72,14 @@ class ReorderBuffer(Generic[T]):
         """Whether an outcome for this slot would still count."""
         return isinstance(self._waiting.get(slot), _Open)
 
-    def complete(self, slot: int, outcome: T) -> None:
-        """Fill a slot; releases it, and those it held up, once all before it are known. Second calls are ignored."""
+    def complete(self, slot: int, outcome: T) -> bool:
+        """Fill a slot; releases it, and those it held up, once all before it are known. False if it was not open."""
         with self._lock:
-            if isinstance(self._waiting.get(slot), _Open):
-                self._waiting[slot] = outcome
-                self._release_front()
+            if not isinstance(self._waiting.get(slot), _Open):
+                return False
+            self._waiting[slot] = outcome
+            self._release_front()
+            return True
 
     def abandon_older(self, age: float) -> None:
         """Give up the slots opened or renewed more than `age` seconds ago, so that one call does not hold up the rest."""

@@ -5,6 +5,7 @@ Daemon threads, because a ThreadPoolExecutor would hold up the interpreter's exi
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -62,13 +63,33 @@ class Worker(Generic[T]):
             if self._started and not self._closed:
                 self._start()
 
-    def offer(self, task: T, *, has_room: bool = False) -> str | None:
+    def hold(self, task: T) -> str | None:
+        """Count the bytes of a task that is to be offered later, as held; returns why there is no room for it."""
+        weight = self._weigh(task)
+        with self._lock:
+            if self._closed:
+                return "closed"
+            if self._held + weight > self._max_bytes:
+                return "queue_bytes"
+            self._held += weight
+        return None
+
+    def let_go(self, task: T) -> None:
+        """Count the bytes of a task no more that was held, and is not offered after all."""
+        weight = self._weigh(task)
+        with self._lock:
+            self._held -= weight
+
+    def offer(self, task: T, *, has_room: bool = False, is_held: bool = False) -> str | None:
         """Take a task, or return why not: "queue_full", "queue_bytes", "closed".
 
         `has_room`: who offers has admitted such tasks when each began, by `capacity`; none is refused for the length.
+        `is_held`: its bytes are counted already (`hold`).
         """
         weight = self._weigh(task)
         with self._lock:
+            if is_held:
+                self._held -= weight
             if self._closed:
                 return "closed"
             if self._waiting >= self._size and not has_room:
@@ -121,6 +142,20 @@ class Worker(Generic[T]):
         """Wait until every offered task is done; False when that took longer than `timeout` seconds."""
         with self._lock:
             return self._all_done.wait_for(lambda: not self._unfinished, timeout)
+
+    def drain(self) -> list[T]:
+        """Return the tasks that wait, and do none of them."""
+        found: list[T] = []
+        with self._lock, contextlib.suppress(queue.Empty):
+            while (item := self._queue.get_nowait()) is not None:
+                found.append(item[0])
+                self._waiting -= 1
+                self._unfinished -= 1
+                self._held -= item[1]
+        with self._lock:
+            if not self._unfinished:
+                self._all_done.notify_all()
+        return found
 
     @property
     def capacity(self) -> int:
