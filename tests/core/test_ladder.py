@@ -82,6 +82,15 @@ def test_the_first_answers_are_asked_again_soon(tmp_path):
     ledger.close()
 
 
+def test_the_calls_made_first_give_way_though_their_answers_came_last():
+    engine, table = create_engine("sqlite://"), schema.banked
+    schema.metadata.create_all(engine)
+    with engine.begin() as connection:
+        for number in (7, 3, 9, 1, 5):
+            keep(connection, stored(number, number / 7), ladder(SIX_HOURS, 3), 0.0, 3, -1.0)
+        assert sorted(connection.execute(select(table.c.call)).scalars()) == [5, 7, 9]
+
+
 def test_planning_knows_the_window():
     bar = 12.4
     spread = [(flow.age / DAY, flow.per_day) for flow in flows(ladder(SIX_HOURS, 1000), 50.0)]

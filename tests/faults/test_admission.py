@@ -21,6 +21,7 @@ from promptguard.runtime.finishing import finish_abandoned, finish_later
 from promptguard.shadow.admission import Admission
 from promptguard.shadow.reorder import ReorderBuffer
 from promptguard.testing import FakeProvider
+from tests.servers import until
 
 
 class Clock:
@@ -162,6 +163,46 @@ def test_what_is_not_stored_as_the_process_ends_is_counted(seconds, guarded, pro
     assert stored + len(rows) in ({5} if seconds < 0.1 else {4, 5}), "one may be amid its transaction"
     assert set(rows) <= {("replay", "control_error", "process ended")}
     assert bool(rows) == (seconds > 0.1)
+
+
+@pytest.mark.sdk
+def test_a_call_that_is_read_for_long_is_lost_and_not_the_many_bytes_behind_it(
+    guarded, provider, monkeypatch
+):
+    client, background = storing(provider, guarded)
+    client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(60.0)
+    monkeypatch.setattr(background.storing._worker, "_max_bytes", 4_000)
+    read = client.chat.completions.create(model="m", messages=ASK, stream=True)
+    for _ in range(5):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x" * 900}])
+    until(lambda: background.storing.is_idle)
+    for _ in read:
+        pass
+    assert promptguard.flush(60.0)
+    assert counted(guarded) == (6, [("replay", "control_error", "abandoned")])
+    assert background.storing._worker._held == 0
+    client.close()
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_end_stores_what_waits_behind_a_stream_and_leaves_no_thread(
+    raises, guarded, provider, monkeypatch
+):
+    client, background = storing(provider, guarded)
+    read = client.chat.completions.create(model="m", messages=ASK, stream=True)
+    for _ in range(3):
+        client.chat.completions.create(model="m", messages=ASK)
+    assert counted(guarded)[0] == 0
+    if raises:
+        monkeypatch.setattr(background.pairing.places.order("candidate"), "end", lambda *_: 1 / 0)
+    client.close()
+    background.close(3.0)
+    background._end_pairs()
+    assert counted(guarded) == (3, [("replay", "control_error", "process ended")])
+    until(lambda: not any(thread.is_alive() for thread in background.storing._worker._started))
+    read.close()
 
 
 @pytest.mark.sdk

@@ -184,7 +184,7 @@ import sys
 import promptguard
 from openai import OpenAI
 url, address = sys.argv[1:]
-shadow = promptguard.Shadow(model="n", sample=1.0)
+shadow = promptguard.Shadow(model="n", sample=1.0, repeat=0.0)
 client = promptguard.wrap(OpenAI(base_url=url, api_key="k"), ledger=address, shadow=shadow)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -71,6 +71,8 @@ class Asker:
     ) -> None:
         self.is_mute = make is NoBackgroundClient
         """nothing can be asked: the application's own transport cannot be built again"""
+        self.is_retired = False
+        """its client was unwrapped, or wrapped anew: others ask for it"""
         self.shadow = shadow
         self.replay = replay
         self.repeats = RepeatShare(shadow, time.monotonic)

@@ -212,6 +212,8 @@ class Background:
         self.notices.look(
             job.facts.model, asker.shadow, asker.replay, self._options[1], elsewhere=asker.is_elsewhere
         )
+        if asker.replay is not None:
+            asker.client  # noqa: B018 - made now: until then it holds the application's client, and may wait to be stored
         control = self.pairing.pair(job, asker)
         if job.placebo and not control.error:
             bank_placebo(self.ledger, self.replaying.sources, self.pairing, job, asker, self.wall())
@@ -386,8 +388,10 @@ class Background:
     def _end_pairs(self) -> None:
         """Count what is no pair yet, unless that was done before. Takes less than a second, and never raises."""
         try:
-            self.pairing.places.end()
-            self.storing.end()
+            try:
+                self.pairing.places.end()
+            finally:
+                self.storing.end()
         except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
             self.faults.add("evaluator", error)
 

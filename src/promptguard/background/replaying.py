@@ -308,6 +308,8 @@ class Sources:
         """Remember that `asker` may ask for `source`; the newest one does."""
         asker.client  # noqa: B018 - made now: until then it holds the application's client
         with self._lock:
+            if asker.is_retired:
+                return
             self._living[source] = weakref.ref(asker), who
             self._kept[source] = asker
             self._kept.move_to_end(source)
@@ -319,6 +321,7 @@ class Sources:
     def forget(self, asker: Asker) -> None:
         """Ask for this client no more: it was unwrapped, or wrapped anew."""
         with self._lock:
+            asker.is_retired = True
             self._living = {name: found for name, found in self._living.items() if found[0]() is not asker}
             self._kept = OrderedDict((name, kept) for name, kept in self._kept.items() if kept is not asker)
 

@@ -72,23 +72,26 @@ def given_up(stream: str, missing: Missing) -> str:
     return "control_error" if missing == "first" and stream != "replay" else "candidate_error"
 
 
-_NEVER_REACHED = frozenset(
-    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}  # httpx
+_NETWORK = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "ReadTimeout", "WriteTimeout"}  # httpx
+    | {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "LocalProtocolError"}
     | {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"}  # botocore
+    | {"ReadTimeoutError", "ConnectionClosedError", "HTTPClientError"}
 )
+"""Attempts that failed on the way, which the SDK makes once more: so does replay with its own."""
 
 
 def was_refused(error: str) -> bool:
-    """Whether a call failed by what its server does to background calls as well, so that it says nothing of one side.
+    """Whether an attempt failed by what happens to background calls as well, so that it says nothing of one side.
 
     What the application does is another matter: it cancels calls, and background calls go on.
 
-    >>> [was_refused(error) for error in ("status_429", "status_504", "ConnectError")]
-    [True, True, True]
-    >>> [was_refused(error) for error in ("ReadTimeout", "CancelledError", "cut")]
-    [False, False, False]
+    >>> [was_refused(error) for error in ("status_429", "status_504", "ConnectError", "ReadTimeout")]
+    [True, True, True, True]
+    >>> [was_refused(error) for error in ("CancelledError", "cut")]
+    [False, False]
     """
-    return error.startswith("status_") or error in _NEVER_REACHED
+    return error.startswith("status_") or error in _NETWORK
 
 
 def not_judged(row: PairRow) -> PairRow:

@@ -48,6 +48,8 @@ class Storing:
         self._places = places
         self._why_not = why_not
         self._wall = wall
+        self._on_fault = on_fault
+        self._has_ended = False
         self._worker: Worker[Task] = Worker(
             self._store,
             on_fault,
@@ -64,6 +66,9 @@ class Storing:
         job = replace(job, places={name: job.places[name] for name in job.places if name != STORED})
         task = Task(asker, job=replace(job, places={}))
         reason = self._worker.hold(task)
+        if reason == "queue_bytes":  # not those that wait are lost, but what they wait for
+            self._places.order(STORED).give_up_front(slot)
+            reason = self._worker.hold(task, over=True)
         if reason is not None:
             self._places.drop({STORED: slot}, job.group, _ended(reason), "control_error")
         elif self._places.settle(STORED, slot, partial(self._offer, task)):
@@ -73,7 +78,11 @@ class Storing:
         return replace(job, placebo=False)  # it is asked of stored calls alone
 
     def _offer(self, task: Task) -> None:
-        reason = self._worker.offer(task, is_held=True)
+        try:
+            reason = self._worker.offer(task, is_held=True)
+        except Exception as error:  # noqa: BLE001 - those behind it must have their turn
+            self._on_fault("storing", error)
+            reason = "fault"
         if reason is not None:
             self._lose(task, "control_error", _ended(reason))
 
@@ -98,7 +107,10 @@ class Storing:
         return self._worker.flush(timeout)
 
     def end(self) -> None:
-        """Store what waits, for LAST_SECONDS at most, and count the rest as lost; no turn comes after this."""
+        """Store what waits, for LAST_SECONDS at most, and count the rest as lost, and what comes later. Once is enough."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         self._worker.flush(LAST_SECONDS)
         for task in self._worker.drain():
             self._lose(task, "control_error", PROCESS_ENDED)

@@ -90,6 +90,15 @@ class ReorderBuffer(Generic[T]):
                     self._waiting[slot] = self._abandoned(found.group, found.missing)
             self._release_front()
 
+    def give_up_front(self, before: int) -> None:
+        """Give up the open slots that hold up everything else: those before the first outcome, and before this slot."""
+        with self._lock:
+            for slot, found in self._waiting.items():
+                if slot >= before or not isinstance(found, _Open):
+                    break
+                self._waiting[slot] = self._abandoned(found.group, found.missing)
+            self._release_front()
+
     def end(self, lost: Callable[[str, Missing], T], behind: Callable[[T], T]) -> None:
         """Release every slot that waits: open ones as `lost`, outcomes behind one as what `behind` makes of them.
 

@@ -63,15 +63,22 @@ class Worker(Generic[T]):
             if self._started and not self._closed:
                 self._start()
 
-    def hold(self, task: T) -> str | None:
-        """Count the bytes of a task that is to be offered later, as held; returns why there is no room for it."""
+    def hold(self, task: T, *, over: bool = False) -> str | None:
+        """Count the bytes of a task that is to be offered later, as held; returns why there is no room for it.
+
+        `over`: there is room for as much again.
+        """
         weight = self._weigh(task)
         with self._lock:
             if self._closed:
                 return "closed"
-            if self._held + weight > self._max_bytes:
+            if self._held + weight > self._max_bytes * (1 + over):
                 return "queue_bytes"
             self._held += weight
+            if (
+                not self._started
+            ):  # now: as the interpreter exits, when it may be offered, no thread can be started
+                self._start()
         return None
 
     def let_go(self, task: T) -> None:
@@ -94,7 +101,7 @@ class Worker(Generic[T]):
                 return "closed"
             if self._waiting >= self._size and not has_room:
                 return "queue_full"
-            if self._held + weight > self._max_bytes:
+            if self._held + weight > self._max_bytes and not is_held:
                 return "queue_bytes"
             self._waiting += 1
             self._unfinished += 1
@@ -147,7 +154,7 @@ class Worker(Generic[T]):
         """Return the tasks that wait, and do none of them."""
         found: list[T] = []
         with self._lock, contextlib.suppress(queue.Empty):
-            while (item := self._queue.get_nowait()) is not None:
+            while not self._closed and (item := self._queue.get_nowait()) is not None:
                 found.append(item[0])
                 self._waiting -= 1
                 self._unfinished -= 1
