@@ -245,7 +245,7 @@ class Interceptor:
     def retire(self) -> None:
         """Its client was unwrapped or wrapped anew: stored requests are asked again by others from now on."""
         if self.background is not None and self.asker is not None:
-            self.background.replaying.sources.forget(self.asker)
+            self.background.replaying.sources.forget(self.asker, self.wall())
 
     def _rollouts(self) -> Table | None:
         """Return what is rolled out; None where no call has to be read for its sake."""

@@ -10,6 +10,8 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -81,9 +83,9 @@ def provider():
 ASK = [{"role": "user", "content": "hi"}]
 
 
-def storing(provider, ledger):
+def storing(provider, ledger, **more):
     """Return a client whose calls are all stored, and its background."""
-    replay = promptguard.Replay(share=1.0, budget=promptguard.Budget(calls_per_minute=None))
+    replay = promptguard.Replay(share=1.0, **more, budget=promptguard.Budget(calls_per_minute=None))
     client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=ledger, replay=replay)
     return client, open_backgrounds()[0]
 
@@ -186,6 +188,41 @@ def test_a_call_that_is_read_for_long_is_lost_and_not_the_many_bytes_behind_it(
 
 
 @pytest.mark.sdk
+def test_one_lost_answer_of_a_conversation_counts_as_one_pair_would(guarded, provider):
+    """And where a change was accepted since, as none."""
+    client, _ = storing(provider, guarded, after=0)
+    transport = client._client._transport
+    with promptguard.cluster("a conversation"):
+        for _ in range(3):
+            inner = transport._promptguard_inner
+            transport._promptguard_inner = SimpleNamespace(handle_request=interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.chat.completions.create(model="m", messages=ASK)
+            transport._promptguard_inner = inner
+        client.chat.completions.create(model="m", messages=ASK)
+    until(lambda: len(counted(guarded)[1]) == 4)
+    assert Counter(outcome for _, outcome, _ in counted(guarded)[1]) == {"control_error": 1, "not_paired": 3}
+    client.close()
+
+
+def interrupted(_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.sdk
+def test_replay_goes_on_where_a_copy_of_the_client_was_unwrapped(guarded, provider):
+    client, background = storing(provider, guarded)
+    client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(60.0)
+    promptguard.unwrap(client.with_options(timeout=5))
+    assert promptguard.is_wrapped(client)
+    client.chat.completions.create(model="m", messages=ASK)
+    assert promptguard.flush(60.0)
+    assert background.replaying.sources.by_asker()
+    client.close()
+
+
+@pytest.mark.sdk
 @pytest.mark.parametrize("raises", [False, True])
 def test_an_end_stores_what_waits_behind_a_stream_and_leaves_no_thread(
     raises, guarded, provider, monkeypatch
@@ -199,7 +236,7 @@ def test_an_end_stores_what_waits_behind_a_stream_and_leaves_no_thread(
         monkeypatch.setattr(background.pairing.places.order("candidate"), "end", lambda *_: 1 / 0)
     client.close()
     background.close(3.0)
-    background._end_pairs()
+    background._end_pairs(0.0)
     assert counted(guarded) == (3, [("replay", "control_error", "process ended")])
     until(lambda: not any(thread.is_alive() for thread in background.storing._worker._started))
     read.close()

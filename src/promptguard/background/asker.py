@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -71,8 +72,8 @@ class Asker:
     ) -> None:
         self.is_mute = make is NoBackgroundClient
         """nothing can be asked: the application's own transport cannot be built again"""
-        self.is_retired = False
-        """its client was unwrapped, or wrapped anew: others ask for it"""
+        self.retired_at = -math.inf
+        """when a client was unwrapped that asks through it, or wrapped anew (Unix seconds): others ask for older calls"""
         self.shadow = shadow
         self.replay = replay
         self.repeats = RepeatShare(shadow, time.monotonic)

@@ -50,6 +50,9 @@ LEDGER_WAIT = 5.0
 LEAST_TO_WRITE = 0.6
 """Of the seconds that the end may take, those kept for committing; background answers get what is before."""
 
+LAST_STORED = 0.2
+"""Seconds that an end gives to answers which are to be stored, at least."""
+
 SHARE_TO_COMMIT = 0.3
 """Of the time that flush() has, what is kept for committing while pairs wait for one before them."""
 HELD_LOOK = 0.02
@@ -273,7 +276,7 @@ class Background:
 
         That is judged: calls that are answered at length come late, and would be missing more often.
         """
-        self.pairing.places.drop(job.places, job.group, reason, "candidate_error")
+        self.pairing.places.refuse(job, reason)
 
     def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call that has no answer."""
@@ -339,7 +342,7 @@ class Background:
         self._settle_given_up()
         done = self.worker.flush(timeout)
         paired = done and self._is_order_filled(deadline - timeout * SHARE_TO_COMMIT)
-        paired = self.storing.flush(left()) and paired
+        paired = self.storing.flush(max(0.0, left() - timeout * SHARE_TO_COMMIT)) and paired
         if self._options[0].evaluate == "never":
             return self.writer.flush_pairs(left()) and paired and not self.pairing.has_lost_at_end
         # What is there is committed and judged, also where something else is waited for in vain.
@@ -369,7 +372,9 @@ class Background:
         self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.evaluator.join(deadline)
         if time.monotonic() >= deadline:
-            self._end_pairs()  # the evaluator, who does so as it ends, waits for a database that says nothing
+            self._end_pairs(
+                deadline
+            )  # the evaluator, who does so as it ends, waits for a database that says nothing
             self.writer.leave()
         self.alerting.stop()  # not before: the last turn of the evaluator may ring
         self.alerting.join(deadline)
@@ -378,22 +383,22 @@ class Background:
 
     def _finish(self) -> None:
         """Let the calls in hand end, then commit; in the evaluator's thread, as its last turn comes after."""
-        while not (self.worker.is_idle and self.storing.is_idle) and time.monotonic() < self._give_up:
+        while not self.worker.is_idle and time.monotonic() < self._give_up:
             time.sleep(0.01)
         self._settle_given_up()
-        self._end_pairs()
+        self._end_pairs(max(self._give_up, time.monotonic() + LAST_STORED))
         self.writer.stop()
         self.writer.join(time.monotonic() + 5.0)
 
-    def _end_pairs(self) -> None:
-        """Count what is no pair yet, unless that was done before. Takes less than a second, and never raises."""
+    def _end_pairs(self, until: float) -> None:
+        """Count what is no pair yet, unless that was done before, and store what is to be, until a moment. Never raises."""
         try:
-            try:
-                self.pairing.places.end()
-            finally:
-                self.storing.end()
+            self.pairing.places.end()
         except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
             self.faults.add("evaluator", error)
+        while not self.storing.is_idle and time.monotonic() < until:
+            time.sleep(0.01)  # what waited for others has its turn now
+        self.storing.end()
 
     def close(self, timeout: float = 1.0) -> None:
         """End now, in at most `timeout` seconds: for tests."""

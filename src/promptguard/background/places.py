@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from promptguard.background.sides import given_up, not_judged
+from promptguard.background.sides import given_up, not_judged, was_refused
 from promptguard.core.background_call import NO_BACKGROUND_CLIENT
-from promptguard.core.effects import Abandon
+from promptguard.core.effects import Abandon, Job
 from promptguard.core.events import Event, PairDone
 from promptguard.core.streams import CALL, STORED, STREAMS
 from promptguard.ledger.rows import PairRow
@@ -169,6 +169,15 @@ class Places:
             if stream != CALL:
                 self.settle(stream, slot, self.lost(stream, group, outcome, reason))
 
+    def refuse(self, job: Job, reason: str) -> None:
+        """Give up the places of a call that has its answer, as a lost one; what was to be stored is a pair's control."""
+        for stream, slot in job.places.items():
+            if stream == STORED and was_refused(job.error):
+                self.settle(stream, slot, _nothing)
+            else:
+                side = "control_error" if stream == STORED else "candidate_error"
+                self.drop({stream: slot}, job.group, reason, side)
+
     def abandon(self, effect: Abandon) -> None:
         """Give up the place of a sampled call whose control has no answer."""
         self.drop({effect.stream: effect.slot}, effect.group, effect.reason, effect.outcome)
@@ -203,6 +212,10 @@ class Places:
             outcome()
         else:
             self._release(outcome)
+
+
+def _nothing() -> None:
+    """Have nothing told of an attempt that says nothing of one side."""
 
 
 def _behind(outcome: Outcome) -> Outcome:

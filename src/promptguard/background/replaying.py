@@ -9,6 +9,7 @@ credentials are never kept. The process that asks again uses its own client's cr
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
@@ -145,7 +146,7 @@ def _keep(
             _LOST: "a credential in the answer"
         }  # those of later on are not looked at: it is one side's loss
     source = source_of(job.request, asker)
-    sources.learn(source, asker, (*credentials(job.request), *unknown_headers(job.request)))
+    sources.learn(source, asker, (*credentials(job.request), *unknown_headers(job.request)), job.at)
     question = {
         "method": job.request.method,
         "origin": job.request.origin,
@@ -304,11 +305,11 @@ class Sources:
         self._living: dict[str, tuple[weakref.ref[Asker], Headers]] = {}
         self._kept: OrderedDict[str, Asker] = OrderedDict()
 
-    def learn(self, source: str, asker: Asker, who: Headers) -> None:
-        """Remember that `asker` may ask for `source`; the newest one does."""
+    def learn(self, source: str, asker: Asker, who: Headers, at: float = math.inf) -> None:
+        """Remember that `asker` may ask for `source`, as of a call made `at` (Unix seconds); the newest one does."""
         asker.client  # noqa: B018 - made now: until then it holds the application's client
         with self._lock:
-            if asker.is_retired:
+            if at < asker.retired_at:
                 return
             self._living[source] = weakref.ref(asker), who
             self._kept[source] = asker
@@ -318,10 +319,10 @@ class Sources:
             if len(self._living) > MOST_SOURCES:
                 self._living = {name: found for name, found in self._living.items() if found[0]() is not None}
 
-    def forget(self, asker: Asker) -> None:
+    def forget(self, asker: Asker, now: float) -> None:
         """Ask for this client no more: it was unwrapped, or wrapped anew."""
         with self._lock:
-            asker.is_retired = True
+            asker.retired_at = now
             self._living = {name: found for name, found in self._living.items() if found[0]() is not asker}
             self._kept = OrderedDict((name, kept) for name, kept in self._kept.items() if kept is not asker)
 
@@ -407,7 +408,7 @@ class Replaying:
             try:
                 banked = restored(row, slot, sources[row.source])
             except AnswerLost as lost:
-                self._lose(row, slot, str(lost), "control_error")
+                self._lose_answer(row, slot, str(lost))
                 continue
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
                 self._on_fault("replay", error)
@@ -426,6 +427,16 @@ class Replaying:
             return most
         waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
         return max(0, min(most, left - waiting))
+
+    def _lose_answer(self, row: StoredRow, slot: int, reason: str) -> None:
+        """Tell an answer that was lost, where the pair with one in its place would have been judged."""
+        epoch = self._pairing.epoch(row.stream, row.group)
+        if row.at < self._pairing.accepted(row.stream, row.group)[0]:
+            self._lose(row, slot, STORED_BEFORE, "not_paired")
+        elif not self._pairing.claim(row.stream, epoch, tuple(row.clusters.split())):
+            self._lose(row, slot, PAIRED_BEFORE, "not_paired")
+        else:
+            self._lose(row, slot, reason, "control_error")
 
     def _lose(self, row: StoredRow, slot: int, reason: str, outcome: str = "dropped") -> None:
         lost = self._pairing.lost(row.stream, row.group, outcome, reason)

@@ -22,9 +22,6 @@ from promptguard.shadow.reorder import MOST_SLOTS
 from promptguard.shadow.worker import Worker
 from promptguard.verdict.reasons import PROCESS_ENDED
 
-LAST_SECONDS = 0.2
-"""Given at the end to answers that are still to be stored, at most."""
-
 
 class Storing:
     """Keeps the answers of one ledger's calls for replay, and that of those which had none. Thread-safe.
@@ -66,8 +63,10 @@ class Storing:
         job = replace(job, places={name: job.places[name] for name in job.places if name != STORED})
         task = Task(asker, job=replace(job, places={}))
         reason = self._worker.hold(task)
-        if reason == "queue_bytes":  # not those that wait are lost, but what they wait for
-            self._places.order(STORED).give_up_front(slot)
+        order = self._places.order(STORED)
+        if reason == "queue_bytes":
+            if order.held:  # not those that wait are lost, but what they wait for
+                order.give_up_front(slot)
             reason = self._worker.hold(task, over=True)
         if reason is not None:
             self._places.drop({STORED: slot}, job.group, _ended(reason), "control_error")
@@ -107,11 +106,10 @@ class Storing:
         return self._worker.flush(timeout)
 
     def end(self) -> None:
-        """Store what waits, for LAST_SECONDS at most, and count the rest as lost, and what comes later. Once is enough."""
+        """Count what waits still as lost, and what comes later. Once is enough."""
         if self._has_ended:
             return
         self._has_ended = True
-        self._worker.flush(LAST_SECONDS)
         for task in self._worker.drain():
             self._lose(task, "control_error", PROCESS_ENDED)
         self._worker.stop()

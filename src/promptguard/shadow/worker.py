@@ -74,11 +74,9 @@ class Worker(Generic[T]):
                 return "closed"
             if self._held + weight > self._max_bytes * (1 + over):
                 return "queue_bytes"
+            if not self._started:
+                self._start()  # now: as the interpreter exits, when it may be offered, no thread can be started
             self._held += weight
-            if (
-                not self._started
-            ):  # now: as the interpreter exits, when it may be offered, no thread can be started
-                self._start()
         return None
 
     def let_go(self, task: T) -> None:
