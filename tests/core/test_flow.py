@@ -12,7 +12,7 @@ from promptguard.core.flow import attempt
 from promptguard.core.model import Request, StoredReply
 from promptguard.core.options import Cache, Replay, Shadow
 from promptguard.core.policy import Settings, State
-from promptguard.core.streams import CALL
+from promptguard.core.streams import CALL, STORED
 from promptguard.wire import openai_chat
 
 GROUP = "prime@1"
@@ -153,6 +153,18 @@ def test_a_sampled_call_that_fails_gives_its_place_up():
         seen = run(begin(SHADOWED), answer, None)
         assert kinds(seen) == ["Send", "Abandon", "Abandon"]
         assert seen[1] == do.Abandon("candidate", 0, GROUP, reason)
+
+
+def test_a_fault_amid_giving_places_up_leaves_none_behind():
+    left = []
+    flow = begin(
+        replace(SHADOWED, replay=Replay(share=1.0)), give_up=lambda stream, slot, group: left.append(stream)
+    )
+    seen = next(flow)
+    assert isinstance(seen, do.Send)
+    assert isinstance(flow.send(do.Lost("CancelledError")), do.Abandon)
+    flow.close()
+    assert left == ["candidate", STORED, CALL]
 
 
 def test_telemetry_is_told_of_every_call_to_a_provider():

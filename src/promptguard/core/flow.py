@@ -216,18 +216,18 @@ def _failed(call: CallState, ctx: CallContext, head: do.Head | do.Lost) -> Flow:
     yield from complete(call, None, "gone" if error in _CALLER_WENT else "failed")
     if _is_of_the_version(status, error):
         yield from _note(call, None, error)
-    to_store = call.places.pop(STORED, None)
     for stream, slot in call.places.items():
+        if stream == STORED:
+            continue
         # The fresh answer of a stored question is its candidate; every other call's own answer is a control.
         side: Literal["candidate_error", "control_error"] = (
             "candidate_error" if stream == "replay" else "control_error"
         )
         yield do.Abandon(stream, slot, call.group, error, side)
-    call.places = {} if to_store is None else {STORED: to_store}
-    if call.places:  # that there was no answer is kept like one
+    if STORED in call.places:  # that there was no answer is kept like one
         nothing = _job(call, ctx, do.Head(status or 0, ()), do.Body((), "cut"), 0.0)
-        yield do.Offer(replace(nothing, error=error))
-        call.places = {}
+        yield do.Offer(replace(nothing, error=error, places={STORED: call.places[STORED]}))
+    call.places = {}
     if ctx.observed:
         yield do.Emit(CallMade(call.trace, ctx.clock(), error=str(status) if status else error))
 
