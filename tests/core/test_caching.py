@@ -234,6 +234,11 @@ def test_a_fresh_answer_that_is_not_ordinary_is_no_candidate():
         assert kinds(seen) == ["Lookup", "Emit", "Send", "Deliver", "Emit", "Abandon", "Offer"]
         assert seen[6].job.places == {CALL: 9}  # to note who answered
         assert (seen[5].stream, seen[5].outcome) == ("replay", "not_paired")
+    left = []
+    flow = begin(REASK, reask_draw=0.4, give_up=lambda stream, *_: left.append(stream))
+    assert kinds(run(flow, ENTRY, None, OK, body("length"), None))[-1] == "Abandon"
+    flow.close()
+    assert left == ["replay", CALL], "a fault amid that leaves no place behind"
     seen = run(begin(REASK, reask_draw=0.4), ENTRY, None, do.Head(500, ()), None)
     assert (seen[3].stream, seen[3].outcome, seen[3].reason) == ("replay", "candidate_error", "status_500")
 

@@ -247,8 +247,10 @@ def _settle(call: CallState, protocol: WireProtocol, ctx: CallContext, head: do.
     if "replay" in call.places and not kept:
         # The cached answer was complete and ordinary, so the fresh one must be: otherwise the two would not be
         # exchangeable, and a share of refusals that never changed would look like a change.
-        slot = call.places.pop("replay")
-        yield do.Abandon("replay", slot, call.group, "fresh answer not ordinary", "not_paired")
+        yield do.Abandon(
+            "replay", call.places["replay"], call.group, "fresh answer not ordinary", "not_paired"
+        )
+        del call.places["replay"]
     yield from _offer(call, ctx, head, body, latency=ended - call.started)
 
 
