@@ -188,21 +188,100 @@ def test_a_call_that_is_read_for_long_is_lost_and_not_the_many_bytes_behind_it(
 
 
 @pytest.mark.sdk
-def test_one_lost_answer_of_a_conversation_counts_as_one_pair_would(guarded, provider):
-    """And where a change was accepted since, as none."""
-    client, _ = storing(provider, guarded, after=0)
-    transport = client._client._transport
+@pytest.mark.parametrize(
+    ("made", "outcomes"),
+    [
+        (("lost", "lost", "lost", "answered"), {"control_error": 1, "not_paired": 3}),
+        (("answered", "answered", "answered", "lost"), {"compared": 1, "not_paired": 3}),
+    ],
+)
+def test_a_lost_answer_of_a_conversation_is_its_pair_where_it_comes_first(
+    made, outcomes, guarded, provider, monkeypatch
+):
+    monkeypatch.setattr("promptguard.background.replaying.POLL_SECONDS", 1e9)
+    client, background = storing(provider, guarded, after=0)
     with promptguard.cluster("a conversation"):
-        for _ in range(3):
-            inner = transport._promptguard_inner
-            transport._promptguard_inner = SimpleNamespace(handle_request=interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                client.chat.completions.create(model="m", messages=ASK)
-            transport._promptguard_inner = inner
-        client.chat.completions.create(model="m", messages=ASK)
-    until(lambda: len(counted(guarded)[1]) == 4)
-    assert Counter(outcome for _, outcome, _ in counted(guarded)[1]) == {"control_error": 1, "not_paired": 3}
+        for each in made:
+            ask(client, is_lost=each == "lost")
+    assert promptguard.flush(60.0)
+    assert counted(guarded) == (4, [])
+    taken = []
+    with monkeypatch.context() as busy:  # every worker is, until all four are taken
+        busy.setattr(background.worker, "offer", taken.append)
+        background.replaying._look()
+    for task in taken:
+        background.worker.offer(task)
+    assert promptguard.flush(60.0)
+    assert Counter(outcome for _, outcome, _ in counted(guarded)[1]) == outcomes
     client.close()
+
+
+@pytest.mark.sdk
+def test_a_ledger_that_refuses_a_lost_answer_its_pair_costs_that_alone(guarded, provider, monkeypatch):
+    monkeypatch.setattr("promptguard.background.replaying.POLL_SECONDS", 1e9)
+    client, background = storing(provider, guarded, after=0)
+    with promptguard.cluster("a conversation"):
+        ask(client, is_lost=True)
+    for _ in range(5):
+        ask(client)
+    assert promptguard.flush(60.0)
+    claim, refused = Ledger.claim, []
+
+    def refuse_once(*args):
+        if refused:
+            return claim(*args)
+        refused.append(args)
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(Ledger, "claim", refuse_once)
+    background.replaying._look()
+    assert promptguard.flush(60.0)
+    stored, rows = counted(guarded)
+    assert stored == 0
+    assert Counter(outcome for _, outcome, _ in rows) == {"dropped": 1, "compared": 5}
+    client.close()
+
+
+@pytest.mark.sdk
+def test_a_lost_answer_from_before_an_accepted_change_is_no_pair(guarded, provider, monkeypatch):
+    client, background = storing(provider, guarded, after=0)
+    monkeypatch.setattr(background.pairing, "accepted", lambda *_: (time.time() + 60.0, None))
+    ask(client, is_lost=True)
+    until(lambda: counted(guarded)[1])
+    assert counted(guarded)[1] == [("replay", "not_paired", "stored before the change that was accepted")]
+    client.close()
+
+
+@pytest.mark.sdk
+def test_an_end_stores_no_longer_than_is_said_once_it_has_begun(guarded, provider, monkeypatch):
+    """Whoever ends a process has everything begin to end, and says only then how long that may take."""
+    client, background = storing(provider, guarded)
+    read = client.chat.completions.create(model="m", messages=ASK, stream=True)
+    for _ in range(40):
+        ask(client)
+    slowly(monkeypatch, 0.1)
+    background.stop()
+    until(lambda: background.storing._worker.waiting)
+    background.join(time.monotonic() + 1.5)
+    stored, rows = counted(guarded)
+    assert 0 < stored < 30
+    assert stored + len(rows) in {40, 41}, "one may be amid its transaction"
+    assert not background.evaluator._thread.is_alive()
+    client.close()
+    read.close()
+
+
+def ask(client, *, is_lost=False):
+    """Make a call; one whose answer is lost is given up by the application while it waits."""
+    if not is_lost:
+        client.chat.completions.create(model="m", messages=ASK)
+        return
+    transport = client._client._transport
+    inner = transport._promptguard_inner
+    transport._promptguard_inner = SimpleNamespace(handle_request=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.chat.completions.create(model="m", messages=ASK)
+    transport._promptguard_inner = inner
 
 
 def interrupted(_):
@@ -236,7 +315,7 @@ def test_an_end_stores_what_waits_behind_a_stream_and_leaves_no_thread(
         monkeypatch.setattr(background.pairing.places.order("candidate"), "end", lambda *_: 1 / 0)
     client.close()
     background.close(3.0)
-    background._end_pairs(0.0)
+    background._end_pairs(lambda: 0.0)
     assert counted(guarded) == (3, [("replay", "control_error", "process ended")])
     until(lambda: not any(thread.is_alive() for thread in background.storing._worker._started))
     read.close()

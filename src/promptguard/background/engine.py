@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from promptguard.background.acting import Acting
 from promptguard.background.alerting import Alerting
@@ -372,9 +373,8 @@ class Background:
         self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.evaluator.join(deadline)
         if time.monotonic() >= deadline:
-            self._end_pairs(
-                deadline
-            )  # the evaluator, who does so as it ends, waits for a database that says nothing
+            # the evaluator, who does so as it ends, waits for a database that says nothing
+            self._end_pairs(lambda: deadline)
             self.writer.leave()
         self.alerting.stop()  # not before: the last turn of the evaluator may ring
         self.alerting.join(deadline)
@@ -386,19 +386,18 @@ class Background:
         while not self.worker.is_idle and time.monotonic() < self._give_up:
             time.sleep(0.01)
         self._settle_given_up()
-        self._end_pairs(max(self._give_up, time.monotonic() + LAST_STORED))
+        least = time.monotonic() + LAST_STORED
+        self._end_pairs(lambda: max(self._give_up, least))
         self.writer.stop()
         self.writer.join(time.monotonic() + 5.0)
 
-    def _end_pairs(self, until: float) -> None:
+    def _end_pairs(self, until: Callable[[], float]) -> None:
         """Count what is no pair yet, unless that was done before, and store what is to be, until a moment. Never raises."""
-        try:
-            self.pairing.places.end()
-        except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
-            self.faults.add("evaluator", error)
-        while not self.storing.is_idle and time.monotonic() < until:
-            time.sleep(0.01)  # what waited for others has its turn now
-        self.storing.end()
+        for end in (self.pairing.places.end, partial(self.storing.end, until)):
+            try:
+                end()
+            except Exception as error:  # noqa: BLE001 - what is there is written, whatever cannot be counted
+                self.faults.add("evaluator", error)
 
     def close(self, timeout: float = 1.0) -> None:
         """End now, in at most `timeout` seconds: for tests."""

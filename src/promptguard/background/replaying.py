@@ -24,7 +24,7 @@ from promptguard.background.pairing import STORED_BEFORE, Pairing
 from promptguard.background.places import PAIRED_BEFORE
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome, read_control, was_refused
 from promptguard.background.stored_facts import facts_document, restored_facts
-from promptguard.background.tasks import StoredCall, Task
+from promptguard.background.tasks import StoredCall, StoredLoss, Task
 from promptguard.core.effects import Job
 from promptguard.core.key import (
     MEANINGFUL_HEADERS,
@@ -58,10 +58,6 @@ MOST_GONE = 16
 MOST_SOURCES = 1024
 _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
-
-
-class AnswerLost(Exception):  # noqa: N818 - an outcome that is counted
-    """There was no answer to store; the text says why."""
 
 
 def source_of(request: Request, asker: Asker) -> str:
@@ -199,14 +195,15 @@ def request_of(question: Mapping[str, Any], who: Headers) -> Request:
     )
 
 
-def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
-    """Return a stored row as it is asked again.
+def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall | StoredLoss:
+    """Return a stored row as it is asked again, or told as lost.
 
-    Raises AnswerLost where there was no answer to store; ValueError, LookupError or TypeError for one that cannot be read.
+    Raises ValueError, LookupError or TypeError for one that cannot be read.
     """
     question, answer = json.loads(row.question), json.loads(row.answer)
+    clusters = tuple(row.clusters.split())
     if _LOST in answer:
-        raise AnswerLost(str(answer[_LOST]))
+        return StoredLoss(row.stream, slot, row.group, clusters, row.at, row.call, str(answer[_LOST]))
     request = request_of(question, who)
     reading = Reading(
         text=answer["text"],
@@ -226,7 +223,7 @@ def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
         model=row.model,
         slot=slot,
         group=row.group,
-        clusters=tuple(row.clusters.split()),
+        clusters=clusters,
         at=row.at,
         call=row.call,
         request=request,
@@ -238,8 +235,11 @@ def restored(row: StoredRow, slot: int, who: Headers) -> StoredCall:
     )
 
 
-def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
-    """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up."""
+def ask_again(pairing: Pairing, banked: StoredCall | StoredLoss, asker: Asker) -> None:
+    """Ask a stored request once more and pair the stored answer with the new one; the stored one is used up.
+
+    One that was lost gives its pair up here, in its turn: were it claimed before, answers stored earlier would give way.
+    """
     pairing.order(banked.stream).renew(banked.slot)
     row = pairing.lost(banked.stream, banked.group, "dropped", "fault")
     try:
@@ -248,12 +248,14 @@ def ask_again(pairing: Pairing, banked: StoredCall, asker: Asker) -> None:
         pairing.places.settle(banked.stream, banked.slot, {**row, "banked_call": banked.call})
 
 
-def _replayed(pairing: Pairing, banked: StoredCall, asker: Asker) -> PairRow:
+def _replayed(pairing: Pairing, banked: StoredCall | StoredLoss, asker: Asker) -> PairRow:
     epoch = pairing.epoch(banked.stream, banked.group)
     if banked.at < pairing.accepted(banked.stream, banked.group)[0]:
         return pairing.lost(banked.stream, banked.group, "not_paired", STORED_BEFORE)
     if not pairing.claim(banked.stream, epoch, banked.clusters):
         return pairing.lost(banked.stream, banked.group, "not_paired", PAIRED_BEFORE)
+    if isinstance(banked, StoredLoss):
+        return pairing.lost(banked.stream, banked.group, "control_error", banked.reason)
     # A stored answer is used once, so a busy server is asked again; the control had the SDK's retries as well.
     request = banked.request
     old = header(request.headers, b"authorization") or b""
@@ -407,9 +409,6 @@ class Replaying:
             slot = self._pairing.order(row.stream).open(row.group, "turn")
             try:
                 banked = restored(row, slot, sources[row.source])
-            except AnswerLost as lost:
-                self._lose_answer(row, slot, str(lost))
-                continue
             except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
                 self._on_fault("replay", error)
                 self._lose(row, slot, "unreadable")
@@ -428,16 +427,6 @@ class Replaying:
         waiting = sum(self._pairing.order(stream).pending for stream in ("replay", "placebo"))
         return max(0, min(most, left - waiting))
 
-    def _lose_answer(self, row: StoredRow, slot: int, reason: str) -> None:
-        """Tell an answer that was lost, where the pair with one in its place would have been judged."""
-        epoch = self._pairing.epoch(row.stream, row.group)
-        if row.at < self._pairing.accepted(row.stream, row.group)[0]:
-            self._lose(row, slot, STORED_BEFORE, "not_paired")
-        elif not self._pairing.claim(row.stream, epoch, tuple(row.clusters.split())):
-            self._lose(row, slot, PAIRED_BEFORE, "not_paired")
-        else:
-            self._lose(row, slot, reason, "control_error")
-
-    def _lose(self, row: StoredRow, slot: int, reason: str, outcome: str = "dropped") -> None:
-        lost = self._pairing.lost(row.stream, row.group, outcome, reason)
+    def _lose(self, row: StoredRow, slot: int, reason: str) -> None:
+        lost = self._pairing.lost(row.stream, row.group, "dropped", reason)
         self._pairing.places.settle(row.stream, slot, {**lost, "banked_call": row.call})

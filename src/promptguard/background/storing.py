@@ -6,6 +6,7 @@ answers, as these come first, it would depend on lengths. In a thread of their o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -105,8 +106,13 @@ class Storing:
         """Wait until every answer whose turn has come is stored; False when that took longer than `timeout` seconds."""
         return self._worker.flush(timeout)
 
-    def end(self) -> None:
-        """Count what waits still as lost, and what comes later. Once is enough."""
+    def end(self, until: Callable[[], float]) -> None:
+        """Store what waits until a moment (monotonic seconds), then count the rest as lost, and what comes later.
+
+        `until` is asked again and again: who ends everything may say only later how long that may take.
+        """
+        while not (self.is_idle or self._has_ended) and time.monotonic() < until():
+            time.sleep(0.01)  # what waited for others has its turn now
         if self._has_ended:
             return
         self._has_ended = True

@@ -14,17 +14,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCall:
-    """A stored request with its one unused answer, taken from the ledger to be asked again."""
+class Stored:
+    """A stored row, taken from the ledger when it is due."""
 
     stream: str
     """`replay`, or `placebo` for a pinned snapshot's own answer"""
-    model: str
     slot: int
     group: str
     clusters: tuple[str, ...]
     at: float
     call: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLoss(Stored):
+    """A call that had no answer to store. It claims its question in its turn, as an answer does."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall(Stored):
+    """A stored request with its one unused answer, to be asked again."""
+
+    model: str
     request: Request
     facts: Facts
     prompt: PromptReference | None
@@ -37,10 +50,10 @@ class StoredCall:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One piece of background work: a sampled call, a stored one to be asked again, or what a source does itself."""
+    """One piece of background work: a sampled call, a stored one whose turn it is, or what a source does itself."""
 
     asker: Asker
     job: Job | None = None
-    banked: StoredCall | None = None
+    banked: StoredCall | StoredLoss | None = None
     run: Callable[[], None] | None = None
     """what a source of questions does by itself, when its turn comes"""
