@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import sqlite3
@@ -11,10 +10,9 @@ import threading
 import time
 import weakref
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI
 
 import promptguard
 from promptguard.background.engine import open_backgrounds
@@ -23,6 +21,7 @@ from promptguard.runtime.finishing import finish_abandoned, finish_later
 from promptguard.shadow.admission import Admission
 from promptguard.shadow.reorder import ReorderBuffer
 from promptguard.testing import FakeProvider
+from tests.faults.storing import ASK, ask, counted, slowly, storing
 from tests.servers import until
 
 
@@ -80,34 +79,6 @@ def provider():
         yield running
 
 
-ASK = [{"role": "user", "content": "hi"}]
-
-
-def storing(provider, ledger, **more):
-    """Return a client whose calls are all stored, and its background."""
-    replay = promptguard.Replay(share=1.0, **more, budget=promptguard.Budget(calls_per_minute=None))
-    client = promptguard.wrap(OpenAI(base_url=provider.url, api_key="k"), ledger=ledger, replay=replay)
-    return client, open_backgrounds()[0]
-
-
-def slowly(monkeypatch, seconds=0.3):
-    """Have each answer take some time to be stored."""
-    bank = Ledger.bank
-
-    def slow(*args):
-        time.sleep(seconds)
-        return bank(*args)
-
-    monkeypatch.setattr(Ledger, "bank", slow)
-
-
-def counted(ledger):
-    """Return how many answers are stored, and what became of calls that are not."""
-    with contextlib.closing(sqlite3.connect(ledger / "ledger.sqlite3")) as file:
-        (stored,) = file.execute("SELECT count(*) FROM banked").fetchone()
-        return stored, file.execute("SELECT stream, outcome, reason FROM pair").fetchall()
-
-
 @pytest.mark.sdk
 @pytest.mark.parametrize("max_queue", [10, 100_000])
 def test_as_many_calls_are_taken_as_their_order_has_places_for(max_queue, guarded, provider, monkeypatch):
@@ -150,21 +121,6 @@ def test_flush_waits_for_answers_that_are_being_stored(guarded, provider, monkey
     assert promptguard.flush(60.0)
     assert counted(guarded) == (3, [])
     client.close()
-
-
-@pytest.mark.sdk
-@pytest.mark.parametrize("seconds", [0.05, 0.5])
-def test_what_is_not_stored_as_the_process_ends_is_counted(seconds, guarded, provider, monkeypatch):
-    client, background = storing(provider, guarded)
-    slowly(monkeypatch, seconds)
-    for _ in range(5):
-        client.chat.completions.create(model="m", messages=ASK)
-    client.close()
-    background.close(1.5)
-    stored, rows = counted(guarded)
-    assert stored + len(rows) in ({5} if seconds < 0.1 else {4, 5}), "one may be amid its transaction"
-    assert set(rows) <= {("replay", "control_error", "process ended")}
-    assert bool(rows) == (seconds > 0.1)
 
 
 @pytest.mark.sdk
@@ -244,48 +200,39 @@ def test_a_ledger_that_refuses_a_lost_answer_its_pair_costs_that_alone(guarded, 
 
 @pytest.mark.sdk
 def test_a_lost_answer_from_before_an_accepted_change_is_no_pair(guarded, provider, monkeypatch):
+    monkeypatch.setattr("promptguard.background.replaying.POLL_SECONDS", 1e9)
     client, background = storing(provider, guarded, after=0)
     monkeypatch.setattr(background.pairing, "accepted", lambda *_: (time.time() + 60.0, None))
     ask(client, is_lost=True)
-    until(lambda: counted(guarded)[1])
+    assert promptguard.flush(60.0)
+    background.replaying._look()
+    assert promptguard.flush(60.0)
     assert counted(guarded)[1] == [("replay", "not_paired", "stored before the change that was accepted")]
     client.close()
 
 
 @pytest.mark.sdk
-def test_an_end_stores_no_longer_than_is_said_once_it_has_begun(guarded, provider, monkeypatch):
-    """Whoever ends a process has everything begin to end, and says only then how long that may take."""
-    client, background = storing(provider, guarded)
-    read = client.chat.completions.create(model="m", messages=ASK, stream=True)
-    for _ in range(40):
+def test_a_worker_that_cannot_start_costs_one_stored_answer(guarded, provider, monkeypatch):
+    monkeypatch.setattr("promptguard.background.replaying.POLL_SECONDS", 1e9)
+    client, background = storing(provider, guarded, after=0)
+    for _ in range(5):
         ask(client)
-    slowly(monkeypatch, 0.1)
-    background.stop()
-    until(lambda: background.storing._worker.waiting)
-    background.join(time.monotonic() + 1.5)
-    stored, rows = counted(guarded)
-    assert 0 < stored < 30
-    assert stored + len(rows) in {40, 41}, "one may be amid its transaction"
-    assert not background.evaluator._thread.is_alive()
+    assert promptguard.flush(60.0)
+    started, start = background.worker._started, background.worker._start
+    background.worker._started = []
+
+    def refuse_once():
+        background.worker._started, background.worker._start = started, start
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(background.worker, "_start", refuse_once)
+    background.replaying._look()
+    assert promptguard.flush(60.0)
+    assert Counter(row[1:] for row in counted(guarded)[1]) == {
+        ("dropped", "fault"): 1,
+        ("compared", ""): 4,
+    }
     client.close()
-    read.close()
-
-
-def ask(client, *, is_lost=False):
-    """Make a call; one whose answer is lost is given up by the application while it waits."""
-    if not is_lost:
-        client.chat.completions.create(model="m", messages=ASK)
-        return
-    transport = client._client._transport
-    inner = transport._promptguard_inner
-    transport._promptguard_inner = SimpleNamespace(handle_request=interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        client.chat.completions.create(model="m", messages=ASK)
-    transport._promptguard_inner = inner
-
-
-def interrupted(_):
-    raise KeyboardInterrupt
 
 
 @pytest.mark.sdk
@@ -299,26 +246,6 @@ def test_replay_goes_on_where_a_copy_of_the_client_was_unwrapped(guarded, provid
     assert promptguard.flush(60.0)
     assert background.replaying.sources.by_asker()
     client.close()
-
-
-@pytest.mark.sdk
-@pytest.mark.parametrize("raises", [False, True])
-def test_an_end_stores_what_waits_behind_a_stream_and_leaves_no_thread(
-    raises, guarded, provider, monkeypatch
-):
-    client, background = storing(provider, guarded)
-    read = client.chat.completions.create(model="m", messages=ASK, stream=True)
-    for _ in range(3):
-        client.chat.completions.create(model="m", messages=ASK)
-    assert counted(guarded)[0] == 0
-    if raises:
-        monkeypatch.setattr(background.pairing.places.order("candidate"), "end", lambda *_: 1 / 0)
-    client.close()
-    background.close(3.0)
-    background._end_pairs(lambda: 0.0)
-    assert counted(guarded) == (3, [("replay", "control_error", "process ended")])
-    until(lambda: not any(thread.is_alive() for thread in background.storing._worker._started))
-    read.close()
 
 
 @pytest.mark.sdk

@@ -16,7 +16,7 @@ class Thing:
     def __init__(self):
         self.stopped, self.joined = 0, threading.Event()
 
-    def stop(self):
+    def stop(self, deadline):
         self.stopped += 1
 
     def join(self, deadline):
@@ -89,7 +89,7 @@ def test_what_making_raises_is_raised_and_nothing_is_kept(faults):
 
 def test_a_thing_that_cannot_end_is_told_and_the_others_end(faults):
     class Stubborn(Thing):
-        def stop(self):
+        def stop(self, deadline):
             raise SystemExit(3)
 
     things = shared_of(faults, 0.0)

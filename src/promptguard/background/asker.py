@@ -31,7 +31,7 @@ class _Closing:
     def __init__(self, client: BackgroundClient) -> None:
         self.client = client
 
-    def stop(self) -> None:
+    def stop(self, deadline: float = math.inf) -> None:
         """Nothing: what is under way goes on."""
 
     def join(self, deadline: float) -> None:  # noqa: ARG002 - closing does not wait

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from promptguard.background.following import Purpose
-from promptguard.background.replaying import answer_document, request_of, restored
+from promptguard.background.replaying import answer_document, hand_over, request_of
 from promptguard.background.stored_facts import restored_facts
 from promptguard.background.tasks import Task
 from promptguard.core.model import Headers
@@ -92,13 +92,7 @@ class Canaries:
         taken = kept.take_answers(self._ledger, pin.source, now - pin.after, pin.answers)
         for row in taken:
             slot = self._pairing.order(kept.STREAM).open(row.group, "turn")
-            try:
-                banked = restored(row, slot, who)
-            except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
-                self._on_fault("canary", error)
-                self._lose(row, slot, "unreadable")
-                continue
-            reason = self._worker.offer(Task(asker, banked=banked))
+            reason = hand_over(self._worker, row, slot, asker, who, partial(self._on_fault, "canary"))
             if reason is not None:
                 self._lose(row, slot, reason)
         with self._ledger.reading() as connection:

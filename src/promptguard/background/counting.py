@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 from promptguard.core import events as ev
@@ -61,7 +62,7 @@ class Counting:
         """Wait until everything counted is committed; False after `timeout` seconds."""
         return self.writer.flush(timeout)
 
-    def stop(self) -> None:
+    def stop(self, deadline: float = math.inf) -> None:  # noqa: ARG002 - join() is told as well
         """Commit what is counted, then end; returns at once."""
         self.writer.stop()
 

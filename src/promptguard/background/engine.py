@@ -6,6 +6,7 @@ Nothing here opens a file on a caller's thread: threads of its own open the ledg
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections import deque
@@ -85,7 +86,7 @@ class Background:
         wall: Callable[[], float],
     ) -> None:
         self._options = (drift, actions, record_content)
-        self._give_up = float("inf")
+        self._give_up = math.inf
         self.state = State()
         self.faults = ErrorCounter()
         self._given_up: deque[tuple[str, int, str]] = deque()
@@ -357,8 +358,9 @@ class Background:
             self._settle_given_up()
         return not self.pairing.places.held
 
-    def stop(self) -> None:
+    def stop(self, deadline: float = math.inf) -> None:
         """Begin to end: finish what was taken, commit it, judge it, give the lease back. Returns at once."""
+        self._give_up = min(self._give_up, deadline - LEAST_TO_WRITE)
         self.state_source.close()
         self.replaying.stop()
         self.worker.stop()
@@ -383,7 +385,7 @@ class Background:
 
     def _finish(self) -> None:
         """Let the calls in hand end, then commit; in the evaluator's thread, as its last turn comes after."""
-        while not self.worker.is_idle and time.monotonic() < self._give_up:
+        while not (self.worker.is_idle and self.replaying.is_over) and time.monotonic() < self._give_up:
             time.sleep(0.01)
         self._settle_given_up()
         least = time.monotonic() + LAST_STORED

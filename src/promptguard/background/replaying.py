@@ -9,19 +9,18 @@ credentials are never kept. The process that asks again uses its own client's cr
 from __future__ import annotations
 
 import json
-import math
 import re
 import threading
 import time
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptguard.background.following import Purpose, trace_id
 from promptguard.background.pairing import STORED_BEFORE, Pairing
 from promptguard.background.places import PAIRED_BEFORE
+from promptguard.background.replay_sources import Sources, source_of
 from promptguard.background.sides import as_far_read, closed_early, lost_outcome, read_control, was_refused
 from promptguard.background.stored_facts import facts_document, restored_facts
 from promptguard.background.tasks import StoredCall, StoredLoss, Task
@@ -30,7 +29,6 @@ from promptguard.core.key import (
     MEANINGFUL_HEADERS,
     credentials,
     meaningful_headers,
-    principal,
     unknown_headers,
 )
 from promptguard.core.ladder import draw, ladder
@@ -44,6 +42,7 @@ from promptguard.lifetime.threads import OnFault, supervised
 from promptguard.reasons import note
 from promptguard.shadow.retry import with_retries
 from promptguard.shadow.worker import Worker
+from promptguard.verdict.reasons import PROCESS_ENDED
 
 if TYPE_CHECKING:
     from promptguard.background.asker import Asker
@@ -53,16 +52,8 @@ POLL_SECONDS = 5.0
 POLL_SECONDS_SIMULATED = 0.02
 """With a clock of the test's own, which may move hours at once."""
 AT_ONCE = 32
-MOST_GONE = 16
-"""Sources of clients that are gone which are served on; each may hold a connection."""
-MOST_SOURCES = 1024
 _BUSY = re.compile("status_(408|409|429|5..)|connection|timeout")
 """What the SDKs try again: the stored answer had these retries too."""
-
-
-def source_of(request: Request, asker: Asker) -> str:
-    """Name who may ask a stored request again: the same server with the same credential."""
-    return f"{request.origin}|{principal(request, asker.secret)[:16]}"
 
 
 _LOST = "lost"
@@ -295,48 +286,29 @@ def _replayed(pairing: Pairing, banked: StoredCall | StoredLoss, asker: Asker) -
     }
 
 
-class Sources:
-    """Who may ask stored requests again, by the name that `source_of` gives: an Asker, and what it was authorized by.
+def hand_over(
+    worker: Worker[Task],
+    row: StoredRow,
+    slot: int,
+    asker: Asker,
+    who: Headers,
+    tell: Callable[[Exception], None],
+) -> str | None:
+    """Have a worker ask a stored row again, authorized by `who`; returns why it is lost, where it is. Never raises.
 
-    Credentials stay in memory. A client that lives serves all its sources; of clients that are gone the last MOST_GONE
-    sources are served on, by Askers that nothing else keeps alive. Thread-safe.
+    `tell` is told what went wrong. The row is deleted already, and so are those behind it: they must have their turn.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._living: dict[str, tuple[weakref.ref[Asker], Headers]] = {}
-        self._kept: OrderedDict[str, Asker] = OrderedDict()
-
-    def learn(self, source: str, asker: Asker, who: Headers, at: float = math.inf) -> None:
-        """Remember that `asker` may ask for `source`, as of a call made `at` (Unix seconds); the newest one does."""
-        asker.client  # noqa: B018 - made now: until then it holds the application's client
-        with self._lock:
-            if at < asker.retired_at:
-                return
-            self._living[source] = weakref.ref(asker), who
-            self._kept[source] = asker
-            self._kept.move_to_end(source)
-            while len(self._kept) > MOST_GONE:
-                self._kept.popitem(last=False)
-            if len(self._living) > MOST_SOURCES:
-                self._living = {name: found for name, found in self._living.items() if found[0]() is not None}
-
-    def forget(self, asker: Asker, now: float) -> None:
-        """Ask for this client no more: it was unwrapped, or wrapped anew."""
-        with self._lock:
-            asker.retired_at = now
-            self._living = {name: found for name, found in self._living.items() if found[0]() is not asker}
-            self._kept = OrderedDict((name, kept) for name, kept in self._kept.items() if kept is not asker)
-
-    def by_asker(self) -> list[tuple[Asker, dict[str, Headers]]]:
-        """Return the sources of each Asker that still is."""
-        found: dict[int, tuple[Asker, dict[str, Headers]]] = {}
-        with self._lock:
-            for source, (reference, who) in self._living.items():
-                asker = reference()
-                if asker is not None:
-                    found.setdefault(id(asker), (asker, {}))[1][source] = who
-        return list(found.values())
+    try:
+        banked = restored(row, slot, who)
+    except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
+        tell(error)
+        return "unreadable"
+    try:
+        reason = worker.offer(Task(asker, banked=banked))
+    except Exception as error:  # noqa: BLE001 - no thread can be started, for instance
+        tell(error)
+        return "fault"
+    return PROCESS_ENDED if reason == "closed" else reason
 
 
 class Replaying:
@@ -376,6 +348,11 @@ class Replaying:
         """Ask nothing more."""
         self._stop.set()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is taken from the ledger."""
+        return self._thread is None or not self._thread.is_alive()
+
     def _run(self) -> None:
         poll = POLL_SECONDS if self._wall is time.time else POLL_SECONDS_SIMULATED
         while not self._stop.wait(poll):
@@ -398,7 +375,7 @@ class Replaying:
 
     def offer_due(self, asker: Asker, sources: dict[str, Headers]) -> None:
         """Give the worker what is due for one client, oldest first."""
-        if not self._worker.room:
+        if self._stop.is_set() or not self._worker.room:
             return  # what were taken now would be lost
         at_once = self._at_once(asker)
         if not at_once:
@@ -407,13 +384,8 @@ class Replaying:
             return
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
             slot = self._pairing.order(row.stream).open(row.group, "turn")
-            try:
-                banked = restored(row, slot, sources[row.source])
-            except Exception as error:  # noqa: BLE001 - one row that cannot be read must not cost the others
-                self._on_fault("replay", error)
-                self._lose(row, slot, "unreadable")
-                continue
-            reason = self._worker.offer(Task(asker, banked=banked))
+            tell = partial(self._on_fault, "replay")
+            reason = hand_over(self._worker, row, slot, asker, sources[row.source], tell)
             if reason is not None:
                 self._lose(row, slot, reason)
 

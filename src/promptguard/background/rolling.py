@@ -87,7 +87,7 @@ class Rolling:
             self._wake.notify_all()
             return self._wake.wait_for(lambda: self._answered >= wanted or self._closed, timeout)
 
-    def stop(self) -> None:
+    def stop(self, deadline: float = math.inf) -> None:  # noqa: ARG002 - join() is told as well
         """Commit what was handed in and end; returns at once."""
         with self._wake:
             self._closed = True

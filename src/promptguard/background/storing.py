@@ -13,7 +13,8 @@ from functools import partial
 
 from promptguard.background.asker import Asker
 from promptguard.background.places import Places
-from promptguard.background.replaying import Sources, store
+from promptguard.background.replay_sources import Sources
+from promptguard.background.replaying import store
 from promptguard.background.tasks import Task
 from promptguard.core.effects import Job
 from promptguard.core.streams import STORED

@@ -7,6 +7,7 @@ holds its lock) never costs a caller. Every fault is a miss. Where entries are k
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -159,7 +160,7 @@ class Tiered:
         self._backlog.add(Job("clear", tag or ""))
         return self._backlog.drained(timeout_s)
 
-    def stop(self) -> None:
+    def stop(self, deadline: float = math.inf) -> None:  # noqa: ARG002 - join() is told as well
         """Take no more entries; those that are queued are written. Returns at once."""
         if not self._closed:
             self._closed = True

@@ -32,8 +32,11 @@ EXIT_SECONDS = 1.0
 class Ending(Protocol):
     """Something that ends in order."""
 
-    def stop(self) -> None:
-        """Begin to end; returns at once."""
+    def stop(self, deadline: float) -> None:
+        """Begin to end, by `deadline` (monotonic seconds) at most; returns at once.
+
+        It is told here as well, as things are waited for one after the other.
+        """
 
     def join(self, deadline: float) -> None:
         """Wait for the end, until `deadline` (monotonic seconds) at most."""
@@ -137,7 +140,7 @@ class Shared(Generic[K, T]):
             entries = [*self._entries.values()]
             self._entries.clear()
         for entry in entries:
-            entry.thing.stop()
+            entry.thing.stop(deadline)
         for entry in entries:
             entry.thing.join(deadline)
 
@@ -186,8 +189,9 @@ class Shared(Generic[K, T]):
                 self._closing.add(entry)
         for entry in gone.values():
             try:
-                entry.thing.stop()
-                entry.thing.join(time.monotonic() + CLOSE_SECONDS)
+                deadline = time.monotonic() + CLOSE_SECONDS
+                entry.thing.stop(deadline)
+                entry.thing.join(deadline)
             finally:
                 with self._lock:
                     self._closing.discard(entry)
@@ -228,7 +232,7 @@ def _close_everything() -> None:
     things = [thing for shared in list(_all) for thing in shared.living()]
     for thing in things:
         with contextlib.suppress(Exception):
-            thing.stop()
+            thing.stop(deadline)
     for thing in things:
         with contextlib.suppress(Exception):
             thing.join(deadline)

@@ -101,12 +101,12 @@ class Worker(Generic[T]):
                 return "queue_full"
             if self._held + weight > self._max_bytes and not is_held:
                 return "queue_bytes"
+            if not self._started:
+                self._start()  # first: where no thread can be started, nothing was taken
             self._waiting += 1
             self._unfinished += 1
             self._held += weight
             self._queue.put((task, weight))  # within the lock: nothing may come after what ends the threads
-            if not self._started:
-                self._start()
         return None
 
     def _start(self) -> None:
