@@ -109,7 +109,7 @@ def test_what_is_taken_from_the_bank_as_a_process_ends_is_counted(guarded, provi
             return []
         rows = due(*args)
         taken.set()
-        time.sleep(0.3)
+        until(lambda: background.worker._closed)
         return rows
 
     monkeypatch.setattr(Ledger, "due", slow)

@@ -341,8 +341,9 @@ class Replaying:
         """Look for what is due from now on; safe to call again."""
         with self._lock:
             if self._thread is None:
-                self._thread = supervised("promptguard-replay", self._run, self._on_fault)
-                self._thread.start()
+                thread = supervised("promptguard-replay", self._run, self._on_fault)
+                thread.start()  # first: where no thread can be started, the next client tries again
+                self._thread = thread
 
     def stop(self) -> None:
         """Ask nothing more."""
@@ -382,6 +383,8 @@ class Replaying:
             if self._ledger.banked_count(self._wall()):
                 self._refused("replay", f"not_asked: {asker.replay_limiter.exhausted() or 'budget'}")
             return
+        if self._stop.is_set():
+            return  # the caps may have been read from a slow ledger
         for row in self._ledger.due(self._wall(), sorted(sources), at_once):
             slot = self._pairing.order(row.stream).open(row.group, "turn")
             tell = partial(self._on_fault, "replay")
