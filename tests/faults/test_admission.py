@@ -20,7 +20,6 @@ from promptguard.ledger.store import Ledger
 from promptguard.runtime.finishing import finish_abandoned, finish_later
 from promptguard.shadow.admission import Admission
 from promptguard.shadow.reorder import ReorderBuffer
-from promptguard.testing import FakeProvider
 from tests.faults.storing import ASK, ask, counted, slowly, storing
 from tests.servers import until
 
@@ -71,12 +70,6 @@ def test_what_was_given_out_before_is_never_given_out_by_who_begins_later(made):
     """So a stream that is begun before a fork fills no place of the child's."""
     numbers = [made() for _ in range(100)]
     assert numbers == sorted(set(numbers))
-
-
-@pytest.fixture
-def provider():
-    with FakeProvider({"m": lambda _: "fine"}) as running:
-        yield running
 
 
 @pytest.mark.sdk
@@ -325,3 +318,22 @@ def test_a_task_that_is_collected_where_its_order_is_locked_is_told_of_later(is_
     assert left() is None
     assert promptguard.flush(60.0)
     assert (places.under_way, places.order("candidate").pending) == (0, 0)
+
+
+@pytest.mark.sdk
+def test_a_replay_thread_that_could_not_start_is_started_for_the_next_client(guarded, provider, monkeypatch):
+    client, background = storing(provider, guarded)
+    replaying = background.replaying
+    monkeypatch.setattr(replaying, "_thread", None)
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            replaying.start()
+    assert replaying.is_over
+    replaying.start()
+    assert not replaying.is_over
+    client.close()

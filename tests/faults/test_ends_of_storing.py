@@ -10,15 +10,8 @@ import pytest
 import promptguard
 from promptguard.ledger.store import Ledger
 from promptguard.lifetime.shared import Shared
-from promptguard.testing import FakeProvider
 from tests.faults.storing import ASK, ask, counted, slowly, storing
 from tests.servers import until
-
-
-@pytest.fixture
-def provider():
-    with FakeProvider({"m": lambda _: "fine"}) as running:
-        yield running
 
 
 @pytest.mark.sdk
