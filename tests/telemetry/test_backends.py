@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+from collections import Counter
 
 import pytest
 from openai import OpenAI
@@ -75,7 +75,8 @@ def test_verdicts_are_told_as_results_of_an_evaluation(logged, recorded, tmp_pat
     candidate = [dict(event.attributes) for event in events if event.attributes[name.STREAM] == "candidate"]
     labels = [each["gen_ai.evaluation.score.label"] for each in candidate]
     assert labels[0] == "unmeasured"
-    assert all(one != other for one, other in itertools.pairwise(labels))  # told when they change
+    # Told when they change, not at each of some 18 writes: once in each of two epochs, of which an alarm begins the second.
+    assert max(Counter(labels).values()) <= 2, labels
     drift = candidate[labels.index("drift")]
     assert drift["gen_ai.evaluation.name"] == "promptguard.drift"
     assert drift["gen_ai.evaluation.score.value"] > 4
