@@ -167,7 +167,7 @@ def test_who_leads_does_not_wait_for_itself():
     single_flight.join(KEYS, 1.0)
     began = time.monotonic()
     assert single_flight.join(KEYS, 5.0) is ALONE
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4.0  # the five seconds of a wait
 
 
 def test_a_leader_whose_answer_was_dropped_unread_is_noticed():
@@ -291,7 +291,7 @@ async def test_a_synchronous_call_on_a_loops_thread_never_waits():
     lead = await asyncio.create_task(single_flight.join_async(KEYS, 1.0))
     began = time.monotonic()
     assert single_flight.join(KEYS, 5.0) is ALONE
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4.0  # the five seconds of a wait
     single_flight.complete(lead.leader, None, "gone")
 
 

@@ -20,7 +20,7 @@ from tests.cache.replies import until
 pytestmark = pytest.mark.sdk
 ASK = [{"role": "user", "content": "hi"}]
 BAD = {
-    "hang": Fault("hang", seconds=1.0),
+    "hang": Fault("hang", seconds=4.0),
     "refuse": Fault("refuse"),
     "cut": Fault("cut"),
     "garbage": Fault("garbage"),
@@ -50,7 +50,7 @@ def test_the_applications_answers_are_byte_identical(kind, guarded):
         )
         began = time.monotonic()
         answers = [raw(client) for _ in range(3)]
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # one that waited for the second model would take four
         assert {a.split(b'"created"')[0] for a in answers} == {raw(bare).split(b'"created"')[0]}
         if kind != "hang":
             assert promptguard.flush(60.0)  # every pair has an outcome, and no row holds up the rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 from openai import OpenAI
@@ -105,19 +106,23 @@ def test_tokens_in_metrics_are_tokens_billed(recorded, maker, client, guarded):
 
 def test_a_stream_tells_when_its_chunks_came(recorded, maker, client, provider, guarded):
     spans, reader = recorded
-    provider.models["gpt-4"] = lambda _: Served(ANSWER * 4, delay=0.05, chunk_delay=0.01)
+    provider.models["gpt-4"] = lambda _: Served(ANSWER * 4, delay=0.05, chunk_delay=0.05)
     promptguard.wrap(client, ledger=guarded)
     asked(client)  # the first call of a process imports what follows it
+    began = time.monotonic()
     list(asked(client, stream=True))
+    elapsed = time.monotonic() - began
     _, span = told_of(spans)
     assert span.attributes["gen_ai.request.stream"] is True
     first = span.attributes["gen_ai.response.time_to_first_chunk"]
-    assert 0.05 <= first <= (span.end_time - span.start_time) / 1e9
+    assert first >= 0.05
     (told,) = points(reader, name.TIME_TO_FIRST_CHUNK).values()
     assert (told.sum, told.count) == (pytest.approx(first), 1)
     (gaps,) = points(reader, name.TIME_PER_CHUNK).values()
     assert gaps.count >= 3
-    assert gaps.sum + first <= (span.end_time - span.start_time) / 1e9 + 0.01
+    assert gaps.sum >= 0.05  # not the moments at which they were told
+    # Counted from when the call began, which may be long before util-genai's span does on a busy machine.
+    assert gaps.sum + first <= elapsed
 
 
 def test_errors_are_told_as_the_convention_has_them(recorded, maker, client, guarded):
