@@ -180,6 +180,39 @@ def test_comparing_is_work(test):
         patient.template(source.replace("LOOPS", "900"), "t.prompty").render(given)
 
 
+TEXTS = ["0123456789"] * 1_000
+ROWS = [{"title": text} for text in TEXTS]
+TEXTS_UNITS, ROWS_UNITS, LISTED = (measure(value, 10**9) - 16 for value in (TEXTS, ROWS, [0] * 1_000))
+
+
+@pytest.mark.parametrize(
+    ("source", "units"),
+    [
+        ("{{ texts|join }}", TEXTS_UNITS + 2 * 10_000),  # looked through, made, printed
+        ("{{ texts|join(separator) }}", TEXTS_UNITS + 310_000 + 309_700),
+        ("{% if rows|map(attribute='title') %}{% endif %}", ROWS_UNITS + LISTED),
+        ("{% if rows|map(attribute='title')|join %}{% endif %}", ROWS_UNITS + LISTED + TEXTS_UNITS + 10_000),
+        ("{{ texts }}", TEXTS_UNITS + 14_000),  # before it is printed, and then its characters
+        ("{% if texts|default(nothing) %}{% endif %}", TEXTS_UNITS),
+    ],
+)
+def test_lists_are_charged_by_all_that_is_in_them(source, units):
+    given = {"texts": TEXTS, "rows": ROWS, "separator": "-" * 300, "nothing": ""}
+    sizes: dict = {}
+    copies = {name: plain(value, name, sizes) for name, value in given.items()}
+    for known in (None, sizes):
+        Sandbox(Limits(work=units + 500)).template(source, "t").render(copies, known)
+        with pytest.raises(RenderLimit, match="units of work"):
+            Sandbox(Limits(work=units)).template(source, "t").render(copies, known)
+
+
+def test_the_clock_is_looked_at_once_per_so_many_units():
+    late = Sandbox(Limits(seconds=0.0))
+    assert late.template("{{ x }}", "t").render({"x": "a" * 9_000}) == "a" * 9_000
+    with pytest.raises(RenderLimit, match="longer than"):
+        late.template("{{ x }}", "t").render({"x": "a" * 11_000})
+
+
 def test_a_long_output_of_short_pieces_is_joined_and_counted():
     assert render("{% for i in range(3000) %}{{ i }},{% endfor %}") == "".join(f"{i}," for i in range(3000))
     short = Sandbox(Limits(output=4_000))
@@ -222,8 +255,13 @@ def test_subclasses_become_plain():
 def test_endless_nesting_is_refused():
     loop: list = []
     loop.append(loop)
-    with pytest.raises(PromptError, match="nested deeper"):
-        plain(loop, "v")
+    ring: dict = {}
+    ring["ring"] = ring
+    rows: list = []
+    rows.append({"rows": rows})
+    for endless in (loop, ring, rows):
+        with pytest.raises(PromptError, match="nested deeper"):
+            plain(endless, "v")
 
 
 SCALARS = (

@@ -22,7 +22,7 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from promptguard.errors import RenderLimit
-from promptguard.templates.limits import SCALAR_UNITS, RenderBudget
+from promptguard.templates.limits import CONTAINER_UNITS, PART_UNITS, SCALAR_UNITS, RenderBudget
 
 Function = Callable[..., object]
 
@@ -31,7 +31,12 @@ _FILTERS = """
 """
 _LISTING_FILTERS = "list max min reject rejectattr select selectattr sort title unique"
 """These make a list of what they are given, or take a step an item: of a text, its characters."""
-_TEXT_FILTERS = "capitalize lower trim upper"
+_TEXT_FILTERS: dict[str, Callable[[str], str]] = {
+    "capitalize": str.capitalize,
+    "lower": str.lower,
+    "trim": str.strip,
+    "upper": str.upper,
+}
 
 _TESTS = """
     boolean defined divisibleby eq equalto even false float ge greaterthan gt in integer iterable le lessthan
@@ -58,16 +63,19 @@ def budget() -> RenderBudget:
 
 def measured(function: Function) -> Function:
     """Wrap a filter or test: its arguments and its result are charged for."""
-    passes = 1 if hasattr(function, "jinja_pass_arg") else 0
+    passes = hasattr(function, "jinja_pass_arg")
 
     @functools.wraps(function)  # keeps jinja2's pass_context and pass_environment marks
     def charged(first: object, /, *args: object, **kwargs: object) -> object:
         settle = (CURRENT.budget or budget()).settle
-        if not (args or kwargs or passes):  # as most filters are used
-            return settle(function(settle(first)))
-        for each in kwargs.values():
-            settle(each)
-        return settle(function(first if passes else settle(first), *map(settle, args), **kwargs))
+        if not passes:
+            first = settle(first)
+        if not (args or kwargs):  # as most filters are used
+            return settle(function(first))
+        if kwargs:
+            for each in kwargs.values():
+                settle(each)
+        return settle(function(first, *map(settle, args), **kwargs))
 
     return charged
 
@@ -87,15 +95,18 @@ def measured_listing(function: Function) -> Function:
     return charged
 
 
-def measured_text(function: Callable[[str], str]) -> Function:
-    """Wrap a filter whose text is about as long as the one it is given: both are charged for in one step."""
+def measured_text(function: Function, of_text: Callable[[str], str]) -> Function:
+    """Wrap a filter whose text is about as long as the one it is given: both are charged for in one step.
+
+    `of_text` is the same for what is a text already.
+    """
     general = measured(function)
 
     @functools.wraps(function)
     def charged(value: object, /, *args: object, **kwargs: object) -> object:
         if type(value) is not str or args or kwargs:
             return general(value, *args, **kwargs)
-        made = function(value)
+        made = of_text(value)
         (CURRENT.budget or budget()).charge_texts(len(value), len(made))
         return made
 
@@ -105,6 +116,13 @@ def measured_text(function: Callable[[str], str]) -> Function:
 def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
     """Join the texts of `value` by `d`; `attribute` is one name, without dots."""
     current = CURRENT.budget or budget()
+    if type(value) is list and value and type(value[0]) is str and type(d) is str and attribute is None:
+        try:  # what nearly all of them are: a list of texts, charged for at once
+            length, count = sum(map(len, value)), len(value)
+            current.charge_texts(_list_units(count) + length, length + len(d) * count)
+            return d.join(value)
+        except TypeError:
+            pass  # of something else
     if type(value) is str:
         current.charge_characters(value)
     # The separator's length is charged for with the text that is made.
@@ -114,12 +132,16 @@ def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) 
     return separator.join(parts)
 
 
+def _list_units(count: int) -> int:
+    """Return the size of a list without that of its parts beyond the least."""
+    return CONTAINER_UNITS + (PART_UNITS + SCALAR_UNITS) * count
+
+
 def default_(value: object, default_value: object = "", boolean: bool = False) -> object:
     """Return `value`, or `default_value` where it is undefined (or false, with `boolean`); nothing is made."""
-    settle = (CURRENT.budget or budget()).settle
     if isinstance(value, Undefined) or (boolean and not value):
-        return settle(default_value)
-    return settle(value)
+        value = default_value
+    return value if type(value) is str else (CURRENT.budget or budget()).settle(value)
 
 
 def length(value: object) -> int:
@@ -132,11 +154,16 @@ def map_(context: Context, value: Iterable[object], *args: object, **kwargs: obj
     """Take an attribute of each item, at once where the items are mappings that have it; the rest is jinja2's own."""
     name = kwargs.get("attribute")
     if type(name) is str and name.isidentifier() and len(kwargs) == 1 and not args:
-        settle = budget().settle
+        current = CURRENT.budget or budget()
+        value = current.settle(value)
         try:
-            return cast("Iterable[object]", settle([item[name] for item in settle(value)]))
+            made = [item[name] for item in cast("Iterable[Any]", value)]
         except (TypeError, LookupError):
             pass  # a text, a gap: jinja2 knows what to say
+        else:
+            # What stands in it was measured with `value`, as a part of it.
+            current.charge(_list_units(len(made)))
+            return made
     return cast("Iterable[object]", _MAP(context, value, *args, **kwargs))
 
 
@@ -222,13 +249,13 @@ def tojson(value: object, indent: int | None = None) -> str:
     return made
 
 
-_ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False)
+_ON_ONE_LINE = json.JSONEncoder(ensure_ascii=False, check_circular=False)  # nothing here can hold itself
 
 
 ALLOWED_FILTERS: dict[str, Function] = {
     **{name: measured(cast("Function", FILTERS[name])) for name in _FILTERS.split()},
     **{name: measured_listing(cast("Function", FILTERS[name])) for name in _LISTING_FILTERS.split()},
-    **{name: measured_text(FILTERS[name]) for name in _TEXT_FILTERS.split()},
+    **{name: measured_text(FILTERS[name], method) for name, method in _TEXT_FILTERS.items()},
     "count": length,
     "d": default_,
     "default": default_,

@@ -76,7 +76,8 @@ class RenderBudget:
     def __init__(self, limits: Limits = DEFAULT, given: Sizes | None = None) -> None:
         self._limits = limits
         self._most = limits.value
-        self._work = self._look_below = limits.work
+        self._work = limits.work
+        self._look_below = max(limits.work - _UNITS_PER_LOOK, 0)
         self._steps = limits.steps
         self._deadline = time.monotonic() + limits.seconds
         self._given: Sizes = {} if given is None else given
@@ -100,7 +101,7 @@ class RenderBudget:
             self._look()
 
     def charge_texts(self, taken: int, made: int) -> None:
-        """Charge for a text that was looked through and for the one that was made of it, by their lengths."""
+        """Charge for what was looked through and for the text that is made of it, in units and characters."""
         if taken > self._most or made > self._most:
             raise RenderLimit(f"a value of more than {self._most} units was asked for")
         self._work -= taken + made + 2
@@ -110,7 +111,8 @@ class RenderBudget:
     def charge_printed(self, characters: int) -> None:
         """Charge for several values at once that were printed; each of them was within its bound."""
         self._work -= characters
-        self._look()
+        if self._work < self._look_below:
+            self._look()
 
     def charge_steps(self, steps: int) -> None:
         """Charge for `steps` syntax nodes that a loop is about to evaluate."""
@@ -134,6 +136,8 @@ class RenderBudget:
             units = len(value) + 1
         elif kind is int:
             units = SCALAR_UNITS + (value.bit_length() >> 3)
+        elif (known := self._given.get(id(value))) is not None:
+            units = known[1]
         else:
             if kind not in _SETTLED and isinstance(value, Iterator):
                 value = list(value)
