@@ -102,6 +102,18 @@ BOMBS = [
     "{% set a = range(90000)|list %}{% for i in range(20000) %}{{ 'y' not in a }}{% endfor %}",
     "{% set a = {'k': range(50000)|list} %}{% set b = {'k': range(50000)|list} %}{{ a == b }}"
     + "{{ a == b }}" * 500,
+    # Numbers and keys of any length take time without making anything: these ran for up to half a minute.
+    *[
+        "{% set a = ('f' * 1000000)|int(0, 16) %}{% for i in range(9000) %}" + each + "{% endfor %}"
+        for each in (
+            "{{ '' if a" + " - 1" * 20 + " else '' }}",
+            "{% if a" + " - 1" * 20 + " %}{% endif %}",
+            "{% if " + "- " * 20 + "a %}{% endif %}",
+            "{% if " + "+ " * 20 + "a %}{% endif %}",
+        )
+    ],
+    "{% set a = (" + "1," * 300 + ") %}{% set b = (" + "a," * 180 + ") %}{% for i in range(9900) %}"
+    "{{ '' if d[b] is defined else '' }}{% if d[b] is defined %}{% endif %}{% endfor %}",
     # What is remembered as measured is charged for each time.
     "{% set a = range(9000)|list %}{% for i in range(9000) %}{{ a|length }}{% endfor %}",
     # Lists of a text's characters or words: one took 580 MB and 3.5 s.

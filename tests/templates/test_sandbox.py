@@ -67,6 +67,15 @@ def test_generated_growth_is_bounded(first, second):
             "3",
         ),
         ("{% set a, b = (1, 2) %}{{ a }}{{ b }}", "12"),
+        (
+            "{% for i in l %}{{ 'a,b'.split(',')|join(i) }}{{ x.replace('e', 'o') }}{% endfor %}",
+            "a1btoxta2btoxt",
+        ),
+        ("{% for i in l %}{{ '-'.join(l) if i > 1 }}{{ 'a b'.rsplit(maxsplit=1)[0] }}{% endfor %}", "a1-2a"),
+        (
+            "{{ -l[0] - 1 }} {{ +l[1] }} {{ 7 / 2 }} {{ 2.5 - l[1] }} {{ d[l[0]] is defined }}",
+            "-2 2 3.5 0.5 False",
+        ),
         ("{% with y = x ~ 1 %}{{ y[1:3] }}{% endwith %}", "ex"),
         ("{{ rows|map(attribute='a')|join('/') }}", "1/2"),
         ("{{ rows|selectattr('a', 'gt', 1)|list|tojson }}", '[{"a": 2}]'),
@@ -194,10 +203,12 @@ TEXTS_UNITS, ROWS_UNITS, LISTED = (measure(value, 10**9) - 16 for value in (TEXT
         ("{% if rows|map(attribute='title')|join %}{% endif %}", ROWS_UNITS + LISTED + TEXTS_UNITS + 10_000),
         ("{{ texts }}", TEXTS_UNITS + 14_000),  # before it is printed, and then its characters
         ("{% if texts|default(nothing) %}{% endif %}", TEXTS_UNITS),
+        ("{% if texts[texts] is defined %}{% endif %}", TEXTS_UNITS),  # a key is looked through
+        ("{{ mixed|join }}", TEXTS_UNITS + 2 * 10_005),  # no more for a list in it than once
     ],
 )
 def test_lists_are_charged_by_all_that_is_in_them(source, units):
-    given = {"texts": TEXTS, "rows": ROWS, "separator": "-" * 300, "nothing": ""}
+    given = {"texts": TEXTS, "rows": ROWS, "separator": "-" * 300, "nothing": "", "mixed": [*TEXTS, ["b"]]}
     sizes: dict = {}
     copies = {name: plain(value, name, sizes) for name, value in given.items()}
     for known in (None, sizes):
@@ -207,10 +218,21 @@ def test_lists_are_charged_by_all_that_is_in_them(source, units):
 
 
 def test_the_clock_is_looked_at_once_per_so_many_units():
-    late = Sandbox(Limits(seconds=0.0))
-    assert late.template("{{ x }}", "t").render({"x": "a" * 9_000}) == "a" * 9_000
+    late = RenderBudget(Limits(seconds=0.0))
+    late.charge(9_000)
     with pytest.raises(RenderLimit, match="longer than"):
-        late.template("{{ x }}", "t").render({"x": "a" * 11_000})
+        late.charge(2_000)
+
+
+def test_the_clock_is_looked_at_whenever_something_is_printed():
+    with pytest.raises(RenderLimit, match="longer than"):
+        Sandbox(Limits(seconds=0.0)).template("{{ x }}", "t").render({"x": ""})
+
+
+def test_a_huge_number_is_measured_before_it_becomes_text():
+    assert render("{{ n }}", n=2**1_000) == str(2**1_000)
+    with pytest.raises(RenderLimit, match="a value of more than"):
+        render("{{ n }}", n=1 << 40_000_000)
 
 
 def test_a_long_output_of_short_pieces_is_joined_and_counted():

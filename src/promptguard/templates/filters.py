@@ -117,12 +117,14 @@ def join(value: Iterable[Any], d: str = "", attribute: str | int | None = None) 
     """Join the texts of `value` by `d`; `attribute` is one name, without dots."""
     current = CURRENT.budget or budget()
     if type(value) is list and value and type(value[0]) is str and type(d) is str and attribute is None:
+        taken = made = 0
         try:  # what nearly all of them are: a list of texts, charged for at once
             length, count = sum(map(len, value)), len(value)
-            current.charge_texts(_list_units(count) + length, length + len(d) * count)
+            taken, made = _list_units(count) + length, length + len(d) * count
+            current.charge_texts(taken, made)
             return d.join(value)
-        except TypeError:
-            pass  # of something else
+        except TypeError:  # of something else too, which is charged for below
+            current.charge_texts(-taken, -made)
     if type(value) is str:
         current.charge_characters(value)
     # The separator's length is charged for with the text that is made.
@@ -141,7 +143,7 @@ def default_(value: object, default_value: object = "", boolean: bool = False) -
     """Return `value`, or `default_value` where it is undefined (or false, with `boolean`); nothing is made."""
     if isinstance(value, Undefined) or (boolean and not value):
         value = default_value
-    return value if type(value) is str else (CURRENT.budget or budget()).settle(value)
+    return (CURRENT.budget or budget()).settle(value)
 
 
 def length(value: object) -> int:

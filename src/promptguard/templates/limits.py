@@ -111,8 +111,7 @@ class RenderBudget:
     def charge_printed(self, characters: int) -> None:
         """Charge for several values at once that were printed; each of them was within its bound."""
         self._work -= characters
-        if self._work < self._look_below:
-            self._look()
+        self._look()
 
     def charge_steps(self, steps: int) -> None:
         """Charge for `steps` syntax nodes that a loop is about to evaluate."""

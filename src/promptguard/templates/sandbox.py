@@ -110,11 +110,14 @@ def _printed(value: object) -> object:
     return value
 
 
+_GLOBALS: dict[str, Any] = {"range": _bounded_range, "namespace": Namespace, "dict": dict}
+
+
 class _Values(dict[str, object]):
-    """What a template may name: its globals and the variables."""
+    """What a template may name: its variables, what it sets, and the globals, which it rarely names."""
 
     def __missing__(self, key: str) -> object:
-        return missing
+        return _GLOBALS.get(key, missing)
 
 
 class _Context(Context):
@@ -143,11 +146,13 @@ class _CodeGenerator(CodeGenerator):
         self.write("(_text if type(_text := ")
 
     def _output_child_post(self, *_: object) -> None:
-        self.write(") is str else str(_text if type(_text) is int else environment.finalize(_text)))")
+        self.write(f") is str else str(_text if type(_text) is int and _text.bit_length() <= {_MAX_INT_BITS}")
+        self.write(" else environment.finalize(_text)))")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset(("+", "*", "%", "//", "**"))
+    intercepted_binops = frozenset(("+", "-", "*", "/", "%", "//", "**"))
+    intercepted_unops = frozenset(("+", "-"))
     code_generator_class = _CodeGenerator
 
     def __init__(self) -> None:
@@ -167,7 +172,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             _OUR_COMPARED: _compares,
         }
         self.tests = dict(filters.ALLOWED_TESTS)
-        self.globals = {"range": _bounded_range, "namespace": Namespace, "dict": dict}
+        self.globals = dict(_GLOBALS)
 
     def getattr(self, obj: Any, attribute: str) -> object:
         """Return `obj.attribute`: at once where the sandbox cannot but allow it, as it does for nearly all of them."""
@@ -179,9 +184,17 @@ class _Environment(ImmutableSandboxedEnvironment):
             return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
+    def getitem(self, obj: Any, argument: Any) -> object:
+        """Return `obj[argument]`; a key of many parts is looked through each time."""
+        if type(argument) is not str and type(argument) is not int:
+            budget().charge_value(argument)
+        return super().getitem(obj, argument)
+
     def call(__self, __context: Context, __obj: object, *args: object, **kwargs: Any) -> object:  # noqa: N805
         """Call a global or an allowed method, with arguments and result charged for."""
         settle = budget().settle
+        kwargs.pop("_loop_vars", None)  # of jinja2's own, for functions that take its context
+        kwargs.pop("_block_vars", None)
         owner = getattr(__obj, "__self__", None)
         name = getattr(__obj, "__name__", "")
         if __obj is not _bounded_range and __obj is not Namespace and __obj is not dict:
@@ -215,6 +228,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         elif _result_bits(operator, left, right) > _MAX_INT_BITS:
             raise RenderLimit(f"a number of more than {_MAX_INT_BITS} bits was asked for")
         return super().call_binop(context, operator, left, right)
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> object:
+        """Compute `-arg` or `+arg` of a number; a huge one takes time however often."""
+        if isinstance(arg, jinja2.Undefined):
+            str(arg)  # raises UndefinedError
+        if not isinstance(arg, int | float):
+            raise RenderLimit(f"only a number can stand behind {operator} in a prompt")
+        if isinstance(arg, int) and arg.bit_length() > _MAX_INT_BITS:
+            raise RenderLimit(f"a number of more than {_MAX_INT_BITS} bits was asked for")
+        return super().call_unop(context, operator, arg)
 
 
 def _result_bits(operator: str, left: int | float, right: int | float) -> int:
@@ -299,11 +322,8 @@ class Template:
         self, compiled: jinja2.Template, variables: Mapping[str, object], current: limits.RenderBudget
     ) -> str:
         # What jinja2's own render() does, without its walk over the globals and its call per piece.
-        values = _Values(compiled.globals)
-        values.update(variables)
-        pieces = compiled.root_render_func(
-            _Context(compiled.environment, values, compiled.name, self._evaluated)
-        )
+        context = _Context(compiled.environment, _Values(variables), compiled.name, self._evaluated)
+        pieces = compiled.root_render_func(context)
         parts: list[str] = []
         left = self._limits.output
         while True:
