@@ -14,6 +14,11 @@ from typing import Any
 PASSWORD = "pw-canary-5813"
 
 
+def sessions_of(database: str) -> str:
+    """Return the statement that counts a database's clients; the server's own autovacuum works in it too, now and then."""
+    return f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'client backend'"  # noqa: S608
+
+
 class Server:
     """A server on a socket of a directory of its own; `start` and `stop` as often as a test wants."""
 

@@ -15,6 +15,7 @@ from promptguard.ledger.store import Ledger
 from promptguard.report.overview import read_overview
 from promptguard.report.read import read_report
 from tests.fleet.pairs import judged, pair, story
+from tests.fleet.servers import sessions_of
 
 
 def both(database, tmp_path):
@@ -121,7 +122,7 @@ def test_an_idle_process_holds_no_connection(database, server):
     Ledger(database).write_pairs([pair(1)])
     with reading(database) as connection:
         assert connection.execute(select(schema.pair.c.call)).scalar_one() == 1
-    here = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name_of(database)}'"  # noqa: S608
+    here = sessions_of(name_of(database))
     until(lambda: server.run(here)[0][0] == 0, 10)
 
 

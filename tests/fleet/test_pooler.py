@@ -17,7 +17,7 @@ from promptguard.ledger.retention import DAY, Retention, begin_day, forget
 from promptguard.ledger.store import Ledger
 from promptguard.report.overview import read_overview
 from tests.fleet.pairs import judged, pair, story
-from tests.fleet.servers import PASSWORD
+from tests.fleet.servers import PASSWORD, sessions_of
 from tests.fleet.test_commit_order import WRITER, calls_of, late
 from tests.fleet.test_one_ledger import name_of
 from tests.fleet.waiting import until
@@ -99,7 +99,7 @@ def test_processes_share_few_sessions_and_lose_nothing(pooled, server):
         for number in range(processes)
     ]
     folds, most, found, last = Folds(Ledger(pooled)), 0, [], 0
-    here = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name_of(pooled)}'"  # noqa: S608
+    here = sessions_of(name_of(pooled))
     while any(each.poll() is None for each in running):
         for row in folds.rows_after(last, 50):
             found.append(row.call)
