@@ -79,7 +79,7 @@ class CompiledBody:
         if self._attributed:
             for message, section in zip(messages, self._sections, strict=True):
                 message.update(section.attributes)
-        for message, computed in zip(messages, self._computed, strict=True) if self._computed else ():
+        for message, computed in zip(messages, self._computed, strict=False):
             message.update({name: each.render(values, sizes) for name, each in computed.items()})
         return messages
 

@@ -72,9 +72,8 @@ def measured(function: Function) -> Function:
             first = settle(first)
         if not (args or kwargs):  # as most filters are used
             return settle(function(first))
-        if kwargs:
-            for each in kwargs.values():
-                settle(each)
+        for each in kwargs.values():
+            settle(each)
         return settle(function(first, *map(settle, args), **kwargs))
 
     return charged

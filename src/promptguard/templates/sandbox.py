@@ -225,19 +225,23 @@ class _Environment(ImmutableSandboxedEnvironment):
             budget().charge(len(text) * max(times, 0))
         elif not numbers:
             raise RenderLimit(f"only numbers can stand beside {operator} in a prompt")
-        elif _result_bits(operator, left, right) > _MAX_INT_BITS:
-            raise RenderLimit(f"a number of more than {_MAX_INT_BITS} bits was asked for")
+        else:
+            _refuse_huge(_result_bits(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> object:
-        """Compute `-arg` or `+arg` of a number; a huge one takes time however often."""
+        """Compute `-arg` or `+arg` of a number whose size is bounded: a huge one takes time each time."""
         if isinstance(arg, jinja2.Undefined):
             str(arg)  # raises UndefinedError
         if not isinstance(arg, int | float):
             raise RenderLimit(f"only a number can stand behind {operator} in a prompt")
-        if isinstance(arg, int) and arg.bit_length() > _MAX_INT_BITS:
-            raise RenderLimit(f"a number of more than {_MAX_INT_BITS} bits was asked for")
+        _refuse_huge(0 if isinstance(arg, float) else arg.bit_length())
         return super().call_unop(context, operator, arg)
+
+
+def _refuse_huge(bits: int) -> None:
+    if bits > _MAX_INT_BITS:
+        raise RenderLimit(f"a number of more than {_MAX_INT_BITS} bits was asked for")
 
 
 def _result_bits(operator: str, left: int | float, right: int | float) -> int:
