@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AnyUrl, PlainValidator, SecretStr, ValidationError
+from pydantic import PlainValidator, SecretStr, ValidationError
+from pydantic_core import Url
 
 from promptguard.core.mistakes import listed
 from promptguard.core.options.accepting import Accepts
@@ -26,7 +27,7 @@ def is_address(value: str) -> bool:
 
 def shown_address(url: SecretStr) -> str:
     """Return the part of an address that may be shown: without user, password and all behind a question mark."""
-    found = AnyUrl(url.get_secret_value())
+    found = Url(url.get_secret_value())
     port = f":{found.port}" if found.port is not None else ""
     return f"{found.scheme}://{found.host or ''}{port}{found.path or ''}"
 
@@ -38,7 +39,7 @@ def _server(value: object) -> SecretStr | None:
     if not isinstance(text, str) or not text.isprintable() or " " in text.strip():
         raise ValueError("no address")
     try:
-        url = AnyUrl(text.strip())
+        url = Url(text.strip())  # not pydantic's AnyUrl, which refuses an address without a host in 2.10
         port = url.port
     except (ValidationError, ValueError):
         raise ValueError("no address") from None
@@ -51,7 +52,7 @@ def _server(value: object) -> SecretStr | None:
     return SecretStr(text.strip())
 
 
-def _wrong_place(url: AnyUrl, port: int | None) -> str | None:
+def _wrong_place(url: Url, port: int | None) -> str | None:
     path = url.path or ""
     if url.scheme not in SCHEMES:
         return f"its scheme is none of {listed(SCHEMES)}"
